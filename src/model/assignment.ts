@@ -1,0 +1,60 @@
+import type { Principal } from './principal.js';
+
+/** A session's driver, as a sidecar may remember it for `cacheTtlMs`. */
+export interface Assignment {
+  readonly sessionId: string;
+  readonly principal: Principal;
+  readonly driverUid: string;
+  /** Name of the EDS cluster that holds the driver. */
+  readonly cluster: string;
+  /** As `hostPort` makes it. */
+  readonly address: string;
+  /** The driver's own token, put in place of the user's; undefined for a driver without one. */
+  readonly driverToken: string | undefined;
+  readonly team: string;
+  readonly environment: string;
+  readonly namespace: string;
+  readonly cacheTtlMs: number;
+}
+
+export interface AssignRequest {
+  readonly sessionId: string;
+  readonly principal: Principal;
+  readonly userId: string;
+  readonly team: string;
+  readonly environment: string;
+  readonly namespace: string;
+  /** Whether this RPC may make an assignment or start a driver. */
+  readonly mayCreate: boolean;
+  readonly holdMs: number;
+  /** The session whose driver the new session is to share (CloneSession). */
+  readonly cloneOf?: string;
+  /** Last segment of the gRPC path, for audit. */
+  readonly method: string;
+}
+
+/** Decides which driver a session belongs to. Rejects with a GatewayError. */
+export interface Assigner {
+  assign(request: AssignRequest, signal: AbortSignal): Promise<Assignment>;
+}
+
+/** Something a session did. */
+export interface SessionActivity {
+  readonly sessionId: string;
+  readonly atMs: number;
+  /** The client's ReleaseSession was let through to the driver. */
+  readonly released: boolean;
+}
+
+/** Takes in what reporters (sidecars, access logs) saw. */
+export interface ActivitySink {
+  activity(events: readonly SessionActivity[]): void;
+  /** A stream of this session opened on some Envoy; it counts as activity until it closes. */
+  streamOpened(sessionId: string, streamId: string, atMs: number): void;
+  streamClosed(sessionId: string, streamId: string, atMs: number): void;
+  /** The driver answered a ReleaseSession with OK. */
+  released(sessionId: string, atMs: number): void;
+  /** A reporter came or went: while one that was known is away, nothing expires for a session TTL. */
+  reporterConnected(reporterId: string): void;
+  reporterDisconnected(reporterId: string): void;
+}

@@ -1,0 +1,145 @@
+import type { Principal } from './principal.js';
+
+/** The standard port of a Spark Connect server. */
+export const SPARK_CONNECT_PORT = 15002;
+
+/**
+ * A driver's way through its life:
+ * - `warming`: made, not yet answering, or not yet known to every Envoy;
+ * - `available`: takes new sessions, has none;
+ * - `in_use`: has sessions; takes more if its pool shares drivers and there is room;
+ * - `draining`: takes no new session, keeps those it has;
+ * - `expired`: has no session and is to be deleted;
+ * - `gone`: surely ended; the record stays for its tombstones.
+ */
+export type DriverPhase = 'warming' | 'available' | 'in_use' | 'draining' | 'expired' | 'gone';
+
+/** What discovery says of a driver at one moment. */
+export type DriverCondition =
+  /** Exists but has not answered yet. */
+  | 'starting'
+  | 'ready'
+  /** Has been ready and does not answer now: takes no new session, stays routable. */
+  | 'not_ready'
+  /** Asked to end: takes no new session, stays routable until it has ended. */
+  | 'terminating'
+  /** Its process or container has surely ended. */
+  | 'ended';
+
+/** One driver as discovery sees it. */
+export interface ObservedDriver {
+  /** Pod UID, or the id a local process or static entry was given; never a name or an address. */
+  readonly uid: string;
+  /** Container ID, or `pid@starttime`: a restart under the same uid shows here. Empty until there is one. */
+  readonly instance: string;
+  /** The name under which the factory made it; absent for a driver that someone else runs. */
+  readonly resource?: string;
+  readonly namespace: string;
+  /** IP address without brackets; empty until there is one. */
+  readonly address: string;
+  readonly port: number;
+  readonly condition: DriverCondition;
+  /** Why it is not ready, for people. */
+  readonly reason?: string;
+  /** The driver's own `spark.connect.authenticate.token`. Never logged. */
+  readonly token?: string;
+}
+
+/** Where drivers are found. */
+export interface DriverSource {
+  /**
+   * A fresh, consistent read: a driver that is not in the answer has surely ended.
+   * Rejects on any doubt, so that doubt is never taken for an end.
+   */
+  list(): Promise<readonly ObservedDriver[]>;
+  /** Calls `listener` whenever it is time to look again. Returns a function that ends it. */
+  watch(listener: () => void): () => void;
+}
+
+/** Something a factory was asked to make, whether or not a driver has come of it yet. */
+export interface RequestedDriver {
+  readonly resource: string;
+  readonly namespace: string;
+  readonly createdAtMs: number;
+  /** Set when it will never become a driver: the reason, for people. */
+  readonly failure?: string;
+}
+
+/** Makes and deletes drivers. Both calls are idempotent. */
+export interface DriverFactory {
+  /** Everything this gateway asked for and that still exists. */
+  list(): Promise<readonly RequestedDriver[]>;
+  /** Resolves once the request is durable: a crash afterwards leaves it to be found by `list`. */
+  create(resource: string, namespace: string): Promise<void>;
+  /** Ends the driver and removes every trace of the request. */
+  delete(resource: string, namespace: string): Promise<void>;
+}
+
+/** A session as its driver's record holds it. */
+export interface SessionRecord {
+  readonly sessionId: string;
+  readonly principal: Principal;
+  /** What the client claims in user_context; needed to release the session, never trusted. */
+  readonly userId: string;
+  readonly team: string;
+  readonly environment: string;
+  readonly createdAtMs: number;
+  readonly lastActiveMs: number;
+}
+
+export type SessionEnd = 'released' | 'expired' | 'driver_gone' | 'evicted';
+
+/** What is remembered of a session that has ended, so that it is never re-pinned in silence. */
+export interface Tombstone {
+  readonly sessionId: string;
+  readonly principal: Principal;
+  readonly namespace: string;
+  readonly endedAtMs: number;
+  readonly end: SessionEnd;
+}
+
+/**
+ * The gateway's one record for a driver. Immutable: a change makes a new value. It outlives the
+ * driver for as long as it holds a tombstone.
+ */
+export interface DriverRecord {
+  readonly uid: string;
+  readonly instance: string;
+  readonly resource?: string;
+  readonly namespace: string;
+  readonly address: string;
+  readonly port: number;
+  readonly phase: DriverPhase;
+  /** Why it is in this phase, for people. */
+  readonly reason?: string;
+  readonly createdAtMs: number;
+  readonly phaseSinceMs: number;
+  /** By session id. */
+  readonly sessions: Readonly<Record<string, SessionRecord>>;
+  /** By session id. */
+  readonly tombstones: Readonly<Record<string, Tombstone>>;
+  /**
+   * Whose memory the driver holds: set by its first session and kept after the last one, because a
+   * driver is shared or reused within one principal (or one team) only.
+   */
+  readonly tenant?: { readonly principal: Principal; readonly team: string };
+  /** When a draining driver's remaining sessions are ended. */
+  readonly drainDeadlineMs?: number;
+  /** The epoch of the leader that wrote it last. */
+  readonly epoch: number;
+}
+
+/** A driver as Envoy is told of it. */
+export interface RoutableDriver {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly address: string;
+  readonly port: number;
+  /** Takes no new session: published as DRAINING, still reached by pinned requests. */
+  readonly draining: boolean;
+}
+
+/** `ip:port` in the form that Envoy's strict pin compares: IPv6 in brackets. */
+export function hostPort(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}

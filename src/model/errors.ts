@@ -1,0 +1,115 @@
+/**
+ * Every refusal and failure that a user or operator can meet. The codes are stable: they appear in
+ * logs, metrics and the `reason` of google.rpc.ErrorInfo, and scripts may match on them.
+ */
+
+/** gRPC status codes, https://grpc.github.io/grpc/core/md_doc_statuscodes.html. */
+export const GrpcStatus = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+export type GrpcStatus = (typeof GrpcStatus)[keyof typeof GrpcStatus];
+
+/** Each code with the gRPC status it is answered with. */
+const statusByCode = {
+  /** The first message holds no session id, or is no Spark Connect request. */
+  REQUEST_UNREADABLE: GrpcStatus.INVALID_ARGUMENT,
+  /** A header used for routing or credentials came more than once. */
+  HEADER_DUPLICATED: GrpcStatus.INVALID_ARGUMENT,
+  /** CloneSession without `new_session_id`. */
+  CLONE_SESSION_ID_MISSING: GrpcStatus.INVALID_ARGUMENT,
+  /** The RPC is not one of Spark Connect's. */
+  METHOD_UNKNOWN: GrpcStatus.UNIMPLEMENTED,
+
+  TOKEN_MISSING: GrpcStatus.UNAUTHENTICATED,
+  TOKEN_MALFORMED: GrpcStatus.UNAUTHENTICATED,
+  TOKEN_ALGORITHM_REFUSED: GrpcStatus.UNAUTHENTICATED,
+  TOKEN_SIGNATURE_INVALID: GrpcStatus.UNAUTHENTICATED,
+  TOKEN_ISSUER_UNKNOWN: GrpcStatus.UNAUTHENTICATED,
+  TOKEN_AUDIENCE_REFUSED: GrpcStatus.UNAUTHENTICATED,
+  TOKEN_EXPIRED: GrpcStatus.UNAUTHENTICATED,
+  TOKEN_NOT_YET_VALID: GrpcStatus.UNAUTHENTICATED,
+  /** The issuer's keys cannot be had now, so the token can be neither believed nor refused. */
+  ISSUER_UNREACHABLE: GrpcStatus.UNAVAILABLE,
+
+  TEAM_MISSING: GrpcStatus.INVALID_ARGUMENT,
+  ENVIRONMENT_MISSING: GrpcStatus.INVALID_ARGUMENT,
+  TEAM_OR_ENVIRONMENT_INVALID: GrpcStatus.INVALID_ARGUMENT,
+  NAMESPACE_REFUSED: GrpcStatus.PERMISSION_DENIED,
+  SESSION_OF_ANOTHER: GrpcStatus.PERMISSION_DENIED,
+  /** The session exists in another namespace than the one asked for. */
+  SESSION_ELSEWHERE: GrpcStatus.PERMISSION_DENIED,
+  USER_ID_MISMATCH: GrpcStatus.PERMISSION_DENIED,
+  QUOTA_EXCEEDED: GrpcStatus.RESOURCE_EXHAUSTED,
+
+  /** An RPC that may not start a session named one that nobody knows. */
+  SESSION_UNKNOWN: GrpcStatus.NOT_FOUND,
+  /** The session's driver is surely gone, or the session has ended. */
+  SESSION_ENDED: GrpcStatus.INTERNAL,
+  DRIVER_STARTING: GrpcStatus.UNAVAILABLE,
+  DRIVER_START_FAILED: GrpcStatus.UNAVAILABLE,
+  /** Every driver is taken and the pool is at its maximum. */
+  POOL_EXHAUSTED: GrpcStatus.UNAVAILABLE,
+  /** The session's driver is known but cannot be reached or confirmed now. */
+  DRIVER_UNREACHABLE: GrpcStatus.UNAVAILABLE,
+  CONTROL_PLANE_UNAVAILABLE: GrpcStatus.UNAVAILABLE,
+  SHUTTING_DOWN: GrpcStatus.UNAVAILABLE,
+
+  SETTINGS_INVALID: GrpcStatus.FAILED_PRECONDITION,
+  POLICY_INVALID: GrpcStatus.FAILED_PRECONDITION,
+  RECORD_CONFLICT: GrpcStatus.ABORTED,
+  INTERNAL: GrpcStatus.INTERNAL,
+} as const satisfies Record<string, GrpcStatus>;
+
+export type ErrorCode = keyof typeof statusByCode;
+
+
+export interface GatewayErrorOptions {
+  readonly cause?: unknown;
+  /** For UNAVAILABLE: when it makes sense to come back, milliseconds (google.rpc.RetryInfo). */
+  readonly retryAfterMs?: number;
+}
+
+/** The one error type of the gateway. `message` says what is wrong and what to do; it never holds a secret. */
+export class GatewayError extends Error {
+  override readonly name = 'GatewayError';
+  readonly code: ErrorCode;
+  readonly status: GrpcStatus;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.status = statusByCode[code];
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** Turns whatever was thrown into a GatewayError; what is not ours becomes INTERNAL without its text. */
+export function toGatewayError(thrown: unknown): GatewayError {
+  if (thrown instanceof GatewayError) return thrown;
+  return new GatewayError('INTERNAL', 'The gateway failed to handle this request; see its log.', {
+    cause: thrown,
+  });
+}
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(statusByCode, text);
+}
+
+export const errorCodes: readonly ErrorCode[] = Object.keys(statusByCode).filter(isErrorCode);

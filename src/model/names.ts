@@ -1,0 +1,35 @@
+/** Names that Envoy, the sidecar and the control plane must agree on. */
+
+export const SPARK_CONNECT_SERVICE = 'spark.connect.SparkConnectService';
+
+/**
+ * Headers that authz stamps and Envoy routes on. Every client copy of an `x-spark-` header is
+ * dropped before authz sees the request.
+ */
+export const INTERNAL_HEADER_PREFIX = 'x-spark-';
+/** Name of the EDS cluster to route to. */
+export const CLUSTER_HEADER = 'x-spark-cluster';
+/** Hashed by the ring; `ringHashKey(uid)`. */
+export const AFFINITY_HEADER = 'x-spark-driver';
+/** The strict pin: base64 of `ip:port`. Never empty. */
+export const PIN_HEADER = 'x-spark-pin';
+/** The verified principal's subject and issuer. */
+export const PRINCIPAL_HEADER = 'x-spark-principal';
+export const ISSUER_HEADER = 'x-spark-issuer';
+export const SESSION_HEADER = 'x-spark-session';
+
+/** Key under which ext_authz returns dynamic metadata for the access log. */
+export const AUTHZ_METADATA_NAMESPACE = 'envoy.filters.http.ext_authz';
+
+/**
+ * The header value that hits exactly the endpoint whose metadata `envoy.lb` holds `hash_key: uid`:
+ * Envoy's ring hashes `<hash_key>_<i>` for the i-th point of a host (ring_hash_lb.cc).
+ */
+export function ringHashKey(uid: string): string {
+  return `${uid}_0`;
+}
+
+/** One EDS cluster for each namespace. */
+export function clusterName(namespace: string): string {
+  return `spark/${namespace}`;
+}

@@ -1,0 +1,67 @@
+import type { GatewayError } from './errors.js';
+import type { Caller } from './principal.js';
+
+/** How the drivers of one namespace are kept. All durations are milliseconds. */
+export interface PoolPolicy {
+  /** Drivers kept `available` ahead of demand. */
+  readonly size: number;
+  /** Drivers at most, whatever their phase. */
+  readonly maximum: number;
+  /** 1: each session has a driver of its own. */
+  readonly sessionsPerDriver: number;
+  /** Who may share a driver, or have it after another: one principal, or one team. */
+  readonly sharing: 'principal' | 'team';
+  /** What becomes of a driver when its last session ends. */
+  readonly afterUse: 'replace' | 'reuse';
+  /** How long an `available` driver beyond `size` may idle; undefined: for ever. */
+  readonly idleTtlMs: number | undefined;
+  /** How long a driver may take to come up. */
+  readonly startTimeoutMs: number;
+}
+
+export interface QuotaPolicy {
+  readonly sessionsPerPrincipal: number | undefined;
+  readonly sessionsPerTeam: number | undefined;
+  readonly sessionsPerNamespace: number | undefined;
+}
+
+/** What the request says of where it wants to go. Header names are lower case. */
+export interface TargetRequest {
+  /** Present and not duplicated. */
+  header(name: string): string | undefined;
+  /** The `:authority` without port. */
+  readonly host: string;
+  readonly caller: Caller;
+}
+
+export interface Target {
+  readonly team: string;
+  readonly environment: string;
+  readonly namespace: string;
+}
+
+/** A loaded policy: an immutable value, replaced as a whole on reload. */
+export interface Policy {
+  /** Content hash; changes whenever a decision could. */
+  readonly version: string;
+  /** Where the request goes, defaults applied. TEAM_MISSING, ENVIRONMENT_MISSING or TEAM_OR_ENVIRONMENT_INVALID otherwise. */
+  target(request: TargetRequest): Target | GatewayError;
+  /** undefined: allowed. NAMESPACE_REFUSED otherwise, saying what the caller may use. */
+  refuseUse(caller: Caller, target: Target): GatewayError | undefined;
+  /** undefined: allowed. USER_ID_MISMATCH where the policy asks that `user_id` be the caller's. */
+  refuseUserId(caller: Caller, userId: string): GatewayError | undefined;
+  /** The service that a verified peer certificate stands for, if policy names it. `uriSans`, `dnsSans`, `subject` as Envoy verified them. */
+  service(peer: PeerCertificate): Caller | undefined;
+  /** The caller that an unauthenticated source address stands for, where policy names its network. */
+  sourceNetwork(address: string): Caller | undefined;
+  pool(namespace: string): PoolPolicy | undefined;
+  /** Namespaces whose pools are kept warm ahead of any request. */
+  readonly warmNamespaces: readonly string[];
+  quotas(namespace: string): QuotaPolicy;
+}
+
+export interface PeerCertificate {
+  readonly uriSans: readonly string[];
+  readonly dnsSans: readonly string[];
+  readonly subject: string;
+}

@@ -1,0 +1,24 @@
+/** Who calls, as verified. */
+export interface Principal {
+  /** Where the identity was verified: the token's `iss`, or `certificate` for a peer certificate. */
+  readonly issuer: string;
+  /** The verified subject; unique within the issuer. */
+  readonly subject: string;
+}
+
+/** A principal with what was verified about it, as the policy sees it. */
+export interface Caller {
+  readonly principal: Principal;
+  readonly groups: readonly string[];
+  /** The token's verified claims; empty for a peer certificate. */
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+export function samePrincipal(a: Principal, b: Principal): boolean {
+  return a.issuer === b.issuer && a.subject === b.subject;
+}
+
+/** A map key; NUL cannot occur in either part of a valid principal. */
+export function principalKey(principal: Principal): string {
+  return `${principal.issuer}\u0000${principal.subject}`;
+}
