@@ -78,7 +78,6 @@ const statusByCode = {
 
 export type ErrorCode = keyof typeof statusByCode;
 
-
 export interface GatewayErrorOptions {
   readonly cause?: unknown;
   /** For UNAVAILABLE: when it makes sense to come back, milliseconds (google.rpc.RetryInfo). */
