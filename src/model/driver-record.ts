@@ -1,0 +1,81 @@
+/** Changes to a driver record, as functions from record to record. */
+import type { DriverPhase, DriverRecord, SessionEnd, SessionRecord } from './driver.js';
+
+export function withPhase(
+  record: DriverRecord,
+  phase: DriverPhase,
+  nowMs: number,
+  reason?: string,
+): DriverRecord {
+  if (record.phase === phase && record.reason === reason) return record;
+  const { reason: _, ...rest } = record;
+  return {
+    ...rest,
+    phase,
+    phaseSinceMs: record.phase === phase ? record.phaseSinceMs : nowMs,
+    ...(reason === undefined ? {} : { reason }),
+  };
+}
+
+/** Adds a session, which takes an `available` driver into use and makes its principal the tenant. */
+export function withSession(
+  record: DriverRecord,
+  session: SessionRecord,
+  nowMs: number,
+): DriverRecord {
+  const added: DriverRecord = {
+    ...record,
+    sessions: { ...record.sessions, [session.sessionId]: session },
+    tenant: record.tenant ?? { principal: session.principal, team: session.team },
+  };
+  return record.phase === 'available' ? withPhase(added, 'in_use', nowMs) : added;
+}
+
+/** Ends one session and leaves a tombstone. The phase is left to the pool. */
+export function withoutSession(
+  record: DriverRecord,
+  sessionId: string,
+  end: SessionEnd,
+  nowMs: number,
+): DriverRecord {
+  const session = record.sessions[sessionId];
+  if (!session) return record;
+  const { [sessionId]: _, ...sessions } = record.sessions;
+  return {
+    ...record,
+    sessions,
+    tombstones: {
+      ...record.tombstones,
+      [sessionId]: {
+        sessionId,
+        principal: session.principal,
+        namespace: record.namespace,
+        endedAtMs: nowMs,
+        end,
+      },
+    },
+  };
+}
+
+/** The driver has surely ended: so have all its sessions. */
+export function asGone(record: DriverRecord, nowMs: number, reason: string): DriverRecord {
+  if (record.phase === 'gone') return record;
+  const ended = Object.keys(record.sessions).reduce(
+    (current, sessionId) => withoutSession(current, sessionId, 'driver_gone', nowMs),
+    record,
+  );
+  return withPhase(ended, 'gone', nowMs, reason);
+}
+
+/** Drops tombstones older than `ttlMs`. */
+export function withoutOldTombstones(
+  record: DriverRecord,
+  nowMs: number,
+  ttlMs: number,
+): DriverRecord {
+  const kept = Object.entries(record.tombstones).filter(
+    ([, tombstone]) => nowMs - tombstone.endedAtMs < ttlMs,
+  );
+  if (kept.length === Object.keys(record.tombstones).length) return record;
+  return { ...record, tombstones: Object.fromEntries(kept) };
+}
