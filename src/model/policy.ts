@@ -25,6 +25,28 @@ export interface QuotaPolicy {
   readonly sessionsPerNamespace: number | undefined;
 }
 
+/** An issuer of tokens that this gateway accepts. */
+export interface IssuerPolicy {
+  /** The `iss` claim, compared byte for byte. */
+  readonly issuer: string;
+  /** The discovery document, where it is not at `<issuer>/.well-known/openid-configuration`. */
+  readonly discoveryUrl?: string;
+  /** The key set, for an issuer without a discovery document. */
+  readonly jwksUri?: string;
+  /** Accepted `aud` values; empty: any audience. */
+  readonly audiences: readonly string[];
+  /** Accepted OAuth clients (`cid`, or `azp`); empty: any client. */
+  readonly clientIds: readonly string[];
+  /** JWS `alg` values that are accepted; asymmetric ones only, never empty. */
+  readonly algorithms: readonly string[];
+  /** The claim that lists the caller's groups. */
+  readonly groupsClaim: string;
+  /** The claim that becomes `Principal.subject`. */
+  readonly principalClaim: string;
+  /** How far `exp` and `nbf` may be off, milliseconds. */
+  readonly clockSkewMs: number;
+}
+
 /** What the request says of where it wants to go. Header names are lower case. */
 export interface TargetRequest {
   /** Present and not duplicated. */
@@ -44,6 +66,8 @@ export interface Target {
 export interface Policy {
   /** Content hash; changes whenever a decision could. */
   readonly version: string;
+  /** Whose tokens are accepted; `issuer` is unique. */
+  readonly issuers: readonly IssuerPolicy[];
   /** Where the request goes, defaults applied. TEAM_MISSING, ENVIRONMENT_MISSING or TEAM_OR_ENVIRONMENT_INVALID otherwise. */
   target(request: TargetRequest): Target | GatewayError;
   /** undefined: allowed. NAMESPACE_REFUSED otherwise, saying what the caller may use. */
