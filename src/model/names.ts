@@ -22,6 +22,26 @@ export const SESSION_HEADER = 'x-spark-session';
 export const AUTHZ_METADATA_NAMESPACE = 'envoy.filters.http.ext_authz';
 
 /**
+ * The dynamic metadata itself: what authz found out before it allowed or refused the request. All
+ * values are strings; a key that is not known yet at a refusal is left out. Never a token.
+ */
+export const AccessMetadata = {
+  session: 'session',
+  /** The verified principal's subject and issuer. */
+  principal: 'principal',
+  issuer: 'issuer',
+  team: 'team',
+  environment: 'environment',
+  namespace: 'namespace',
+  /** UID of the session's driver. */
+  driver: 'driver',
+  /** What the client claims to be (`x-doordash-user`, else `user_id`). */
+  claimedUser: 'claimed_user',
+  /** Code of the GatewayError that the request was refused with. */
+  refusal: 'refusal',
+} as const;
+
+/**
  * The header value that hits exactly the endpoint whose metadata `envoy.lb` holds `hash_key: uid`:
  * Envoy's ring hashes `<hash_key>_<i>` for the i-th point of a host (ring_hash_lb.cc).
  */
