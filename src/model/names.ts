@@ -20,25 +20,7 @@ export const SESSION_HEADER = 'x-spark-session';
 
 /** Key under which ext_authz returns dynamic metadata for the access log. */
 export const AUTHZ_METADATA_NAMESPACE = 'envoy.filters.http.ext_authz';
-/** What ext_authz says there of a request, allowed or denied. Every value is a string; what is not known is absent. */
-export const AuthzMetadata = {
-  /** `OK`, or the code of the refusal. */
-  code: 'code',
-  principal: 'principal',
-  issuer: 'issuer',
-  team: 'team',
-  environment: 'environment',
-  namespace: 'namespace',
-  session: 'session',
-  /** The driver's uid. */
-  driver: 'driver',
-  /** Last segment of the gRPC path. */
-  method: 'method',
-  /** What the client claims in `user_context.user_id`. */
-  userId: 'user_id',
-  /** What the client claims in the header `CLAIMED_USER_HEADER`. */
-  claimedUser: 'claimed_user',
-} as const;
+
 /** Who the client says it works for: recorded, never trusted. */
 export const CLAIMED_USER_HEADER = 'x-doordash-user';
 
