@@ -1,0 +1,81 @@
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { pino } from 'pino';
+import { Supervisor } from '../../src/supervisor/supervisor.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { isAlive, processEnded } from '../support/process-ended.js';
+import { Signal } from '../support/signal.js';
+
+function supervisor() {
+  const stateDir = mkdtempSync(join(tmpdir(), 'supervisor-'));
+  const clock = new ManualClock();
+  const started = new Signal<number>();
+  const ended = new Signal<number>();
+  const logger = pino(
+    { base: null },
+    {
+      write(line: string) {
+        const entry = JSON.parse(line) as { msg: string; pid?: number };
+        if (entry.msg === 'child started') started.emit(entry.pid ?? 0);
+      },
+    },
+  );
+  return {
+    clock,
+    started,
+    ended,
+    stateDir,
+    subject: new Supervisor({
+      stateDir,
+      clock,
+      logger,
+      stopTimeoutMs: 5000,
+      onUnexpectedEnd: (_name, status) => ended.emit(status),
+    }),
+  };
+}
+
+test('a child that was killed is started again, later each time', async (t) => {
+  const { subject, clock, started, ended } = supervisor();
+  subject.run({ name: 'sleeper', command: 'sleep', args: ['600'], env: process.env });
+
+  const first = await started.next();
+  process.kill(first, 'SIGKILL');
+  t.is(await ended.next(), 137);
+  await clock.advance(500);
+  const second = await started.next();
+  t.not(second, first);
+
+  process.kill(second, 'SIGKILL');
+  await ended.next();
+  await clock.advance(999);
+  t.is(started.waiting, 0);
+  await clock.advance(1);
+  const third = await started.next();
+
+  await subject.stop();
+  t.false(isAlive(third));
+});
+
+test('stop ends every child, also one that ignores the request', async (t) => {
+  const { subject, clock, started, stateDir } = supervisor();
+  subject.run({ name: 'meek', command: 'sleep', args: ['600'], env: process.env });
+  const meek = await started.next();
+  subject.run({
+    name: 'stubborn',
+    command: 'sh',
+    args: ['-c', 'trap "" TERM; echo ready; while :; do sleep 1; done'],
+    env: process.env,
+  });
+  const stubborn = await started.next();
+  t.is(readFileSync(join(stateDir, 'run', 'stubborn.pid'), 'utf8').trim(), String(stubborn));
+
+  const stopped = subject.stop();
+  await clock.advance(5000);
+  await stopped;
+  await processEnded(meek);
+  await processEnded(stubborn);
+  t.pass();
+});
