@@ -1,0 +1,81 @@
+// Brings this checkout into a state in which the gateway runs, and does nothing when it is.
+// Needs Node and Python; Java is installed when there is none. Run alone: node scripts/setup.js [--test]
+import { fileURLToPath } from 'node:url';
+import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
+import { withSetupLock } from './setup/lock.js';
+import { checkDisk, checkNode } from './setup/machine.js';
+import { compiled, generated, packages } from './setup/node-steps.js';
+import { showStep } from './setup/progress.js';
+import { printFailure } from './setup/setup-error.js';
+import { checkOverrides, envoyBin, sparkHome } from './setup/tools.js';
+import { findPython, pythonOf, venvStep } from './setup/venv.js';
+
+const runtimeVenv = venvStep({
+  name: 'venv',
+  label: 'Envoy and PySpark 4 (about 700 MB to download)',
+  requirements: ['runtime.txt'],
+  bytes: 1.2e9,
+});
+
+const testVenv = venvStep({
+  name: 'venv-3.5',
+  label: 'PySpark 3.5 client for the tests',
+  requirements: ['pyspark-3.5.txt'],
+  bytes: 0.9e9,
+});
+
+/**
+ * @param {{run?: boolean, client?: boolean, test?: boolean}} needs
+ *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client, too.
+ * @returns {Promise<Record<string, string>>} environment variables that name what was found
+ */
+export async function setup({ run = true, client = false, test = false } = {}) {
+  checkNode();
+  checkOverrides();
+  return withSetupLock(async () => {
+    const javaHome = run ? findJavaHome() : undefined;
+    const overridden = process.env.ENVOY_BIN && process.env.SPARK_HOME;
+    const steps = [
+      packages,
+      generated,
+      compiled,
+      ...((run && !overridden) || client || test ? [runtimeVenv] : []),
+      ...(run && !javaHome ? [javaStep] : []),
+      ...(test ? [testVenv] : []),
+    ];
+    await runSteps(steps);
+    return {
+      ...(run && {
+        ENVOY_BIN: envoyBin(),
+        SPARK_HOME: sparkHome(),
+        JAVA_HOME: javaHome ?? installedJavaHome(),
+      }),
+      ...((client || test) && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
+      ...(test && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
+    };
+  });
+}
+
+async function runSteps(steps) {
+  const needed = steps.filter((step) => step.needed());
+  if (needed.some((step) => step.usesPython)) findPython();
+  checkDisk(needed.reduce((sum, step) => sum + step.bytes, 0));
+  let done = 0;
+  for (const step of steps) {
+    // A step may become needed by one before it.
+    if (!needed.includes(step) && !step.needed()) continue;
+    done += 1;
+    await showStep(`[${done}/${Math.max(done, needed.length)}] ${step.label}`, (detail) =>
+      step.run(detail),
+    );
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await setup({ test: process.argv.includes('--test') });
+  } catch (error) {
+    printFailure(error);
+    process.exitCode = 1;
+  }
+}

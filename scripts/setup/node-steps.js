@@ -1,0 +1,90 @@
+// npm packages, generated code and compiled code.
+import { rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { join, relative } from 'node:path';
+import { inRoot, root } from './paths.js';
+import { runLogged } from './run-logged.js';
+import { SetupError } from './setup-error.js';
+import { contentHash, filesBelow, stampFits, treeHash, writeStamp } from './stamp.js';
+
+const packagesStamp = inRoot('node_modules/.setup-stamp');
+const generatedStamp = inRoot('gen/.setup-stamp');
+const buildStamp = inRoot('build/.setup-stamp');
+
+const packagesHash = () =>
+  contentHash({
+    texts: [process.version, process.platform, process.arch],
+    files: [inRoot('package-lock.json'), inRoot('.npmrc')],
+  });
+
+export const packages = {
+  label: 'npm packages',
+  bytes: 0.4e9,
+  needed: () => !stampFits(packagesStamp, packagesHash()),
+  async run() {
+    await runLogged('npm-ci', 'npm', ['ci']);
+    writeStamp(packagesStamp, packagesHash());
+  },
+};
+
+const generatedHash = () =>
+  contentHash({
+    texts: [packagesHash()],
+    files: [
+      inRoot('buf.yaml'),
+      inRoot('buf.gen.yaml'),
+      inRoot('scripts/generate.js'),
+      ...filesBelow(inRoot('proto')),
+    ],
+  });
+
+export const generated = {
+  label: 'code from the protos',
+  bytes: 0,
+  needed: () => !stampFits(generatedStamp, generatedHash()),
+  async run() {
+    await runLogged('generate', process.execPath, [inRoot('scripts/generate.js')]);
+    writeStamp(generatedStamp, generatedHash());
+  },
+};
+
+const sourceFolders = ['src', 'test', 'bench'];
+const sourceFiles = () => sourceFolders.flatMap((folder) => filesBelow(inRoot(folder)));
+
+const buildHash = () =>
+  contentHash({
+    texts: [generatedHash(), treeHash(sourceFiles())],
+    files: [inRoot('tsconfig.json')],
+  });
+
+export const compiled = {
+  label: 'compile',
+  bytes: 0,
+  needed: () => !stampFits(buildStamp, buildHash()),
+  async run() {
+    const hash = buildHash();
+    const result = spawnSync(
+      process.execPath,
+      [inRoot('node_modules/typescript/bin/tsc'), '-p', root],
+      { cwd: root, encoding: 'utf8' },
+    );
+    if (result.error) throw result.error;
+    if (result.status !== 0) {
+      process.stderr.write(`\n${result.stdout}${result.stderr}`);
+      throw new SetupError('TypeScript found errors (above).');
+    }
+    removeStaleOutputs();
+    writeStamp(buildStamp, hash);
+  },
+};
+
+/** Removes compiled files whose source is gone: ava would run them. */
+function removeStaleOutputs() {
+  const sources = new Set(sourceFiles().map((file) => relative(root, file)));
+  const build = inRoot('build');
+  for (const file of filesBelow(build)) {
+    const name = relative(build, file).replace(/\.js(\.map)?$/, '');
+    if (!sources.has(`${name}.ts`) && file !== buildStamp)
+      rmSync(join(build, relative(build, file)));
+  }
+}

@@ -1,0 +1,18 @@
+// npm start: the set-up, then the whole gateway on this machine. Arguments go to `spark-gateway start`.
+import { pathToFileURL } from 'node:url';
+import { setup } from './setup.js';
+import { inRoot } from './setup/paths.js';
+import { printFailure } from './setup/setup-error.js';
+
+try {
+  Object.assign(process.env, await setup());
+} catch (error) {
+  printFailure(error);
+  process.exit(1);
+}
+
+// The gateway takes this process over, so that signals and the exit code are its own.
+const main = inRoot('build/src/main.js');
+process.setSourceMapsEnabled(true);
+process.argv = [process.execPath, main, 'start', ...process.argv.slice(2)];
+await import(pathToFileURL(main).href);

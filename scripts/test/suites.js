@@ -1,0 +1,85 @@
+// The suites of npm test, each run as a process whose own result is read.
+import { spawn, spawnSync } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { inRoot, root } from '../setup/paths.js';
+import { tapReader } from './tap.js';
+
+const bin = (name) => inRoot('node_modules/.bin', name);
+
+/** @typedef {{passed: number, failed: number, skipped: number}} Totals */
+
+/**
+ * A check that passes or fails as a whole and is no test: only its failure counts.
+ * @returns {Totals}
+ */
+export function check(command, args) {
+  const { status } = spawnSync(bin(command), args, { cwd: root, stdio: 'inherit' });
+  return { passed: 0, failed: status === 0 ? 0 : 1, skipped: 0 };
+}
+
+/**
+ * Runs compiled test files with ava.
+ * @param {readonly string[]} files
+ * @param {{serial?: boolean, timeout?: string, options?: readonly string[], env?: object}} options
+ * @returns {Promise<Totals>}
+ */
+export async function ava(files, { serial = false, timeout, options = [], env = {} } = {}) {
+  const args = [
+    '--tap',
+    ...(serial ? ['--serial', '--concurrency=1'] : []),
+    ...(timeout ? [`--timeout=${timeout}`] : []),
+    ...options,
+    ...files,
+  ];
+  const child = spawn(bin('ava'), args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const reader = tapReader(({ outcome, title, diagnostics }) => {
+    console.log(`${{ passed: '  ok  ', failed: 'FAILED', skipped: ' skip ' }[outcome]} ${title}`);
+    if (outcome === 'failed') console.log(diagnostics.join('\n'));
+  });
+  createInterface({ input: child.stdout }).on('line', (line) => reader.line(line));
+  const failure = await exited(child);
+  const totals = reader.end();
+  if (failure && totals.failed === 0) {
+    console.log(`FAILED ava ended with ${failure}`);
+    totals.failed = 1;
+  }
+  return totals;
+}
+
+/**
+ * Runs the Python client's own tests.
+ * @returns {Totals}
+ */
+export function unittest(python) {
+  const { status, stderr, error } = spawnSync(
+    python,
+    ['-m', 'unittest', 'discover', '--verbose', '--start-directory', 'tests'],
+    { cwd: inRoot('clients/python'), encoding: 'utf8', env: { ...process.env, PYTHONPATH: '.' } },
+  );
+  const output = error ? error.message : stderr;
+  console.log(output.trimEnd());
+  const count = (name) =>
+    Number(new RegExp(`^(?:OK|FAILED).*\\b${name}=(\\d+)`, 'm').exec(output)?.[1] ?? 0);
+  const ran = Number(/^Ran (\d+) tests?/m.exec(output)?.[1] ?? 0);
+  const failed = count('failures') + count('errors') + count('unexpected successes');
+  const skipped = count('skipped');
+  return {
+    passed: Math.max(0, ran - failed - skipped),
+    failed: failed === 0 && (status !== 0 || ran === 0) ? 1 : failed,
+    skipped,
+  };
+}
+
+/** Resolves with undefined for exit code 0, else with what ended the process. */
+function exited(child) {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('close', (code, signal) =>
+      resolve(code === 0 ? undefined : (signal ?? `exit code ${code}`)),
+    );
+  });
+}
