@@ -1,5 +1,6 @@
 /** Changes to a driver record, as functions from record to record. */
 import type { DriverPhase, DriverRecord, SessionEnd, SessionRecord } from './driver.js';
+import { samePrincipal } from './principal.js';
 
 export function withPhase(
   record: DriverRecord,
@@ -26,9 +27,18 @@ export function withSession(
   const added: DriverRecord = {
     ...record,
     sessions: { ...record.sessions, [session.sessionId]: session },
-    tenant: record.tenant ?? { principal: session.principal, team: session.team },
+    tenant: tenantWith(record.tenant, session),
   };
   return record.phase === 'available' ? withPhase(added, 'in_use', nowMs) : added;
+}
+
+function tenantWith(
+  tenant: DriverRecord['tenant'],
+  session: SessionRecord,
+): NonNullable<DriverRecord['tenant']> {
+  if (!tenant) return { principal: session.principal, team: session.team };
+  if (samePrincipal(tenant.principal, session.principal)) return tenant;
+  return { ...tenant, shared: true };
 }
 
 /** Ends one session and leaves a tombstone. The phase is left to the pool. */

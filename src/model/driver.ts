@@ -120,9 +120,14 @@ export interface DriverRecord {
   readonly tombstones: Readonly<Record<string, Tombstone>>;
   /**
    * Whose memory the driver holds: set by its first session and kept after the last one, because a
-   * driver is shared or reused within one principal (or one team) only.
+   * driver is shared or reused within one principal (or one team) only. `shared` once another
+   * principal of the team has had a session here.
    */
-  readonly tenant?: { readonly principal: Principal; readonly team: string };
+  readonly tenant?: {
+    readonly principal: Principal;
+    readonly team: string;
+    readonly shared?: boolean;
+  };
   /** When a draining driver's remaining sessions are ended. */
   readonly drainDeadlineMs?: number;
   /** The epoch of the leader that wrote it last. */

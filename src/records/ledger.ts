@@ -1,0 +1,182 @@
+/** The leader's driver records: in memory for readers, written through to a RecordStore. */
+import type { Logger } from 'pino';
+import type { Clock, Timer } from '../model/clock.js';
+import type { DriverRecord } from '../model/driver.js';
+import { GatewayError } from '../model/errors.js';
+import type { Leadership, Ledger, RecordStore } from '../model/ledger.js';
+import { notLeader, RecordWriter, type WriterContext } from './record-writer.js';
+import { SessionIndex } from './session-index.js';
+
+/** How long a lazy change may stay unwritten. */
+const LAZY_FLUSH_MS = 10_000;
+
+export interface LedgerOptions {
+  readonly store: RecordStore;
+  readonly leadership: Leadership;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Reads every record and answers from memory from then on. Open one after leadership was won. */
+export async function openLedger(options: LedgerOptions): Promise<StoredLedger> {
+  const ledger = new StoredLedger(options);
+  await ledger.load();
+  return ledger;
+}
+
+export class StoredLedger implements Ledger {
+  readonly #options: LedgerOptions;
+  readonly #context: WriterContext;
+  readonly #writers = new Map<string, RecordWriter>();
+  readonly #namespaces = new Map<string, Set<string>>();
+  readonly #sessions = new SessionIndex();
+  readonly #listeners = new Set<(uid: string) => void>();
+  #idleWaiters: (() => void)[] = [];
+  #flushTimer: Timer | undefined;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#context = {
+      ...options,
+      changed: (uid, before, after) => this.#changed(uid, before, after),
+      settled: (writer) => this.#settled(writer),
+    };
+  }
+
+  async load(): Promise<void> {
+    for (const stored of await this.#options.store.list()) {
+      const uid = stored.record.uid;
+      this.#writers.set(uid, new RecordWriter(uid, this.#context, stored));
+      this.#index(undefined, stored.record);
+    }
+  }
+
+  get(uid: string): DriverRecord | undefined {
+    return this.#writers.get(uid)?.current;
+  }
+
+  *all(): Iterable<DriverRecord> {
+    for (const writer of this.#writers.values()) {
+      if (writer.current) yield writer.current;
+    }
+  }
+
+  bySession(sessionId: string): DriverRecord | undefined {
+    const records = this.#sessions.get(sessionId).map((uid) => this.get(uid));
+    return (
+      records.find((record) => record && Object.hasOwn(record.sessions, sessionId)) ?? records[0]
+    );
+  }
+
+  *byNamespace(namespace: string): Iterable<DriverRecord> {
+    for (const uid of this.#namespaces.get(namespace) ?? []) {
+      const record = this.get(uid);
+      if (record) yield record;
+    }
+  }
+
+  async create(record: DriverRecord): Promise<void> {
+    const epoch = this.#epoch();
+    let writer = this.#writers.get(record.uid);
+    if (writer?.current) {
+      throw new GatewayError('RECORD_CONFLICT', `Driver ${record.uid} has a record already.`);
+    }
+    if (!writer) {
+      writer = new RecordWriter(record.uid, this.#context);
+      this.#writers.set(record.uid, writer);
+    }
+    await writer.set({ ...record, epoch }, epoch);
+  }
+
+  async update(uid: string, change: (record: DriverRecord) => DriverRecord): Promise<DriverRecord> {
+    const epoch = this.#epoch();
+    const writer = this.#writers.get(uid);
+    const before = writer?.current;
+    if (!writer || !before) {
+      throw new GatewayError('RECORD_CONFLICT', `Driver ${uid} has no record any more.`);
+    }
+    const next = change(before);
+    if (next === before) {
+      await writer.barrier(epoch);
+      return before;
+    }
+    const stamped = { ...next, epoch };
+    await writer.set(stamped, epoch);
+    return stamped;
+  }
+
+  updateLazily(uid: string, change: (record: DriverRecord) => DriverRecord): void {
+    const epoch = this.#options.leadership.epoch();
+    const writer = this.#writers.get(uid);
+    if (epoch === undefined || !writer?.current) return;
+    const next = change(writer.current);
+    if (next === writer.current) return;
+    writer.setLazily({ ...next, epoch });
+    this.#flushTimer ??= this.#options.clock.setTimer(LAZY_FLUSH_MS, () => this.#flush());
+  }
+
+  async delete(uid: string): Promise<void> {
+    const epoch = this.#epoch();
+    const writer = this.#writers.get(uid);
+    if (!writer) return;
+    await (writer.current ? writer.set(undefined, epoch) : writer.barrier(epoch));
+  }
+
+  onChange(listener: (uid: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Writes what was put off and resolves when nothing is under way. A record in doubt is not waited for. */
+  async close(): Promise<void> {
+    this.#flush();
+    while ([...this.#writers.values()].some((writer) => writer.busy)) {
+      await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    }
+  }
+
+  #epoch(): number {
+    const epoch = this.#options.leadership.epoch();
+    if (epoch === undefined) throw notLeader();
+    return epoch;
+  }
+
+  #flush(): void {
+    this.#flushTimer?.cancel();
+    this.#flushTimer = undefined;
+    if (this.#options.leadership.epoch() === undefined) return;
+    for (const writer of this.#writers.values()) writer.flush();
+  }
+
+  #settled(writer: RecordWriter): void {
+    if (!writer.current && writer.idle) this.#writers.delete(writer.uid);
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const resolve of waiters) resolve();
+  }
+
+  #changed(uid: string, before: DriverRecord | undefined, after: DriverRecord | undefined): void {
+    this.#index(before, after);
+    for (const listener of this.#listeners) {
+      try {
+        listener(uid);
+      } catch (error) {
+        this.#options.logger.error({ err: error, driver: uid }, 'a listener to records failed');
+      }
+    }
+  }
+
+  #index(before: DriverRecord | undefined, after: DriverRecord | undefined): void {
+    this.#sessions.replace(before, after);
+    if (before?.namespace === after?.namespace) return;
+    if (before) {
+      const uids = this.#namespaces.get(before.namespace);
+      uids?.delete(before.uid);
+      if (uids?.size === 0) this.#namespaces.delete(before.namespace);
+    }
+    if (after) {
+      const uids = this.#namespaces.get(after.namespace) ?? new Set();
+      this.#namespaces.set(after.namespace, uids.add(after.uid));
+    }
+  }
+}
