@@ -1,0 +1,84 @@
+/** The commands of `spark-gateway` and what each is for. */
+import type { GatewayRole } from '../model/setting-description.js';
+
+export interface CommandDescription {
+  /** As typed: `authz`, `policy validate`. */
+  readonly name: string;
+  readonly about: string;
+  /** What follows the name, beside the options that every command takes. */
+  readonly operands?: string;
+  readonly options?: readonly OptionDescription[];
+  /** Whose settings it reads; undefined: none. */
+  readonly settingsOf?: GatewayRole;
+}
+
+export interface OptionDescription {
+  readonly name: string;
+  readonly value: string;
+  readonly about: string;
+  readonly required: boolean;
+}
+
+export const commands = [
+  {
+    name: 'start',
+    about: 'The whole gateway on one machine: control plane, authz, Envoy and local Spark drivers.',
+    settingsOf: 'start',
+  },
+  {
+    name: 'control-plane',
+    about: 'Finds drivers, keeps pools and sessions, and configures the Envoys (xDS).',
+    settingsOf: 'control-plane',
+  },
+  {
+    name: 'authz',
+    about: 'Decides on each request, beside an Envoy (ext_authz).',
+    settingsOf: 'authz',
+  },
+  {
+    name: 'bootstrap',
+    about: "Prints the configuration with which an Envoy starts (JSON, for Envoy's --config-path).",
+    settingsOf: 'bootstrap',
+  },
+  {
+    name: 'issuer',
+    about: 'A token issuer for development, on a loopback address only.',
+    settingsOf: 'issuer',
+  },
+  {
+    name: 'token',
+    about: 'Prints a token of the development issuer.',
+    options: [
+      { name: 'user', value: 'name', about: 'Whose token it is, such as alice.', required: true },
+      {
+        name: 'ttl',
+        value: 'duration',
+        about: 'How long it is good, such as 10m; else issuer.token_ttl.',
+        required: false,
+      },
+    ],
+    settingsOf: 'token',
+  },
+  {
+    name: 'policy validate',
+    about: 'Checks routing policies and says every mistake.',
+    operands: '<file>...',
+  },
+  {
+    name: 'settings validate',
+    about: 'Checks the settings as the other commands would read them, and says every mistake.',
+    settingsOf: 'start',
+  },
+  {
+    name: 'settings example',
+    about: 'Prints a documented settings file that holds every default.',
+  },
+] as const satisfies readonly CommandDescription[];
+
+export type CommandName = (typeof commands)[number]['name'];
+
+export function findCommand(name: string): CommandDescription & { readonly name: CommandName } {
+  const found = commands.find((command) => command.name === name);
+  if (!found) throw new TypeError(`no command ${name}`);
+  return found;
+}

@@ -1,0 +1,114 @@
+/** What settings must fulfil together. */
+import type { TcpAddress } from '../model/address.js';
+import { isLoopback } from '../yaml/text-type.js';
+import type { Settings } from './table.js';
+
+export interface Check {
+  /** The settings it is about; a problem is reported where the first of them that is set was written. */
+  readonly names: readonly string[];
+  /** What is wrong and what is allowed, or undefined. */
+  check(settings: Settings): string | undefined;
+}
+
+export const checks: readonly Check[] = [
+  {
+    names: ['tls_cert_file', 'tls_key_file'],
+    check: ({ tlsCertFile, tlsKeyFile }) =>
+      (tlsCertFile === undefined) === (tlsKeyFile === undefined)
+        ? undefined
+        : 'tls_cert_file and tls_key_file must be set both or not at all',
+  },
+  {
+    names: ['listener.client_ca_file'],
+    check: ({ listener, tlsCertFile }) =>
+      listener.clientCaFile !== undefined && tlsCertFile === undefined
+        ? 'listener.client_ca_file needs tls_cert_file: clients show certificates over TLS only'
+        : undefined,
+  },
+  {
+    names: ['okta_issuer', 'okta_client_id', 'okta_audience'],
+    check: ({ oktaIssuer, oktaClientId, oktaAudience }) => {
+      const restricted = oktaClientId !== undefined || oktaAudience !== undefined;
+      if (oktaIssuer !== undefined && !restricted) {
+        return 'okta_issuer needs okta_client_id or okta_audience: else tokens made for any other application would be accepted';
+      }
+      return oktaIssuer === undefined && restricted
+        ? 'okta_client_id and okta_audience need okta_issuer'
+        : undefined;
+    },
+  },
+  {
+    names: ['mtls.cert_file', 'mtls.key_file', 'mtls.ca_file'],
+    check: ({ mtls }) => {
+      const set = [mtls.certFile, mtls.keyFile, mtls.caFile].filter((file) => file !== undefined);
+      return set.length === 0 || set.length === 3
+        ? undefined
+        : 'mtls.cert_file, mtls.key_file and mtls.ca_file must be set all or not at all';
+    },
+  },
+  ...(['xds', 'assignments'] as const).map((name): Check => ({
+    names: [`${name}.listen_addr`],
+    check: (settings) =>
+      isOpen(settings[name].listenAddr) && settings.mtls.certFile === undefined
+        ? `${name}.listen_addr is reachable from elsewhere: set mtls.cert_file, mtls.key_file and mtls.ca_file, or listen on a loopback address`
+        : undefined,
+  })),
+  {
+    names: ['authz.timeout', 'authz.hold_time'],
+    check: ({ authz }) =>
+      authz.timeoutMs > authz.holdTimeMs
+        ? undefined
+        : 'authz.timeout must be longer than authz.hold_time: else Envoy gives up while a driver starts',
+  },
+  {
+    names: ['listener.unassigned_idle_timeout', 'authz.timeout'],
+    check: ({ authz, listener }) =>
+      listener.unassignedIdleTimeoutMs > authz.timeoutMs
+        ? undefined
+        : 'listener.unassigned_idle_timeout must be longer than authz.timeout',
+  },
+  {
+    names: ['xds.debounce_max', 'xds.debounce'],
+    check: ({ xds }) =>
+      xds.debounceMaxMs >= xds.debounceMs
+        ? undefined
+        : 'xds.debounce_max must be at least xds.debounce',
+  },
+  {
+    names: ['sessions.tombstone_ttl', 'session_ttl'],
+    check: ({ sessions, sessionTtlMs }) =>
+      sessions.tombstoneTtlMs >= sessionTtlMs
+        ? undefined
+        : 'sessions.tombstone_ttl must be at least session_ttl: else a late client is taken for a new one',
+  },
+  {
+    names: ['hot_pool_size', 'pools.maximum'],
+    check: ({ hotPoolSize, pools }) =>
+      hotPoolSize <= pools.maximum ? undefined : 'hot_pool_size must not exceed pools.maximum',
+  },
+  {
+    names: ['pools.retry_delay_max', 'pools.retry_delay'],
+    check: ({ pools }) =>
+      pools.retryDelayMaxMs >= pools.retryDelayMs
+        ? undefined
+        : 'pools.retry_delay_max must be at least pools.retry_delay',
+  },
+  {
+    names: ['drivers.source', 'drivers.static_file'],
+    check: ({ drivers }) =>
+      drivers.source === 'static' && drivers.staticFile === undefined
+        ? 'drivers.source "static" needs drivers.static_file'
+        : undefined,
+  },
+  {
+    names: ['headers.team', 'headers.environment', 'headers.user'],
+    check: ({ headers: { environment, team, user } }) =>
+      new Set([environment, team, user]).size === 3
+        ? undefined
+        : 'headers.team, headers.environment and headers.user must differ',
+  },
+];
+
+function isOpen({ host }: TcpAddress): boolean {
+  return !isLoopback(host);
+}

@@ -1,0 +1,439 @@
+/**
+ * Every setting of the gateway: name, type, default, who uses it, what it is for. Parsing, help, the
+ * environment variables and docs/settings.yaml all follow from this table. `start` uses all of them.
+ */
+import { boolean, choice, integer, issuerUrl, path, plainText } from '../yaml/text-type.js';
+import { duration, size } from '../yaml/units.js';
+import { type Compiled, group, list, optional, setting, textMap } from './setting.js';
+import { headerName, loopbackAddress, loopbackRange, socketAddress, tcpAddress } from './types.js';
+
+const controlPlane = ['control-plane'] as const;
+const authz = ['authz'] as const;
+const servers = ['control-plane', 'authz'] as const;
+const connected = ['control-plane', 'authz', 'bootstrap'] as const;
+const issuer = ['issuer', 'token'] as const;
+const envoyChild = ['start'] as const;
+const everyRole = ['control-plane', 'authz', 'issuer', 'bootstrap', 'token'] as const;
+
+export const settingsTable = {
+  listen_addr: setting(tcpAddress, {
+    default: '0.0.0.0:15002',
+    roles: controlPlane,
+    about: 'Where Envoy listens for Spark Connect clients.',
+  }),
+  public_addr: optional(tcpAddress, {
+    roles: servers,
+    about: 'Where clients reach the gateway, for the URLs in its messages.',
+  }),
+  tls_cert_file: optional(path, {
+    roles: controlPlane,
+    about:
+      'Certificate chain for clients (PEM), reloaded when it changes. Without it clients speak plain text.',
+  }),
+  tls_key_file: optional(path, {
+    roles: controlPlane,
+    about: 'Private key of tls_cert_file (PEM).',
+  }),
+  okta_issuer: optional(issuerUrl, {
+    roles: servers,
+    about:
+      'Issuer of the tokens that are accepted, beside the issuers that the policy names. Needs okta_client_id, okta_audience or both.',
+  }),
+  okta_client_id: optional(plainText, {
+    roles: servers,
+    about: 'The only OAuth client (cid or azp claim) whose tokens of okta_issuer are accepted.',
+  }),
+  okta_audience: optional(plainText, {
+    roles: servers,
+    about: 'The audience (aud claim) that a token of okta_issuer must name.',
+  }),
+  policy_file: setting(path, {
+    default: '/etc/spark-gateway/policy.yaml',
+    roles: servers,
+    about: 'The routing policy: who may go where, pools, quotas. Reloaded when it changes.',
+  }),
+  state_dir: setting(path, {
+    default: '/var/lib/spark-gateway',
+    roles: [...controlPlane, ...issuer],
+    about: 'Where this process keeps what must outlive it: driver records, keys, logs of drivers.',
+  }),
+  session_ttl: setting(duration('10s', '7d'), {
+    default: '30m',
+    roles: controlPlane,
+    about: 'A session without activity for this long is ended; a running query is activity.',
+  }),
+  hot_pool_size: setting(integer(0, 1000), {
+    default: '10',
+    roles: servers,
+    about: 'Drivers kept ready in each pool, where the policy does not say otherwise.',
+  }),
+  max_conns_per_host: setting(integer(1, 65_535), {
+    default: '100',
+    roles: controlPlane,
+    about: 'Connections of one Envoy to one driver.',
+  }),
+  log_level: setting(choice('trace', 'debug', 'info', 'warn', 'error', 'fatal'), {
+    default: 'info',
+    roles: everyRole,
+    about: 'The least severe messages that are logged.',
+  }),
+  drain_time: setting(duration('0', '1h'), {
+    default: '30s',
+    roles: servers,
+    about: 'How long a process that is asked to end goes on to answer what has begun.',
+  }),
+
+  listener: group('The listener for clients, beyond its address and certificate.', {
+    client_ca_file: optional(path, {
+      roles: controlPlane,
+      about: 'CA of the certificates by which services may identify themselves (PEM).',
+    }),
+    max_message_size: setting(size('1MiB', '2GiB'), {
+      default: '256MiB',
+      roles: controlPlane,
+      about: 'The largest gRPC message that drivers accept from a client.',
+    }),
+    unassigned_idle_timeout: setting(duration('1s', '10m'), {
+      default: '90s',
+      roles: controlPlane,
+      about:
+        'A stream that never sends its first message ends after this; must exceed authz.timeout.',
+    }),
+  }),
+
+  headers: group('Request headers that clients send.', {
+    team: setting(headerName, {
+      default: 'x-doordash-team',
+      roles: servers,
+      about: 'Names the team whose driver is wanted.',
+    }),
+    environment: setting(headerName, {
+      default: 'x-doordash-environment',
+      roles: servers,
+      about: 'Names the environment whose driver is wanted.',
+    }),
+    user: setting(headerName, {
+      default: 'x-doordash-user',
+      roles: servers,
+      about: 'The user the client claims to act for: recorded for audit, never trusted.',
+    }),
+  }),
+
+  mtls: group(
+    'Certificates between the parts of the gateway (xDS, assignments, access logs). Required unless they listen on loopback only.',
+    {
+      cert_file: optional(path, {
+        roles: connected,
+        about: 'Certificate chain of this process, for both ends of a connection (PEM).',
+      }),
+      key_file: optional(path, { roles: connected, about: 'Private key of mtls.cert_file (PEM).' }),
+      ca_file: optional(path, {
+        roles: connected,
+        about: 'CA to which the certificate of the other end must chain (PEM).',
+      }),
+      server_name: optional(plainText, {
+        roles: ['authz', 'bootstrap'],
+        about: 'Name in the certificate of the control plane, where it is not the host dialled.',
+      }),
+    },
+  ),
+
+  xds: group('Configuration for the Envoys (xDS).', {
+    listen_addr: setting(tcpAddress, {
+      default: '127.0.0.1:18000',
+      roles: controlPlane,
+      about: 'Where the control plane serves xDS.',
+    }),
+    connect_addr: setting(tcpAddress, {
+      default: '127.0.0.1:18000',
+      roles: ['bootstrap'],
+      about: 'Where Envoys reach it.',
+    }),
+    allowed_sans: list(plainText, {
+      roles: controlPlane,
+      about:
+        'URI or DNS names in client certificates that may ask for configuration; empty: every certificate of mtls.ca_file.',
+    }),
+    debounce: setting(duration('0', '1s'), {
+      default: '5ms',
+      roles: controlPlane,
+      about: 'Changes that come within this time of each other are pushed together.',
+    }),
+    debounce_max: setting(duration('0', '10s'), {
+      default: '50ms',
+      roles: controlPlane,
+      about: 'A change is pushed after this time even if others keep coming.',
+    }),
+    ready_timeout: setting(duration('0', '1m'), {
+      default: '5s',
+      roles: controlPlane,
+      about: 'A driver takes sessions when every Envoy has acknowledged it, or after this time.',
+    }),
+  }),
+
+  authz: group('The authorization service beside each Envoy (ext_authz).', {
+    listen_addr: setting(socketAddress, {
+      default: '127.0.0.1:9191',
+      roles: servers,
+      about: 'Where it listens, and where Envoy asks it. Must be local to the Envoy.',
+    }),
+    metrics_addr: setting(tcpAddress, {
+      default: '127.0.0.1:9091',
+      roles: authz,
+      about: 'Where its metrics and health are served (HTTP).',
+    }),
+    hold_time: setting(duration('0', '5m'), {
+      default: '60s',
+      roles: authz,
+      about: 'How long a request waits for a driver before the client is told when to come back.',
+    }),
+    timeout: setting(duration('1s', '6m'), {
+      default: '75s',
+      roles: controlPlane,
+      about: 'How long Envoy waits for an answer; must exceed authz.hold_time.',
+    }),
+    max_waiting: setting(integer(1024, 1_000_000), {
+      default: '20000',
+      roles: controlPlane,
+      about: 'Requests of one Envoy that may wait for an answer at a time.',
+    }),
+    token_cache_size: setting(integer(0, 10_000_000), {
+      default: '20000',
+      roles: authz,
+      about: 'Verified tokens that are remembered until they expire.',
+    }),
+    assignment_cache_size: setting(integer(0, 10_000_000), {
+      default: '50000',
+      roles: authz,
+      about: 'Sessions whose driver is remembered for assignments.cache_ttl.',
+    }),
+    expired_token_grace: setting(duration('0', '1d'), {
+      default: '15m',
+      roles: authz,
+      about:
+        "How long after its end the owner's token still serves to fetch results of, or release, a running session.",
+    }),
+    keys_max_age: setting(duration('10s', '1d'), {
+      default: '10m',
+      roles: authz,
+      about: "How long an issuer's keys are used without fetching them again.",
+    }),
+    keys_cooldown: setting(duration('1s', '1h'), {
+      default: '30s',
+      roles: authz,
+      about: 'The least time between two fetches caused by tokens that name an unknown key.',
+    }),
+    keys_timeout: setting(duration('100ms', '1m'), {
+      default: '5s',
+      roles: authz,
+      about: 'How long a fetch of keys may take.',
+    }),
+  }),
+
+  assignments: group(
+    'Which driver a session belongs to: asked by authz, answered by the control plane. Envoys send their access logs to the same port.',
+    {
+      listen_addr: setting(tcpAddress, {
+        default: '127.0.0.1:18001',
+        roles: controlPlane,
+        about: 'Where the control plane answers.',
+      }),
+      connect_addr: setting(tcpAddress, {
+        default: '127.0.0.1:18001',
+        roles: servers,
+        about: 'Where authz and the Envoys reach it.',
+      }),
+      allowed_sans: list(plainText, {
+        roles: controlPlane,
+        about:
+          'URI or DNS names in client certificates that may ask for assignments or send logs; empty: every certificate of mtls.ca_file.',
+      }),
+      cache_ttl: setting(duration('1s', '1h'), {
+        default: '30s',
+        roles: controlPlane,
+        about: 'How long authz may use an answer without hearing of it again.',
+      }),
+    },
+  ),
+
+  admin: group('Metrics, health and administration of the control plane (HTTP).', {
+    listen_addr: setting(tcpAddress, {
+      default: '127.0.0.1:9090',
+      roles: controlPlane,
+      about: 'Where the control plane serves them.',
+    }),
+  }),
+
+  access_log: group("Envoy's access logs: audit and activity of sessions.", {
+    interval: setting(duration('1s', '1h'), {
+      default: '1m',
+      roles: controlPlane,
+      about: 'How often a stream that stays open is reported.',
+    }),
+    audit_file: optional(path, {
+      roles: controlPlane,
+      about: 'Where audit records are appended (JSON lines); without it they go to the log.',
+    }),
+  }),
+
+  sessions: group('Sessions and what is remembered of them.', {
+    tombstone_ttl: setting(duration('10s', '14d'), {
+      default: '2h',
+      roles: controlPlane,
+      about: 'How long an ended session is remembered; at least session_ttl.',
+    }),
+    max_per_driver: setting(integer(1, 1000), {
+      default: '200',
+      roles: controlPlane,
+      about: 'Sessions and tombstones in one driver record; a driver that has more is replaced.',
+    }),
+  }),
+
+  pools: group('Pools of drivers, where the policy does not say otherwise.', {
+    maximum: setting(integer(1, 10_000), {
+      default: '100',
+      roles: servers,
+      about: 'Drivers of one pool at most.',
+    }),
+    start_timeout: setting(duration('5s', '1h'), {
+      default: '5m',
+      roles: servers,
+      about: 'A driver that does not come up within this time is removed and tried again.',
+    }),
+    retry_delay: setting(duration('100ms', '10m'), {
+      default: '2s',
+      roles: controlPlane,
+      about: 'The pause after a first failed start; it doubles with each further one.',
+    }),
+    retry_delay_max: setting(duration('1s', '1h'), {
+      default: '2m',
+      roles: controlPlane,
+      about: 'The longest pause between failed starts.',
+    }),
+    drain_timeout: setting(duration('0', '14d'), {
+      default: '2h',
+      roles: controlPlane,
+      about: 'How long the sessions of a draining driver may go on.',
+    }),
+    resync: setting(duration('1s', '10m'), {
+      default: '10s',
+      roles: controlPlane,
+      about: 'Pools are looked at this often, even if nothing said that they changed.',
+    }),
+  }),
+
+  drivers: group('Where Spark drivers come from.', {
+    source: setting(choice('local', 'static'), {
+      default: 'local',
+      roles: controlPlane,
+      about: 'local: processes on this machine; static: drivers of someone else, named in a file.',
+    }),
+    static_file: optional(path, {
+      roles: controlPlane,
+      about: 'Names the drivers of source static. Reloaded when it changes.',
+    }),
+    probe_interval: setting(duration('100ms', '5m'), {
+      default: '2s',
+      roles: controlPlane,
+      about: 'How often the port of each driver is tried.',
+    }),
+    probe_timeout: setting(duration('50ms', '1m'), {
+      default: '1s',
+      roles: controlPlane,
+      about: 'How long a driver may take to accept a connection.',
+    }),
+    probe_failures: setting(integer(1, 100), {
+      default: '3',
+      roles: controlPlane,
+      about: 'Probes in a row that fail before a driver counts as not ready.',
+    }),
+    local: group('Drivers as processes on this machine.', {
+      address_range: setting(loopbackRange, {
+        default: '127.77.0.0/16',
+        roles: controlPlane,
+        about: 'Each driver listens on an address of its own from this network.',
+      }),
+      memory: setting(size('256MiB', '1TiB'), {
+        default: '1GiB',
+        roles: controlPlane,
+        about: 'Heap of each driver.',
+      }),
+      cores: setting(integer(1, 256), {
+        default: '1',
+        roles: controlPlane,
+        about: 'Tasks that each driver runs at a time.',
+      }),
+      spark_home: optional(path, {
+        fallbackEnv: 'SPARK_HOME',
+        roles: controlPlane,
+        about:
+          'Spark 3.5 or later, or the pyspark package; without it, what npm start has installed.',
+      }),
+      java_home: optional(path, {
+        fallbackEnv: 'JAVA_HOME',
+        roles: controlPlane,
+        about: 'Java 17 or later; without it, java on the PATH.',
+      }),
+      spark_conf: textMap(plainText, {
+        roles: controlPlane,
+        about: 'Further Spark configuration for each driver. Readable by every user: no secrets.',
+      }),
+    }),
+  }),
+
+  envoy: group('The Envoy that `start` runs, and what `bootstrap` prints for others.', {
+    bin: optional(path, {
+      fallbackEnv: 'ENVOY_BIN',
+      roles: envoyChild,
+      about: 'The program; without it, what npm start has installed, or envoy on the PATH.',
+    }),
+    admin_addr: setting(loopbackAddress, {
+      default: '127.0.0.1:9901',
+      roles: ['bootstrap'],
+      about: "Envoy's own administration.",
+    }),
+    node_id: optional(plainText, {
+      roles: ['bootstrap'],
+      about: 'Names this Envoy to the control plane; without it, the host name.',
+    }),
+    node_cluster: setting(plainText, {
+      default: 'spark-gateway',
+      roles: ['bootstrap'],
+      about: 'Names the group of Envoys that this one belongs to.',
+    }),
+    log_level: setting(choice('trace', 'debug', 'info', 'warning', 'error', 'critical', 'off'), {
+      default: 'warning',
+      roles: envoyChild,
+      about: 'The least severe messages that Envoy logs.',
+    }),
+    concurrency: setting(integer(0, 1024), {
+      default: '0',
+      roles: envoyChild,
+      about: 'Worker threads; 0: one for each core.',
+    }),
+  }),
+
+  issuer: group(
+    'The development token issuer. Never for production: anyone who reaches it gets any token.',
+    {
+      enabled: setting(boolean, {
+        default: 'false',
+        roles: envoyChild,
+        about: 'Whether `start` runs it and accepts its tokens.',
+      }),
+      listen_addr: setting(loopbackAddress, {
+        default: '127.0.0.1:18080',
+        roles: issuer,
+        about: 'Where it is served (HTTP).',
+      }),
+      token_ttl: setting(duration('1s', '30d'), {
+        default: '12h',
+        roles: issuer,
+        about: 'How long its tokens are good.',
+      }),
+    },
+  ),
+};
+
+/** The compiled, validated settings: durations in milliseconds, sizes in bytes, absolute paths. */
+export type Settings = Compiled<typeof settingsTable>;

@@ -1,0 +1,77 @@
+/** Types of settings that are more than plain text, beside those of src/yaml. */
+import { isIP, isIPv4 } from 'node:net';
+import { resolve } from 'node:path';
+import type { SocketAddress, TcpAddress } from '../model/address.js';
+import { isLoopback, textType } from '../yaml/text-type.js';
+
+export interface Ipv4Range {
+  /** The first address of the network. */
+  readonly network: string;
+  readonly prefixLength: number;
+}
+
+export const tcpAddress = textType(
+  'host:port, such as 0.0.0.0:15002, [::1]:15002 or gateway.example.com:15002',
+  parseTcpAddress,
+);
+
+export const socketAddress = textType<SocketAddress>(
+  'host:port, or unix: and a path',
+  (text, base) =>
+    text.startsWith('unix:') ? parseUnixAddress(text.slice(5), base) : parseTcpAddress(text),
+);
+
+export const loopbackAddress = textType(
+  'localhost, 127.x.x.x or [::1], and a port: it must not be reachable from elsewhere',
+  (text) => {
+    const address = parseTcpAddress(text);
+    return address && isLoopback(address.host) ? address : undefined;
+  },
+);
+
+export const loopbackRange = textType<Ipv4Range>(
+  'a network within 127.0.0.0/8 of 8 to 65,536 addresses, such as 127.77.0.0/16',
+  (text) => {
+    const [network = '', prefix = ''] = text.split('/');
+    if (!isIPv4(network) || !network.startsWith('127.') || !/^\d{1,2}$/.test(prefix)) {
+      return undefined;
+    }
+    const prefixLength = Number(prefix);
+    const bits = network.split('.').reduce((value, part) => value * 256 + Number(part), 0);
+    const aligned = bits % 2 ** (32 - prefixLength) === 0;
+    return prefixLength >= 16 && prefixLength <= 29 && aligned
+      ? { network, prefixLength }
+      : undefined;
+  },
+);
+
+/** RFC 9110 section 5.1; lower case, as HTTP/2 sends it. */
+export const headerName = textType(
+  'a header name in lower case that does not start with x-spark- or :',
+  (text) =>
+    /^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$/.test(text) && !text.startsWith('x-spark-')
+      ? text
+      : undefined,
+);
+
+function parseTcpAddress(text: string): TcpAddress | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(text);
+  if (!match) return undefined;
+  const [, bracketed, plain, portText] = match;
+  const port = Number(portText);
+  if (port > 65_535) return undefined;
+  if (bracketed !== undefined) {
+    return isIP(bracketed) === 6 ? { host: bracketed, port } : undefined;
+  }
+  const host = plain ?? '';
+  const looksLikeIp = /^[\d.]+$/.test(host);
+  const isName = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/.test(host);
+  return (looksLikeIp ? isIPv4(host) : isName) ? { host, port } : undefined;
+}
+
+function parseUnixAddress(path: string, base: string): SocketAddress | undefined {
+  if (path === '' || path.includes('\0')) return undefined;
+  const absolute = resolve(base, path);
+  // sockaddr_un.sun_path holds 108 bytes with its end (unix(7)).
+  return Buffer.byteLength(absolute) <= 107 ? { path: absolute } : undefined;
+}

@@ -1,0 +1,81 @@
+/** Values that are written as one piece of text, in a file, an environment variable or an argument. */
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+
+export interface TextType<T> {
+  /** What may be written, to be put behind "allowed: ". */
+  readonly allowed: string;
+  /** The values, where there are only a few. */
+  readonly choices?: readonly string[];
+  /** undefined: not allowed. A relative path is resolved against `base`, the directory of its file. */
+  parse(text: string, base: string): T | undefined;
+}
+
+export function textType<T>(
+  allowed: string,
+  parse: (text: string, base: string) => T | undefined,
+): TextType<T> {
+  return { allowed, parse };
+}
+
+export const plainText = textType('text', (text) => (text.trim() === '' ? undefined : text));
+
+export const boolean: TextType<boolean> = {
+  allowed: 'true or false',
+  choices: ['true', 'false'],
+  parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
+};
+
+export function choice<const C extends string>(...choices: readonly C[]): TextType<C> {
+  return {
+    allowed: choices.join(', ').replace(/, ([^,]*)$/, ' or $1'),
+    choices,
+    parse: (text) => choices.find((candidate) => candidate === text),
+  };
+}
+
+export function integer(least: number, most?: number): TextType<number> {
+  const range = most === undefined ? `of at least ${least}` : `from ${least} to ${most}`;
+  return textType(`a whole number ${range}`, (text) => {
+    if (!/^-?\d{1,15}$/.test(text)) return undefined;
+    const value = Number(text);
+    return value >= least && value <= (most ?? Number.MAX_SAFE_INTEGER) ? value : undefined;
+  });
+}
+
+/** A path of the file system, made absolute. */
+export const path = textType('a path', (text, base) =>
+  text.trim() === '' || text.includes('\0') ? undefined : resolve(base, text),
+);
+
+export function url(...protocols: readonly string[]): TextType<string> {
+  const schemes = protocols.map((protocol) => `${protocol}://`).join(' or ');
+  return textType(`a URL that starts with ${schemes}`, (text) => {
+    const parsed = URL.canParse(text) ? new URL(text) : undefined;
+    if (!parsed || !protocols.includes(parsed.protocol.slice(0, -1))) return undefined;
+    return parsed.hostname === '' || parsed.hash !== '' || parsed.username !== ''
+      ? undefined
+      : text;
+  });
+}
+
+/** A token issuer or its documents: whoever can change them in transit can sign tokens. */
+export const issuerUrl = textType(
+  'a URL that starts with https://, or http:// for a loopback address',
+  (text) => {
+    const parsed = URL.canParse(text) ? new URL(text) : undefined;
+    if (!parsed || parsed.hash !== '' || parsed.username !== '') return undefined;
+    if (parsed.protocol === 'https:') return text;
+    return parsed.protocol === 'http:' && isLoopback(parsed.hostname) ? text : undefined;
+  },
+);
+
+/** `localhost`, 127.0.0.0/8 and `::1`, the last one with or without brackets. */
+export function isLoopback(host: string): boolean {
+  return (
+    host === 'localhost' ||
+    (isIP(host) === 4 && host.startsWith('127.')) ||
+    host === '::1' ||
+    host === '[::1]'
+  );
+}

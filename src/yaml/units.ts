@@ -1,0 +1,79 @@
+/** Durations and sizes: numbers that are always written with their unit. */
+import type { TextType } from './text-type.js';
+
+const MS_PER_UNIT: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+const BYTES_PER_UNIT: Readonly<Record<string, number>> = {
+  B: 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  TiB: 1024 ** 4,
+};
+
+/** Timers of Node hold 31 bits of milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+export interface Duration extends TextType<number> {
+  readonly unit: 'Ms';
+}
+
+export interface Size extends TextType<number> {
+  readonly unit: 'Bytes';
+}
+
+/** Milliseconds, written as `500ms`, `30s`, `5m`, `1h30m` or `1d`. */
+export function duration(least: string, most?: string): Duration {
+  const leastMs = parseDuration(least) ?? 0;
+  const mostMs = most === undefined ? LONGEST_MS : (parseDuration(most) ?? LONGEST_MS);
+  const range = most === undefined ? `at least ${least}` : `from ${least} to ${most}`;
+  return {
+    unit: 'Ms',
+    allowed: `a duration such as 500ms, 30s, 5m or 1h30m, ${range}`,
+    parse(text) {
+      const ms = parseDuration(text);
+      return ms !== undefined && ms >= leastMs && ms <= mostMs ? ms : undefined;
+    },
+  };
+}
+
+function parseDuration(text: string): number | undefined {
+  if (text === '0') return 0;
+  if (!/^(\d{1,9}(ms|s|m|h|d))+$/.test(text)) return undefined;
+  let total = 0;
+  let last = Number.POSITIVE_INFINITY;
+  for (const [, amount, unit = ''] of text.matchAll(/(\d+)(ms|s|m|h|d)/g)) {
+    const msPerUnit = MS_PER_UNIT[unit] ?? 0;
+    if (msPerUnit >= last) return undefined;
+    last = msPerUnit;
+    total += Number(amount) * msPerUnit;
+  }
+  return total;
+}
+
+/** Bytes, written as `512KiB`, `256MiB` or `2GiB`. */
+export function size(least: string, most?: string): Size {
+  const leastBytes = parseSize(least) ?? 0;
+  const mostBytes = (most === undefined ? undefined : parseSize(most)) ?? Number.MAX_SAFE_INTEGER;
+  const range = most === undefined ? `at least ${least}` : `from ${least} to ${most}`;
+  return {
+    unit: 'Bytes',
+    allowed: `a size such as 512KiB, 256MiB or 2GiB, ${range}`,
+    parse(text) {
+      const bytes = parseSize(text);
+      return bytes !== undefined && bytes >= leastBytes && bytes <= mostBytes ? bytes : undefined;
+    },
+  };
+}
+
+function parseSize(text: string): number | undefined {
+  const match = /^(\d{1,9})(B|KiB|MiB|GiB|TiB)$/.exec(text);
+  if (!match) return undefined;
+  const bytes = Number(match[1]) * (BYTES_PER_UNIT[match[2] ?? ''] ?? 0);
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
