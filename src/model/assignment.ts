@@ -49,12 +49,19 @@ export interface SessionActivity {
 /** Takes in what reporters (sidecars, access logs) saw. */
 export interface ActivitySink {
   activity(events: readonly SessionActivity[]): void;
-  /** A stream of this session opened on some Envoy; it counts as activity until it closes. */
+  /**
+   * A stream of this session opened on some Envoy; it counts as activity until it closes.
+   * `streamId` begins with the id of its reporter and a slash: when that reporter goes, nobody would
+   * tell of the stream's end, so it counts for no more than that moment.
+   */
   streamOpened(sessionId: string, streamId: string, atMs: number): void;
   streamClosed(sessionId: string, streamId: string, atMs: number): void;
   /** The driver answered a ReleaseSession with OK. */
   released(sessionId: string, atMs: number): void;
-  /** A reporter came or went: while one that was known is away, nothing expires for a session TTL. */
+  /**
+   * A reporter came or went. When one that was known goes, and again when it is back, nothing
+   * expires for a session TTL. One that has a past this process has not seen is told as gone, then back.
+   */
   reporterConnected(reporterId: string): void;
   reporterDisconnected(reporterId: string): void;
 }

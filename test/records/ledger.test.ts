@@ -26,6 +26,8 @@ async function setUp(...records: DriverRecord[]) {
 
 const addSession = (n: number) => (record: DriverRecord) =>
   withSession(record, sessionRecord(sessionId(n)), START_MS);
+const touch = (atMs: number) => (record: DriverRecord) =>
+  withPhase(record, 'draining', atMs, `at ${atMs}`);
 const stored = (store: MemoryStore, uid: string) => store.records.get(uid)?.record;
 
 test('a change is seen at once and is in the store when it is answered', async (t) => {
@@ -152,8 +154,6 @@ test('each record carries the epoch of the leader that wrote it', async (t) => {
 
 test('activity is written in batches: after ten seconds, with another change, or on close', async (t) => {
   const { store, ledger, clock } = await setUp(driverRecord('d1'), driverRecord('d2'));
-  const touch = (atMs: number) => (record: DriverRecord) =>
-    withPhase(record, 'draining', atMs, `at ${atMs}`);
   for (let n = 1; n <= 50; n += 1) ledger.updateLazily('d1', touch(n));
   await clock.advance(9999);
   t.is(store.writes, 0);
