@@ -1,0 +1,169 @@
+/**
+ * What a Spark Connect request says of its session, read from the first bytes of its body.
+ *
+ * Every request message has `session_id` as field 1 and `user_context`, whose field 1 is `user_id`,
+ * as field 2 (spark/connect/base.proto, 3.5 to 4.x). Serialisers write fields in order, so both are
+ * in the first few hundred bytes of even the largest plan.
+ */
+import { isUtf8 } from 'node:buffer';
+import { GatewayError } from '../model/errors.js';
+import { inflatePrefix } from './inflate-prefix.js';
+import type { SparkMethod } from './methods.js';
+import { MalformedMessage, WireReader, WireType } from './wire.js';
+
+export interface SparkRequest {
+  readonly sessionId: string;
+  /** What the client claims; empty if it says nothing. */
+  readonly userId: string;
+  /** CloneSession: the id of the new session; undefined if the client leaves it to the server. */
+  readonly newSessionId: string | undefined;
+  /** ReleaseSession: the client means to come back, so the session goes on. */
+  readonly allowReconnect: boolean;
+}
+
+/** A gRPC message starts with a flag byte and four bytes of length (gRPC over HTTP/2, Length-Prefixed-Message). */
+const FRAME_HEADER_BYTES = 5;
+const SESSION_ID_FIELD = 1;
+const USER_CONTEXT_FIELD = 2;
+const USER_ID_FIELD = 1;
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+
+/**
+ * Reads the request of which `body` holds the first bytes, perhaps all of them.
+ * Throws REQUEST_UNREADABLE.
+ *
+ * A field that comes again counts with its last value, as in every protobuf parser. Only what is in
+ * the prefix can be seen: a client that repeats `session_id` beyond it reaches another session of
+ * its own driver, and drivers are shared only among those who trust each other.
+ */
+export function readSparkRequest(
+  body: Buffer,
+  encoding: string | undefined,
+  method: SparkMethod,
+): SparkRequest {
+  if (body.length < FRAME_HEADER_BYTES) throw unreadable('its first message has not arrived');
+  const flag = body[0];
+  if (flag !== 0 && flag !== 1) throw unreadable('its body is not a gRPC message');
+  const length = body.readUInt32BE(1);
+  const content = body.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length);
+  let fields: Fields;
+  try {
+    if (flag === 0) {
+      fields = readFields(content, length, method);
+    } else {
+      const { bytes, whole } = inflatePrefix(content, encoding);
+      // Nothing says how long the inflated message is before its end has been seen.
+      const complete = whole && content.length === length;
+      fields = readFields(bytes, complete ? bytes.length : Number.MAX_SAFE_INTEGER, method);
+    }
+  } catch (error) {
+    if (error instanceof MalformedMessage) {
+      throw unreadable('its body is not a Spark Connect message', error);
+    }
+    throw error;
+  }
+  return checked(fields);
+}
+
+/** undefined: not seen, and the message goes on. */
+interface Fields {
+  sessionId: string | undefined;
+  userId: string | undefined;
+  newSessionId: string | undefined;
+  allowReconnect: boolean | undefined;
+}
+
+function readFields(bytes: Buffer, length: number, method: SparkMethod): Fields {
+  const fields: Fields = {
+    sessionId: undefined,
+    userId: undefined,
+    newSessionId: undefined,
+    allowReconnect: undefined,
+  };
+  const reader = new WireReader(bytes, 0, length, bytes.length);
+  for (;;) {
+    const step = reader.next();
+    if (step === 'end') {
+      // A field that never came has its default value.
+      fields.sessionId ??= '';
+      fields.userId ??= '';
+      fields.newSessionId ??= '';
+      fields.allowReconnect ??= false;
+      return fields;
+    }
+    const { field, wireType } = reader;
+    if (wireType === WireType.BYTES) {
+      // A field that is cut takes back what an earlier copy said: its own value would count.
+      if (field === SESSION_ID_FIELD) fields.sessionId = text(bytes, reader, step);
+      else if (field === USER_CONTEXT_FIELD) readUserContext(bytes, reader, fields);
+      else if (field === method.newSessionField) fields.newSessionId = text(bytes, reader, step);
+    } else if (wireType === WireType.VARINT && field === method.allowReconnectField) {
+      fields.allowReconnect = step === 'cut' ? undefined : reader.value !== 0;
+    }
+    if (step === 'cut') {
+      // These two are last in messages that are small: they are either seen or refused.
+      if (method.newSessionField === undefined) fields.newSessionId ??= '';
+      if (method.allowReconnectField === undefined) fields.allowReconnect ??= false;
+      return fields;
+    }
+  }
+}
+
+/** Merges this copy of `user_context` into what earlier copies said. */
+function readUserContext(bytes: Buffer, outer: WireReader, fields: Fields): void {
+  const reader = new WireReader(bytes, outer.start, outer.end, bytes.length);
+  let seen = false;
+  for (;;) {
+    const step = reader.next();
+    if (step === 'end') {
+      fields.userId ??= '';
+      return;
+    }
+    if (reader.field === USER_ID_FIELD && reader.wireType === WireType.BYTES) {
+      fields.userId = text(bytes, reader, step);
+      seen = true;
+    }
+    if (step === 'cut') {
+      if (!seen) fields.userId = undefined;
+      return;
+    }
+  }
+}
+
+function text(bytes: Buffer, reader: WireReader, step: 'field' | 'cut'): string | undefined {
+  if (step === 'cut') return undefined;
+  const value = bytes.subarray(reader.start, reader.end);
+  if (!isUtf8(value)) throw new MalformedMessage('a string is not UTF-8');
+  return value.toString();
+}
+
+function checked(fields: Fields): SparkRequest {
+  const { sessionId, userId, newSessionId, allowReconnect } = fields;
+  if (sessionId === undefined || userId === undefined) {
+    throw unreadable('session_id and user_context are not in its first bytes');
+  }
+  if (newSessionId === undefined || allowReconnect === undefined) {
+    throw unreadable('its message is longer than the gateway reads');
+  }
+  if (sessionId === '') throw unreadable('it has no session_id');
+  if (!UUID.test(sessionId)) throw notUuid('session_id');
+  if (newSessionId !== '' && !UUID.test(newSessionId)) throw notUuid('new_session_id');
+  if (CONTROL_CHARACTER.test(userId)) throw unreadable('its user_id has control characters');
+  return { sessionId, userId, newSessionId: newSessionId || undefined, allowReconnect };
+}
+
+function notUuid(field: string): GatewayError {
+  return unreadable(`its ${field} is not a UUID in lower case, such as Python's str(uuid.uuid4())`);
+}
+
+function unreadable(what: string, cause?: unknown): GatewayError {
+  return new GatewayError(
+    'REQUEST_UNREADABLE',
+    `The gateway cannot tell which session this request belongs to: ${what}. ` +
+      'Connect with a Spark Connect client of version 3.5 or later.',
+    { cause },
+  );
+}

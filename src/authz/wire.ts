@@ -1,0 +1,106 @@
+/**
+ * The protobuf wire format, as far as a hand-written codec needs it.
+ * https://protobuf.dev/programming-guides/encoding/
+ */
+
+export const WireType = { VARINT: 0, FIXED64: 1, BYTES: 2, FIXED32: 5 } as const;
+
+/** The bytes are not what the protobuf wire format allows. */
+export class MalformedMessage extends Error {
+  override readonly name = 'MalformedMessage';
+}
+
+/** What `WireReader.next` found. */
+export type Step =
+  /** A whole field: `field`, `wireType` and either `value` or `start`–`end` are set. */
+  | 'field'
+  /** A field whose bytes go on beyond those at hand: `field` is set if its tag could be read, else 0. */
+  | 'cut'
+  | 'end';
+
+/**
+ * Walks over the fields of one message, of which perhaps only the first bytes are at hand.
+ *
+ * Where parsers differ (over-long varints, groups, field number 0) it refuses, so that what it reads
+ * is what every protobuf implementation reads.
+ */
+export class WireReader {
+  readonly #bytes: Buffer;
+  /** Where the message ends. */
+  readonly #end: number;
+  /** Where the bytes at hand end; at most `#end`. */
+  readonly #available: number;
+  #position: number;
+
+  field = 0;
+  wireType = 0;
+  /** Of a VARINT field its low 32 bits, and not zero if any higher bit is set. */
+  value = 0;
+  /** The content of a BYTES field. On 'cut', `end` is where it will end, or Infinity if its length is cut too. */
+  start = 0;
+  end = 0;
+
+  constructor(bytes: Buffer, start: number, end: number, available = end) {
+    this.#bytes = bytes;
+    this.#position = start;
+    this.#end = end;
+    this.#available = Math.min(end, available, bytes.length);
+  }
+
+  /** Moves to the next field. Throws MalformedMessage. */
+  next(): Step {
+    this.field = 0;
+    if (this.#position >= this.#available) return this.#available < this.#end ? 'cut' : 'end';
+    if (!this.#varint(5)) return 'cut';
+    const tag = this.value;
+    if (tag >>> 3 === 0) throw new MalformedMessage('field number 0');
+    this.field = tag >>> 3;
+    this.wireType = tag & 7;
+    switch (this.wireType) {
+      case WireType.VARINT:
+        return this.#varint(10) ? 'field' : 'cut';
+      case WireType.BYTES: {
+        this.start = this.#available;
+        this.end = Infinity;
+        if (!this.#varint(5)) return 'cut';
+        return this.#take(this.value);
+      }
+      case WireType.FIXED64:
+        return this.#take(8);
+      case WireType.FIXED32:
+        return this.#take(4);
+      default:
+        throw new MalformedMessage(`wire type ${this.wireType}`);
+    }
+  }
+
+  #take(length: number): Step {
+    this.start = this.#position;
+    this.end = this.#position + length;
+    if (this.end > this.#end) throw new MalformedMessage('a field is longer than its message');
+    this.#position = this.end;
+    return this.end > this.#available ? 'cut' : 'field';
+  }
+
+  /** Reads a varint of at most `maxBytes` bytes into `value`; false if it is cut. */
+  #varint(maxBytes: number): boolean {
+    let value = 0;
+    for (let i = 0; i < maxBytes; i++) {
+      if (this.#position >= this.#available) {
+        if (this.#available < this.#end) return false;
+        throw new MalformedMessage('the message ends inside a varint');
+      }
+      const byte = this.#bytes[this.#position++] ?? 0;
+      if (i === 4 && maxBytes === 5 && byte > 0x0f) {
+        throw new MalformedMessage('a varint is too long');
+      }
+      if (i < 5) value |= (byte & 0x7f) << (7 * i);
+      else if ((byte & 0x7f) !== 0) value |= 1;
+      if (byte < 0x80) {
+        this.value = value >>> 0;
+        return true;
+      }
+    }
+    throw new MalformedMessage('a varint is too long');
+  }
+}
