@@ -1,0 +1,48 @@
+/** What the verified claims of a token say of its caller. */
+import type { JWTPayload } from 'jose';
+import { GatewayError } from '../../model/errors.js';
+import type { IssuerPolicy } from '../../model/policy.js';
+import type { Caller } from '../../model/principal.js';
+
+const MAX_SUBJECT_LENGTH = 256;
+
+/**
+ * Okta's access tokens name the client in `cid`, OpenID Connect in `azp`, RFC 9068 in `client_id`; an
+ * ID token names it as its audience. undefined: accepted. TOKEN_AUDIENCE_REFUSED otherwise.
+ */
+export function refuseClient(claims: JWTPayload, issuer: IssuerPolicy): GatewayError | undefined {
+  if (issuer.clientIds.length === 0) return undefined;
+  const named = claims['cid'] ?? claims['azp'] ?? claims['client_id'];
+  const clients = named === undefined ? [claims.aud ?? []].flat() : [named];
+  if (clients.some((client) => typeof client === 'string' && issuer.clientIds.includes(client))) {
+    return undefined;
+  }
+  return new GatewayError(
+    'TOKEN_AUDIENCE_REFUSED',
+    `Your token was made for client ${JSON.stringify(clients.length === 1 ? clients[0] : clients).slice(0, 200)}; accepted: ${issuer.clientIds.join(', ')}.`,
+  );
+}
+
+/** Throws TOKEN_MALFORMED when the claims name nobody. */
+export function callerOf(claims: JWTPayload, issuer: IssuerPolicy): Caller {
+  const subject = claims[issuer.principalClaim];
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  const unfit = /[\u0000-\u001f\u007f]/;
+  if (
+    typeof subject !== 'string' ||
+    subject === '' ||
+    subject.length > MAX_SUBJECT_LENGTH ||
+    unfit.test(subject)
+  ) {
+    throw new GatewayError(
+      'TOKEN_MALFORMED',
+      `Your token has no usable claim "${issuer.principalClaim}", which says who you are.`,
+    );
+  }
+  const groups = [claims[issuer.groupsClaim] ?? []].flat();
+  return {
+    principal: { issuer: issuer.issuer, subject },
+    groups: groups.filter((group) => typeof group === 'string'),
+    claims,
+  };
+}

@@ -1,0 +1,174 @@
+/** The keys that one issuer publishes, kept up to date. */
+import {
+  createLocalJWKSet,
+  errors,
+  type CryptoKey,
+  type JWK,
+  type JWSHeaderParameters,
+} from 'jose';
+import type { Logger } from 'pino';
+import type { Clock, Timer } from '../../model/clock.js';
+import { GatewayError } from '../../model/errors.js';
+import type { IssuerPolicy } from '../../model/policy.js';
+import type { FetchKeys } from './fetch-keys.js';
+
+export interface IssuerKeysOptions {
+  readonly issuer: IssuerPolicy;
+  readonly fetchKeys: FetchKeys;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Told of every attempt to fetch the keys. */
+  readonly onFetch: (issuer: string, ok: boolean) => void;
+  /** How often the keys are fetched again, so that one that was withdrawn is noticed. */
+  readonly refreshMs: number;
+  /** The least time between two fetches that unknown key ids ask for. */
+  readonly cooldownMs: number;
+}
+
+/** How soon a failed fetch is tried again; also the least time between two that requests ask for. */
+const RETRY_MS = 2_000;
+/** More keys than any issuer has; bounds the work that a token without a key id can cause. */
+const MAX_CANDIDATES = 8;
+
+/** One published key. */
+export interface SigningKey {
+  readonly kid: string | undefined;
+  /** False once the issuer no longer publishes it. */
+  published: boolean;
+  /** Rejects with JWKSNoMatchingKey if the key is not made for the header's algorithm. */
+  readonly cryptoKey: (header: JWSHeaderParameters) => Promise<CryptoKey>;
+}
+
+export interface Candidate {
+  readonly key: SigningKey;
+  readonly cryptoKey: CryptoKey;
+}
+
+/**
+ * Keys that are known go on being served while the issuer is down. An unknown key id asks for one
+ * fetch, which all who wait share, and not again before the cool-down is over.
+ */
+export class IssuerKeys {
+  readonly #options: IssuerKeysOptions;
+  readonly #closing = new AbortController();
+  /** By the key's content; undefined until the first fetch succeeded. */
+  #keys: Map<string, SigningKey> | undefined;
+  #fetching: Promise<void> | undefined;
+  #lastFetch: { readonly endedMs: number; readonly ok: boolean } | undefined;
+  #timer: Timer | undefined;
+
+  constructor(options: IssuerKeysOptions) {
+    this.#options = options;
+  }
+
+  /** Fetches the keys now and from then on. Resolves when the first attempt has ended, whether or not it succeeded. */
+  start(): Promise<void> {
+    return this.#fetch();
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#timer?.cancel();
+    for (const key of this.#keys?.values() ?? []) key.published = false;
+  }
+
+  /**
+   * The keys that may have signed a token with this header. Throws ISSUER_UNREACHABLE when they
+   * cannot be had, TOKEN_SIGNATURE_INVALID when the issuer publishes none such.
+   */
+  async find(header: JWSHeaderParameters): Promise<readonly Candidate[]> {
+    const known = await this.#select(header);
+    if (known.length > 0) return known;
+    if (this.#fetching || this.#mayFetch()) {
+      await this.#fetch();
+      const fetched = await this.#select(header);
+      if (fetched.length > 0) return fetched;
+    }
+    const { issuer } = this.#options.issuer;
+    if (this.#lastFetch?.ok !== true) {
+      throw new GatewayError(
+        'ISSUER_UNREACHABLE',
+        `The gateway cannot fetch the keys of the token issuer ${issuer} now; try again shortly.`,
+        { retryAfterMs: RETRY_MS },
+      );
+    }
+    throw new GatewayError(
+      'TOKEN_SIGNATURE_INVALID',
+      `Your token is signed with a key that its issuer ${issuer} does not publish. Get a new token.`,
+    );
+  }
+
+  async #select(header: JWSHeaderParameters): Promise<readonly Candidate[]> {
+    const found: Candidate[] = [];
+    for (const key of this.#keys?.values() ?? []) {
+      if (header.kid !== undefined && key.kid !== header.kid) continue;
+      try {
+        found.push({ key, cryptoKey: await key.cryptoKey(header) });
+      } catch (error) {
+        // A key of another kind, or one that cannot be used: the others may do.
+        if (!(error instanceof errors.JWKSNoMatchingKey)) {
+          this.#options.logger.warn({ err: error, kid: key.kid }, 'an issuer publishes a bad key');
+        }
+      }
+      if (found.length === MAX_CANDIDATES) break;
+    }
+    return found;
+  }
+
+  #mayFetch(): boolean {
+    if (!this.#lastFetch) return true;
+    const pause = this.#lastFetch.ok ? this.#options.cooldownMs : RETRY_MS;
+    return this.#options.clock.now() - this.#lastFetch.endedMs >= pause;
+  }
+
+  /** One fetch at a time, shared by all who ask. */
+  #fetch(): Promise<void> {
+    this.#fetching ??= this.#load().finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
+  }
+
+  async #load(): Promise<void> {
+    const { issuer, fetchKeys, clock, logger, onFetch, refreshMs } = this.#options;
+    let ok = false;
+    try {
+      const { keys } = await fetchKeys(issuer, this.#closing.signal);
+      if (this.#closing.signal.aborted) return;
+      this.#replace(keys);
+      ok = true;
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      logger.warn(
+        { err: error, issuer: issuer.issuer, keysKnown: this.#keys?.size ?? 0 },
+        'cannot fetch the keys of a token issuer; those that are known stay in use',
+      );
+    }
+    this.#lastFetch = { endedMs: clock.now(), ok };
+    onFetch(issuer.issuer, ok);
+    this.#timer?.cancel();
+    this.#timer = clock.setTimer(ok ? refreshMs : Math.min(RETRY_MS, refreshMs), () => {
+      void this.#fetch();
+    });
+  }
+
+  /** A key that is published unchanged keeps its object, and so what was verified with it. */
+  #replace(published: readonly JWK[]): void {
+    const before = this.#keys;
+    const now = new Map<string, SigningKey>();
+    for (const jwk of published) {
+      // Never a shared secret: a token could be signed with what everyone can read.
+      if (typeof jwk !== 'object' || jwk === null || jwk.kty === 'oct') continue;
+      const content = JSON.stringify(Object.entries(jwk).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+      now.set(content, before?.get(content) ?? signingKey(jwk));
+    }
+    for (const [content, key] of before ?? []) {
+      if (!now.has(content)) key.published = false;
+    }
+    this.#keys = now;
+  }
+}
+
+function signingKey(jwk: JWK): SigningKey {
+  return { kid: jwk.kid, published: true, cryptoKey: createLocalJWKSet({ keys: [jwk] }) };
+}
