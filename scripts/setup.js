@@ -2,6 +2,7 @@
 // Needs Node and Python; Java is installed when there is none. Run alone: node scripts/setup.js [--test]
 import { fileURLToPath } from 'node:url';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
+import { kubeAssets, kubeStep } from './setup/kube.js';
 import { withSetupLock } from './setup/lock.js';
 import { checkDisk, checkNode } from './setup/machine.js';
 import { compiled, generated, packages } from './setup/node-steps.js';
@@ -25,11 +26,12 @@ const testVenv = venvStep({
 });
 
 /**
- * @param {{run?: boolean, client?: boolean, test?: boolean}} needs
- *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client, too.
+ * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean}} needs
+ *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client, too;
+ *   kube: kube-apiserver and etcd.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
-export async function setup({ run = true, client = false, test = false } = {}) {
+export async function setup({ run = true, client = false, test = false, kube = false } = {}) {
   checkNode();
   checkOverrides();
   return withSetupLock(async () => {
@@ -42,6 +44,7 @@ export async function setup({ run = true, client = false, test = false } = {}) {
       ...((run && !overridden) || client || test ? [runtimeVenv] : []),
       ...(run && !javaHome ? [javaStep] : []),
       ...(test ? [testVenv] : []),
+      ...(kube ? [kubeStep] : []),
     ];
     await runSteps(steps);
     return {
@@ -52,6 +55,7 @@ export async function setup({ run = true, client = false, test = false } = {}) {
       }),
       ...((client || test) && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
       ...(test && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
+      ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
     };
   });
 }

@@ -71,7 +71,10 @@ async function suite(name, run) {
 }
 
 function allTests() {
-  return filesBelow(inRoot('build/test')).filter((file) => file.endsWith('.test.js'));
+  const kube = inRoot('build/test/kube/');
+  return filesBelow(inRoot('build/test')).filter(
+    (file) => file.endsWith('.test.js') && !file.startsWith(kube),
+  );
 }
 
 /** A test may be named by its source or by its compiled file. */

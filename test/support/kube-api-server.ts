@@ -1,0 +1,334 @@
+/** A real kube-apiserver and etcd of one's own, on free loopback ports. */
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:https';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { KubeConfig } from '@kubernetes/client-node';
+import { KubernetesApi } from '../../src/kubernetes/api.js';
+import { hasStatus } from '../../src/kubernetes/error.js';
+import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
+
+const ADMIN_TOKEN = randomUUID();
+
+export class KubeApiServer {
+  readonly #dir: string;
+  readonly #binaries: string;
+  #etcdPorts: readonly [number, number] = [0, 0];
+  #port = 0;
+  #etcd: TetheredProcess | undefined;
+  #apiServer: TetheredProcess | undefined;
+  readonly #apis: KubernetesApi[] = [];
+
+  private constructor(binaries: string) {
+    this.#binaries = binaries;
+    this.#dir = mkdtempSync(join(tmpdir(), 'kube-'));
+  }
+
+  /** Starts etcd and kube-apiserver and waits until they are ready. */
+  static async start(): Promise<KubeApiServer> {
+    const binaries = process.env['KUBEBUILDER_ASSETS'] ?? join(process.cwd(), '.local/kube/bin');
+    if (!existsSync(join(binaries, 'kube-apiserver'))) {
+      throw new Error(`There is no kube-apiserver in ${binaries}: run "npm run test:kube".`);
+    }
+    const server = new KubeApiServer(binaries);
+    try {
+      await server.#prepare();
+      await server.startEtcd();
+      await server.startApiServer();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
+  }
+
+  /** The administrator's access: everything is allowed. */
+  adminConfig(): KubeConfig {
+    return this.#config(ADMIN_TOKEN);
+  }
+
+  /** A client with the administrator's rights; closed by `stop`. */
+  admin(onRequest?: (method: string, path: string, status: number) => void): KubernetesApi {
+    return this.#client(this.adminConfig(), onRequest);
+  }
+
+  /** Access as a service account, which is made if need be: it may do what RBAC grants it. */
+  async serviceAccountConfig(namespace: string, name: string): Promise<KubeConfig> {
+    const admin = this.admin();
+    const accounts = `/api/v1/namespaces/${namespace}/serviceaccounts`;
+    await created(admin, accounts, { metadata: { name } });
+    const answer = await admin.request<{ status: { token: string } }>({
+      method: 'POST',
+      path: `${accounts}/${name}/token`,
+      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} },
+    });
+    return this.#config(answer.status.token);
+  }
+
+  async serviceAccount(
+    namespace: string,
+    name: string,
+    onRequest?: (method: string, path: string, status: number) => void,
+  ): Promise<KubernetesApi> {
+    return this.#client(await this.serviceAccountConfig(namespace, name), onRequest);
+  }
+
+  /** Makes a namespace with the default service account that pods need. */
+  async createNamespace(name: string, labels: Record<string, string> = {}): Promise<void> {
+    const admin = this.admin();
+    await created(admin, '/api/v1/namespaces', { metadata: { name, labels } });
+    await created(admin, `/api/v1/namespaces/${name}/serviceaccounts`, {
+      metadata: { name: 'default' },
+    });
+  }
+
+  /** Makes one object of any kind, as `kubectl apply` would. */
+  async apply(object: ApplicableObject): Promise<void> {
+    const admin = this.admin();
+    const path = await this.collectionPath(object);
+    await admin.request({
+      method: 'PATCH',
+      path: `${path}/${object.metadata.name}`,
+      contentType: 'application/apply-patch+yaml',
+      query: { fieldManager: 'test', force: true },
+      body: object,
+    });
+    if (object.kind === 'CustomResourceDefinition') await this.#established(object.metadata.name);
+  }
+
+  /** The path of the collection that the object belongs to, from the API server's discovery. */
+  async collectionPath(object: ApplicableObject): Promise<string> {
+    const version = object.apiVersion;
+    const base = version.includes('/') ? `/apis/${version}` : `/api/${version}`;
+    const { resources } = await this.admin().request<{
+      resources: { name: string; kind: string; namespaced: boolean }[];
+    }>({ path: base });
+    const resource = resources.find(
+      ({ kind, name }) => kind === object.kind && !name.includes('/'),
+    );
+    if (!resource) throw new Error(`The API server knows no ${object.kind} in ${version}.`);
+    const namespace = resource.namespaced
+      ? `/namespaces/${object.metadata.namespace ?? 'default'}`
+      : '';
+    return `${base}${namespace}/${resource.name}`;
+  }
+
+  async startEtcd(): Promise<void> {
+    const [client, peer] = this.#etcdPorts;
+    this.#etcd = this.#run('etcd', [
+      `--data-dir=${join(this.#dir, 'etcd')}`,
+      `--listen-client-urls=http://127.0.0.1:${client}`,
+      `--advertise-client-urls=http://127.0.0.1:${client}`,
+      `--listen-peer-urls=http://127.0.0.1:${peer}`,
+      `--initial-advertise-peer-urls=http://127.0.0.1:${peer}`,
+      `--initial-cluster=default=http://127.0.0.1:${peer}`,
+      '--unsafe-no-fsync',
+      '--log-level=warn',
+    ]);
+    await this.#answers(`http://127.0.0.1:${client}/health`);
+  }
+
+  async startApiServer(): Promise<void> {
+    this.#apiServer = this.#run('kube-apiserver', [
+      `--etcd-servers=http://127.0.0.1:${this.#etcdPorts[0]}`,
+      '--bind-address=127.0.0.1',
+      '--advertise-address=127.0.0.1',
+      '--endpoint-reconciler-type=none',
+      `--secure-port=${this.#port}`,
+      `--cert-dir=${join(this.#dir, 'certs')}`,
+      `--token-auth-file=${join(this.#dir, 'tokens.csv')}`,
+      '--authorization-mode=RBAC',
+      '--service-cluster-ip-range=10.0.0.0/24',
+      '--service-account-issuer=https://kubernetes.default.svc',
+      `--service-account-key-file=${join(this.#dir, 'service-account.pem')}`,
+      `--service-account-signing-key-file=${join(this.#dir, 'service-account.pem')}`,
+      '--allow-privileged=true',
+      '--event-ttl=10m',
+    ]);
+    await this.#answers(`https://127.0.0.1:${this.#port}/readyz`);
+  }
+
+  /** Kills the API server and leaves it down. */
+  async killApiServer(): Promise<void> {
+    this.#apiServer?.kill();
+    await this.#apiServer?.ended;
+  }
+
+  async restartApiServer(): Promise<void> {
+    await this.killApiServer();
+    await this.startApiServer();
+  }
+
+  /** Stops the API server's process where it stands: connections stay open and nothing answers. */
+  async freezeApiServer(): Promise<void> {
+    const pid = await this.#apiServer?.pid;
+    if (pid !== undefined) process.kill(pid, 'SIGSTOP');
+  }
+
+  async thawApiServer(): Promise<void> {
+    const pid = await this.#apiServer?.pid;
+    if (pid !== undefined) process.kill(pid, 'SIGCONT');
+  }
+
+  /** Drops etcd's history, so that an old resource version cannot be watched from any more. */
+  async compact(): Promise<void> {
+    const base = `http://127.0.0.1:${this.#etcdPorts[0]}/v3/kv`;
+    const range = await post(`${base}/range`, { key: Buffer.from('x').toString('base64') });
+    await post(`${base}/compaction`, { revision: range.header.revision, physical: true });
+  }
+
+  async stop(): Promise<void> {
+    for (const api of this.#apis) api.close();
+    for (const child of [this.#apiServer, this.#etcd]) {
+      child?.kill();
+      await child?.ended;
+    }
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  #client(
+    config: KubeConfig,
+    onRequest?: (method: string, path: string, status: number) => void,
+  ): KubernetesApi {
+    const api = new KubernetesApi(config, onRequest ? { onRequest } : {});
+    this.#apis.push(api);
+    return api;
+  }
+
+  #config(token: string): KubeConfig {
+    const config = new KubeConfig();
+    config.loadFromClusterAndUser(
+      {
+        name: 'test',
+        server: `https://127.0.0.1:${this.#port}`,
+        caData: readFileSync(join(this.#dir, 'certs/apiserver.crt')).toString('base64'),
+        skipTLSVerify: false,
+      },
+      { name: 'test', token },
+    );
+    return config;
+  }
+
+  async #prepare(): Promise<void> {
+    mkdirSync(join(this.#dir, 'certs'));
+    const [first, second, third] = await freePorts(3);
+    this.#etcdPorts = [first ?? 0, second ?? 0];
+    this.#port = third ?? 0;
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    writeFileSync(
+      join(this.#dir, 'service-account.pem'),
+      privateKey.export({ type: 'pkcs8', format: 'pem' }),
+      { mode: 0o600 },
+    );
+    writeFileSync(join(this.#dir, 'tokens.csv'), `${ADMIN_TOKEN},admin,admin,"system:masters"\n`, {
+      mode: 0o600,
+    });
+  }
+
+  #run(program: string, args: readonly string[]): TetheredProcess {
+    return startTethered({
+      command: join(this.#binaries, program),
+      args,
+      env: { PATH: process.env['PATH'], HOME: this.#dir },
+      logFile: join(this.#dir, `${program}.log`),
+    });
+  }
+
+  /** Asks again and again: neither program says when it is ready. */
+  async #answers(url: string): Promise<void> {
+    const child = url.startsWith('https') ? this.#apiServer : this.#etcd;
+    let ended: number | undefined;
+    void child?.ended.then((status) => {
+      ended = status;
+    });
+    while (!(await isOk(url))) {
+      if (ended !== undefined) {
+        const log = readFileSync(
+          join(this.#dir, url.startsWith('https') ? 'kube-apiserver.log' : 'etcd.log'),
+          'utf8',
+        );
+        throw new Error(`It ended with status ${ended}:\n${log.slice(-2000)}`);
+      }
+      await pause(50);
+    }
+  }
+
+  async #established(name: string): Promise<void> {
+    const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`;
+    for (;;) {
+      const { status } = await this.admin().request<{
+        status?: { conditions?: { type: string; status: string; message?: string }[] };
+      }>({ path });
+      const conditions = status?.conditions ?? [];
+      const refused = conditions.find(
+        ({ type, status: state }) =>
+          (type === 'NonStructuralSchema' && state === 'True') ||
+          (type === 'NamesAccepted' && state === 'False'),
+      );
+      if (refused) throw new Error(`${name} was refused: ${refused.message}`);
+      if (
+        conditions.some(({ type, status: state }) => type === 'Established' && state === 'True')
+      ) {
+        return;
+      }
+      await pause(20);
+    }
+  }
+}
+
+export interface ApplicableObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
+
+async function created(api: KubernetesApi, path: string, body: unknown): Promise<void> {
+  try {
+    await api.request({ method: 'POST', path, body });
+  } catch (error) {
+    if (!hasStatus(error, 409)) throw error;
+  }
+}
+
+async function isOk(url: string): Promise<boolean> {
+  if (url.startsWith('http:')) {
+    return fetch(url).then(
+      (response) => response.ok,
+      () => false,
+    );
+  }
+  return new Promise((resolve) => {
+    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
+    get(url, { rejectUnauthorized: false, agent: false, headers }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    }).on('error', () => resolve(false));
+  });
+}
+
+async function post(url: string, body: unknown): Promise<{ header: { revision: string } }> {
+  const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
+  if (!response.ok) throw new Error(`${url}: ${await response.text()}`);
+  return (await response.json()) as { header: { revision: string } };
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => {
+        server.listen(0, '127.0.0.1', resolve);
+      });
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
