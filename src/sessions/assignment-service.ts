@@ -1,0 +1,100 @@
+/** AssignmentService (proto/spark_gateway/v1) on a grpc-js server: messages to calls and back. */
+import { create } from '@bufbuild/protobuf';
+import type { sendUnaryData, Server, ServerDuplexStream, ServerUnaryCall } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import {
+  AssignmentService,
+  AssignResponseSchema,
+  type AssignRequest as AssignMessage,
+  type AssignResponse,
+  type FollowRequest,
+  type FollowResponse,
+} from '#gen/spark_gateway/v1/assignments_pb.js';
+import { serviceDefinition } from '../grpc/service.js';
+import { toServiceError } from '../grpc/status-details.js';
+import type { ActivitySink, AssignRequest, Assigner } from '../model/assignment.js';
+import type { Clock } from '../model/clock.js';
+import { GatewayError, toGatewayError } from '../model/errors.js';
+import type { Leadership } from '../model/ledger.js';
+import { follow } from './follow.js';
+import type { SidecarNotices } from './notices.js';
+
+/** However long a sidecar asks for, an answer is held no longer. */
+const MAXIMUM_HOLD_MS = 60_000;
+/** Kept back from the call's deadline for the answer's way. */
+const ANSWER_MARGIN_MS = 500;
+
+export interface AssignmentServiceOptions {
+  readonly assigner: Assigner;
+  readonly notices: SidecarNotices;
+  readonly activity: ActivitySink;
+  readonly leadership: Leadership;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Registers the service. Streams end with the server, or with the leadership. */
+export function addAssignmentService(server: Server, options: AssignmentServiceOptions): void {
+  const { assigner, clock, logger } = options;
+  server.addService(serviceDefinition(AssignmentService), {
+    assign(
+      call: ServerUnaryCall<AssignMessage, AssignResponse>,
+      callback: sendUnaryData<AssignResponse>,
+    ) {
+      const abort = new AbortController();
+      call.on('cancelled', () => abort.abort());
+      assign(call.request, holdMs(call, clock), assigner, abort.signal).then(
+        (response) => callback(null, response),
+        (error: unknown) => {
+          if (toGatewayError(error).code === 'INTERNAL')
+            logger.error({ err: error }, 'assignment failed');
+          callback(toServiceError(error));
+        },
+      );
+    },
+    follow(call: ServerDuplexStream<FollowRequest, FollowResponse>) {
+      follow(call, options);
+    },
+  });
+}
+
+async function assign(
+  message: AssignMessage,
+  longestHoldMs: number,
+  assigner: Assigner,
+  signal: AbortSignal,
+): Promise<AssignResponse> {
+  const { driverToken, ...assignment } = await assigner.assign(
+    { ...fromMessage(message), holdMs: Math.min(message.holdMs, longestHoldMs) },
+    signal,
+  );
+  return create(AssignResponseSchema, {
+    assignment: { ...assignment, driverToken: driverToken ?? '' },
+  });
+}
+
+function fromMessage(message: AssignMessage): Omit<AssignRequest, 'holdMs'> {
+  const { sessionId, userId, team, environment, namespace, mayCreate, cloneOf, method } = message;
+  const principal = message.principal;
+  if (!principal || principal.subject === '' || namespace === '') {
+    throw new GatewayError('INTERNAL', 'The sidecar sent no principal or no namespace.');
+  }
+  const { issuer, subject } = principal;
+  return {
+    sessionId,
+    principal: { issuer, subject },
+    userId,
+    team,
+    environment,
+    namespace,
+    mayCreate,
+    ...(cloneOf === '' ? {} : { cloneOf }),
+    method,
+  };
+}
+
+/** What the call's deadline leaves for holding the answer. */
+function holdMs(call: ServerUnaryCall<AssignMessage, AssignResponse>, clock: Clock): number {
+  const leftMs = Number(call.getDeadline()) - clock.now() - ANSWER_MARGIN_MS;
+  return Math.max(0, Math.min(MAXIMUM_HOLD_MS, leftMs));
+}

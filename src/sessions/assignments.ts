@@ -1,0 +1,239 @@
+/**
+ * The leader's answer to "which driver does this session belong to": the one it has; else a hot one;
+ * else any with room; else the next one that comes up. The record is written before the first answer.
+ */
+import type { Logger } from 'pino';
+import type { ActivitySink, AssignRequest, Assigner, Assignment } from '../model/assignment.js';
+import type { Clock } from '../model/clock.js';
+import { hostPort, type DriverRecord } from '../model/driver.js';
+import { withSession } from '../model/driver-record.js';
+import type { Leadership, Ledger } from '../model/ledger.js';
+import { clusterName } from '../model/names.js';
+import type { Observations, PoolStatusSource } from '../model/pool.js';
+import type { Policy } from '../model/policy.js';
+import { samePrincipal, type Principal } from '../model/principal.js';
+import { Attempt } from './attempt.js';
+import { isFull, isSameDriver, mayShare, MAX_RECORD_ENTRIES, openDrivers } from './eligibility.js';
+import { refuseByQuota } from './quotas.js';
+import * as refusals from './refusals.js';
+import { StartEstimate } from './start-estimate.js';
+import type { WaitingRoom } from './waiting-room.js';
+
+/** How often waiting sessions are looked at when nothing is heard: a driver's readiness is no record change. */
+const LOOK_AGAIN_MS = 1000;
+/** How long after its time to come back a session still counts as demand. */
+const RETURN_GRACE_MS = 30_000;
+const MAX_WAITING_PER_NAMESPACE = 2000;
+
+export interface SessionAssignerOptions {
+  readonly ledger: Ledger;
+  readonly leadership: Leadership;
+  readonly observations: Observations;
+  readonly policy: () => Policy;
+  readonly poolStatus: PoolStatusSource;
+  readonly waitingRoom: WaitingRoom;
+  /** Told that a session is in use when it is asked for. */
+  readonly activity: Pick<ActivitySink, 'activity'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How long a sidecar that is cut off may go on using an assignment. */
+  readonly cacheTtlMs: number;
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+export class SessionAssigner implements Assigner {
+  readonly #o: SessionAssignerOptions;
+  /** Sessions that wait for a driver, by id. */
+  readonly #attempts = new Map<string, Attempt>();
+  readonly #estimate = new StartEstimate();
+  readonly #serving = new Set<string>();
+  #looking = false;
+
+  constructor(options: SessionAssignerOptions) {
+    this.#o = options;
+    for (const record of options.ledger.all()) this.#estimate.observe(record);
+    options.ledger.onChange((uid) => {
+      const record = options.ledger.get(uid);
+      if (!record) return;
+      this.#estimate.observe(record);
+      this.#serve(record.namespace);
+    });
+  }
+
+  async assign(request: AssignRequest, signal: AbortSignal): Promise<Assignment> {
+    const { sessionId, cloneOf } = request;
+    if (signal.aborted) throw refusals.cancelled();
+    if (!UUID.test(sessionId)) throw refusals.sessionIdUnreadable();
+    if (this.#o.leadership.epoch() === undefined) throw refusals.notLeading();
+    if (this.#o.ledger.bySession(sessionId)) return this.#answer(request);
+    if (cloneOf !== undefined) return this.#clone(request, cloneOf);
+    if (!request.mayCreate) throw refusals.sessionUnknown();
+    const attempt = this.#attempts.get(sessionId) ?? this.#begin(request);
+    if (!samePrincipal(attempt.request.principal, request.principal)) {
+      throw refusals.sessionOfAnother();
+    }
+    if (attempt.request.namespace !== request.namespace) {
+      throw refusals.sessionElsewhere(attempt.request.namespace, request.namespace);
+    }
+    return this.#wait(attempt, request.holdMs, signal);
+  }
+
+  /** The answer for a session that has a record, once that record is durable. */
+  async #answer(request: AssignRequest): Promise<Assignment> {
+    const record = await this.#durable(request.sessionId, request);
+    if (request.cloneOf !== undefined) {
+      const source = await this.#durable(request.cloneOf, request);
+      if (source.uid !== record.uid) throw refusals.cloneElsewhere();
+    }
+    const { sessionId, principal, namespace } = request;
+    const session = record.sessions[sessionId];
+    const seen = this.#o.observations.get(record.uid);
+    if (!session || !seen || !isSameDriver(record, seen) || record.address === '') {
+      throw refusals.driverUnreachable();
+    }
+    this.#o.activity.activity([{ sessionId, atMs: this.#o.clock.now(), released: false }]);
+    return {
+      sessionId,
+      principal,
+      driverUid: record.uid,
+      cluster: clusterName(namespace),
+      address: hostPort(record.address, record.port),
+      driverToken: seen.token,
+      team: session.team,
+      environment: session.environment,
+      namespace,
+      cacheTtlMs: this.#o.cacheTtlMs,
+    };
+  }
+
+  /** The durable record of a live session of the caller's. Throws what the caller is to be told otherwise. */
+  async #durable(
+    sessionId: string,
+    caller: { readonly principal: Principal; readonly namespace: string },
+  ): Promise<DriverRecord> {
+    const found = this.#o.ledger.bySession(sessionId);
+    if (!found) throw refusals.sessionUnknown();
+    await this.#o.ledger.update(found.uid, (record) => record);
+    const record = this.#o.ledger.bySession(sessionId);
+    // Its change was taken back meanwhile: whoever made it is told so, this caller asks again.
+    if (!record) throw refusals.notStoredInTime();
+    const session = record.sessions[sessionId];
+    const owner = session?.principal ?? record.tombstones[sessionId]?.principal;
+    if (!owner || !samePrincipal(owner, caller.principal)) throw refusals.sessionOfAnother();
+    if (!session) throw refusals.sessionEnded(record.tombstones[sessionId]?.end ?? 'driver_gone');
+    if (record.namespace !== caller.namespace) {
+      throw refusals.sessionElsewhere(record.namespace, caller.namespace);
+    }
+    return record;
+  }
+
+  /**
+   * Pins a new session to the driver of the one that it is a clone of. It has the same owner and
+   * shares the same memory by its nature, so it may go over `sessionsPerDriver`, also on a draining
+   * driver; it counts for quotas, and takes up room for others.
+   */
+  async #clone(request: AssignRequest, cloneOf: string): Promise<Assignment> {
+    const source = await this.#durable(cloneOf, request);
+    if (this.#o.ledger.bySession(request.sessionId)) return this.#answer(request);
+    if (this.#attempts.has(request.sessionId)) throw refusals.cloneElsewhere();
+    const refusal = this.#overQuota(request);
+    if (refusal) throw refusal;
+    if (isFull(source)) throw refusals.driverFull(MAX_RECORD_ENTRIES);
+    return this.#pin(source.uid, request);
+  }
+
+  /** Pins the session in memory at once, and answers once that is durable. */
+  async #pin(uid: string, request: AssignRequest): Promise<Assignment> {
+    const { sessionId, principal, userId, team, environment } = request;
+    const nowMs = this.#o.clock.now();
+    const times = { createdAtMs: nowMs, lastActiveMs: nowMs };
+    const session = { sessionId, principal, userId, team, environment, ...times };
+    await this.#o.ledger.update(uid, (record) => withSession(record, session, nowMs));
+    this.#o.logger.info({ session: sessionId, driver: uid, team, environment }, 'session assigned');
+    return this.#answer(request);
+  }
+
+  /** Puts a new session in line, and gives it a driver at once if there is one. */
+  #begin(request: AssignRequest): Attempt {
+    const { namespace } = request;
+    if (!this.#o.policy().pool(namespace)) throw refusals.namespaceWithoutPool(namespace);
+    const refusal = this.#overQuota(request);
+    if (refusal) throw refusal;
+    const waiting = this.#o.waitingRoom.places(namespace).length;
+    if (waiting >= MAX_WAITING_PER_NAMESPACE) throw refusals.tooManyWaiting(namespace, waiting);
+    const attempt = new Attempt(
+      request,
+      this.#o.waitingRoom.enter(request.sessionId, namespace),
+      this.#o.clock,
+    );
+    this.#attempts.set(request.sessionId, attempt);
+    this.#serve(namespace);
+    this.#lookAgainLater();
+    return attempt;
+  }
+
+  #wait(attempt: Attempt, holdMs: number, signal: AbortSignal): Promise<Assignment> {
+    return attempt.join(holdMs, signal, {
+      heldOut: (last) => {
+        const { namespace } = attempt.request;
+        const records = this.#o.ledger.byNamespace(namespace);
+        const startingMs = this.#estimate.remainingMs(namespace, records, this.#o.clock.now());
+        const status = this.#o.poolStatus.status(namespace);
+        const refusal = refusals.noDriverYet(namespace, status, startingMs);
+        if (last) {
+          this.#attempts.delete(attempt.request.sessionId);
+          const forMs = (refusal.retryAfterMs ?? 0) + RETURN_GRACE_MS;
+          this.#o.waitingRoom.leaveToReturn(attempt.place, forMs);
+        }
+        return refusal;
+      },
+      abandoned: () => {
+        this.#attempts.delete(attempt.request.sessionId);
+        this.#o.waitingRoom.leave(attempt.place);
+      },
+    });
+  }
+
+  /** Gives the namespace's open drivers to those who wait, in their order. */
+  #serve(namespace: string): void {
+    const { ledger, observations, waitingRoom } = this.#o;
+    // The changes that this very loop makes are not heard: it looks again by itself.
+    if (this.#serving.has(namespace) || waitingRoom.places(namespace).length === 0) return;
+    const pool = this.#o.policy().pool(namespace);
+    if (!pool) return;
+    this.#serving.add(namespace);
+    const look = () => openDrivers(ledger.byNamespace(namespace), observations, pool);
+    try {
+      let open = look();
+      for (const place of waitingRoom.places(namespace)) {
+        if (open.length === 0) break;
+        const attempt = this.#attempts.get(place.sessionId);
+        const driver = attempt && open.find((d) => mayShare(d, attempt.request, pool.sharing));
+        if (!driver) continue;
+        const refusal = this.#overQuota(attempt.request);
+        attempt.grant(refusal ? Promise.reject(refusal) : this.#pin(driver.uid, attempt.request));
+        this.#attempts.delete(place.sessionId);
+        waitingRoom.leave(place);
+        open = look();
+      }
+    } finally {
+      this.#serving.delete(namespace);
+    }
+  }
+
+  #lookAgainLater(): void {
+    if (this.#looking || this.#attempts.size === 0) return;
+    this.#looking = true;
+    this.#o.clock.setTimer(LOOK_AGAIN_MS, () => {
+      this.#looking = false;
+      for (const namespace of this.#o.waitingRoom.occupied()) this.#serve(namespace);
+      this.#lookAgainLater();
+    });
+  }
+
+  #overQuota(request: AssignRequest) {
+    const quotas = this.#o.policy().quotas(request.namespace);
+    return refuseByQuota(this.#o.ledger.all(), request, quotas);
+  }
+}

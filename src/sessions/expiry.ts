@@ -1,0 +1,204 @@
+/**
+ * The end of sessions: stopped by their client, idle for a TTL, or ended by an operator. A tombstone
+ * is written first, so that no new request gets through, then the driver is told to let go.
+ */
+import type { Logger } from 'pino';
+import type { Clock, Timer } from '../model/clock.js';
+import {
+  hostPort,
+  type DriverRecord,
+  type SessionEnd,
+  type SessionRecord,
+} from '../model/driver.js';
+import { withoutOldTombstones, withoutSession } from '../model/driver-record.js';
+import type { Leadership, Ledger } from '../model/ledger.js';
+import type { Observations } from '../model/pool.js';
+import { ActivityTable } from './activity.js';
+import { isSameDriver } from './eligibility.js';
+
+/** One session in its driver, for SparkConnect. */
+export interface SessionAddress {
+  /** `ip:port`. */
+  readonly address: string;
+  readonly token: string | undefined;
+  readonly sessionId: string;
+  readonly userId: string;
+}
+
+/**
+ * What a driver says of a session: `unsupported` for a driver too old to be asked, `unreachable` for
+ * any doubt.
+ */
+export type SessionStatus = 'running' | 'idle' | 'unknown' | 'unsupported' | 'unreachable';
+
+/** The calls that the gateway itself makes to drivers. Neither rejects. */
+export interface SparkConnect {
+  status(session: SessionAddress): Promise<SessionStatus>;
+  /** Whether the driver confirmed that the session is gone. */
+  release(session: SessionAddress): Promise<boolean>;
+}
+
+export interface SessionExpiryOptions {
+  readonly ledger: Ledger;
+  readonly leadership: Leadership;
+  readonly observations: Observations;
+  readonly sparkConnect: SparkConnect;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly sessionTtlMs: number;
+  /** How long an ended session is remembered; at least the session TTL. */
+  readonly tombstoneTtlMs: number;
+}
+
+/** How long after a sidecar let a ReleaseSession through the session ends, unless the driver's answer is heard first. */
+const RELEASE_GRACE_MS = 5000;
+const MAXIMUM_SWEEP_MS = 30_000;
+const DRIVERS_ASKED_AT_ONCE = 8;
+
+export class SessionExpiry {
+  /** Where reporters tell what they saw. */
+  readonly activity: ActivityTable;
+  readonly #o: SessionExpiryOptions;
+  readonly #releasing = new Map<string, Timer>();
+  #timer: Timer | undefined;
+  #stopped = true;
+
+  constructor(options: SessionExpiryOptions) {
+    this.#o = options;
+    const { ledger, clock, sessionTtlMs } = options;
+    const onRelease = (sessionId: string, sure: boolean) => this.#released(sessionId, sure);
+    this.activity = new ActivityTable({ ledger, clock, sessionTtlMs, onRelease });
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.#sweepLater();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    for (const timer of this.#releasing.values()) timer.cancel();
+    this.#releasing.clear();
+  }
+
+  /**
+   * Ends a session now, whatever it is doing. Resolves when the tombstone is durable; false when
+   * there is no such live session. The driver is told afterwards.
+   */
+  async end(sessionId: string, end: SessionEnd): Promise<boolean> {
+    const { ledger, clock, logger } = this.#o;
+    const record = ledger.bySession(sessionId);
+    const session = record?.sessions[sessionId];
+    if (!record || !session) return false;
+    const address = this.#addressOf(record, session);
+    await ledger.update(record.uid, (current) =>
+      withoutSession(current, sessionId, end, clock.now()),
+    );
+    this.#releasing.get(sessionId)?.cancel();
+    this.#releasing.delete(sessionId);
+    logger.info({ session: sessionId, driver: record.uid, end }, 'session ended');
+    if (address) void this.#o.sparkConnect.release(address);
+    return true;
+  }
+
+  /** Ends what has been idle for a TTL and drops tombstones that are old enough. */
+  async sweep(): Promise<void> {
+    if (this.#o.leadership.epoch() === undefined) return;
+    this.activity.prune();
+    await this.#pruneTombstones();
+    const idle = this.#idleSessions();
+    const next = async (): Promise<void> => {
+      for (let found = idle.pop(); found !== undefined; found = idle.pop()) {
+        await this.#expire(found);
+      }
+    };
+    await Promise.all(Array.from({ length: DRIVERS_ASKED_AT_ONCE }, next));
+  }
+
+  #sweepLater(): void {
+    if (this.#stopped) return;
+    const delayMs = Math.min(MAXIMUM_SWEEP_MS, this.#o.sessionTtlMs / 20);
+    this.#timer = this.#o.clock.setTimer(delayMs, () => {
+      this.sweep()
+        .catch((error: unknown) => this.#o.logger.warn({ err: error }, 'expiry was interrupted'))
+        .finally(() => this.#sweepLater());
+    });
+  }
+
+  #idleSessions(): string[] {
+    return Array.from(this.#o.ledger.all()).flatMap((record) =>
+      Object.values(record.sessions)
+        .filter((session) => this.#isIdle(session))
+        .map((session) => session.sessionId),
+    );
+  }
+
+  #isIdle(session: SessionRecord): boolean {
+    const nowMs = this.#o.clock.now();
+    return (
+      nowMs >= this.activity.quietUntilMs &&
+      nowMs - this.activity.lastActiveMs(session) >= this.#o.sessionTtlMs &&
+      !this.activity.hasOpenStream(session.sessionId)
+    );
+  }
+
+  async #expire(sessionId: string): Promise<void> {
+    const { ledger, logger } = this.#o;
+    const before = ledger.bySession(sessionId);
+    const session = before?.sessions[sessionId];
+    if (!before || !session) return;
+    const address = this.#addressOf(before, session);
+    const status = address ? await this.#o.sparkConnect.status(address) : 'unreachable';
+    if (status === 'running') this.activity.touch(sessionId);
+    if (status === 'unreachable') {
+      logger.warn({ session: sessionId, driver: before.uid }, 'idle session kept: no answer');
+    }
+    const now = ledger.bySession(sessionId)?.sessions[sessionId];
+    if (status === 'running' || status === 'unreachable' || !now || !this.#isIdle(now)) return;
+    try {
+      await this.end(sessionId, 'expired');
+    } catch (error) {
+      logger.warn({ err: error, session: sessionId }, 'idle session kept: not stored');
+    }
+  }
+
+  #released(sessionId: string, sure: boolean): void {
+    const endNow = () => {
+      this.#releasing.delete(sessionId);
+      this.end(sessionId, 'released').catch((error: unknown) => {
+        this.#o.logger.warn({ err: error, session: sessionId }, 'released session not ended yet');
+        this.#releaseLater(sessionId, endNow);
+      });
+    };
+    if (sure) endNow();
+    else this.#releaseLater(sessionId, endNow);
+  }
+
+  #releaseLater(sessionId: string, endNow: () => void): void {
+    if (this.#stopped || this.#releasing.has(sessionId)) return;
+    this.#releasing.set(sessionId, this.#o.clock.setTimer(RELEASE_GRACE_MS, endNow));
+  }
+
+  async #pruneTombstones(): Promise<void> {
+    const { ledger, clock, logger, tombstoneTtlMs } = this.#o;
+    const nowMs = clock.now();
+    const prune = (record: DriverRecord) => withoutOldTombstones(record, nowMs, tombstoneTtlMs);
+    const old = Array.from(ledger.all()).filter((record) => prune(record) !== record);
+    const results = await Promise.allSettled(old.map(({ uid }) => ledger.update(uid, prune)));
+    const failed = results.filter((result) => result.status === 'rejected').length;
+    if (failed > 0) logger.warn({ failed }, 'old tombstones are kept: not stored');
+  }
+
+  /** undefined when it is in doubt which driver answers there, or with which token. */
+  #addressOf(record: DriverRecord, session: SessionRecord): SessionAddress | undefined {
+    const seen = this.#o.observations.get(record.uid);
+    if (!seen || !isSameDriver(record, seen) || record.address === '') return undefined;
+    return {
+      address: hostPort(record.address, record.port),
+      token: seen.token,
+      sessionId: session.sessionId,
+      userId: session.userId,
+    };
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * What each sidecar has still to be told: which sessions and drivers have ended. Per sidecar a set,
+ * not a queue: a slow one gets the newest state, and one that missed too much drops its whole cache.
+ *
+ * Positions are comparable over restarts of this process: they begin at the wall time in
+ * microseconds, so a position given by another process is out of the range of ours.
+ */
+import type { Clock, Timer } from '../model/clock.js';
+import type { DriverRecord } from '../model/driver.js';
+import type { SidecarCaches } from '../model/envoy-fleet.js';
+import type { Ledger } from '../model/ledger.js';
+import { SidecarState, type Notice } from './sidecar-state.js';
+
+export interface SidecarNoticesOptions {
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  /** How long a sidecar that is cut off may go on using what it has cached. */
+  readonly cacheTtlMs: number;
+}
+
+/** Where a sidecar's notices go. */
+export interface NoticeStream {
+  /** False: no more until the stream is writable again. */
+  send(notice: Notice): boolean;
+  /** The sidecar opened a newer stream. */
+  replaced(): void;
+}
+
+/** One open stream of a sidecar. */
+export interface SidecarConnection {
+  /** Whether the sidecar has a past that this process has not seen, so that something may have been missed. */
+  readonly unknownPast: boolean;
+  /** The sidecar has applied all up to `applied`, and its report was taken in. Renews its lease. */
+  report(applied: bigint, report: bigint): void;
+  writable(): void;
+  closed(): void;
+}
+
+export interface SidecarStatus {
+  readonly sidecarId: string;
+  readonly connected: boolean;
+  /** Until when it may use what it has cached. */
+  readonly leaseEndsMs: number;
+  readonly pendingNotices: number;
+}
+
+export class SidecarNotices implements SidecarCaches {
+  readonly #options: SidecarNoticesOptions;
+  readonly #sidecars = new Map<string, SidecarState>();
+  readonly #listeners = new Set<() => void>();
+  /** The sessions of each driver as last told. */
+  readonly #sessions = new Map<string, DriverRecord['sessions']>();
+  /**
+   * Drivers that a sidecar of before this process began may still use. Every assignment left a
+   * session or a tombstone in its driver's record, and tombstones outlive caches.
+   */
+  readonly #suspects = new Set<string>();
+  #position: bigint;
+
+  constructor(options: SidecarNoticesOptions) {
+    const { ledger, clock, cacheTtlMs } = options;
+    this.#options = options;
+    this.#position = BigInt(clock.now()) * 1000n;
+    for (const record of ledger.all()) {
+      this.#sessions.set(record.uid, record.sessions);
+      if (Object.keys({ ...record.sessions, ...record.tombstones }).length > 0) {
+        this.#suspects.add(record.uid);
+      }
+    }
+    if (this.#suspects.size > 0) {
+      clock.setTimer(cacheTtlMs, () => {
+        this.#suspects.clear();
+        this.#changed();
+      });
+    }
+    ledger.onChange((uid) => this.#recordChanged(uid));
+  }
+
+  /** A sidecar opened its stream. `applied` is what it says it has applied, 0 for nothing. */
+  connect(sidecarId: string, applied: bigint, stream: NoticeStream): SidecarConnection {
+    const known = this.#sidecars.get(sidecarId);
+    const state = known ?? new SidecarState(sidecarId);
+    this.#sidecars.set(sidecarId, state);
+    state.stream?.replaced();
+    const unknownPast = !known || !known.mayHaveApplied(applied);
+    state.open(stream, applied, unknownPast ? this.#next() : undefined);
+    this.#renew(state);
+    return {
+      unknownPast: unknownPast && applied > 0n,
+      report: (position, report) => {
+        if (state.stream !== stream) return;
+        const news = state.applied(position);
+        state.acknowledgedReport = report;
+        this.#renew(state);
+        state.flush(this.#position);
+        if (news) this.#changed();
+      },
+      writable: () => {
+        if (state.stream === stream) state.resume(this.#position);
+      },
+      closed: () => {
+        if (state.stream === stream) state.close();
+      },
+    };
+  }
+
+  haveForgotten(driverUid: string): boolean {
+    // The record may have changed a moment ago, and the asker may have heard of it first.
+    this.#recordChanged(driverUid);
+    if (this.#suspects.has(driverUid)) return false;
+    const sidecars = [...this.#sidecars.values()];
+    const record = this.#options.ledger.get(driverUid);
+    if (record && Object.keys(record.sessions).length > 0) return sidecars.length === 0;
+    return sidecars.every((state) => !state.mayUse(driverUid));
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  sidecars(): readonly SidecarStatus[] {
+    return Array.from(this.#sidecars.values(), (state) => ({
+      sidecarId: state.sidecarId,
+      connected: state.stream !== undefined,
+      leaseEndsMs: state.leaseEndsMs,
+      pendingNotices: state.pending,
+    }));
+  }
+
+  #next(): bigint {
+    this.#position += 1n;
+    return this.#position;
+  }
+
+  #renew(state: SidecarState): void {
+    const { clock, cacheTtlMs } = this.#options;
+    state.leaseEndsMs = clock.now() + cacheTtlMs;
+    state.leaseTimer ??= this.#watchLease(state, cacheTtlMs);
+  }
+
+  /** Forgets the sidecar when its lease has ended while it was cut off. */
+  #watchLease(state: SidecarState, delayMs: number): Timer {
+    return this.#options.clock.setTimer(delayMs, () => {
+      const leftMs = state.leaseEndsMs - this.#options.clock.now();
+      if (leftMs > 0 || state.stream) {
+        const nextMs = leftMs > 0 ? leftMs : this.#options.cacheTtlMs;
+        state.leaseTimer = this.#watchLease(state, nextMs);
+        return;
+      }
+      this.#sidecars.delete(state.sidecarId);
+      this.#changed();
+    });
+  }
+
+  #recordChanged(uid: string): void {
+    const record = this.#options.ledger.get(uid);
+    const before = this.#sessions.get(uid);
+    const isOver = !record || record.phase === 'gone';
+    if (isOver) this.#sessions.delete(uid);
+    else this.#sessions.set(uid, record.sessions);
+    if (before === undefined || before === record?.sessions) return;
+    const after = record?.sessions ?? {};
+    const ended = Object.keys(before).filter((sessionId) => !Object.hasOwn(after, sessionId));
+    if (!isOver && ended.length === 0) return;
+    const position = this.#next();
+    for (const state of this.#sidecars.values()) {
+      if (isOver) state.driverEnded(uid, position);
+      for (const sessionId of ended) state.sessionEnded(sessionId, position);
+      state.flush(position);
+    }
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

@@ -1,0 +1,145 @@
+/** What a caller is told when its session gets no driver. Each says what is wrong and what to do. */
+import type { SessionEnd } from '../model/driver.js';
+import { GatewayError } from '../model/errors.js';
+import type { PoolStatus } from '../model/pool.js';
+
+/** A pause after which asking again makes sense when nothing better is known. */
+const RETRY_MS = 2000;
+
+export function sessionIdUnreadable(): GatewayError {
+  return new GatewayError('REQUEST_UNREADABLE', 'The session id is not a UUID.');
+}
+
+export function sessionOfAnother(): GatewayError {
+  return new GatewayError(
+    'SESSION_OF_ANOTHER',
+    'This session belongs to someone else. Use a session of your own: leave session_id out of the connection string.',
+  );
+}
+
+export function sessionElsewhere(held: string, asked: string): GatewayError {
+  return new GatewayError(
+    'SESSION_ELSEWHERE',
+    `This session runs in ${held}, not in ${asked}. Keep the team and environment headers it began with, or call spark.stop() and start a new session.`,
+  );
+}
+
+export function cloneElsewhere(): GatewayError {
+  return new GatewayError(
+    'SESSION_ELSEWHERE',
+    'The new session id of CloneSession is taken by a session on another driver. Clone with a fresh id.',
+  );
+}
+
+export function sessionUnknown(): GatewayError {
+  return new GatewayError(
+    'SESSION_UNKNOWN',
+    '[INVALID_HANDLE.SESSION_NOT_FOUND] The gateway knows no such session, and this request may not start one.',
+  );
+}
+
+const endings: Record<SessionEnd, string> = {
+  released: 'was stopped',
+  expired: 'was idle for too long and has expired',
+  driver_gone: 'has ended because its Spark driver is gone',
+  evicted: 'was ended because its Spark driver was taken out of service',
+};
+
+export function sessionEnded(end: SessionEnd): GatewayError {
+  return new GatewayError(
+    'SESSION_ENDED',
+    `[INVALID_HANDLE.SESSION_CHANGED] This session ${endings[end]}; its temporary views and settings are lost. Start a new one with SparkSession.builder.getOrCreate(); a PySpark 3.5 client calls spark.stop() first.`,
+  );
+}
+
+export function namespaceWithoutPool(namespace: string): GatewayError {
+  return new GatewayError(
+    'NAMESPACE_REFUSED',
+    `No pool of Spark drivers is set up for ${namespace}. Check the team and environment, or ask the platform team for a pool.`,
+  );
+}
+
+export function quotaExceeded(
+  scope: 'principal' | 'team' | 'namespace',
+  name: string,
+  limit: number,
+): GatewayError {
+  const who = { principal: 'You have', team: `Team ${name} has`, namespace: `${name} has` }[scope];
+  return new GatewayError(
+    'QUOTA_EXCEEDED',
+    `${who} ${limit} sessions, as many as the policy allows. Stop one with spark.stop(), or wait until an idle one expires.`,
+  );
+}
+
+export function driverFull(limit: number): GatewayError {
+  return new GatewayError(
+    'QUOTA_EXCEEDED',
+    `The driver of this session holds ${limit} sessions with those that ended lately, as many as the gateway keeps for one. Start a session of its own instead of a clone, or stop some and try again later.`,
+  );
+}
+
+export function driverUnreachable(): GatewayError {
+  return new GatewayError(
+    'DRIVER_UNREACHABLE',
+    "The session's Spark driver cannot be reached or confirmed now. The session is kept; the client tries again by itself.",
+    { retryAfterMs: RETRY_MS },
+  );
+}
+
+export function notStoredInTime(): GatewayError {
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'The gateway could not store the assignment of this session; try again in a moment.',
+    { retryAfterMs: RETRY_MS },
+  );
+}
+
+export function notLeading(): GatewayError {
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'This control plane does not lead now; try again in a moment.',
+    { retryAfterMs: RETRY_MS },
+  );
+}
+
+export function cancelled(): GatewayError {
+  return new GatewayError('DRIVER_STARTING', 'The caller no longer waits for a Spark driver.', {
+    retryAfterMs: RETRY_MS,
+  });
+}
+
+export function tooManyWaiting(namespace: string, waiting: number): GatewayError {
+  return new GatewayError(
+    'POOL_EXHAUSTED',
+    `${waiting} sessions wait for a Spark driver in ${namespace} already. The client tries again by itself.`,
+    { retryAfterMs: 15_000 },
+  );
+}
+
+/** Why the hold ended without a driver. `startingMs`: when one is expected. */
+export function noDriverYet(
+  namespace: string,
+  status: PoolStatus,
+  startingMs: number,
+): GatewayError {
+  if (status.failure !== undefined) {
+    const retryAfterMs = Math.max(RETRY_MS, status.retryInMs ?? startingMs);
+    return new GatewayError(
+      'DRIVER_START_FAILED',
+      `No Spark driver came up in ${namespace}: ${status.failure} The next attempt is made in ${Math.ceil((status.retryInMs ?? 0) / 1000)} s; the client tries again by itself.`,
+      { retryAfterMs },
+    );
+  }
+  if (status.warming === 0 && status.drivers >= status.maximum) {
+    return new GatewayError(
+      'POOL_EXHAUSTED',
+      `All ${status.drivers} Spark drivers of ${namespace} are taken, and the pool may have ${status.maximum}. The client tries again by itself; stop a session that is not needed, or ask the platform team for a larger pool.`,
+      { retryAfterMs: 10_000 },
+    );
+  }
+  return new GatewayError(
+    'DRIVER_STARTING',
+    `A Spark driver is starting in ${namespace}. The client tries again by itself.`,
+    { retryAfterMs: startingMs },
+  );
+}

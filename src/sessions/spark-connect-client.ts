@@ -1,0 +1,111 @@
+/**
+ * The two calls that the gateway itself makes to a driver. Field numbers are those of
+ * spark/connect/base.proto (Spark 4.3); both messages begin with session_id (1) and user_context (2).
+ */
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { GrpcStatus } from '../model/errors.js';
+import { SPARK_CONNECT_SERVICE } from '../model/names.js';
+import type { SessionAddress, SessionStatus, SparkConnect } from './expiry.js';
+
+const TIMEOUT_MS = 5000;
+const CLIENT_TYPE = 'spark-connect-gateway';
+
+/** GetStatusResponse.OperationStatus.OperationState. */
+const OPERATION_STATE_RUNNING = 2;
+const OPERATION_STATE_TERMINATING = 3;
+
+/** A client without connections of its own: each call opens one and closes it. */
+export function sparkConnectClient(): SparkConnect {
+  return {
+    async status(session) {
+      const answer = await call('GetStatus', getStatusRequest(session), session);
+      if (answer instanceof Uint8Array) return isRunning(answer) ? 'running' : 'idle';
+      return statusOfFailure(answer);
+    },
+    async release(session) {
+      const answer = await call('ReleaseSession', releaseSessionRequest(session), session);
+      return answer instanceof Uint8Array || statusOfFailure(answer) === 'unknown';
+    },
+  };
+}
+
+/** The response's bytes, or the error that came instead. Never rejects. */
+function call(
+  method: string,
+  request: Uint8Array,
+  session: SessionAddress,
+): Promise<Uint8Array | ServiceError> {
+  const client = new Client(session.address, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.enable_http_proxy': 0,
+    'grpc.enable_retries': 0,
+  });
+  const metadata = new Metadata();
+  if (session.token !== undefined) metadata.set('authorization', `Bearer ${session.token}`);
+  return new Promise<Uint8Array | ServiceError>((resolve) => {
+    client.makeUnaryRequest(
+      `/${SPARK_CONNECT_SERVICE}/${method}`,
+      (bytes: Uint8Array) => Buffer.from(bytes),
+      (bytes: Buffer) => bytes,
+      request,
+      metadata,
+      { deadline: Date.now() + TIMEOUT_MS },
+      (error, response) => resolve(error ?? response ?? new Uint8Array()),
+    );
+  }).finally(() => client.close());
+}
+
+function statusOfFailure({ code, details }: ServiceError): SessionStatus {
+  if (code === GrpcStatus.UNIMPLEMENTED) return 'unsupported';
+  // INVALID_HANDLE.SESSION_NOT_FOUND, SESSION_CLOSED or SESSION_CHANGED.
+  if (details.includes('INVALID_HANDLE.SESSION_')) return 'unknown';
+  return 'unreachable';
+}
+
+function getStatusRequest(session: SessionAddress): Uint8Array {
+  // An empty operation_status (5) asks for all operations of the session.
+  return begin(session).tag(5, WireType.LengthDelimited).fork().join().finish();
+}
+
+function releaseSessionRequest(session: SessionAddress): Uint8Array {
+  return begin(session).finish();
+}
+
+function begin(session: SessionAddress): BinaryWriter {
+  return new BinaryWriter()
+    .tag(1, WireType.LengthDelimited)
+    .string(session.sessionId)
+    .tag(2, WireType.LengthDelimited)
+    .fork()
+    .tag(1, WireType.LengthDelimited)
+    .string(session.userId)
+    .join()
+    .tag(3, WireType.LengthDelimited)
+    .string(CLIENT_TYPE);
+}
+
+/** Whether a GetStatusResponse names an operation that has not ended. */
+function isRunning(response: Uint8Array): boolean {
+  const reader = new BinaryReader(response);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field !== 3 || wireType !== WireType.LengthDelimited) reader.skip(wireType, field);
+    else if (isRunningOperation(reader.bytes())) return true;
+  }
+  return false;
+}
+
+function isRunningOperation(status: Uint8Array): boolean {
+  const reader = new BinaryReader(status);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field !== 2 || wireType !== WireType.Varint) {
+      reader.skip(wireType, field);
+      continue;
+    }
+    const state = reader.int32();
+    if (state === OPERATION_STATE_RUNNING || state === OPERATION_STATE_TERMINATING) return true;
+  }
+  return false;
+}

@@ -1,0 +1,99 @@
+/** The sessions that wait for a driver: first come, first served within a namespace. */
+import type { Clock } from '../model/clock.js';
+import type { DemandSource } from '../model/pool.js';
+
+export interface Place {
+  readonly sessionId: string;
+  readonly namespace: string;
+  /** Position in the line; a session that was told to come back keeps it. */
+  readonly order: number;
+}
+
+interface Returning {
+  readonly place: Place;
+  readonly untilMs: number;
+}
+
+export class WaitingRoom implements DemandSource {
+  readonly #clock: Clock;
+  readonly #listeners = new Set<() => void>();
+  /** By namespace, in order. */
+  readonly #places = new Map<string, readonly Place[]>();
+  /** By session id: told to come back, and counted as demand until then. */
+  readonly #returning = new Map<string, Returning>();
+  #nextOrder = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  enter(sessionId: string, namespace: string): Place {
+    this.#forgetLate();
+    const before = this.#returning.get(sessionId)?.place;
+    this.#returning.delete(sessionId);
+    const order = before?.namespace === namespace ? before.order : this.#nextOrder++;
+    const place = { sessionId, namespace, order };
+    const others = this.places(namespace);
+    const at = others.findIndex((other) => other.order > order);
+    this.#places.set(namespace, at < 0 ? [...others, place] : others.toSpliced(at, 0, place));
+    this.#notify();
+    return place;
+  }
+
+  /** The session has a driver, or nobody waits for it any more. */
+  leave(place: Place): void {
+    const rest = this.places(place.namespace).filter((other) => other !== place);
+    if (rest.length > 0) this.#places.set(place.namespace, rest);
+    else this.#places.delete(place.namespace);
+    this.#notify();
+  }
+
+  /** The session was told to come back: it counts as demand, and keeps its position, for `forMs`. */
+  leaveToReturn(place: Place, forMs: number): void {
+    this.#returning.set(place.sessionId, { place, untilMs: this.#clock.now() + forMs });
+    this.leave(place);
+    this.#clock.setTimer(forMs, () => {
+      if (this.#forgetLate()) this.#notify();
+    });
+  }
+
+  places(namespace: string): readonly Place[] {
+    return this.#places.get(namespace) ?? [];
+  }
+
+  occupied(): Iterable<string> {
+    return this.#places.keys();
+  }
+
+  waiting(namespace: string): number {
+    let count = this.places(namespace).length;
+    for (const { place, untilMs } of this.#returning.values()) {
+      if (place.namespace === namespace && untilMs > this.#clock.now()) count += 1;
+    }
+    return count;
+  }
+
+  namespaces(): Iterable<string> {
+    const returning = Array.from(this.#returning.values(), ({ place }) => place.namespace);
+    return [...new Set([...this.#places.keys(), ...returning])].filter(
+      (namespace) => this.waiting(namespace) > 0,
+    );
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #forgetLate(): boolean {
+    const before = this.#returning.size;
+    for (const [sessionId, { untilMs }] of this.#returning) {
+      if (untilMs <= this.#clock.now()) this.#returning.delete(sessionId);
+    }
+    return this.#returning.size < before;
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

@@ -1,0 +1,421 @@
+import test from 'ava';
+import { asGone, withoutSession, withPhase, withSession } from '../../src/model/driver-record.js';
+import type { DriverRecord } from '../../src/model/driver.js';
+import { GatewayError } from '../../src/model/errors.js';
+import { MAX_RECORD_ENTRIES } from '../../src/sessions/eligibility.js';
+import {
+  alice,
+  bob,
+  driverRecord,
+  NAMESPACE,
+  sessionId,
+  sessionRecord,
+  START_MS,
+} from '../support/driver-records.js';
+import { settle } from '../support/manual-clock.js';
+import { observedDriver, sessionFixture, testPolicy } from '../support/session-fixture.js';
+
+const end = (id: string, how: 'released' | 'expired') => (record: DriverRecord) =>
+  withoutSession(record, id, how, START_MS);
+
+/** A promise's fate without waiting for it. */
+function watch<T>(promise: Promise<T>) {
+  const seen: { value?: T; error?: unknown } = {};
+  promise.then(
+    (value) => (seen.value = value),
+    (error: unknown) => (seen.error = error),
+  );
+  return seen;
+}
+
+test('a session gets a hot driver and keeps it', async (t) => {
+  const f = await sessionFixture([driverRecord('d1'), driverRecord('d2')]);
+  const first = await f.assign(sessionId(1));
+  t.like(first, {
+    driverUid: 'd1',
+    cluster: `spark/${NAMESPACE}`,
+    address: '127.1.4.2:15002',
+    driverToken: 'token-of-d1',
+    namespace: NAMESPACE,
+  });
+  t.deepEqual(await f.assign(sessionId(1), { mayCreate: false }), first);
+  t.is((await f.assign(sessionId(2))).driverUid, 'd2');
+  t.true(f.world.events.some((event) => event.sessionId === sessionId(1)));
+});
+
+test('a first answer is given only when it is stored', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  f.store.pause();
+  const answers = [watch(f.assign(sessionId(1))), watch(f.assign(sessionId(1)))];
+  await settle();
+  t.deepEqual(answers, [{}, {}]);
+  f.store.resume();
+  await settle();
+  t.is(answers[0]?.value?.driverUid, 'd1');
+  t.is(answers[1]?.value?.driverUid, 'd1');
+});
+
+test('an assignment that could not be stored is not answered, and the driver is free again', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  f.store.outcomes.push('lost');
+  await t.throwsAsync(f.assign(sessionId(1)), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  t.is((await f.assign(sessionId(2), { principal: bob })).driverUid, 'd1');
+});
+
+test('many first requests of one session get one driver', async (t) => {
+  const f = await sessionFixture([driverRecord('d1'), driverRecord('d2')]);
+  const answers = await Promise.all(Array.from({ length: 50 }, () => f.assign(sessionId(1))));
+  t.is(new Set(answers.map((answer) => answer.driverUid)).size, 1);
+  t.is(f.ledger.get('d2')?.phase, 'available');
+});
+
+test('many sessions at once never get one exclusive driver twice', async (t) => {
+  const f = await sessionFixture(Array.from({ length: 20 }, (_, n) => driverRecord(`d${n}`)));
+  const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => f.assign(sessionId(n))));
+  t.is(new Set(answers.map((answer) => answer.driverUid)).size, 20);
+});
+
+test("another's session is refused, alive, waiting or ended", async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  const refused = { code: 'SESSION_OF_ANOTHER' };
+  await f.assign(sessionId(1));
+  await t.throwsAsync(f.assign(sessionId(1), { principal: bob }), refused);
+  await f.ledger.update('d1', end(sessionId(1), 'expired'));
+  await t.throwsAsync(f.assign(sessionId(1), { principal: bob }), refused);
+  watch(f.assign(sessionId(2)));
+  await t.throwsAsync(f.assign(sessionId(2), { principal: bob }), refused);
+  const sameName = { ...alice, issuer: 'https://elsewhere.test' };
+  await t.throwsAsync(f.assign(sessionId(1), { principal: sameName }), refused);
+});
+
+test('a session stays in the namespace it began in', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  await f.assign(sessionId(1));
+  await t.throwsAsync(f.assign(sessionId(1), { namespace: 'sjns-ads-prod' }), {
+    code: 'SESSION_ELSEWHERE',
+    message: /runs in sjns-ads-dev, not in sjns-ads-prod/,
+  });
+});
+
+for (const [how, change] of [
+  ['released', end(sessionId(1), 'released')],
+  ['expired', end(sessionId(1), 'expired')],
+  ['driver_gone', (record: DriverRecord) => asGone(record, START_MS, 'killed')],
+] as const) {
+  test(`a session that has ended (${how}) is never given another driver`, async (t) => {
+    const f = await sessionFixture([driverRecord('d1'), driverRecord('d2')]);
+    await f.assign(sessionId(1));
+    await f.ledger.update('d1', change);
+    for (const method of ['ExecutePlan', 'ReleaseSession']) {
+      await t.throwsAsync(f.assign(sessionId(1), { method }), {
+        code: 'SESSION_ENDED',
+        message: /INVALID_HANDLE\.SESSION_CHANGED.*spark\.stop\(\) first/,
+      });
+    }
+    t.is(f.ledger.get('d2')?.phase, 'available');
+  });
+}
+
+test('a request that may not start a session is told that nobody knows it', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  await t.throwsAsync(f.assign(sessionId(1), { mayCreate: false, method: 'ReattachExecute' }), {
+    code: 'SESSION_UNKNOWN',
+    message: /INVALID_HANDLE\.SESSION_NOT_FOUND/,
+  });
+});
+
+test('an id that Spark would not take as a session is refused', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  for (const id of ['', 'constructor', '__proto__', `${sessionId(1)}x`]) {
+    await t.throwsAsync(f.assign(id), { code: 'REQUEST_UNREADABLE' });
+  }
+});
+
+test('doubt is UNAVAILABLE: a driver out of sight, a changed instance, a lost leadership', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  await f.assign(sessionId(1));
+  const seen = f.observations.get('d1');
+  t.truthy(seen);
+  const unreachable = { code: 'DRIVER_UNREACHABLE' };
+  f.observations.delete('d1');
+  await t.throwsAsync(f.assign(sessionId(1)), unreachable);
+  if (seen) f.observations.set('d1', { ...seen, instance: 'restarted' });
+  await t.throwsAsync(f.assign(sessionId(1)), unreachable);
+  if (seen) f.observations.set('d1', { ...seen, condition: 'not_ready' });
+  t.is((await f.assign(sessionId(1))).driverUid, 'd1');
+  f.leadership.held = undefined;
+  for (const n of [1, 2]) {
+    const asked = f.assign(sessionId(n), { mayCreate: false });
+    await t.throwsAsync(asked, { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  }
+});
+
+const unsuitable: [string, Partial<DriverRecord>, object][] = [
+  ['warming', { phase: 'warming' }, {}],
+  ['draining', { phase: 'draining' }, {}],
+  ['not ready', {}, { condition: 'not_ready' }],
+  ['terminating', {}, { condition: 'terminating' }],
+  ['of another instance', {}, { instance: 'other' }],
+  ['without an address', { address: '' }, {}],
+  ["with another's memory", { tenant: { principal: bob, team: 'ads' } }, {}],
+  ['used and to be replaced', { phase: 'in_use', tenant: { principal: alice, team: 'ads' } }, {}],
+];
+for (const [what, fields, seen] of unsuitable) {
+  test(`a driver that is ${what} takes no new session`, async (t) => {
+    const record = driverRecord('d1', fields);
+    const f = await sessionFixture([record]);
+    f.observations.set('d1', observedDriver(record, seen));
+    const asked = watch(f.assign(sessionId(1)));
+    await f.clock.advance(5000);
+    t.deepEqual(asked, {});
+  });
+}
+
+test('hot drivers come before those with room, which hold as many sessions as policy says', async (t) => {
+  const f = await sessionFixture([driverRecord('d1'), driverRecord('d2')]);
+  f.world.policy = testPolicy({ sessionsPerDriver: 2 });
+  const uids = [];
+  for (const n of [1, 2, 3, 4]) uids.push((await f.assign(sessionId(n))).driverUid);
+  t.deepEqual(uids, ['d1', 'd2', 'd1', 'd2']);
+  const fifth = watch(f.assign(sessionId(5)));
+  await settle();
+  t.deepEqual(fifth, {});
+});
+
+test('a driver is shared within one principal, or within one team where policy says so', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  f.world.policy = testPolicy({ sessionsPerDriver: 9, sharing: 'team' });
+  await f.assign(sessionId(1));
+  t.is((await f.assign(sessionId(2), { principal: bob })).driverUid, 'd1');
+  const otherTeam = watch(f.assign(sessionId(3), { team: 'search' }));
+  await settle();
+  t.deepEqual(otherTeam, {});
+  // Once two principals have been there, no one is alone there any more.
+  f.world.policy = testPolicy({ sessionsPerDriver: 9, sharing: 'principal' });
+  const later = watch(f.assign(sessionId(4)));
+  await settle();
+  t.deepEqual(later, {});
+});
+
+test('a reused driver goes to its own tenant only, and to that one first', async (t) => {
+  const tenant = { principal: alice, team: 'ads' };
+  const f = await sessionFixture([driverRecord('d1'), driverRecord('d2', { tenant })]);
+  f.world.policy = testPolicy({ afterUse: 'reuse' });
+  t.is((await f.assign(sessionId(1), { principal: bob })).driverUid, 'd1');
+  const bobsSecond = watch(f.assign(sessionId(2), { principal: bob }));
+  t.is((await f.assign(sessionId(3))).driverUid, 'd2');
+  t.deepEqual(bobsSecond, {});
+});
+
+test('quotas are kept for a principal, a team and a namespace', async (t) => {
+  for (const quota of [
+    { sessionsPerPrincipal: 2 },
+    { sessionsPerTeam: 2 },
+    { sessionsPerNamespace: 2 },
+  ]) {
+    const f = await sessionFixture([1, 2, 3, 4].map((n) => driverRecord(`d${n}`)));
+    f.world.policy = testPolicy({}, quota);
+    await f.assign(sessionId(1));
+    await f.assign(sessionId(2));
+    await t.throwsAsync(f.assign(sessionId(3)), { code: 'QUOTA_EXCEEDED', message: /stop\(\)/ });
+    await f.assign(sessionId(1));
+    await f.ledger.update('d1', end(sessionId(1), 'released'));
+    t.is((await f.assign(sessionId(3))).driverUid, 'd3');
+  }
+});
+
+test('a quota holds for those who waited, too', async (t) => {
+  const f = await sessionFixture();
+  f.world.policy = testPolicy({}, { sessionsPerPrincipal: 1 });
+  const asked = [1, 2].map((n) => watch(f.assign(sessionId(n))));
+  await f.addDriver(driverRecord('d1'));
+  await f.addDriver(driverRecord('d2'));
+  await settle();
+  t.is(asked[0]?.value?.driverUid, 'd1');
+  t.is((asked[1]?.error as GatewayError).code, 'QUOTA_EXCEEDED');
+});
+
+test('a namespace without a pool is refused at once', async (t) => {
+  const f = await sessionFixture();
+  await t.throwsAsync(f.assign(sessionId(1), { namespace: 'kube-system' }), {
+    code: 'NAMESPACE_REFUSED',
+  });
+});
+
+test('a clone is pinned to the driver of its source', async (t) => {
+  const f = await sessionFixture([driverRecord('d1'), driverRecord('d2')]);
+  await f.assign(sessionId(1));
+  const clone = () => f.assign(sessionId(2), { cloneOf: sessionId(1), mayCreate: false });
+  t.is((await clone()).driverUid, 'd1');
+  t.is((await clone()).driverUid, 'd1');
+  t.is((await f.assign(sessionId(2))).driverUid, 'd1');
+  t.is(f.ledger.get('d2')?.phase, 'available');
+});
+
+test('a clone of what is not yours, not there or over is refused', async (t) => {
+  const f = await sessionFixture([driverRecord('d1'), driverRecord('d2')]);
+  await f.assign(sessionId(1));
+  await f.assign(sessionId(2), { principal: bob });
+  const clone = (of: number, id = 9) => f.assign(sessionId(id), { cloneOf: sessionId(of) });
+  await t.throwsAsync(clone(2), { code: 'SESSION_OF_ANOTHER' });
+  await t.throwsAsync(clone(5), { code: 'SESSION_UNKNOWN' });
+  await f.addDriver(driverRecord('d3'));
+  await f.assign(sessionId(3));
+  await t.throwsAsync(clone(1, 3), { code: 'SESSION_ELSEWHERE', message: /fresh id/ });
+  await f.ledger.update('d1', end(sessionId(1), 'expired'));
+  await t.throwsAsync(clone(1), { code: 'SESSION_ENDED' });
+});
+
+test('a record that is full takes no more, not even clones', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  await f.assign(sessionId(1));
+  const tombstones = Object.fromEntries(
+    Array.from({ length: MAX_RECORD_ENTRIES - 1 }, (_, n) => {
+      const tombstone = { ...sessionRecord(sessionId(n + 10)), namespace: NAMESPACE };
+      return [tombstone.sessionId, { ...tombstone, endedAtMs: START_MS, end: 'released' as const }];
+    }),
+  );
+  await f.ledger.update('d1', (record) => ({ ...record, tombstones }));
+  await t.throwsAsync(f.assign(sessionId(2), { cloneOf: sessionId(1) }), {
+    code: 'QUOTA_EXCEEDED',
+    message: /2000 sessions/,
+  });
+});
+
+test('those who wait are served in the order in which they came', async (t) => {
+  const f = await sessionFixture();
+  const asked = [1, 2, 3].map((n) => watch(f.assign(sessionId(n))));
+  t.is(f.waitingRoom.waiting(NAMESPACE), 3);
+  for (const uid of ['d1', 'd2', 'd3']) await f.addDriver(driverRecord(uid));
+  await settle();
+  t.deepEqual(
+    asked.map(({ value }) => value?.driverUid),
+    ['d1', 'd2', 'd3'],
+  );
+  t.is(f.waitingRoom.waiting(NAMESPACE), 0);
+});
+
+test('someone who cannot use a driver does not keep those behind from it', async (t) => {
+  const f = await sessionFixture();
+  const [alices, bobs] = [alice, bob].map((principal, n) =>
+    watch(f.assign(sessionId(n), { principal })),
+  );
+  await f.addDriver(driverRecord('d1', { tenant: { principal: bob, team: 'ads' } }));
+  await settle();
+  t.deepEqual(alices, {});
+  t.is(bobs?.value?.driverUid, 'd1');
+});
+
+test('a driver that becomes ready again is found without a change of its record', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  const seen = observedDriver(driverRecord('d1'));
+  f.observations.set('d1', { ...seen, condition: 'not_ready' });
+  const asked = watch(f.assign(sessionId(1)));
+  await f.clock.advance(3000);
+  t.deepEqual(asked, {});
+  f.observations.set('d1', seen);
+  await f.clock.advance(3000);
+  t.is(asked.value?.driverUid, 'd1');
+});
+
+test('a caller that goes away frees its place', async (t) => {
+  const f = await sessionFixture();
+  const gone = new AbortController();
+  const first = watch(f.assign(sessionId(1), {}, gone.signal));
+  const second = watch(f.assign(sessionId(2)));
+  gone.abort();
+  await settle();
+  t.true(first.error instanceof GatewayError);
+  t.is(f.waitingRoom.waiting(NAMESPACE), 1);
+  await f.addDriver(driverRecord('d1'));
+  await settle();
+  t.is(second.value?.driverUid, 'd1');
+});
+
+test('a session keeps its place while one of its callers still waits', async (t) => {
+  const f = await sessionFixture();
+  const gone = new AbortController();
+  const first = watch(f.assign(sessionId(1), {}, gone.signal));
+  const other = watch(f.assign(sessionId(1)));
+  gone.abort();
+  await settle();
+  t.truthy(first.error);
+  await f.addDriver(driverRecord('d1'));
+  await settle();
+  t.is(other.value?.driverUid, 'd1');
+});
+
+test('when the hold is over the client is told when to come back, and keeps its place in line', async (t) => {
+  const f = await sessionFixture([driverRecord('d1', { phase: 'warming' })]);
+  const first = watch(f.assign(sessionId(1), { holdMs: 5000 }));
+  await f.clock.advance(5000);
+  t.like(first.error, { code: 'DRIVER_STARTING', retryAfterMs: 15_000 });
+  t.is(f.waitingRoom.waiting(NAMESPACE), 1);
+  const later = watch(f.assign(sessionId(2)));
+  const again = watch(f.assign(sessionId(1)));
+  t.is(f.waitingRoom.waiting(NAMESPACE), 2);
+  await f.ledger.update('d1', (record) => withPhase(record, 'available', f.clock.now()));
+  await settle();
+  t.is(again.value?.driverUid, 'd1');
+  t.deepEqual(later, {});
+});
+
+test('the time to come back follows how long drivers have taken to start', async (t) => {
+  const warming = (uid: string, createdAtMs: number) =>
+    driverRecord(uid, { phase: 'warming', createdAtMs });
+  const f = await sessionFixture([warming('d1', START_MS)]);
+  await f.clock.advance(40_000);
+  await f.ledger.update('d1', (record) => withPhase(record, 'available', f.clock.now()));
+  await f.assign(sessionId(1));
+  await f.addDriver(warming('d2', f.clock.now()));
+  const asked = watch(f.assign(sessionId(2), { holdMs: 10_000 }));
+  await f.clock.advance(10_000);
+  t.like(asked.error, { code: 'DRIVER_STARTING', retryAfterMs: 30_000 });
+});
+
+test('a client that never came back is no demand for ever', async (t) => {
+  const f = await sessionFixture();
+  let changes = 0;
+  f.waitingRoom.onChange(() => (changes += 1));
+  watch(f.assign(sessionId(1), { holdMs: 1000 }));
+  await f.clock.advance(1000);
+  t.deepEqual([...f.waitingRoom.namespaces()], [NAMESPACE]);
+  const before = changes;
+  await f.clock.advance(120_000);
+  t.deepEqual([...f.waitingRoom.namespaces()], []);
+  t.true(changes > before);
+});
+
+test('a pool that cannot start drivers, or is at its maximum, is named as the reason', async (t) => {
+  const f = await sessionFixture();
+  f.status.failure = 'the image cannot be pulled.';
+  f.status.retryInMs = 17_000;
+  const failed = watch(f.assign(sessionId(1), { holdMs: 10 }));
+  await f.clock.advance(10);
+  t.like(failed.error, { code: 'DRIVER_START_FAILED', retryAfterMs: 17_000 });
+  t.regex((failed.error as GatewayError).message, /image cannot be pulled/);
+  Object.assign(f.status, { failure: undefined, warming: 0, drivers: 4 });
+  const full = watch(f.assign(sessionId(2), { holdMs: 10 }));
+  await f.clock.advance(10);
+  t.like(full.error, { code: 'POOL_EXHAUSTED' });
+});
+
+test('a restart keeps every session where it was and forgets no end', async (t) => {
+  const f = await sessionFixture([driverRecord('d1'), driverRecord('d2')]);
+  await f.assign(sessionId(1));
+  await f.assign(sessionId(2));
+  await f.ledger.update('d2', end(sessionId(2), 'expired'));
+  await f.ledger.close();
+  const again = await sessionFixture([], { store: f.store, clock: f.clock });
+  t.is((await again.assign(sessionId(1))).driverUid, 'd1');
+  await t.throwsAsync(again.assign(sessionId(2)), { code: 'SESSION_ENDED' });
+});
+
+test('a session that lost its place to a failing store is in no record', async (t) => {
+  const held = withSession(driverRecord('d1'), sessionRecord(sessionId(1)), START_MS);
+  const f = await sessionFixture([held, driverRecord('d2')]);
+  f.store.outcomes.push('lost');
+  await t.throwsAsync(f.assign(sessionId(2)), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  t.is(f.ledger.bySession(sessionId(2)), undefined);
+  t.is((await f.assign(sessionId(2))).driverUid, 'd2');
+});
