@@ -70,6 +70,9 @@ const statusByCode = {
   CONTROL_PLANE_UNAVAILABLE: GrpcStatus.UNAVAILABLE,
   SHUTTING_DOWN: GrpcStatus.UNAVAILABLE,
 
+  /** An operator named a driver that does not exist. */
+  DRIVER_UNKNOWN: GrpcStatus.NOT_FOUND,
+
   SETTINGS_INVALID: GrpcStatus.FAILED_PRECONDITION,
   POLICY_INVALID: GrpcStatus.FAILED_PRECONDITION,
   RECORD_CONFLICT: GrpcStatus.ABORTED,

@@ -1,0 +1,153 @@
+/** One local driver from request to end: its process and what is known of it. */
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readSync, fstatSync } from 'node:fs';
+import type { ObservedDriver, RequestedDriver } from '../model/driver.js';
+import { failureReason, type ExitStatus } from './failure-reason.js';
+import type { LocalFolders, LocalRequest } from './local-request.js';
+import { marker } from './local-marker.js';
+import { isAlive, processId, type ProcessId } from './proc.js';
+import type { PortState } from './tcp-probe.js';
+
+/** How a driver's process is started. */
+export interface DriverCommand {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Makes the command; `marker` must be one of its arguments, as it is. */
+export type MakeDriverCommand = (driver: {
+  readonly request: LocalRequest;
+  readonly workFolder: string;
+  readonly marker: string;
+}) => DriverCommand;
+
+const LOG_TAIL_BYTES = 16_384;
+
+export class LocalDriver {
+  readonly request: LocalRequest;
+  readonly #folders: LocalFolders;
+  #process: ProcessId | undefined;
+  #exit: ExitStatus | undefined;
+  /** Set once the process has surely ended, or could not be started. */
+  #ended: string | undefined;
+  deleting = false;
+
+  /** `process`: what was started for it before, whether or not it still lives. */
+  constructor(request: LocalRequest, folders: LocalFolders, process?: ProcessId) {
+    this.request = request;
+    this.#folders = folders;
+    this.#process = process;
+  }
+
+  get process(): ProcessId | undefined {
+    return this.#process;
+  }
+
+  /** Asked for, and nothing was started yet. */
+  get queued(): boolean {
+    return this.#process === undefined && this.#ended === undefined && !this.deleting;
+  }
+
+  /** Looks whether its process lives now. */
+  isLive(): boolean {
+    if (this.#ended !== undefined || this.#process === undefined) return false;
+    if (isAlive(this.#process)) return true;
+    this.#ended = failureReason(this.#logTail(), this.#exit);
+    return false;
+  }
+
+  /** Starts the process, detached: it outlives this one. `onEnd` is called when it ends. */
+  start(makeCommand: MakeDriverCommand, onEnd: () => void): void {
+    const { resource } = this.request;
+    const workFolder = this.#folders.work(resource);
+    let log: number | undefined;
+    try {
+      log = openSync(this.#folders.log(resource), 'a', 0o600);
+      const command = makeCommand({
+        request: this.request,
+        workFolder,
+        marker: marker(this.#folders.root, this.request),
+      });
+      const child = spawn(command.file, command.args, {
+        cwd: workFolder,
+        env: command.env,
+        detached: true,
+        stdio: ['ignore', log, log],
+      });
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        this.#ended =
+          error.code === 'ENOENT' || error.code === 'EACCES'
+            ? `The driver could not be started: ${command.file} is not a program. Set JAVA_HOME.`
+            : `The driver could not be started: ${error.message}.`;
+        onEnd();
+      });
+      child.once('exit', (code, signal) => {
+        this.#exit = { code, signal };
+        this.#ended = undefined; // What was said of its end may have lacked how it ended.
+        onEnd();
+      });
+      child.unref();
+      if (child.pid !== undefined) {
+        // A process that has ended already is kept as one that cannot be alive.
+        this.#process = processId(child.pid) ?? { pid: child.pid, startTime: 'ended' };
+      }
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      this.#ended = `The driver could not be started: ${text}`;
+      queueMicrotask(onEnd);
+    } finally {
+      if (log !== undefined) closeSync(log);
+    }
+  }
+
+  observe(port: PortState | undefined): ObservedDriver {
+    const { resource, namespace, uid, address, token } = this.request;
+    const base = {
+      uid,
+      resource,
+      namespace,
+      address,
+      port: this.request.port,
+      token,
+      instance: this.#process ? `${this.#process.pid}@${this.#process.startTime}` : '',
+    };
+    if (this.queued) {
+      return { ...base, condition: 'starting', reason: 'It waits for other drivers to start.' };
+    }
+    if (!this.isLive()) {
+      return { ...base, condition: 'ended', reason: this.#ended ?? 'The driver has ended.' };
+    }
+    if (this.deleting) return { ...base, condition: 'terminating', reason: 'It is being ended.' };
+    if (port?.answers) return { ...base, condition: 'ready' };
+    if (!port?.hasAnswered) return { ...base, condition: 'starting', reason: 'Spark is starting.' };
+    const reason = `Its port does not answer: ${port.reason ?? 'no reason known'}.`;
+    return { ...base, condition: 'not_ready', reason };
+  }
+
+  asRequested(): RequestedDriver {
+    const { resource, namespace, createdAtMs } = this.request;
+    const failure = !this.queued && !this.isLive() ? this.#ended : undefined;
+    return {
+      resource,
+      namespace,
+      createdAtMs,
+      ...(failure === undefined ? {} : { failure }),
+    };
+  }
+
+  #logTail(): string {
+    try {
+      const file = openSync(this.#folders.log(this.request.resource), 'r');
+      try {
+        const start = Math.max(0, fstatSync(file).size - LOG_TAIL_BYTES);
+        const buffer = Buffer.alloc(LOG_TAIL_BYTES);
+        return buffer.toString('utf8', 0, readSync(file, buffer, 0, LOG_TAIL_BYTES, start));
+      } finally {
+        closeSync(file);
+      }
+    } catch {
+      return '';
+    }
+  }
+}

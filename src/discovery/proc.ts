@@ -1,0 +1,89 @@
+/** Processes of this machine as Linux's /proc shows them (proc(5)). */
+import { readFileSync } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+
+/** A process, told from a later one with the same id by its start. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Clock ticks since boot: field 22 of /proc/<pid>/stat. */
+  readonly startTime: string;
+}
+
+interface ProcessStat extends ProcessId {
+  readonly state: string;
+  readonly session: number;
+}
+
+/** Fields of /proc/<pid>/stat; undefined when there is no such process. The name, field 2, may hold anything. */
+function parseStat(pid: number, text: string): ProcessStat | undefined {
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const [state, session, startTime] = [fields[0], fields[3], fields[19]];
+  if (state === undefined || session === undefined || startTime === undefined) return undefined;
+  return { pid, state, session: Number(session), startTime };
+}
+
+function statOf(pid: number): ProcessStat | undefined {
+  try {
+    return parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The identity of a live process. */
+export function processId(pid: number): ProcessId | undefined {
+  const found = statOf(pid);
+  return found && isLive(found) ? { pid, startTime: found.startTime } : undefined;
+}
+
+/** Whether exactly this process lives. A zombie has ended. */
+export function isAlive(id: ProcessId): boolean {
+  return processId(id.pid)?.startTime === id.startTime;
+}
+
+function isLive({ state }: ProcessStat): boolean {
+  return state !== 'Z' && state !== 'X';
+}
+
+/** Sends a signal if exactly this process lives. */
+export function signal(id: ProcessId, name: NodeJS.Signals): void {
+  if (!isAlive(id)) return;
+  try {
+    process.kill(id.pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
+
+async function pids(): Promise<number[]> {
+  return (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+}
+
+/** Live processes in the session that `leader` leads, without the leader. */
+export async function sessionMembers(leader: number): Promise<ProcessId[]> {
+  return (await pids()).flatMap((pid) => {
+    const found = statOf(pid);
+    return found && pid !== leader && found.session === leader && isLive(found) ? [found] : [];
+  });
+}
+
+/** Live processes of this user with an argument that begins with `prefix`, and the rest of that argument. */
+export async function findByArgument(
+  prefix: string,
+): Promise<readonly { readonly id: ProcessId; readonly rest: string }[]> {
+  const found: { id: ProcessId; rest: string }[] = [];
+  const uid = process.getuid?.();
+  for (const pid of await pids()) {
+    let commandLine: string;
+    try {
+      if ((await stat(`/proc/${pid}`)).uid !== uid) continue;
+      commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8');
+    } catch {
+      continue; // It has ended meanwhile.
+    }
+    const argument = commandLine.split('\0').find((text) => text.startsWith(prefix));
+    const id = argument === undefined ? undefined : processId(pid);
+    if (argument !== undefined && id) found.push({ id, rest: argument.slice(prefix.length) });
+  }
+  return found;
+}

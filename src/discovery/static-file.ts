@@ -1,0 +1,192 @@
+/** Drivers that someone else runs, from a file that is read again whenever it changes. */
+import { watch, type FSWatcher } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import type { Clock, Timer } from '../model/clock.js';
+import type { DriverSource, ObservedDriver } from '../model/driver.js';
+import { GatewayError } from '../model/errors.js';
+import { parseStaticEntries, type StaticEntry } from './static-entries.js';
+import { PortMonitor, type Probe } from './tcp-probe.js';
+
+export interface StaticFileOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly probe?: Probe;
+  /** Where `token_env` is looked up. Default: the process's environment. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+interface Loaded {
+  readonly entries: readonly StaticEntry[];
+  /** By uid. */
+  readonly tokens: ReadonlyMap<string, string>;
+}
+
+/** A file is looked at this often even if no change was noticed (network file systems, token files). */
+const REREAD_MS = 10_000;
+/** Several events come with one save. */
+const SETTLE_MS = 50;
+
+export class StaticFile implements DriverSource {
+  readonly #options: StaticFileOptions;
+  readonly #ports: PortMonitor;
+  readonly #listeners = new Set<() => void>();
+  #loaded: Loaded = { entries: [], tokens: new Map() };
+  #text = '';
+  #problem: string | undefined;
+  #watcher: FSWatcher | undefined;
+  #timer: Timer | undefined;
+  #turn: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  private constructor(options: StaticFileOptions) {
+    const { clock, probe } = options;
+    this.#options = options;
+    this.#ports = new PortMonitor({
+      clock,
+      onChange: () => this.#notify(),
+      ...(probe ? { probe } : {}),
+    });
+  }
+
+  /** Reads the file for the first time. Rejects with SETTINGS_INVALID when it cannot be used. */
+  static async open(options: StaticFileOptions): Promise<StaticFile> {
+    const source = new StaticFile(options);
+    await source.#load();
+    // The folder is watched, because editors and Kubernetes put a new file in the old one's place.
+    source.#watcher = watch(dirname(resolve(options.path)), () => source.#readSoon(SETTLE_MS));
+    source.#watcher.on('error', (error) => {
+      options.log.warn({ err: error }, `changes of ${options.path} are noticed more slowly`);
+    });
+    source.#watcher.unref();
+    source.#readSoon(REREAD_MS);
+    return source;
+  }
+
+  /** Why the file as it is now is not in force: the last good one is. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  async list(): Promise<readonly ObservedDriver[]> {
+    const { entries, tokens } = this.#loaded;
+    await Promise.all(
+      entries.map(({ uid, address, port }) => this.#ports.watch(uid, address, port)),
+    );
+    return entries.map((entry) => this.#observe(entry, tokens.get(entry.uid)));
+  }
+
+  watch(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#watcher?.close();
+    this.#timer?.cancel();
+    this.#ports.close();
+    this.#listeners.clear();
+  }
+
+  #observe(entry: StaticEntry, token: string | undefined): ObservedDriver {
+    const { uid, namespace, address, port } = entry;
+    const state = this.#ports.state(uid);
+    const base = {
+      uid,
+      // Whoever runs it may restart it unseen; only another entry is another driver.
+      instance: 'static',
+      namespace,
+      address,
+      port,
+      ...(token === undefined ? {} : { token }),
+    };
+    if (state?.answers) return { ...base, condition: 'ready' };
+    return {
+      ...base,
+      condition: state?.hasAnswered ? 'not_ready' : 'starting',
+      reason: `${entry.name} does not answer on its port: ${state?.reason ?? 'not asked yet'}.`,
+    };
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #readSoon(delayMs: number): void {
+    if (this.#closed) return;
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.setTimer(delayMs, () => {
+      this.#readSoon(REREAD_MS);
+      this.#turn = this.#turn.then(() => this.#reload());
+    });
+  }
+
+  async #reload(): Promise<void> {
+    const { path, log } = this.#options;
+    try {
+      if (!(await this.#load())) return;
+      log.info({ path, drivers: this.#loaded.entries.length }, 'drivers read again');
+      this.#notify();
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      if (problem !== this.#problem) log.error(`${problem} The last good version stays in force.`);
+      this.#problem = problem;
+    }
+  }
+
+  /** Answers whether anything changed. */
+  async #load(): Promise<boolean> {
+    const { path } = this.#options;
+    const text = await readText(path, `The file of drivers, ${path},`);
+    const parsed = parseStaticEntries(text);
+    if ('mistakes' in parsed) {
+      const lines = parsed.mistakes.map(({ line, message }) => `${path}:${line}: ${message}`);
+      throw new GatewayError('SETTINGS_INVALID', lines.join('\n'));
+    }
+    const tokens = new Map<string, string>();
+    for (const entry of parsed.entries) {
+      const token = await this.#token(entry);
+      if (token !== undefined) tokens.set(entry.uid, token);
+    }
+    const whole = JSON.stringify([parsed.entries, [...tokens]]);
+    this.#problem = undefined;
+    if (whole === this.#text) return false;
+    this.#text = whole;
+    this.#loaded = { entries: parsed.entries, tokens };
+    const uids = new Set(parsed.entries.map(({ uid }) => uid));
+    for (const key of this.#ports.keys()) if (!uids.has(key)) this.#ports.unwatch(key);
+    return true;
+  }
+
+  async #token({ name, tokenFile, tokenEnv }: StaticEntry): Promise<string | undefined> {
+    const { path, env = process.env } = this.#options;
+    if (tokenFile !== undefined) {
+      const file = resolve(dirname(path), tokenFile);
+      return (await readText(file, `${path}: the token file of ${name}, ${file},`)).trim();
+    }
+    if (tokenEnv === undefined) return undefined;
+    const token = env[tokenEnv];
+    if (token === undefined || token === '') {
+      throw new GatewayError(
+        'SETTINGS_INVALID',
+        `${path}: ${name} needs ${tokenEnv}, which is not set.`,
+      );
+    }
+    return token;
+  }
+}
+
+async function readText(path: string, what: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const reason =
+      error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason';
+    throw new GatewayError('SETTINGS_INVALID', `${what} cannot be read: ${reason}.`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,116 @@
+/** Whether ports answer. Spark Connect servers have no gRPC health service, so a TCP connection must do. */
+import { connect } from 'node:net';
+import type { Clock, Timer } from '../model/clock.js';
+
+/** Resolves with undefined when the port accepts a connection, else with the reason. Never rejects. */
+export type Probe = (
+  address: string,
+  port: number,
+  timeoutMs: number,
+) => Promise<string | undefined>;
+
+export const tcpProbe: Probe = (address, port, timeoutMs) =>
+  new Promise((resolve) => {
+    const socket = connect({ host: address, port });
+    const finish = (reason: string | undefined) => {
+      socket.destroy();
+      resolve(reason);
+    };
+    socket.setTimeout(timeoutMs, () => finish(`no answer within ${timeoutMs} ms`));
+    socket.once('connect', () => finish(undefined));
+    socket.once('error', (error: NodeJS.ErrnoException) => finish(error.code ?? error.message));
+  });
+
+export interface PortState {
+  readonly answers: boolean;
+  /** It has answered since it is watched. */
+  readonly hasAnswered: boolean;
+  /** Why it does not answer. */
+  readonly reason: string | undefined;
+}
+
+export interface PortMonitorOptions {
+  readonly clock: Clock;
+  /** Called when a port's state has changed. */
+  readonly onChange: () => void;
+  readonly probe?: Probe;
+}
+
+interface Target {
+  readonly address: string;
+  readonly port: number;
+  first: Promise<void>;
+  state: PortState;
+  failures: number;
+  timer: Timer | undefined;
+}
+
+const TIMEOUT_MS = 2_000;
+const STARTING_PERIOD_MS = 250;
+const FAILING_PERIOD_MS = 1_000;
+const READY_PERIOD_MS = 5_000;
+/** A port that has answered is believed to fail after this many probes in a row. */
+const FAILURES_BELIEVED = 2;
+
+/** Probes any number of ports, each under a key, often until it answers and now and then afterwards. */
+export class PortMonitor {
+  readonly #options: PortMonitorOptions;
+  readonly #targets = new Map<string, Target>();
+
+  constructor(options: PortMonitorOptions) {
+    this.#options = options;
+  }
+
+  /** Begins to probe; resolves after the first result. Idempotent for the same address. */
+  watch(key: string, address: string, port: number): Promise<void> {
+    const existing = this.#targets.get(key);
+    if (existing?.address === address && existing.port === port) return existing.first;
+    this.unwatch(key);
+    const target: Target = {
+      address,
+      port,
+      first: Promise.resolve(),
+      state: { answers: false, hasAnswered: false, reason: undefined },
+      failures: 0,
+      timer: undefined,
+    };
+    this.#targets.set(key, target);
+    target.first = this.#probe(key, target);
+    return target.first;
+  }
+
+  unwatch(key: string): void {
+    this.#targets.get(key)?.timer?.cancel();
+    this.#targets.delete(key);
+  }
+
+  state(key: string): PortState | undefined {
+    return this.#targets.get(key)?.state;
+  }
+
+  keys(): readonly string[] {
+    return [...this.#targets.keys()];
+  }
+
+  close(): void {
+    for (const key of this.keys()) this.unwatch(key);
+  }
+
+  async #probe(key: string, target: Target): Promise<void> {
+    const { clock, onChange, probe = tcpProbe } = this.#options;
+    const reason = await probe(target.address, target.port, TIMEOUT_MS);
+    if (this.#targets.get(key) !== target) return;
+    const before = target.state;
+    target.failures = reason === undefined ? 0 : target.failures + 1;
+    const answers = reason === undefined || (before.answers && target.failures < FAILURES_BELIEVED);
+    target.state = { answers, hasAnswered: before.hasAnswered || answers, reason };
+    const periodMs =
+      reason === undefined
+        ? READY_PERIOD_MS
+        : target.state.hasAnswered
+          ? FAILING_PERIOD_MS
+          : STARTING_PERIOD_MS;
+    target.timer = clock.setTimer(periodMs, () => void this.#probe(key, target));
+    if (before.answers !== answers) onChange();
+  }
+}

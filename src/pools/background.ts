@@ -1,0 +1,80 @@
+/**
+ * Calls to the factory that run beside the reconciliation. A call counts as under way until a list
+ * that began after its end has been read.
+ */
+import type { Clock } from '../model/clock.js';
+import type { Resource } from './fleet-plan.js';
+
+interface Call extends Resource {
+  /** From when on the next list shows its result, or it may be tried again. */
+  overAtMs: number | undefined;
+}
+
+export class Background {
+  readonly #clock: Clock;
+  readonly #retryMs: number;
+  readonly #onEnd: () => void;
+  readonly #calls = new Map<string, Call>();
+  readonly #running = new Set<Promise<void>>();
+
+  /** `retryMs`: how long a call that failed still counts as under way. */
+  constructor(clock: Clock, retryMs: number, onEnd: () => void) {
+    this.#clock = clock;
+    this.#retryMs = retryMs;
+    this.#onEnd = onEnd;
+  }
+
+  /** Runs `work` unless a call for the same resource is under way. */
+  start(resource: Resource, work: () => Promise<void>, onFailure: (error: unknown) => void): void {
+    if (this.#calls.has(resource.resource)) return;
+    const call: Call = { ...resource, overAtMs: undefined };
+    this.#calls.set(resource.resource, call);
+    const run = this.#run(call, work, onFailure).finally(() => this.#running.delete(run));
+    this.#running.add(run);
+  }
+
+  async #run(
+    call: Call,
+    work: () => Promise<void>,
+    onFailure: (error: unknown) => void,
+  ): Promise<void> {
+    try {
+      await work();
+      call.overAtMs = this.#clock.now();
+    } catch (error) {
+      call.overAtMs = this.#clock.now() + this.#retryMs;
+      onFailure(error);
+    }
+    this.#onEnd();
+  }
+
+  /** To be called before a list begins; the returned function, called after it, drops what the list must show. */
+  beforeList(): () => void {
+    const nowMs = this.#clock.now();
+    const over = [...this.#calls.values()].filter(
+      ({ overAtMs }) => overAtMs !== undefined && overAtMs <= nowMs,
+    );
+    return () => {
+      for (const { resource } of over) this.#calls.delete(resource);
+    };
+  }
+
+  /** What is under way. */
+  resources(): readonly Resource[] {
+    return [...this.#calls.values()];
+  }
+
+  /** When the next call that failed may be tried again, milliseconds since the epoch. */
+  nextRetryMs(): number | undefined {
+    const nowMs = this.#clock.now();
+    const due = [...this.#calls.values()].flatMap(({ overAtMs }) =>
+      overAtMs !== undefined && overAtMs > nowMs ? [overAtMs] : [],
+    );
+    return due.length === 0 ? undefined : Math.min(...due);
+  }
+
+  /** Resolves when nothing runs any more. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+}

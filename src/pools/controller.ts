@@ -1,0 +1,399 @@
+/**
+ * Keeps pools as their policy wants them. Level-triggered: whatever happens only says that it is
+ * time to look; each pass reads everything, decides by `planFleet` and applies the decision.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { Clock, Timer } from '../model/clock.js';
+import { withPhase } from '../model/driver-record.js';
+import type {
+  DriverFactory,
+  DriverRecord,
+  DriverSource,
+  ObservedDriver,
+  RequestedDriver,
+  RoutableDriver,
+} from '../model/driver.js';
+import type { EnvoyFleet, SidecarCaches } from '../model/envoy-fleet.js';
+import { GatewayError } from '../model/errors.js';
+import type { Leadership, Ledger } from '../model/ledger.js';
+import type { Policy } from '../model/policy.js';
+import type { DemandSource, Observations, PoolStatus, PoolStatusSource } from '../model/pool.js';
+import { Background } from './background.js';
+import { Deadlines } from './deadlines.js';
+import { planFleet, type FleetPlan, type PoolCount, type Resource } from './fleet-plan.js';
+import { hasSessions } from './lifecycle.js';
+import { Publication } from './publication.js';
+import { routing } from './routing.js';
+import { checkSightings, type Sightings } from './sightings.js';
+import { afterFailure, type StartFailures } from './start-failures.js';
+import { fleetReport, type FleetReport } from './status.js';
+
+export interface PoolControllerOptions {
+  readonly sources: readonly DriverSource[];
+  /** Absent where every driver is someone else's. */
+  readonly factory?: DriverFactory;
+  readonly ledger: Ledger;
+  readonly demand: DemandSource;
+  readonly fleet: EnvoyFleet;
+  readonly caches: SidecarCaches;
+  readonly leadership: Leadership;
+  /** The policy in force now. Call `trigger` after it was replaced. */
+  readonly policy: () => Policy;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** How long the end of a session is remembered. */
+  readonly tombstoneTtlMs: number;
+  /**
+   * After this process took over, no address of a driver that is gone is given to another for this
+   * long: Envoys and sidecars that have not come back yet may still remember it. At least the
+   * longest time a sidecar may use a cached assignment. Default 60 s.
+   */
+  readonly addressQuietMs?: number;
+  /** Names a new driver; a DNS label. Default `driver-` and 12 random characters. */
+  readonly newResourceName?: (namespace: string) => string;
+}
+
+/** Events within this time cause one pass. */
+const COALESCE_MS = 20;
+/** A pass is made at least this often, whatever was missed. */
+const RESYNC_MS = 30_000;
+const RETRY_READ_MS = 1_000;
+const RETRY_DELETE_MS = 5_000;
+
+export class PoolController implements Observations, PoolStatusSource {
+  readonly #options: PoolControllerOptions;
+  readonly #creating: Background;
+  readonly #deleting: Background;
+  readonly #publication: Publication;
+  readonly #notReadySince = new Map<string, number>();
+  readonly #lastShape = new Map<string, string>();
+  readonly #stops: (() => void)[] = [];
+  #sightings: Sightings = { drivers: new Map(), doubtful: new Set(), problems: [] };
+  #failures: ReadonlyMap<string, StartFailures> = new Map();
+  #counts: ReadonlyMap<string, PoolCount> = new Map();
+  #withheld: ReadonlyMap<string, string> = new Map();
+  #epoch: number | undefined;
+  #tookOverAtMs: number;
+  #lastReadMs: number | undefined;
+  #readError: string | undefined;
+  #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
+  #pass: Promise<void> | undefined;
+  #again = false;
+  #applying = false;
+  #stopped = false;
+
+  constructor(options: PoolControllerOptions) {
+    const { clock, fleet } = options;
+    this.#options = options;
+    this.#tookOverAtMs = clock.now();
+    this.#publication = new Publication(fleet, clock);
+    const again = () => this.trigger();
+    this.#creating = new Background(clock, 0, again);
+    this.#deleting = new Background(clock, RETRY_DELETE_MS, again);
+  }
+
+  /**
+   * Publishes the drivers that the records hold, so that Envoys keep them while discovery is read
+   * for the first time, and begins to reconcile.
+   */
+  start(): void {
+    const { sources, ledger, demand, fleet, caches } = this.#options;
+    this.#publish(
+      routing(
+        ledger.all(),
+        () => undefined,
+        () => false,
+      ).routable,
+    );
+    for (const record of ledger.all()) this.#lastShape.set(record.uid, shape(record));
+    const trigger = () => this.trigger();
+    this.#stops.push(
+      ...sources.map((source) => source.watch(trigger)),
+      ledger.onChange((uid) => this.#recordChanged(uid)),
+      demand.onChange(trigger),
+      fleet.onChange(trigger),
+      caches.onChange(trigger),
+    );
+    this.trigger();
+  }
+
+  /** Ends the reconciliation. Drivers live on. Resolves when nothing is under way any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#timer?.timer.cancel();
+    await this.#pass;
+    await Promise.all([this.#creating.idle(), this.#deleting.idle()]);
+  }
+
+  /** Says that it is time to look. */
+  trigger(): void {
+    if (this.#pass) this.#again = true;
+    else this.#wakeAt(this.#options.clock.now() + COALESCE_MS);
+  }
+
+  get(uid: string): ObservedDriver | undefined {
+    return this.#sightings.drivers.get(uid);
+  }
+
+  status(namespace: string): PoolStatus {
+    const count = this.#counts.get(namespace);
+    const failures = this.#failures.get(namespace);
+    const retryInMs = failures && Math.max(0, failures.retryAtMs - this.#options.clock.now());
+    return {
+      drivers: count?.drivers ?? 0,
+      maximum: this.#options.policy().pool(namespace)?.maximum ?? count?.maximum ?? 0,
+      warming: count?.warming ?? 0,
+      failure: failures?.reason,
+      retryInMs,
+    };
+  }
+
+  report(): FleetReport {
+    const { ledger, policy, demand } = this.#options;
+    return fleetReport({
+      records: [...ledger.all()],
+      namespaces: [...this.#counts.keys()],
+      observed: (uid) => this.get(uid),
+      routable: (uid) => this.#publication.sinceMs(uid) !== undefined,
+      pool: (namespace) => policy().pool(namespace),
+      waiting: (namespace) => demand.waiting(namespace),
+      status: (namespace) => this.status(namespace),
+      problems: [...this.#sightings.problems, ...this.#withheld.values()],
+      lastReadMs: this.#lastReadMs,
+      readError: this.#readError,
+    });
+  }
+
+  /**
+   * Takes a driver out of service: no new session from now on; the ones it has are ended at
+   * `deadlineMs` (epoch). Resolves when that is durable. Rejects with DRIVER_UNKNOWN.
+   */
+  async drain(uid: string, deadlineMs: number): Promise<void> {
+    const { ledger, clock } = this.#options;
+    const record = ledger.get(uid);
+    if (!record || record.phase === 'gone') {
+      throw new GatewayError('DRIVER_UNKNOWN', `There is no driver ${uid}.`);
+    }
+    await ledger.update(uid, (current) => {
+      if (current.phase === 'gone' || current.phase === 'expired') return current;
+      return {
+        ...withPhase(current, 'draining', clock.now(), 'It is drained by an operator.'),
+        drainDeadlineMs: deadlineMs,
+      };
+    });
+  }
+
+  #wakeAt(dueMs: number): void {
+    if (this.#stopped || (this.#timer && this.#timer.dueMs <= dueMs)) return;
+    this.#timer?.timer.cancel();
+    const timer = this.#options.clock.setTimer(dueMs - this.#options.clock.now(), () => {
+      this.#timer = undefined;
+      void this.#run();
+    });
+    this.#timer = { dueMs, timer };
+  }
+
+  async #run(): Promise<void> {
+    if (this.#pass) {
+      this.#again = true;
+      return;
+    }
+    this.#again = false;
+    this.#pass = this.#reconcile();
+    await this.#pass;
+    this.#pass = undefined;
+    if (this.#again) this.trigger();
+  }
+
+  async #reconcile(): Promise<void> {
+    const { sources, factory, clock, log } = this.#options;
+    this.#wakeAt(clock.now() + RESYNC_MS);
+    try {
+      const listed = [this.#creating.beforeList(), this.#deleting.beforeList()];
+      // Requests first: a driver that comes up in between is then seen as a driver.
+      const requested = (await factory?.list()) ?? [];
+      const observed = (await Promise.all(sources.map((source) => source.list()))).flat();
+      if (this.#stopped) return;
+      for (const drop of listed) drop();
+      if (this.#readError !== undefined) log.info('discovery can be read again');
+      this.#readError = undefined;
+      this.#lastReadMs = clock.now();
+      this.#see(observed);
+      await this.#decide(requested);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      if (this.#readError !== text) log.error({ err: error }, 'reconciling the pools failed');
+      this.#readError = text;
+      this.#wakeAt(clock.now() + RETRY_READ_MS);
+    }
+  }
+
+  #see(observed: readonly ObservedDriver[]): void {
+    const { clock, log } = this.#options;
+    const previous = new Set(this.#sightings.problems);
+    this.#sightings = checkSightings(observed);
+    for (const problem of this.#sightings.problems) if (!previous.has(problem)) log.warn(problem);
+    for (const uid of this.#notReadySince.keys()) {
+      if (this.get(uid)?.condition !== 'not_ready') this.#notReadySince.delete(uid);
+    }
+    for (const [uid, { condition }] of this.#sightings.drivers) {
+      if (condition === 'not_ready' && !this.#notReadySince.has(uid)) {
+        this.#notReadySince.set(uid, clock.now());
+      }
+    }
+  }
+
+  /** Plans and applies in one synchronous step, then waits until the records are durable. */
+  async #decide(requested: readonly RequestedDriver[]): Promise<void> {
+    const { ledger, demand, fleet, leadership, clock, log, policy, factory } = this.#options;
+    const epoch = leadership.epoch();
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      this.#tookOverAtMs = clock.now();
+    }
+    if (epoch === undefined) {
+      // A follower shows Envoy what the leader has recorded.
+      const seen = routing(
+        ledger.all(),
+        (uid) => this.get(uid),
+        () => false,
+      );
+      this.#publish(seen.routable);
+      return;
+    }
+    const deadlines = new Deadlines(clock.now());
+    const inForce = policy();
+    const plan = planFleet(
+      {
+        records: ledger.all(),
+        sightings: this.#sightings,
+        requested,
+        creating: this.#creating.resources(),
+        deleting: new Set(this.#deleting.resources().map(({ resource }) => resource)),
+        namespaces: [...inForce.warmNamespaces, ...demand.namespaces()],
+        failures: this.#failures,
+        pool: (namespace) => inForce.pool(namespace),
+        waiting: (namespace) => demand.waiting(namespace),
+        routedSinceMs: (uid) => this.#publication.sinceMs(uid),
+        notReadySinceMs: (uid) => this.#notReadySince.get(uid),
+        known: (uid) => fleet.knows(uid),
+        forgotten: (gone) => this.#forgotten(gone, deadlines),
+        canCreate: factory !== undefined,
+        tombstoneTtlMs: this.#options.tombstoneTtlMs,
+        epoch,
+      },
+      deadlines,
+    );
+    this.#failures = plan.failures;
+    this.#counts = plan.pools;
+    for (const [uid, reason] of plan.withheld) {
+      if (this.#withheld.get(uid) !== reason) log.warn({ uid }, reason);
+    }
+    this.#withheld = plan.withheld;
+    const written = this.#write(plan);
+    this.#publish(plan.routable);
+    for (const dueMs of [deadlines.nextMs, this.#deleting.nextRetryMs()]) {
+      if (dueMs !== undefined) this.#wakeAt(dueMs);
+    }
+    for (const [namespace, count] of plan.create) {
+      for (let i = 0; i < count; i += 1) this.#create(namespace);
+    }
+
+    const results = await Promise.allSettled(written);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+    if (leadership.epoch() !== epoch) return;
+    for (const resource of plan.delete) this.#delete(resource);
+  }
+
+  #forgotten(gone: DriverRecord, deadlines: Deadlines): boolean {
+    const { fleet, caches, addressQuietMs = 60_000 } = this.#options;
+    return (
+      fleet.hasForgotten(gone.uid) &&
+      caches.haveForgotten(gone.uid) &&
+      deadlines.passed(this.#tookOverAtMs + addressQuietMs)
+    );
+  }
+
+  #write(plan: FleetPlan): Promise<unknown>[] {
+    const { ledger, log } = this.#options;
+    const written: Promise<unknown>[] = [];
+    this.#applying = true;
+    for (const next of plan.records) {
+      const seen = ledger.get(next.uid);
+      if (seen?.phase !== next.phase) {
+        const { uid, namespace, reason } = next;
+        log.info({ uid, namespace, from: seen?.phase, to: next.phase, reason }, 'driver phase');
+      }
+      this.#lastShape.set(next.uid, shape(next));
+      written.push(
+        seen
+          ? ledger.update(next.uid, (current) => (current === seen ? next : current))
+          : ledger.create(next),
+      );
+    }
+    for (const uid of plan.forget) {
+      this.#lastShape.delete(uid);
+      written.push(ledger.delete(uid));
+    }
+    this.#applying = false;
+    return written;
+  }
+
+  #publish(routable: readonly RoutableDriver[]): void {
+    if (this.#publication.publish(routable)) this.trigger();
+  }
+
+  #create(namespace: string): void {
+    const { factory, clock, log, newResourceName = defaultName } = this.#options;
+    if (!factory) return;
+    const resource = newResourceName(namespace);
+    log.info({ resource, namespace }, 'making a driver');
+    this.#creating.start(
+      { resource, namespace },
+      () => factory.create(resource, namespace),
+      (error) => {
+        log.error({ err: error, resource, namespace }, 'a driver could not be made');
+        const failure = afterFailure(
+          this.#failures.get(namespace),
+          error instanceof Error ? error.message : String(error),
+          clock.now(),
+        );
+        this.#failures = new Map(this.#failures).set(namespace, failure);
+      },
+    );
+  }
+
+  #delete({ resource, namespace }: Resource): void {
+    const { factory, log } = this.#options;
+    if (!factory) return;
+    log.info({ resource, namespace }, 'deleting a driver');
+    this.#deleting.start(
+      { resource, namespace },
+      () => factory.delete(resource, namespace),
+      (error) => log.error({ err: error, resource, namespace }, 'a driver could not be deleted'),
+    );
+  }
+
+  /** Activity changes records all the time; only what a plan depends on is a reason to look. */
+  #recordChanged(uid: string): void {
+    if (this.#applying) return;
+    const record = this.#options.ledger.get(uid);
+    const now = record === undefined ? undefined : shape(record);
+    if (this.#lastShape.get(uid) === now) return;
+    if (now === undefined) this.#lastShape.delete(uid);
+    else this.#lastShape.set(uid, now);
+    this.trigger();
+  }
+}
+
+function shape(record: DriverRecord): string {
+  return `${record.phase} ${hasSessions(record)} ${record.drainDeadlineMs}`;
+}
+
+function defaultName(): string {
+  const letters = 'abcdefghijklmnopqrstuvwxyz0123456789';
+  return `driver-${[...randomBytes(12)].map((byte) => letters[byte % letters.length]).join('')}`;
+}

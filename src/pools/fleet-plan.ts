@@ -1,0 +1,233 @@
+/**
+ * The whole decision of the pools, as a function of values: from what discovery and the factory
+ * report, the records and the policy to the next records and what is to be made and deleted.
+ */
+import { withoutOldTombstones, withPhase } from '../model/driver-record.js';
+import type {
+  DriverRecord,
+  ObservedDriver,
+  RequestedDriver,
+  RoutableDriver,
+} from '../model/driver.js';
+import type { PoolPolicy } from '../model/policy.js';
+import type { Deadlines } from './deadlines.js';
+import { firstRecord, follow, seenAgain } from './follow.js';
+import { advance, hasSessions, isManaged } from './lifecycle.js';
+import { planPool } from './pool-plan.js';
+import { planRequests } from './request-plan.js';
+import { routing } from './routing.js';
+import type { Sightings } from './sightings.js';
+import { afterFailure, type StartFailures } from './start-failures.js';
+
+/** A driver or request of ours, by the name under which the factory knows it. */
+export interface Resource {
+  readonly resource: string;
+  readonly namespace: string;
+}
+
+export interface FleetInput {
+  readonly records: Iterable<DriverRecord>;
+  readonly sightings: Sightings;
+  readonly requested: readonly RequestedDriver[];
+  /** Creations under way that `requested` need not show yet. */
+  readonly creating: readonly Resource[];
+  /** Deletions under way. */
+  readonly deleting: ReadonlySet<string>;
+  /** Namespaces to look after although nothing exists in them. */
+  readonly namespaces: Iterable<string>;
+  readonly failures: ReadonlyMap<string, StartFailures>;
+  pool(namespace: string): PoolPolicy | undefined;
+  waiting(namespace: string): number;
+  routedSinceMs(uid: string): number | undefined;
+  notReadySinceMs(uid: string): number | undefined;
+  /** Every connected Envoy has acknowledged the driver. */
+  known(uid: string): boolean;
+  /** Nothing can still lead a request to the driver that is gone. */
+  forgotten(gone: DriverRecord): boolean;
+  readonly canCreate: boolean;
+  readonly tombstoneTtlMs: number;
+  readonly epoch: number;
+}
+
+export interface PoolCount {
+  readonly drivers: number;
+  readonly warming: number;
+  readonly maximum: number;
+}
+
+export interface FleetPlan {
+  /** New and changed records. */
+  readonly records: readonly DriverRecord[];
+  /** Uids of records that are not needed any more. */
+  readonly forget: readonly string[];
+  /** How many drivers to make, by namespace. */
+  readonly create: ReadonlyMap<string, number>;
+  /** To be deleted once `records` are durable. */
+  readonly delete: readonly Resource[];
+  readonly failures: ReadonlyMap<string, StartFailures>;
+  readonly routable: readonly RoutableDriver[];
+  readonly withheld: ReadonlyMap<string, string>;
+  readonly pools: ReadonlyMap<string, PoolCount>;
+}
+
+export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
+  const { nowMs } = deadlines;
+  const before = new Map([...input.records].map((record) => [record.uid, record]));
+  const failures = new Map(input.failures);
+  const failed = (namespace: string, reason: string) =>
+    failures.set(namespace, afterFailure(failures.get(namespace), reason, nowMs));
+
+  const followed = followSightings(before, input, nowMs);
+  const { routable, withheld } = routing(
+    followed.values(),
+    (uid) => input.sightings.drivers.get(uid),
+    (gone) => input.forgotten(gone),
+  );
+  const routed = new Set(routable.map(({ uid }) => uid));
+
+  const after = new Map<string, DriverRecord>();
+  for (const [uid, record] of followed) {
+    const next = advance(
+      record,
+      {
+        driver: input.sightings.drivers.get(uid),
+        policy: input.pool(record.namespace),
+        routedSinceMs: routed.has(uid) ? input.routedSinceMs(uid) : undefined,
+        known: routed.has(uid) && input.known(uid),
+        withheld: withheld.get(uid),
+        notReadySinceMs: input.notReadySinceMs(uid),
+      },
+      deadlines,
+    );
+    after.set(uid, withoutOldTombstones(next, nowMs, input.tombstoneTtlMs));
+    const previous = before.get(uid)?.phase;
+    if (!isManaged(next) || (previous !== undefined && previous !== 'warming')) continue;
+    if (next.phase === 'available' || next.phase === 'in_use') failures.delete(next.namespace);
+    else if (next.phase !== 'warming' && next.drainDeadlineMs === undefined) {
+      failed(next.namespace, next.reason ?? 'It ended before it came up.');
+    }
+  }
+
+  const requests = planRequests(input, after, deadlines);
+  for (const { namespace, reason } of requests.failed) failed(namespace, reason);
+
+  const pools = new Map<string, PoolCount>();
+  const create = new Map<string, number>();
+  for (const namespace of namespacesOf(input, after.values())) {
+    const policy = input.pool(namespace);
+    const records = [...after.values()].filter(
+      (record) => record.namespace === namespace && record.phase !== 'gone',
+    );
+    const coming = requests.coming.get(namespace) ?? 0;
+    pools.set(namespace, {
+      drivers: records.length + coming,
+      warming: coming + records.filter(({ phase }) => phase === 'warming').length,
+      maximum: policy?.maximum ?? records.length,
+    });
+    if (!policy) continue;
+    const plan = planPool(
+      {
+        policy,
+        records,
+        observed: (uid) => input.sightings.drivers.get(uid),
+        coming,
+        waiting: input.waiting(namespace),
+        failures: failures.get(namespace),
+        canCreate: input.canCreate,
+      },
+      deadlines,
+    );
+    if (plan.create > 0) create.set(namespace, plan.create);
+    for (const [uid, reason] of plan.expire) {
+      const record = after.get(uid);
+      if (record) after.set(uid, withPhase(record, 'expired', nowMs, reason));
+    }
+  }
+
+  const asked = new Set([
+    ...input.requested.map(({ resource }) => resource),
+    ...input.creating.map(({ resource }) => resource),
+    ...input.deleting,
+  ]);
+  const forget = [...after.values()]
+    .filter(
+      (record) =>
+        record.phase === 'gone' &&
+        Object.values(record.tombstones).every(({ endedAtMs }) =>
+          deadlines.passed(endedAtMs + input.tombstoneTtlMs),
+        ) &&
+        !(record.resource !== undefined && asked.has(record.resource)) &&
+        input.forgotten(record),
+    )
+    .map(({ uid }) => uid);
+
+  return {
+    records: [...after.values()].filter((record) => before.get(record.uid) !== record),
+    forget,
+    create,
+    delete: [...requests.delete, ...endedDrivers(after.values(), asked)].filter(
+      ({ resource }) => !input.deleting.has(resource),
+    ),
+    failures,
+    routable,
+    withheld,
+    pools,
+  };
+}
+
+/** Every record in line with what was seen, and first records of drivers that are new. */
+function followSightings(
+  before: ReadonlyMap<string, DriverRecord>,
+  input: FleetInput,
+  nowMs: number,
+): Map<string, DriverRecord> {
+  const { drivers, doubtful } = input.sightings;
+  const after = new Map<string, DriverRecord>();
+  for (const [uid, record] of before) {
+    const driver = drivers.get(uid);
+    if (doubtful.has(uid)) after.set(uid, record);
+    else if (mayReturn(record, driver) && input.forgotten(record)) {
+      after.set(uid, seenAgain(record, driver, nowMs, input.epoch));
+    } else after.set(uid, follow(record, driver, nowMs));
+  }
+  for (const [uid, driver] of drivers) {
+    if (before.has(uid) || driver.condition === 'ended') continue;
+    const request = input.requested.find(({ resource }) => resource === driver.resource);
+    after.set(uid, firstRecord(driver, request, nowMs, input.epoch));
+  }
+  return after;
+}
+
+/** A managed driver is never taken back after its end: it is deleted and replaced. */
+function mayReturn(
+  record: DriverRecord,
+  driver: ObservedDriver | undefined,
+): driver is ObservedDriver {
+  return (
+    record.phase === 'gone' &&
+    !isManaged(record) &&
+    driver !== undefined &&
+    driver.condition !== 'ended'
+  );
+}
+
+/** What is left of drivers that have ended or are to end. */
+function endedDrivers(records: Iterable<DriverRecord>, asked: ReadonlySet<string>): Resource[] {
+  return [...records]
+    .filter(isManaged)
+    .filter(
+      (record) =>
+        (record.phase === 'expired' && !hasSessions(record)) ||
+        (record.phase === 'gone' && asked.has(record.resource)),
+    )
+    .map(({ resource, namespace }) => ({ resource, namespace }));
+}
+
+function namespacesOf(input: FleetInput, records: Iterable<DriverRecord>): Set<string> {
+  return new Set([
+    ...input.namespaces,
+    ...[...records].map(({ namespace }) => namespace),
+    ...input.requested.map(({ namespace }) => namespace),
+    ...input.creating.map(({ namespace }) => namespace),
+  ]);
+}

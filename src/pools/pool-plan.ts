@@ -1,0 +1,80 @@
+/** How many drivers a pool makes and which idle ones it gives up. */
+import type { DriverRecord, ObservedDriver } from '../model/driver.js';
+import type { PoolPolicy } from '../model/policy.js';
+import type { Deadlines } from './deadlines.js';
+import { hasSessions, isManaged } from './lifecycle.js';
+import type { StartFailures } from './start-failures.js';
+
+export interface PoolSituation {
+  readonly policy: PoolPolicy;
+  /** The namespace's records that are not gone, in the phases they are in now. */
+  readonly records: readonly DriverRecord[];
+  readonly observed: (uid: string) => ObservedDriver | undefined;
+  /** Drivers asked for of which no record exists yet. */
+  readonly coming: number;
+  /** New sessions that wait for a driver. */
+  readonly waiting: number;
+  readonly failures: StartFailures | undefined;
+  /** Whether this gateway can make drivers. */
+  readonly canCreate: boolean;
+}
+
+export interface PoolPlan {
+  readonly create: number;
+  /** Idle drivers to give up, by uid, with the reason. */
+  readonly expire: ReadonlyMap<string, string>;
+}
+
+export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPlan {
+  const { policy, records, coming, waiting, failures, canCreate } = situation;
+  const idle = records.filter((record) => record.phase === 'available' && !hasSessions(record));
+  const fresh = idle.filter((record) => record.tenant === undefined);
+  const answering = fresh.filter((r) => situation.observed(r.uid)?.condition === 'ready').length;
+  const warming =
+    coming + records.filter((record) => record.phase === 'warming' && isManaged(record)).length;
+  const total = records.length + coming;
+
+  // A driver that does not answer keeps its place in the pool, but a waiting session cannot use it.
+  const wanted = Math.max(
+    policy.size + waiting - fresh.length - warming,
+    waiting > 0 ? waiting - answering - warming : 0,
+  );
+  const room = policy.maximum - total;
+  const leaving = records.filter((record) => record.phase === 'expired').length;
+  let create = canCreate ? Math.max(0, Math.min(wanted, room)) : 0;
+  if (create > 0 && failures !== undefined) {
+    // After a failure one driver at a time shows whether the cause has gone.
+    create = deadlines.passed(failures.retryAtMs) && warming === 0 ? 1 : 0;
+  }
+
+  const expire = new Map<string, string>();
+  const giveUp = (candidates: readonly DriverRecord[], count: number, reason: string) => {
+    for (const record of candidates.slice(0, Math.max(0, count))) expire.set(record.uid, reason);
+  };
+  const ours = idle.filter(isManaged).toSorted((a, b) => a.phaseSinceMs - b.phaseSinceMs);
+  const ofTenants = ours.filter((record) => record.tenant !== undefined);
+  const { idleTtlMs } = policy;
+  if (idleTtlMs !== undefined) {
+    const surplus = fresh.length + warming - policy.size - waiting;
+    const oldest = ours
+      .filter((record) => record.tenant === undefined)
+      .slice(0, Math.max(0, surplus));
+    const overdue = [...oldest, ...ofTenants].filter((record) =>
+      deadlines.passed(record.phaseSinceMs + idleTtlMs),
+    );
+    giveUp(overdue, overdue.length, 'It was idle and its pool has enough drivers.');
+  }
+  giveUp(
+    [...ofTenants, ...ours.filter((record) => record.tenant === undefined)],
+    total - leaving - policy.maximum,
+    'Its pool is above its maximum.',
+  );
+  if (waiting > 0 && canCreate) {
+    giveUp(
+      ofTenants,
+      Math.min(wanted, waiting) - Math.max(0, room) - leaving,
+      'It makes room for a session that waits and may not share it.',
+    );
+  }
+  return { create, expire };
+}

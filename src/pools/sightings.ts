@@ -1,0 +1,48 @@
+/** What discovery reported, checked: entries that cannot be believed are set apart and reported. */
+import { isIP } from 'node:net';
+import type { ObservedDriver } from '../model/driver.js';
+
+export interface Sightings {
+  readonly drivers: ReadonlyMap<string, ObservedDriver>;
+  /** Uids of which something contradictory was said: neither believed nor taken for an end. */
+  readonly doubtful: ReadonlySet<string>;
+  /** One line for each entry left out, for people. */
+  readonly problems: readonly string[];
+}
+
+export function checkSightings(observed: readonly ObservedDriver[]): Sightings {
+  const drivers = new Map<string, ObservedDriver>();
+  const doubtful = new Set<string>();
+  const problems: string[] = [];
+  for (const driver of observed) {
+    const problem = drivers.has(driver.uid) ? 'its uid is reported twice' : problemOf(driver);
+    if (problem === undefined) {
+      drivers.set(driver.uid, { ...driver, address: canonicalAddress(driver.address) });
+    } else {
+      problems.push(
+        `Driver ${driver.uid || '(without uid)'} in ${driver.namespace || '(no namespace)'} is left out: ${problem}.`,
+      );
+      doubtful.add(driver.uid);
+    }
+  }
+  for (const uid of doubtful) drivers.delete(uid);
+  return { drivers, doubtful, problems };
+}
+
+function problemOf(driver: ObservedDriver): string | undefined {
+  if (driver.uid === '') return 'it has no uid';
+  if (driver.namespace === '') return 'it has no namespace';
+  if (driver.address !== '' && isIP(driver.address) === 0) {
+    return `"${driver.address}" is not an IP address`;
+  }
+  if (!Number.isInteger(driver.port) || driver.port < 1 || driver.port > 65_535) {
+    return `${driver.port} is not a port`;
+  }
+  return undefined;
+}
+
+/** Envoy's pin compares text, so an IPv6 address must be in its canonical form (RFC 5952). */
+function canonicalAddress(address: string): string {
+  if (isIP(address) !== 6) return address;
+  return new URL(`http://[${address.split('%')[0]}]`).hostname.slice(1, -1);
+}

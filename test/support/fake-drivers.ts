@@ -1,0 +1,123 @@
+import type {
+  DriverCondition,
+  DriverFactory,
+  DriverSource,
+  ObservedDriver,
+  RequestedDriver,
+} from '../../src/model/driver.js';
+
+/** Drivers that a test brings up and down: what a factory makes, a source shows. */
+export class FakeDrivers {
+  readonly requests = new Map<string, RequestedDriver>();
+  readonly observed = new Map<string, ObservedDriver>();
+  readonly created: string[] = [];
+  readonly deleted: string[] = [];
+  /** What reading rejects with, while set. */
+  unreadable: Error | undefined;
+  /** What the next creations and deletions reject with. */
+  readonly createFailures: Error[] = [];
+  readonly deleteFailures: Error[] = [];
+  /** The address of the next driver; by default each has a new one. */
+  nextAddress: string | undefined;
+  /** Whether a created driver is seen at once, as starting. */
+  showsCreated = true;
+  onDelete: (resource: string) => void = () => {};
+  now: () => number;
+  #listeners = new Set<() => void>();
+  #count = 0;
+
+  constructor(now: () => number) {
+    this.now = now;
+  }
+
+  readonly source: DriverSource = {
+    list: async () => {
+      if (this.unreadable) throw this.unreadable;
+      return [...this.observed.values()];
+    },
+    watch: (listener) => {
+      this.#listeners.add(listener);
+      return () => this.#listeners.delete(listener);
+    },
+  };
+
+  readonly factory: DriverFactory = {
+    list: async () => {
+      if (this.unreadable) throw this.unreadable;
+      return [...this.requests.values()];
+    },
+    create: async (resource, namespace) => {
+      const failure = this.createFailures.shift();
+      if (failure) throw failure;
+      this.created.push(resource);
+      this.requests.set(resource, { resource, namespace, createdAtMs: this.now() });
+      if (this.showsCreated) this.show(resource, 'starting');
+    },
+    delete: async (resource) => {
+      const failure = this.deleteFailures.shift();
+      if (failure) throw failure;
+      this.onDelete(resource);
+      this.deleted.push(resource);
+      this.requests.delete(resource);
+      this.observed.delete(this.uid(resource));
+      this.changed();
+    },
+  };
+
+  /** The uid of the driver that comes of a request. */
+  uid(resource: string): string {
+    return `uid-of-${resource}`;
+  }
+
+  /** Shows a requested driver in a condition. */
+  show(resource: string, condition: DriverCondition, reason?: string): void {
+    const request = this.requests.get(resource);
+    if (!request) return;
+    const uid = this.uid(resource);
+    this.set(uid, {
+      resource,
+      namespace: request.namespace,
+      condition,
+      ...(reason === undefined ? {} : { reason }),
+    });
+  }
+
+  /** Shows any driver; what is left out stays as it was. */
+  set(uid: string, fields: Partial<ObservedDriver>): void {
+    const known = this.observed.get(uid);
+    const { reason: _, ...before } = known ?? {
+      uid,
+      instance: `${uid}@1`,
+      namespace: 'sjns-ads-dev',
+      address: this.#address(),
+      port: 15002,
+      condition: 'ready' as const,
+    };
+    this.observed.set(uid, { ...before, ...fields });
+    this.changed();
+  }
+
+  remove(uid: string): void {
+    this.observed.delete(uid);
+    this.changed();
+  }
+
+  /** Every driver that is starting comes up. */
+  allReady(): void {
+    for (const { resource, condition } of this.observed.values()) {
+      if (resource !== undefined && condition === 'starting') this.show(resource, 'ready');
+    }
+  }
+
+  changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #address(): string {
+    const address = this.nextAddress;
+    this.nextAddress = undefined;
+    if (address !== undefined) return address;
+    this.#count += 1;
+    return `10.0.${Math.floor(this.#count / 250)}.${(this.#count % 250) + 1}`;
+  }
+}
