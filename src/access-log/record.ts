@@ -1,0 +1,93 @@
+/** What the gateway takes from one of Envoy's access log entries. */
+import type { Timestamp } from '@bufbuild/protobuf/wkt';
+import { durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import {
+  AccessLogType,
+  type HTTPAccessLogEntry,
+} from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
+import type { Address } from '#gen/envoy/config/core/v3/address_pb.js';
+import { AccessMetadata, AUTHZ_METADATA_NAMESPACE } from '../model/names.js';
+
+/** One RPC, running or ended. What authz had not found out when it refused is undefined. */
+export interface AccessRecord {
+  readonly kind: 'running' | 'ended';
+  /** Unique for each RPC: Envoy's request id. */
+  readonly streamId: string;
+  readonly startedAtMs: number;
+  readonly durationMs: number | undefined;
+  /** Last segment of the path. */
+  readonly method: string;
+  readonly session: string | undefined;
+  readonly principal: string | undefined;
+  readonly issuer: string | undefined;
+  readonly team: string | undefined;
+  readonly environment: string | undefined;
+  readonly namespace: string | undefined;
+  readonly driver: string | undefined;
+  readonly claimedUser: string | undefined;
+  /** Code of the GatewayError with which authz refused. */
+  readonly refusal: string | undefined;
+  /** Undefined when the client was given none, as when it went away. */
+  readonly grpcStatus: number | undefined;
+  /** Envoy's word on how the response came about (`via_upstream`, `ext_authz_denied`, …). */
+  readonly details: string;
+  /** On the wire, from and to the client. */
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly client: string | undefined;
+}
+
+/** @returns undefined for an entry that is malformed or of a kind that was not asked for. */
+export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefined {
+  const { commonProperties: common, request, response } = entry;
+  const kind = common && kindOf(common.accessLogType);
+  if (!common || !request || !kind || common.streamId === '') return undefined;
+  const startedAtMs = milliseconds(common.startTime);
+  if (startedAtMs === undefined) return undefined;
+  const metadata = common.metadata?.filterMetadata[AUTHZ_METADATA_NAMESPACE] ?? {};
+  const text = (key: string) => {
+    const value = metadata[key];
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  };
+  return {
+    kind,
+    streamId: common.streamId,
+    startedAtMs,
+    durationMs: common.duration && durationMs(common.duration),
+    method: request.path.slice(request.path.lastIndexOf('/') + 1),
+    session: text(AccessMetadata.session),
+    principal: text(AccessMetadata.principal),
+    issuer: text(AccessMetadata.issuer),
+    team: text(AccessMetadata.team),
+    environment: text(AccessMetadata.environment),
+    namespace: text(AccessMetadata.namespace),
+    driver: text(AccessMetadata.driver),
+    claimedUser: text(AccessMetadata.claimedUser),
+    refusal: text(AccessMetadata.refusal),
+    grpcStatus: grpcStatus(
+      response?.responseTrailers['grpc-status'] ?? response?.responseHeaders['grpc-status'],
+    ),
+    details: response?.responseCodeDetails ?? '',
+    bytesReceived: Number(common.downstreamWireBytesReceived),
+    bytesSent: Number(common.downstreamWireBytesSent),
+    client: ipAddress(common.downstreamRemoteAddress),
+  };
+}
+
+function kindOf(type: AccessLogType): AccessRecord['kind'] | undefined {
+  if (type === AccessLogType.DownstreamPeriodic) return 'running';
+  if (type === AccessLogType.DownstreamEnd) return 'ended';
+  return undefined;
+}
+
+function grpcStatus(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,2}$/.test(text) ? Number(text) : undefined;
+}
+
+function milliseconds(timestamp: Timestamp | undefined): number | undefined {
+  return timestamp && timestampMs(timestamp);
+}
+
+function ipAddress(address: Address | undefined): string | undefined {
+  return address?.address.case === 'socketAddress' ? address.address.value.address : undefined;
+}

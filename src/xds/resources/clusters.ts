@@ -1,0 +1,91 @@
+/** CDS: one EDS cluster for each namespace. */
+import { create } from '@bufbuild/protobuf';
+import {
+  type Cluster,
+  Cluster_DiscoveryType,
+  Cluster_LbPolicy,
+  Cluster_RingHashLbConfig_HashFunction,
+  ClusterSchema,
+} from '#gen/envoy/config/cluster/v3/cluster_pb.js';
+import { HealthStatus } from '#gen/envoy/config/core/v3/health_check_pb.js';
+import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js';
+import { clusterName } from '../../model/names.js';
+import { duration, fromAds, pack } from './common.js';
+import type { DriverConnectionSettings } from './settings.js';
+import { driverTransportSocket } from './tls.js';
+
+/** Circuit breakers count for each cluster; the limits that matter are per driver and in the pools. */
+const UNLIMITED = 0xffff_ffff;
+
+/**
+ * How Envoy reaches the drivers of a namespace. The strict pin chooses the driver; the ring, in which
+ * each driver has its own single point, is the second line that agrees with it.
+ *
+ * No health checks and no outlier ejection: a driver that answers slowly still holds its sessions, and
+ * a request must fail at its own driver and not go elsewhere. No HTTP/2 pings: an idle Spark 4.1 server
+ * closes the connection over them, so a dead peer is found by TCP keepalive.
+ */
+export function cluster(namespace: string, settings: DriverConnectionSettings): Cluster {
+  return create(ClusterSchema, {
+    name: clusterName(namespace),
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
+    edsClusterConfig: { edsConfig: fromAds() },
+    connectTimeout: duration(settings.connectTimeoutMs),
+    lbPolicy: Cluster_LbPolicy.RING_HASH,
+    lbConfig: {
+      case: 'ringHashLbConfig',
+      value: {
+        hashFunction: Cluster_RingHashLbConfig_HashFunction.XX_HASH,
+        minimumRingSize: 1n,
+      },
+    },
+    commonLbConfig: {
+      healthyPanicThreshold: { value: 0 },
+      overrideHostStatus: {
+        statuses: [
+          HealthStatus.UNKNOWN,
+          HealthStatus.HEALTHY,
+          HealthStatus.DEGRADED,
+          HealthStatus.DRAINING,
+        ],
+      },
+    },
+    circuitBreakers: {
+      thresholds: [
+        {
+          maxConnections: UNLIMITED,
+          maxPendingRequests: UNLIMITED,
+          maxRequests: UNLIMITED,
+          maxRetries: UNLIMITED,
+        },
+      ],
+      perHostThresholds: [{ maxConnections: settings.maxConnectionsPerDriver }],
+    },
+    upstreamConnectionOptions: {
+      tcpKeepalive: {
+        keepaliveTime: 45,
+        keepaliveInterval: 15,
+        keepaliveProbes: 3,
+      },
+    },
+    typedExtensionProtocolOptions: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': pack(HttpProtocolOptionsSchema, {
+        upstreamProtocolOptions: {
+          case: 'explicitHttpConfig',
+          value: {
+            protocolConfig: {
+              case: 'http2ProtocolOptions',
+              value: {
+                // A client that stops reading holds at most its stream's window; the connection's is
+                // large enough that dozens of such do not stall the driver's other streams.
+                initialStreamWindowSize: 1024 * 1024,
+                initialConnectionWindowSize: 64 * 1024 * 1024,
+              },
+            },
+          },
+        },
+      }),
+    },
+    ...(settings.tls ? { transportSocket: driverTransportSocket() } : {}),
+  });
+}

@@ -1,0 +1,88 @@
+/** The filters a request passes, in order, and what happens to its headers before the first. */
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type TypedExtensionConfig,
+  TypedExtensionConfigSchema,
+} from '#gen/envoy/config/core/v3/extension_pb.js';
+import { HealthCheckSchema } from '#gen/envoy/extensions/filters/http/health_check/v3/health_check_pb.js';
+import { RouterSchema } from '#gen/envoy/extensions/filters/http/router/v3/router_pb.js';
+import { StatefulSessionSchema } from '#gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.js';
+import {
+  type HttpFilter,
+  HttpFilterSchema,
+} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import { HeaderBasedSessionStateSchema } from '#gen/envoy/extensions/http/stateful_session/header/v3/header_pb.js';
+import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
+import { INTERNAL_HEADER_PREFIX, PIN_HEADER } from '../../model/names.js';
+import { fromAds, pack } from './common.js';
+import { HEALTH_PATH, ResourceNames } from './settings.js';
+
+const TYPE_PREFIX = 'type.googleapis.com/';
+
+/**
+ * Removes what a client must not say: every `x-spark-` header, on which the gateway routes, and every
+ * `x-envoy-` header, with which a client could set timeouts, retries and hedging. Runs before routing
+ * and before any filter. `remove_on_match` is newer than the protos at hand, hence a TypedStruct.
+ */
+export function withoutInternalHeaders(): TypedExtensionConfig {
+  return create(TypedExtensionConfigSchema, {
+    name: 'envoy.http.early_header_mutation.header_mutation',
+    typedConfig: pack(TypedStructSchema, {
+      typeUrl: `${TYPE_PREFIX}envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation`,
+      value: {
+        mutations: [INTERNAL_HEADER_PREFIX, 'x-envoy-'].map((prefix) => ({
+          remove_on_match: { key_matcher: { prefix, ignore_case: true } },
+        })),
+      },
+    }),
+  });
+}
+
+export function httpFilters(): HttpFilter[] {
+  return [
+    filter('envoy.filters.http.health_check', {
+      case: 'typedConfig',
+      value: pack(HealthCheckSchema, {
+        passThroughMode: false,
+        headers: [
+          {
+            name: ':path',
+            headerMatchSpecifier: {
+              case: 'stringMatch',
+              value: { matchPattern: { case: 'exact', value: HEALTH_PATH } },
+            },
+          },
+        ],
+      }),
+    }),
+    // No default: until the control plane has sent the filter, the listener does not open, and should
+    // it ever be taken away, every request is refused.
+    filter(ResourceNames.extAuthz, {
+      case: 'configDiscovery',
+      value: {
+        configSource: fromAds(),
+        typeUrls: [`${TYPE_PREFIX}envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`],
+      },
+    }),
+    filter('envoy.filters.http.stateful_session', {
+      case: 'typedConfig',
+      value: pack(StatefulSessionSchema, {
+        sessionState: {
+          name: 'envoy.http.stateful_session.header',
+          typedConfig: pack(HeaderBasedSessionStateSchema, { name: PIN_HEADER }),
+        },
+        strict: true,
+      }),
+    }),
+    filter('envoy.filters.http.router', {
+      case: 'typedConfig',
+      value: pack(RouterSchema, { suppressEnvoyHeaders: true }),
+    }),
+  ];
+}
+
+type FilterConfig = NonNullable<MessageInitShape<typeof HttpFilterSchema>['configType']>;
+
+function filter(name: string, configType: FilterConfig): HttpFilter {
+  return create(HttpFilterSchema, { name, configType });
+}

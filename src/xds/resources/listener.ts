@@ -1,0 +1,95 @@
+/** LDS: the one front listener. */
+import { create, toBinary, type UnknownField } from '@bufbuild/protobuf';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { TcpKeepaliveSchema } from '#gen/envoy/config/core/v3/address_pb.js';
+import { HttpProtocolOptions_HeadersWithUnderscoresAction } from '#gen/envoy/config/core/v3/protocol_pb.js';
+import { type Listener, ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js';
+import {
+  HttpConnectionManager_CodecType,
+  HttpConnectionManager_PathWithEscapedSlashesAction,
+  HttpConnectionManagerSchema,
+} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import { frontAccessLog } from './access-log.js';
+import { duration, fromAds, pack, socketAddress } from './common.js';
+import { httpFilters, withoutInternalHeaders } from './http-filters.js';
+import { localReplies } from './local-replies.js';
+import { type ListenerSettings, ResourceNames } from './settings.js';
+import { frontTransportSocket } from './tls.js';
+
+/** Idle clients are cheap to keep, and a notebook may be silent for hours; dead ones end by TCP keepalive. */
+const CONNECTION_IDLE_MS = 24 * 3_600_000;
+
+/**
+ * The bytes depend on `settings` alone and stay the same for as long as an installation runs one
+ * release: Envoy drains a listener that changed, which ends its open streams. Whatever may change
+ * comes by RDS, ECDS and SDS.
+ */
+export function listener(settings: ListenerSettings): Listener {
+  const value = create(ListenerSchema, {
+    name: ResourceNames.listener,
+    address: socketAddress(settings.address, settings.port),
+    perConnectionBufferLimitBytes: 1024 * 1024,
+    filterChains: [
+      {
+        filters: [
+          {
+            name: 'envoy.filters.network.http_connection_manager',
+            configType: { case: 'typedConfig', value: connectionManager(settings) },
+          },
+        ],
+        ...(settings.tls ? { transportSocket: frontTransportSocket() } : {}),
+      },
+    ],
+  });
+  value.$unknown = [tcpKeepalive()];
+  return value;
+}
+
+function connectionManager(settings: ListenerSettings) {
+  return pack(HttpConnectionManagerSchema, {
+    codecType: HttpConnectionManager_CodecType.AUTO,
+    statPrefix: 'front',
+    serverName: 'spark-connect-gateway',
+    routeSpecifier: {
+      case: 'rds',
+      value: { configSource: fromAds(), routeConfigName: ResourceNames.routes },
+    },
+    httpFilters: httpFilters(),
+    earlyHeaderMutationExtensions: [withoutInternalHeaders()],
+    localReplyConfig: localReplies(),
+    accessLog: [frontAccessLog()],
+    accessLogOptions: { accessLogFlushInterval: duration(settings.accessLogIntervalMs) },
+    useRemoteAddress: true,
+    xffNumTrustedHops: settings.trustedProxies,
+    // A path must mean the same to Envoy, to authz and to the driver.
+    normalizePath: true,
+    pathWithEscapedSlashesAction: HttpConnectionManager_PathWithEscapedSlashesAction.REJECT_REQUEST,
+    commonHttpProtocolOptions: {
+      idleTimeout: duration(CONNECTION_IDLE_MS),
+      headersWithUnderscoresAction: HttpProtocolOptions_HeadersWithUnderscoresAction.ALLOW,
+    },
+    requestHeadersTimeout: duration(15_000),
+    http2ProtocolOptions: {
+      maxConcurrentStreams: 1000,
+      // An upload to a driver that does not read holds at most this much, per stream and connection.
+      initialStreamWindowSize: 1024 * 1024,
+      initialConnectionWindowSize: 16 * 1024 * 1024,
+    },
+  });
+}
+
+/**
+ * `Listener.tcp_keepalive` (field 37), newer than the protos at hand: finds clients that vanished
+ * without closing, such as a laptop that went to sleep mid-query.
+ */
+function tcpKeepalive(): UnknownField {
+  const bytes = toBinary(
+    TcpKeepaliveSchema,
+    create(TcpKeepaliveSchema, {
+      keepaliveTime: 60,
+      keepaliveInterval: 20,
+      keepaliveProbes: 3,
+    }),
+  );
+  return { no: 37, wireType: 2, data: new BinaryWriter().bytes(bytes).finish() };
+}

@@ -1,0 +1,94 @@
+/**
+ * What Envoy's configuration is made of, beside the drivers. All durations are milliseconds.
+ * Values that are part of the listener take effect only at the price of ending open streams
+ * (Envoy drains a changed listener), so they are fixed for a release of an installation.
+ */
+export interface EnvoySettings {
+  readonly listener: ListenerSettings;
+  readonly authz: AuthzSettings;
+  readonly drivers: DriverConnectionSettings;
+}
+
+/** The front listener. Each value here is part of its bytes. */
+export interface ListenerSettings {
+  /** IP address to listen on, without brackets. */
+  readonly address: string;
+  readonly port: number;
+  /** Whether clients speak TLS. Certificates come by SDS (`secrets.ts`) and may change at any time. */
+  readonly tls: boolean;
+  /** Proxies in front that append to `x-forwarded-for`; 0: the peer is the client. */
+  readonly trustedProxies: number;
+  /** How often a running stream is reported by the access log. */
+  readonly accessLogIntervalMs: number;
+}
+
+export interface AuthzSettings {
+  /** The longest time for which authz holds a check back while a driver comes up. */
+  readonly longestHoldMs: number;
+  /**
+   * Names of request headers that policy reads (team, environment, user), beside the credentials
+   * and what the protocol needs. Only these are sent to authz.
+   */
+  readonly headers: readonly string[];
+}
+
+export interface DriverConnectionSettings {
+  /** TCP connections of one Envoy to one driver at most. Streams share them. */
+  readonly maxConnectionsPerDriver: number;
+  readonly connectTimeoutMs: number;
+  /** Whether drivers are reached by mutual TLS; secrets come by SDS. */
+  readonly tls: boolean;
+}
+
+export const defaultEnvoySettings: EnvoySettings = {
+  listener: {
+    address: '0.0.0.0',
+    port: 15002,
+    tls: false,
+    trustedProxies: 0,
+    accessLogIntervalMs: 30_000,
+  },
+  authz: {
+    longestHoldMs: 60_000,
+    headers: ['x-doordash-team', 'x-doordash-environment', 'x-doordash-user'],
+  },
+  drivers: {
+    maxConnectionsPerDriver: 100,
+    connectTimeoutMs: 5_000,
+    tls: false,
+  },
+};
+
+/** Names of the resources that exist once, and of the clusters that Envoy's bootstrap defines. */
+export const ResourceNames = {
+  listener: 'spark_connect',
+  routes: 'spark_connect_routes',
+  extAuthz: 'envoy.filters.http.ext_authz',
+  /** The front's certificate and key. */
+  frontCertificate: 'front_certificate',
+  /** Who signs client certificates; empty while none are accepted. */
+  clientCa: 'client_ca',
+  /** What Envoy shows to drivers. */
+  driverClientCertificate: 'driver_client_certificate',
+  /** Who signs the drivers' certificates. */
+  driverCa: 'driver_ca',
+} as const;
+
+export const StaticClusters = {
+  xds: 'control_plane_xds',
+  accessLog: 'control_plane_access_log',
+  extAuthz: 'ext_authz',
+} as const;
+
+/** Answers load balancers and probes: 200, or 503 once Envoy was told to fail its health check. */
+export const HEALTH_PATH = '/healthz';
+
+/** How long authz may take before Envoy gives up on it: longer than the longest hold. */
+export function checkTimeoutMs(authz: AuthzSettings): number {
+  return authz.longestHoldMs + 10_000;
+}
+
+/** How long a request that has no driver yet may idle: longer than a check may take. */
+export function unassignedIdleTimeoutMs(authz: AuthzSettings): number {
+  return authz.longestHoldMs + 30_000;
+}
