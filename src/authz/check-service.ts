@@ -1,0 +1,162 @@
+/** Answers Envoy's checks: a request's first bytes and headers in, a decision out. */
+import type { Logger } from 'pino';
+import type { ActivitySink, Assigner, Assignment } from '../model/assignment.js';
+import type { Clock } from '../model/clock.js';
+import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
+import type { AccessMetadata } from '../model/names.js';
+import type { Policy } from '../model/policy.js';
+import {
+  decodeCheckRequest,
+  encodeAllowed,
+  encodeDenied,
+  type CheckRequest,
+} from './check-codec.js';
+import {
+  assignRequests,
+  authenticateWithoutToken,
+  authenticateWithToken,
+  authorize,
+  checkAssignment,
+  checkClone,
+  readFacts,
+  withoutGrace,
+  type Authenticated,
+  type RequestFacts,
+} from './decision.js';
+import type { AuthzMetrics } from './metrics.js';
+import { allowedResponse, deniedResponse } from './response.js';
+import type { TokenVerifier } from './token/verifier.js';
+import { MalformedMessage } from './wire.js';
+
+export interface CheckServiceOptions {
+  /** The policy now; asked at every check. */
+  readonly policy: () => Policy;
+  readonly assigner: Assigner;
+  readonly activity: Pick<ActivitySink, 'activity'>;
+  readonly verifier: TokenVerifier;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: AuthzMetrics;
+  /** Headers that say where a request goes; refused when they come twice. Lower case. */
+  readonly routingHeaders: readonly string[];
+  /** The longest time that a check waits for a driver, milliseconds. Shorter than the filter's timeout. */
+  readonly holdMs: number;
+  /** How long after its end an owner's token is still good for what finishes a running query, milliseconds. */
+  readonly expiredTokenGraceMs: number;
+}
+
+/** What was found out so far, for the access log, the refusal's log line and the metrics. */
+interface Known {
+  method?: string;
+  readonly metadata: { [Key in (typeof AccessMetadata)[keyof typeof AccessMetadata]]?: string };
+}
+
+export class CheckService {
+  readonly #options: CheckServiceOptions;
+
+  constructor(options: CheckServiceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Answers one encoded CheckRequest with an encoded CheckResponse; a refusal is an answer. Rejects
+   * with MalformedMessage for bytes that are no CheckRequest, and when nobody waits for the answer any
+   * more. A signal that is aborted with a GatewayError has the request refused with it.
+   */
+  async check(bytes: Buffer, signal: AbortSignal): Promise<Buffer> {
+    const startedMs = performance.now();
+    const known: Known = { metadata: {} };
+    const { metadata } = known;
+    let code: Parameters<AuthzMetrics['decided']>[0]['code'] = 'OK';
+    try {
+      const check = decodeCheckRequest(bytes);
+      const assignment = await this.#decide(check, known, signal);
+      return encodeAllowed(allowedResponse(assignment, check.headers, metadata));
+    } catch (thrown) {
+      if (thrown instanceof MalformedMessage) throw thrown;
+      if (signal.aborted && !(signal.reason instanceof GatewayError)) {
+        code = 'CANCELLED';
+        throw thrown;
+      }
+      const error = toGatewayError(thrown);
+      code = metadata.refusal = error.code;
+      this.#logRefusal(error, known);
+      return encodeDenied(deniedResponse(error, metadata));
+    } finally {
+      this.#options.metrics.decided({
+        code,
+        method: known.method ?? 'unknown',
+        team: metadata.team,
+        environment: metadata.environment,
+        durationMs: performance.now() - startedMs,
+      });
+    }
+  }
+
+  async #decide(check: CheckRequest, known: Known, signal: AbortSignal): Promise<Assignment> {
+    const { routingHeaders, assigner, holdMs } = this.#options;
+    const { metadata } = known;
+    const policy = this.#options.policy();
+    const facts = readFacts(check, routingHeaders);
+    known.method = facts.method.name;
+    metadata.session = facts.request.sessionId;
+    metadata.claimed_user = facts.claimedUser;
+
+    const authenticated = await this.#authenticate(facts, policy);
+    const { caller } = authenticated;
+    metadata.principal = caller.principal.subject;
+    metadata.issuer = caller.principal.issuer;
+
+    const target = authorize(facts, caller, policy);
+    metadata.team = target.team;
+    metadata.environment = target.environment;
+    metadata.namespace = target.namespace;
+
+    const asked = assignRequests(facts, caller, target, holdMs);
+    try {
+      const assignment = await assigner.assign(asked.session, signal);
+      checkAssignment(assignment, asked.session);
+      if (asked.clone) {
+        const clone = await assigner.assign(asked.clone, signal);
+        checkAssignment(clone, asked.clone);
+        checkClone(assignment, clone);
+      }
+      metadata.driver = assignment.driverUid;
+      this.#reportActivity(facts);
+      return assignment;
+    } catch (error) {
+      if (authenticated.expiredAtMs !== undefined && error instanceof GatewayError) {
+        throw withoutGrace(error, authenticated.expiredAtMs);
+      }
+      throw error;
+    }
+  }
+
+  async #authenticate(facts: RequestFacts, policy: Policy): Promise<Authenticated> {
+    const { verifier, clock, expiredTokenGraceMs } = this.#options;
+    if (facts.token === undefined) return authenticateWithoutToken(facts, policy);
+    // New issuers fetch their keys; `verify` waits for those that it needs.
+    void verifier.useIssuers(policy.issuers);
+    const token = await verifier.verify(facts.token);
+    return authenticateWithToken(facts, token, clock.now(), expiredTokenGraceMs);
+  }
+
+  #reportActivity({ method, request }: RequestFacts): void {
+    const { activity, clock } = this.#options;
+    const atMs = clock.now();
+    const released = method.allowReconnectField !== undefined && !request.allowReconnect;
+    activity.activity([{ sessionId: request.sessionId, atMs, released }]);
+    if (request.newSessionId !== undefined) {
+      activity.activity([{ sessionId: request.newSessionId, atMs, released: false }]);
+    }
+  }
+
+  #logRefusal(error: GatewayError, known: Known): void {
+    const { logger } = this.#options;
+    const fields = { code: error.code, method: known.method, ...known.metadata };
+    if (error.code === 'INTERNAL') logger.error({ ...fields, err: error }, 'check failed');
+    else if (error.status === GrpcStatus.UNAVAILABLE) {
+      logger.debug({ ...fields, retryAfterMs: error.retryAfterMs }, error.message);
+    } else logger.info(fields, error.message);
+  }
+}

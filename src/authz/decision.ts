@@ -1,0 +1,189 @@
+/** The steps of a check up to the assignment, in their order. Each throws the GatewayError that refuses the request. */
+import type { AssignRequest, Assignment } from '../model/assignment.js';
+import { GatewayError } from '../model/errors.js';
+import { CLAIMED_USER_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
+import type { PeerCertificate, Policy, Target } from '../model/policy.js';
+import { samePrincipal, type Caller } from '../model/principal.js';
+import type { CheckRequest } from './check-codec.js';
+import { bearerToken, CREDENTIAL_HEADERS, duplicated, refuseDuplicates } from './credentials.js';
+import { sparkMethod, type SparkMethod } from './methods.js';
+import { peerCertificate } from './peer.js';
+import { readSparkRequest, type SparkRequest } from './request-prefix.js';
+import type { VerifiedToken } from './token/verifier.js';
+
+/** What a request says of itself; nothing in it is verified but `peer` and `sourceAddress`. */
+export interface RequestFacts {
+  readonly method: SparkMethod;
+  readonly request: SparkRequest;
+  readonly token: string | undefined;
+  readonly peer: PeerCertificate | undefined;
+  readonly sourceAddress: string;
+  readonly host: string;
+  readonly headers: ReadonlyMap<string, string>;
+  /** Who the client says it works for; recorded, never trusted. */
+  readonly claimedUser: string;
+}
+
+export interface Authenticated {
+  readonly caller: Caller;
+  /** When the token ended, if it did and is let through for this request only because it did so lately. */
+  readonly expiredAtMs?: number;
+}
+
+export function readFacts(check: CheckRequest, routingHeaders: readonly string[]): RequestFacts {
+  const { headers } = check;
+  const path = check.path.split('?', 1)[0] ?? '';
+  const method = sparkMethod(path);
+  if (!method) {
+    throw new GatewayError(
+      'METHOD_UNKNOWN',
+      `${path.slice(0, 100)} is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
+    );
+  }
+  const request = readSparkRequest(check.body, headers.get('grpc-encoding'), method);
+  refuseDuplicates(headers, CREDENTIAL_HEADERS);
+  refuseDuplicates(headers, routingHeaders);
+  if (method.newSessionField !== undefined && request.newSessionId === undefined) {
+    throw new GatewayError(
+      'CLONE_SESSION_ID_MISSING',
+      'The gateway must know the id of the new session beforehand. Type: ' +
+        'import uuid; spark.cloneSession(new_session_id=str(uuid.uuid4()))',
+    );
+  }
+  return {
+    method,
+    request,
+    token: bearerToken(headers),
+    peer: peerCertificate(check),
+    sourceAddress: check.sourceAddress,
+    host: hostName(check.host),
+    headers,
+    claimedUser: (headers.get(CLAIMED_USER_HEADER) ?? request.userId).slice(0, 256),
+  };
+}
+
+/** Without a token: a service by its certificate, else a network by the source address. */
+export function authenticateWithoutToken(facts: RequestFacts, policy: Policy): Authenticated {
+  const caller =
+    (facts.peer && policy.service(facts.peer)) ??
+    (facts.sourceAddress === '' ? undefined : policy.sourceNetwork(facts.sourceAddress));
+  if (caller) return { caller };
+  throw new GatewayError(
+    'TOKEN_MISSING',
+    'Your request has no token. Put one in the URL: sc://…/;token=….',
+  );
+}
+
+/** `graceMs`: how long after its end a token is still good for what finishes a running query. */
+export function authenticateWithToken(
+  facts: RequestFacts,
+  token: VerifiedToken,
+  nowMs: number,
+  graceMs: number,
+): Authenticated {
+  const { caller, goodUntilMs } = token;
+  if (nowMs < goodUntilMs) return { caller };
+  if (facts.method.graceful && nowMs < goodUntilMs + graceMs) {
+    return { caller, expiredAtMs: goodUntilMs };
+  }
+  throw tokenExpired(goodUntilMs);
+}
+
+export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): Target {
+  let repeated: string | undefined;
+  const target = policy.target({
+    caller,
+    host: facts.host,
+    header(name) {
+      const value = facts.headers.get(name);
+      if (value?.includes(',')) repeated ??= name;
+      return value === '' ? undefined : value;
+    },
+  });
+  if (repeated !== undefined) throw duplicated(repeated);
+  if (target instanceof GatewayError) throw target;
+  const refusal =
+    policy.refuseUse(caller, target) ?? policy.refuseUserId(caller, facts.request.userId);
+  if (refusal) throw refusal;
+  return target;
+}
+
+/** What to ask for: the session's driver and, for CloneSession, a place for the new session on it. */
+export function assignRequests(
+  facts: RequestFacts,
+  caller: Caller,
+  target: Target,
+  holdMs: number,
+): { readonly session: AssignRequest; readonly clone: AssignRequest | undefined } {
+  const { method, request } = facts;
+  const session: AssignRequest = {
+    sessionId: request.sessionId,
+    principal: caller.principal,
+    userId: request.userId,
+    team: target.team,
+    environment: target.environment,
+    namespace: target.namespace,
+    mayCreate: method.mayCreate,
+    holdMs,
+    method: method.name,
+  };
+  const clone: AssignRequest | undefined =
+    request.newSessionId === undefined
+      ? undefined
+      : { ...session, sessionId: request.newSessionId, cloneOf: request.sessionId };
+  return { session, clone };
+}
+
+/** Guards against an assignment that is not the one asked for. */
+export function checkAssignment(assignment: Assignment, asked: AssignRequest): void {
+  if (!samePrincipal(assignment.principal, asked.principal)) throw sessionOfAnother();
+  if (assignment.namespace !== asked.namespace) {
+    throw new GatewayError(
+      'SESSION_ELSEWHERE',
+      `This session runs for team ${assignment.team} in ${assignment.environment}; ` +
+        'use the same team and environment, or start a new session.',
+    );
+  }
+  if (assignment.sessionId !== asked.sessionId || assignment.address === '') {
+    throw new GatewayError('INTERNAL', 'The gateway found no usable driver for this session.');
+  }
+}
+
+/** A clone lives in its source's driver: a place elsewhere means that the new id is already in use. */
+export function checkClone(source: Assignment, clone: Assignment): void {
+  if (source.driverUid !== clone.driverUid) {
+    throw new GatewayError(
+      'SESSION_ELSEWHERE',
+      'The new session id names a session that already runs elsewhere; choose another id.',
+    );
+  }
+}
+
+/** A token that has expired is good for its owner's bound session only: elsewhere it is just expired. */
+export function withoutGrace(error: GatewayError, expiredAtMs: number): GatewayError {
+  return error.code === 'SESSION_UNKNOWN' || error.code === 'SESSION_OF_ANOTHER'
+    ? tokenExpired(expiredAtMs)
+    : error;
+}
+
+function tokenExpired(atMs: number): GatewayError {
+  return new GatewayError(
+    'TOKEN_EXPIRED',
+    `Your token expired at ${new Date(atMs).toISOString()}. Get a new one and connect with it: sc://…/;token=….`,
+  );
+}
+
+function sessionOfAnother(): GatewayError {
+  return new GatewayError(
+    'SESSION_OF_ANOTHER',
+    'This session belongs to someone else. Start one of your own.',
+  );
+}
+
+/** The `:authority` without its port. */
+function hostName(authority: string): string {
+  const host = authority.startsWith('[')
+    ? authority.slice(0, authority.indexOf(']') + 1)
+    : (authority.split(':', 1)[0] ?? '');
+  return host.toLowerCase();
+}

@@ -1,0 +1,111 @@
+/** The ext_authz service as one part: everything between Envoy's socket and the assigner. */
+import type { Logger } from 'pino';
+import type { SocketAddress } from '../model/address.js';
+import type { ActivitySink, Assigner } from '../model/assignment.js';
+import type { Clock } from '../model/clock.js';
+import { GrpcStatus } from '../model/errors.js';
+import type { Policy } from '../model/policy.js';
+import { CheckService } from './check-service.js';
+import { CallError } from './grpc-wire.js';
+import { Http2Transport } from './http2-transport.js';
+import { noMetrics, type AuthzMetrics } from './metrics.js';
+import { TokenVerifier } from './token/verifier.js';
+import type { UnaryHandler } from './transport.js';
+import { MalformedMessage } from './wire.js';
+
+export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
+
+export interface AuthzServerOptions {
+  /** A unix socket, or a loopback address. */
+  readonly address: SocketAddress;
+  /** The policy now; asked at every check. */
+  readonly policy: () => Policy;
+  readonly assigner: Assigner;
+  readonly activity: Pick<ActivitySink, 'activity'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: AuthzMetrics;
+  /** Headers that say where a request goes; refused when they come twice. Default: `x-doordash-team`, `x-doordash-environment`. */
+  readonly routingHeaders?: readonly string[];
+  /** The longest time that a check waits for a driver. Shorter than the filter's timeout. Default 60 s. */
+  readonly holdMs?: number;
+  /** How long after its end an owner's token is still good for what finishes a running query. Default 15 min. */
+  readonly expiredTokenGraceMs?: number;
+  /** The largest check that is taken: headers, certificate and body prefix. Default 256 KiB. */
+  readonly maxCheckBytes?: number;
+  /** Verified tokens remembered at most. Default 10,000. */
+  readonly tokenCacheSize?: number;
+  /** Default 16 KiB. */
+  readonly maxTokenBytes?: number;
+  /** How often issuers' keys are fetched again. Default 5 min. */
+  readonly keyRefreshMs?: number;
+  /** The least time between two fetches that unknown key ids ask for. Default 30 s. */
+  readonly keyCooldownMs?: number;
+}
+
+export interface AuthzServer {
+  /** The gRPC target that reaches it. */
+  readonly target: string;
+  /**
+   * Health says NOT_SERVING, connections are told to go, checks under way finish; those that are held
+   * longer than `limitMs` (default 10 s) are answered with UNAVAILABLE.
+   */
+  close(limitMs?: number): Promise<void>;
+}
+
+/** Resolves when it listens and has asked each issuer for its keys once. Rejects with SETTINGS_INVALID. */
+export async function startAuthzServer(options: AuthzServerOptions): Promise<AuthzServer> {
+  const { policy, assigner, activity, clock, logger } = options;
+  const metrics = options.metrics ?? noMetrics;
+  const verifier = new TokenVerifier({
+    clock,
+    logger,
+    ...(options.tokenCacheSize === undefined ? {} : { cacheSize: options.tokenCacheSize }),
+    ...(options.maxTokenBytes === undefined ? {} : { maxTokenBytes: options.maxTokenBytes }),
+    ...(options.keyRefreshMs === undefined ? {} : { keyRefreshMs: options.keyRefreshMs }),
+    ...(options.keyCooldownMs === undefined ? {} : { keyCooldownMs: options.keyCooldownMs }),
+    onCache: (result) => metrics.tokenCache(result),
+    onKeyFetch: (issuer, ok) => metrics.keyFetch(issuer, ok),
+  });
+  const service = new CheckService({
+    policy,
+    assigner,
+    activity,
+    verifier,
+    clock,
+    logger,
+    metrics,
+    routingHeaders: options.routingHeaders ?? ['x-doordash-team', 'x-doordash-environment'],
+    holdMs: options.holdMs ?? 60_000,
+    expiredTokenGraceMs: options.expiredTokenGraceMs ?? 15 * 60_000,
+  });
+  const transport = new Http2Transport({
+    handlers: new Map([[CHECK_PATH, checkHandler(service)]]),
+    clock,
+    logger,
+    maxMessageBytes: options.maxCheckBytes ?? 256 * 1024,
+  });
+  await verifier.useIssuers(policy().issuers);
+  const target = await transport.listen(options.address);
+  return {
+    target,
+    async close(limitMs = 10_000) {
+      await transport.drain(limitMs);
+      verifier.close();
+    },
+  };
+}
+
+function checkHandler(service: CheckService): UnaryHandler {
+  return async (message, signal) => {
+    try {
+      return await service.check(message, signal);
+    } catch (error) {
+      if (error instanceof MalformedMessage) {
+        throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
+      }
+      if (signal.aborted) throw new CallError(GrpcStatus.CANCELLED, 'Nobody waits for the answer.');
+      throw error;
+    }
+  };
+}

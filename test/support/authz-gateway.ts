@@ -1,0 +1,103 @@
+/** A running authz server with a real issuer and an assigner that a test directs. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import type { AuthzMetrics } from '../../src/authz/metrics.js';
+import { startAuthzServer, type AuthzServerOptions } from '../../src/authz/server.js';
+import type { AssignRequest, Assignment, SessionActivity } from '../../src/model/assignment.js';
+import { CheckClient } from './check-client.js';
+import { ManualClock } from './manual-clock.js';
+import { plainPolicy, type PlainPolicyOptions } from './plain-policy.js';
+import { TokenIssuer } from './token-issuer.js';
+
+export function assignmentFor(request: AssignRequest): Assignment {
+  const { sessionId, principal, team, environment, namespace } = request;
+  return {
+    sessionId,
+    principal,
+    driverUid: 'driver-1',
+    cluster: `spark/${namespace}`,
+    address: '127.1.3.9:15002',
+    driverToken: 'drivers-own-token',
+    team,
+    environment,
+    namespace,
+    cacheTtlMs: 60_000,
+  };
+}
+
+export type Assign = (request: AssignRequest, signal: AbortSignal) => Promise<Assignment>;
+
+export class AuthzGateway {
+  readonly clock = new ManualClock();
+  readonly asked: AssignRequest[] = [];
+  readonly activity: SessionActivity[] = [];
+  readonly decisions: Parameters<AuthzMetrics['decided']>[0][] = [];
+  readonly logLines: string[] = [];
+  /** How the assigner answers; a test replaces it. */
+  assign: Assign = (request) => Promise.resolve(assignmentFor(request));
+  readonly issuer: TokenIssuer;
+  readonly #directory: string;
+  #close: (limitMs?: number) => Promise<void> = () => Promise.resolve();
+  target = '';
+  client!: CheckClient;
+
+  private constructor(issuer: TokenIssuer, directory: string) {
+    this.issuer = issuer;
+    this.#directory = directory;
+  }
+
+  static async start(
+    policy: Partial<PlainPolicyOptions> = {},
+    options: Partial<AuthzServerOptions> = {},
+  ): Promise<AuthzGateway> {
+    const issuer = await TokenIssuer.start();
+    const gateway = new AuthzGateway(issuer, await mkdtemp(join(tmpdir(), 'authz-')));
+    const applied = plainPolicy({ issuers: [issuer.policy()], ...policy });
+    const server = await startAuthzServer({
+      address: { path: gateway.socket },
+      policy: () => applied,
+      assigner: {
+        assign: (request, signal) => {
+          gateway.asked.push(request);
+          return gateway.assign(request, signal);
+        },
+      },
+      activity: { activity: (events) => void gateway.activity.push(...events) },
+      clock: gateway.clock,
+      logger: pino({ level: 'debug' }, { write: (line) => void gateway.logLines.push(line) }),
+      metrics: {
+        decided: (decision) => void gateway.decisions.push(decision),
+        tokenCache: () => undefined,
+        keyFetch: () => undefined,
+        assignmentCache: () => undefined,
+      },
+      ...options,
+    });
+    gateway.target = server.target;
+    gateway.#close = (limitMs) => server.close(limitMs);
+    gateway.client = new CheckClient(server.target);
+    return gateway;
+  }
+
+  get socket(): string {
+    return join(this.#directory, 'authz.sock');
+  }
+
+  /** A token of the issuer; `claims` overrides. */
+  token(claims: Parameters<TokenIssuer['token']>[1] = {}): Promise<string> {
+    return this.issuer.token(this.clock.now(), claims);
+  }
+
+  drain(limitMs?: number): Promise<void> {
+    return this.#close(limitMs);
+  }
+
+  async close(): Promise<void> {
+    this.client.close();
+    await this.#close(0);
+    await this.issuer.close();
+    await rm(this.#directory, { recursive: true });
+  }
+}
