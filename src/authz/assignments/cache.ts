@@ -1,0 +1,93 @@
+/** The assignments that a sidecar may use without asking (`AssignmentService.Follow`). */
+import { LRUCache } from 'lru-cache';
+import type { Assignment } from '../../model/assignment.js';
+import type { Clock } from '../../model/clock.js';
+
+/** A question on its way to the control plane. A notice that comes meanwhile may overtake its answer. */
+export interface Asking {
+  readonly sessionId: string;
+  /** The session has ended, or everything has: no answer holds. */
+  ended: boolean;
+  readonly endedDrivers: Set<string>;
+}
+
+/**
+ * Good for as long as the lease is: until an assignment's `cacheTtlMs` after the newest acknowledged
+ * report was sent. A lease that lapsed is a new beginning: nothing from before it is used again.
+ */
+export class AssignmentCache {
+  readonly #clock: Clock;
+  readonly #entries: LRUCache<string, Assignment>;
+  readonly #asking = new Set<Asking>();
+  /** When the newest acknowledged report was sent. */
+  #leasedFromMs: number | undefined;
+  /** How long a lease lasts, as the newest assignment says. */
+  #leaseMs = 0;
+
+  constructor(clock: Clock, maxEntries = 100_000) {
+    this.#clock = clock;
+    this.#entries = new LRUCache({ max: maxEntries });
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** The control plane has taken in a report that was sent at `sentAtMs`. */
+  renew(sentAtMs: number): void {
+    if (this.#leasedFromMs !== undefined && !this.#leased(this.#leaseMs)) this.reset();
+    if (sentAtMs >= (this.#leasedFromMs ?? 0)) this.#leasedFromMs = sentAtMs;
+  }
+
+  get(sessionId: string): Assignment | undefined {
+    const assignment = this.#entries.get(sessionId);
+    return assignment && this.#leased(assignment.cacheTtlMs) ? assignment : undefined;
+  }
+
+  /** To be called before the control plane is asked, and `finish` whatever comes of it. */
+  begin(sessionId: string): Asking {
+    const asking = { sessionId, ended: false, endedDrivers: new Set<string>() };
+    this.#asking.add(asking);
+    return asking;
+  }
+
+  finish(asking: Asking): void {
+    this.#asking.delete(asking);
+  }
+
+  /** Remembers the answer, if there is a lease. False: a notice has overtaken it, and it must not be used. */
+  accept(asking: Asking, assignment: Assignment): boolean {
+    if (asking.ended || asking.endedDrivers.has(assignment.driverUid)) return false;
+    if (this.#leased(assignment.cacheTtlMs)) {
+      this.#leaseMs = assignment.cacheTtlMs;
+      this.#entries.set(assignment.sessionId, assignment);
+    }
+    return true;
+  }
+
+  /** These sessions, and all sessions of these drivers, have ended. */
+  end(sessionIds: readonly string[], driverUids: readonly string[]): void {
+    const sessions = new Set(sessionIds);
+    const drivers = new Set(driverUids);
+    for (const sessionId of sessions) this.#entries.delete(sessionId);
+    if (drivers.size > 0) {
+      for (const [sessionId, { driverUid }] of this.#entries.entries()) {
+        if (drivers.has(driverUid)) this.#entries.delete(sessionId);
+      }
+    }
+    for (const asking of this.#asking) {
+      if (sessions.has(asking.sessionId)) asking.ended = true;
+      for (const driver of drivers) asking.endedDrivers.add(driver);
+    }
+  }
+
+  /** Drops everything. */
+  reset(): void {
+    this.#entries.clear();
+    for (const asking of this.#asking) asking.ended = true;
+  }
+
+  #leased(ttlMs: number): boolean {
+    return this.#leasedFromMs !== undefined && this.#clock.now() < this.#leasedFromMs + ttlMs;
+  }
+}

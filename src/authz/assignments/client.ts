@@ -1,0 +1,188 @@
+/** The control plane's assignments as a sidecar uses them: asked once, then remembered. */
+import { randomUUID } from 'node:crypto';
+import { Client, type ChannelCredentials } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import type {
+  ActivitySink,
+  AssignRequest,
+  Assigner,
+  Assignment,
+  SessionActivity,
+} from '../../model/assignment.js';
+import type { Clock } from '../../model/clock.js';
+import { GatewayError } from '../../model/errors.js';
+import { principalKey, samePrincipal } from '../../model/principal.js';
+import { abortReason } from './abort-reason.js';
+import { callAssign } from './assign-call.js';
+import { AssignmentCache } from './cache.js';
+import { Follow } from './follow.js';
+import { fromMessage, toMessage } from './messages.js';
+import { SharedFlights } from './shared-flights.js';
+
+export interface AssignmentsClientOptions {
+  /** gRPC targets of the control planes, such as `control-plane:18001`; any of them answers. */
+  readonly addresses: readonly string[];
+  readonly credentials: ChannelCredentials;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onCache?: (result: 'hit' | 'miss') => void;
+  /** In [0, 1). Default Math.random. */
+  readonly random?: () => number;
+}
+
+/** Time for the answer to arrive after the hold that was asked for. */
+const ANSWER_MARGIN_MS = 5_000;
+/** The first pause before the control plane is asked again; it doubles. */
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
+/** A control plane that comes back is found soon, and one that vanished is noticed. */
+const channelOptions = {
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2_000,
+  'grpc.keepalive_time_ms': 20_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+} as const;
+
+export class AssignmentsClient implements Assigner, Pick<ActivitySink, 'activity'> {
+  readonly #options: AssignmentsClientOptions;
+  readonly #clients: readonly Client[];
+  readonly #cache: AssignmentCache;
+  readonly #follow: Follow;
+  readonly #flights = new SharedFlights<Assignment>();
+  /** Index of the control plane that answered last. */
+  #preferred = 0;
+
+  constructor(options: AssignmentsClientOptions) {
+    const { clock, logger } = options;
+    this.#options = options;
+    this.#clients = options.addresses.map(
+      (address) => new Client(address, options.credentials, channelOptions),
+    );
+    this.#cache = new AssignmentCache(clock);
+    this.#follow = new Follow({
+      clients: this.#clients,
+      sidecarId: randomUUID(),
+      cache: this.#cache,
+      clock,
+      logger,
+      random: options.random ?? Math.random,
+    });
+  }
+
+  /** Begins to follow the control plane, whether or not it answers yet. Without it nothing is remembered. */
+  start(): void {
+    this.#follow.start();
+  }
+
+  /** Reports what is left to report, for up to `limitMs`, and closes the connections. */
+  async close(limitMs = 2_000): Promise<void> {
+    await this.#follow.close(limitMs);
+    for (const client of this.#clients) client.close();
+  }
+
+  /**
+   * What is remembered answers only its own principal in its own namespace; every doubt is the
+   * control plane's to decide. While that is away, known sessions go on for as long as the lease
+   * lasts, and all others wait for up to `holdMs`.
+   */
+  assign(request: AssignRequest, signal: AbortSignal): Promise<Assignment> {
+    const known = this.#cache.get(request.sessionId);
+    const { principal, namespace } = request;
+    if (known && samePrincipal(known.principal, principal) && known.namespace === namespace) {
+      this.#options.onCache?.('hit');
+      return Promise.resolve(known);
+    }
+    this.#options.onCache?.('miss');
+    return this.#flights.join(flightKey(request), signal, (shared) => this.#ask(request, shared));
+  }
+
+  activity(events: readonly SessionActivity[]): void {
+    this.#follow.activity(events);
+  }
+
+  /** Asks until there is an answer that no notice has overtaken, or the hold is over. */
+  async #ask(request: AssignRequest, signal: AbortSignal): Promise<Assignment> {
+    const { clock } = this.#options;
+    const endMs = clock.now() + request.holdMs;
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+      const asking = this.#cache.begin(request.sessionId);
+      try {
+        const leftMs = Math.max(0, endMs - clock.now());
+        const assignment = await this.#askAny(toMessage(request, leftMs), leftMs, signal);
+        if (this.#cache.accept(asking, assignment)) return assignment;
+        if (clock.now() >= endMs) throw overtaken();
+      } catch (error) {
+        if (signal.aborted || !isAway(error) || clock.now() + pauseMs >= endMs) throw error;
+        await pause(pauseMs, clock, signal);
+      } finally {
+        this.#cache.finish(asking);
+      }
+    }
+  }
+
+  /** Asks the control plane that answered last, then the others. */
+  async #askAny(
+    message: ReturnType<typeof toMessage>,
+    holdMs: number,
+    signal: AbortSignal,
+  ): Promise<Assignment> {
+    let failure: unknown;
+    for (let i = 0; i < this.#clients.length; i++) {
+      const index = (this.#preferred + i) % this.#clients.length;
+      const client = this.#clients[index];
+      if (!client) continue;
+      try {
+        const deadline = Date.now() + holdMs + ANSWER_MARGIN_MS;
+        const assignment = fromMessage(await callAssign(client, message, deadline, signal));
+        this.#preferred = index;
+        return assignment;
+      } catch (error) {
+        if (signal.aborted || !isAway(error)) {
+          this.#preferred = index;
+          throw error;
+        }
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+}
+
+/** Whether asking again, or another control plane, makes sense within the same hold. */
+function isAway(error: unknown): boolean {
+  return (
+    error instanceof GatewayError &&
+    (error.code === 'CONTROL_PLANE_UNAVAILABLE' || error.code === 'SHUTTING_DOWN')
+  );
+}
+
+function overtaken(): GatewayError {
+  return new GatewayError(
+    'DRIVER_UNREACHABLE',
+    'The driver of this session is changing right now; try again shortly.',
+    { retryAfterMs: FIRST_PAUSE_MS },
+  );
+}
+
+/** Everything on which an answer depends. */
+function flightKey(request: AssignRequest): string {
+  const { sessionId, principal, namespace, mayCreate, cloneOf } = request;
+  return `${sessionId} ${namespace} ${mayCreate} ${cloneOf ?? ''} ${principalKey(principal)}`;
+}
+
+/** Rejects with the signal's reason when that fires first. */
+function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const aborted = () => {
+      timer.cancel();
+      reject(abortReason(signal));
+    };
+    const timer = clock.setTimer(ms, () => {
+      signal.removeEventListener('abort', aborted);
+      resolve();
+    });
+    if (signal.aborted) aborted();
+    else signal.addEventListener('abort', aborted, { once: true });
+  });
+}

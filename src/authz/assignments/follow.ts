@@ -1,0 +1,183 @@
+/**
+ * The stream that keeps this sidecar's cache in step with the control plane
+ * (`AssignmentService.Follow`): reports go up, notices come down.
+ */
+import { create } from '@bufbuild/protobuf';
+import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import {
+  AssignmentService,
+  FollowRequestSchema,
+  type FollowRequest,
+  type FollowResponse,
+} from '#gen/spark_gateway/v1/assignments_pb.js';
+import { methodDefinition } from '../../grpc/service.js';
+import type { SessionActivity } from '../../model/assignment.js';
+import type { Clock, Timer } from '../../model/clock.js';
+import { ActivityReports } from './activity-report.js';
+import type { AssignmentCache } from './cache.js';
+
+export interface FollowOptions {
+  /** The control planes; any of them will do. */
+  readonly clients: readonly Client[];
+  /** Unique for this process and the same for its life. */
+  readonly sidecarId: string;
+  readonly cache: AssignmentCache;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** In [0, 1), for the pauses between attempts. */
+  readonly random: () => number;
+}
+
+/** Half of what the control plane asks for at least. */
+const REPORT_INTERVAL_MS = 5_000;
+/** A release frees its driver: it is told soon, with others that come meanwhile. */
+const RELEASE_DELAY_MS = 100;
+/** A control plane that acknowledges nothing for so long is left for another one. */
+const ACKNOWLEDGEMENT_TIMEOUT_MS = 15_000;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5_000;
+
+const method = methodDefinition(AssignmentService.method.follow);
+
+export class Follow {
+  readonly #options: FollowOptions;
+  readonly #reports = new ActivityReports();
+  #stream: ClientDuplexStream<FollowRequest, FollowResponse> | undefined;
+  /** The highest notice that was applied. */
+  #applied = 0n;
+  #attempt = 0;
+  #client = 0;
+  #reportTimer: Timer | undefined;
+  #retryTimer: Timer | undefined;
+  #releaseTimer: Timer | undefined;
+  #closing = false;
+  #closed: () => void = () => undefined;
+
+  constructor(options: FollowOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#connect();
+  }
+
+  activity(events: readonly SessionActivity[]): void {
+    let released = false;
+    for (const event of events) {
+      this.#reports.add(event);
+      released ||= event.released;
+    }
+    if (released && !this.#releaseTimer && this.#stream) {
+      this.#releaseTimer = this.#options.clock.setTimer(RELEASE_DELAY_MS, () => this.#report());
+    }
+  }
+
+  /** Sends what is left to report and waits, up to `limitMs`, for the control plane to take it in. */
+  async close(limitMs: number): Promise<void> {
+    this.#closing = true;
+    this.#retryTimer?.cancel();
+    const stream = this.#stream;
+    if (!stream) return;
+    await new Promise<void>((resolve) => {
+      const limit = this.#options.clock.setTimer(limitMs, resolve);
+      this.#closed = () => {
+        limit.cancel();
+        resolve();
+      };
+      this.#report();
+    });
+    this.#cancelTimers();
+    this.#stream = undefined;
+    stream.cancel();
+  }
+
+  #connect(): void {
+    const { clients, logger } = this.#options;
+    const client = clients[this.#client % clients.length];
+    if (!client) return;
+    const stream = client.makeBidiStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+    );
+    this.#stream = stream;
+    stream.on('data', (notice: FollowResponse) => {
+      if (this.#stream === stream) this.#apply(notice);
+    });
+    // Every end of the stream, with or without an error, has a status.
+    stream.on('error', () => undefined);
+    stream.on('status', (status) => {
+      if (this.#stream !== stream) return;
+      logger.debug(
+        { code: status.code, details: status.details },
+        'assignment notices interrupted',
+      );
+      this.#disconnected();
+    });
+    this.#report();
+  }
+
+  #disconnected(): void {
+    this.#stream = undefined;
+    this.#cancelTimers();
+    this.#reports.takeBack();
+    this.#closed();
+    if (this.#closing) return;
+    const { clock, random } = this.#options;
+    this.#client++;
+    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#attempt++, 10));
+    this.#retryTimer = clock.setTimer(longest / 2 + (longest / 2) * random(), () =>
+      this.#connect(),
+    );
+  }
+
+  #report(): void {
+    const stream = this.#stream;
+    if (!stream) return;
+    this.#cancelTimers();
+    const { clock, sidecarId } = this.#options;
+    const nowMs = clock.now();
+    const silentSinceMs = this.#reports.waitingSinceMs;
+    if (silentSinceMs !== undefined && nowMs - silentSinceMs >= ACKNOWLEDGEMENT_TIMEOUT_MS) {
+      stream.cancel();
+      this.#disconnected();
+      return;
+    }
+    const { report, activity } = this.#reports.next(nowMs);
+    stream.write(
+      create(FollowRequestSchema, {
+        sidecarId,
+        applied: this.#applied,
+        report,
+        activity: activity.map(({ sessionId, atMs, released }) => ({
+          sessionId,
+          ageMs: Math.max(0, nowMs - atMs),
+          released,
+        })),
+      }),
+    );
+    this.#reportTimer = clock.setTimer(REPORT_INTERVAL_MS, () => this.#report());
+  }
+
+  #apply(notice: FollowResponse): void {
+    const { cache } = this.#options;
+    if (notice.reset) cache.reset();
+    cache.end(notice.endedSessions, notice.endedDrivers);
+    if (notice.reset || notice.sequence > this.#applied) this.#applied = notice.sequence;
+    const sentAtMs = this.#reports.acknowledge(notice.acknowledgedReport);
+    if (sentAtMs !== undefined) {
+      cache.renew(sentAtMs);
+      this.#attempt = 0;
+      if (this.#closing && this.#reports.waitingSinceMs === undefined) this.#closed();
+    }
+    // An address is given to a new driver only when every sidecar has confirmed the end of the old one.
+    if (notice.reset || notice.endedDrivers.length > 0) this.#report();
+  }
+
+  #cancelTimers(): void {
+    this.#reportTimer?.cancel();
+    this.#releaseTimer?.cancel();
+    this.#releaseTimer = undefined;
+  }
+}
