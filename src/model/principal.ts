@@ -22,3 +22,8 @@ export function samePrincipal(a: Principal, b: Principal): boolean {
 export function principalKey(principal: Principal): string {
   return `${principal.issuer}\u0000${principal.subject}`;
 }
+
+/** Issuer of a principal that a verified peer certificate stands for. No token issuer is called so: those are URLs. */
+export const CERTIFICATE_ISSUER = 'certificate';
+/** Issuer of a principal that an unauthenticated source network stands for. */
+export const NETWORK_ISSUER = 'network';

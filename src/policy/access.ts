@@ -1,0 +1,136 @@
+/** Who may use which team and environment. What no rule allows is refused. */
+import type { Target } from '../model/policy.js';
+import type { Caller } from '../model/principal.js';
+import { didYouMean } from '../yaml/suggest.js';
+import type { Reader } from '../yaml/schema.js';
+import type { AccessEntry } from './document.js';
+import { NameSet } from './glob.js';
+import { compileWho, type Who, WhoIndex } from './who.js';
+
+/** Teams and environments that a caller may use; patterns stay patterns. */
+export interface Grant {
+  readonly teams: readonly string[];
+  readonly environments: readonly string[];
+}
+
+interface Rule {
+  readonly who: Who;
+  readonly teams: NameSet;
+  /** Claims whose value is a team, or a list of teams. */
+  readonly teamClaims: readonly string[];
+  readonly environments: NameSet;
+  readonly entry: AccessEntry;
+}
+
+export class AccessRules {
+  readonly #index = new WhoIndex<Rule>();
+  /** A caller is the same value for as long as its token is remembered, so this is found once for each. */
+  readonly #rules = new WeakMap<Caller, readonly Rule[]>();
+
+  constructor(entries: readonly AccessEntry[]) {
+    for (const entry of entries) this.#index.add(compileRule(entry));
+  }
+
+  allows(caller: Caller, { team, environment }: Target): boolean {
+    return this.#rulesFor(caller).some(
+      (rule) => rule.environments.matches(environment) && coversTeam(rule, caller, team),
+    );
+  }
+
+  /** What the caller may use, in the policy's words, with claims filled in. */
+  grants(caller: Caller): readonly Grant[] {
+    return this.#rulesFor(caller).flatMap(({ entry, teamClaims }): Grant[] => {
+      const teams = [
+        ...entry.what.teams.filter((team) => claimOf(team) === undefined),
+        ...teamClaims.flatMap((claim) => claimedTeams(caller, claim)),
+      ];
+      return teams.length === 0 ? [] : [{ teams, environments: entry.what.environments }];
+    });
+  }
+
+  #rulesFor(caller: Caller): readonly Rule[] {
+    const known = this.#rules.get(caller);
+    if (known) return known;
+    const rules = [...new Set(this.#index.rulesFor(caller))];
+    this.#rules.set(caller, rules);
+    return rules;
+  }
+}
+
+function compileRule(entry: AccessEntry): Rule {
+  const plain = entry.what.teams.filter((team) => claimOf(team) === undefined);
+  return {
+    who: compileWho(entry.who),
+    teams: new NameSet(plain),
+    teamClaims: entry.what.teams.flatMap((team) => claimOf(team) ?? []),
+    environments: new NameSet(entry.what.environments),
+    entry,
+  };
+}
+
+/** Mistakes that only the document as a whole shows. */
+export function checkAccess(
+  entries: readonly AccessEntry[],
+  known: {
+    readonly services: readonly string[];
+    readonly issuers: readonly string[];
+    readonly environments: readonly string[] | undefined;
+  },
+  reader: Reader,
+): void {
+  for (const { who, what } of entries) {
+    if (who.groups.length + who.principals.length + who.services.length === 0) {
+      reader.refuseAt(
+        who,
+        undefined,
+        'who needs groups, principals or services; principals: ["*"] is everyone with a token',
+      );
+    }
+    for (const service of who.services) {
+      const found = known.services.some((name) => new NameSet([service]).matches(name));
+      if (found) continue;
+      const hint = didYouMean(service, known.services);
+      reader.refuseAt(
+        who,
+        'services',
+        `"${service}" is no service or source network of this policy${hint}`,
+      );
+    }
+    for (const issuer of who.issuers) {
+      if (known.issuers.includes(issuer)) continue;
+      const hint =
+        didYouMean(issuer, known.issuers) || `; there are ${known.issuers.join(', ') || 'none'}`;
+      reader.refuseAt(who, 'issuers', `${issuer} is no issuer of this policy${hint}`);
+    }
+    for (const environment of what.environments) {
+      const { environments } = known;
+      if (!environments || environments.some((name) => new NameSet([environment]).matches(name))) {
+        continue;
+      }
+      reader.refuseAt(
+        what,
+        'environments',
+        `"${environment}" is none of targets.environments${didYouMean(environment, environments)}; allowed: ${environments.join(', ')}`,
+      );
+    }
+  }
+}
+
+function coversTeam(rule: Rule, caller: Caller, team: string): boolean {
+  return (
+    rule.teams.matches(team) ||
+    rule.teamClaims.some((claim) => claimedTeams(caller, claim).includes(team))
+  );
+}
+
+/** `${team}` → `team`. */
+function claimOf(pattern: string): string | undefined {
+  return /^\$\{([^{}]+)\}$/.exec(pattern)?.[1];
+}
+
+/** A claim is never taken for a pattern. */
+function claimedTeams(caller: Caller, claim: string): readonly string[] {
+  const value = Object.hasOwn(caller.claims, claim) ? caller.claims[claim] : undefined;
+  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return values.filter((item): item is string => typeof item === 'string');
+}

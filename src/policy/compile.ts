@@ -1,0 +1,139 @@
+/** Turns the text of a policy into an immutable value that answers fast. */
+import { createHash } from 'node:crypto';
+import { dirname } from 'node:path';
+import { GatewayError } from '../model/errors.js';
+import type { IssuerPolicy, Policy } from '../model/policy.js';
+import { parseYaml } from '../yaml/document.js';
+import { formatProblems } from '../yaml/problem.js';
+import { Reader } from '../yaml/schema.js';
+import { AccessRules, checkAccess } from './access.js';
+import { compileServices, compileSourceNetworks } from './callers.js';
+import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
+import { compileIssuers } from './issuers.js';
+import { type ClientUrl, refusedUse } from './messages.js';
+import {
+  compileNamespaceTemplate,
+  defaultTemplate,
+  DEFAULT_TEMPLATE,
+  type NamespaceTemplate,
+  TemplateProblem,
+} from './namespace-template.js';
+import { compilePools, compileQuotas, type PoolDefaults } from './pools.js';
+import { compileTargets } from './targets.js';
+import { compileUserIdRule } from './user-id.js';
+
+/** What the policy takes from the settings. */
+export interface PolicyOptions {
+  readonly clientUrl: ClientUrl;
+  readonly poolDefaults: PoolDefaults;
+  /** Accepted beside the policy's own issuers, unless it names them itself. */
+  readonly furtherIssuers: readonly IssuerPolicy[];
+}
+
+const DEFAULT_TARGETS: TargetsEntry = {
+  namespace: DEFAULT_TEMPLATE,
+  environments: undefined,
+  team_claim: undefined,
+  environment_by_host: new Map(),
+};
+
+/** Throws POLICY_INVALID whose message holds every mistake, one on each line. `file` is shown in it. */
+export function compilePolicy(text: string, file: string, options: PolicyOptions): Policy {
+  const reader = new Reader(dirname(file));
+  const parsed = parseYaml(text, file);
+  reader.problems.push(...parsed.problems);
+  const document = parsed.wellFormed ? policyDocument.read(parsed.value, reader) : undefined;
+  const policy = document && compileDocument(document, options, versionOf(text, options), reader);
+  if (!policy || reader.problems.length > 0) {
+    throw new GatewayError('POLICY_INVALID', formatProblems(reader.problems));
+  }
+  return policy;
+}
+
+function compileDocument(
+  document: PolicyDocument,
+  { clientUrl, furtherIssuers, poolDefaults }: PolicyOptions,
+  version: string,
+  reader: Reader,
+): Policy {
+  const targets = document.targets ?? DEFAULT_TARGETS;
+  const template = templateOf(targets, reader);
+  const issuers = compileIssuers(document.issuers, furtherIssuers, reader);
+  const names = [...document.services, ...document.source_networks].map(({ name }) => name);
+  checkNames(document, reader);
+  checkTargets(targets, template, reader);
+  checkAccess(
+    document.access,
+    {
+      services: names,
+      issuers: issuers.map(({ issuer }) => issuer),
+      environments: targets.environments,
+    },
+    reader,
+  );
+  if (issuers.length + names.length === 0) {
+    reader.refuseAt(
+      document,
+      undefined,
+      'nobody could use this gateway: name issuers, services or source_networks',
+    );
+  }
+  const access = new AccessRules(document.access);
+  const pool = compilePools(document.pools, poolDefaults, template, reader);
+  for (const namespace of document.warm_namespaces) {
+    if (pool(namespace)) continue;
+    reader.refuseAt(document, 'warm_namespaces', `no entry of pools is for ${namespace}`);
+  }
+  return Object.freeze<Policy>({
+    version,
+    issuers,
+    target: compileTargets(targets, template, clientUrl),
+    refuseUse: (caller, target) =>
+      access.allows(caller, target)
+        ? undefined
+        : refusedUse(caller, target, access.grants(caller), clientUrl),
+    refuseUserId: compileUserIdRule(document.user_id),
+    service: compileServices(document.services, reader),
+    sourceNetwork: compileSourceNetworks(document.source_networks, reader),
+    pool,
+    warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),
+    quotas: compileQuotas(document.quotas, template),
+  });
+}
+
+/** The document's own template, or the default one so that the rest can still be checked. */
+function templateOf(targets: TargetsEntry, reader: Reader): NamespaceTemplate {
+  const compiled = compileNamespaceTemplate(targets.namespace, targets.environments);
+  if (!(compiled instanceof TemplateProblem)) return compiled;
+  reader.refuseAt(targets, compiled.field, compiled.message);
+  return defaultTemplate;
+}
+
+function checkTargets(targets: TargetsEntry, template: NamespaceTemplate, reader: Reader): void {
+  for (const environment of targets.environment_by_host.values()) {
+    if (template.isEnvironment(environment)) continue;
+    reader.refuseAt(
+      targets,
+      'environment_by_host',
+      `environment "${environment}" is not allowed: use ${template.environmentAllowed}`,
+    );
+  }
+}
+
+function checkNames(document: PolicyDocument, reader: Reader): void {
+  const seen = new Set<string>();
+  for (const entry of [...document.services, ...document.source_networks]) {
+    if (seen.has(entry.name)) reader.refuseAt(entry, 'name', `name ${entry.name} is given twice`);
+    seen.add(entry.name);
+  }
+}
+
+/** Settings that decisions depend on are part of the version, too. */
+function versionOf(text: string, options: PolicyOptions): string {
+  return createHash('sha256')
+    .update(JSON.stringify(options))
+    .update('\0')
+    .update(text)
+    .digest('hex')
+    .slice(0, 12);
+}

@@ -1,0 +1,159 @@
+/** The policy in force: read from a file, replaced when the file changes, kept when it turns bad. */
+import { type FSWatcher, watch } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Logger } from 'pino';
+import type { Clock, Timer } from '../model/clock.js';
+import { GatewayError, toGatewayError } from '../model/errors.js';
+import type { Policy } from '../model/policy.js';
+import { compilePolicy, type PolicyOptions } from './compile.js';
+
+export interface PolicyStatus {
+  /** Of the policy in force. */
+  readonly version: string;
+  readonly loadedAtMs: number;
+  /** Why the file as it is now is not in force: every mistake, one on each line. */
+  readonly error: string | undefined;
+}
+
+export interface PolicyFileOptions {
+  readonly compile: PolicyOptions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** A change often comes as several events: they are read once. */
+const SETTLE_MS = 50;
+/** Some file systems tell of no change, and a link may lead out of the watched directory. */
+const LOOK_AGAIN_MS = 5000;
+
+export class PolicyFile {
+  readonly #path: string;
+  readonly #options: PolicyFileOptions;
+  readonly #listeners = new Set<(policy: Policy) => void>();
+  #policy: Policy;
+  #status: PolicyStatus;
+  /** As last read, good or bad. */
+  #text: string | undefined;
+  #watcher: FSWatcher | undefined;
+  #timer: Timer | undefined;
+  #reading: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  /** Reads the policy and watches its file. Rejects with POLICY_INVALID if it is not good now. */
+  static async open(path: string, options: PolicyFileOptions): Promise<PolicyFile> {
+    const text = await readPolicy(path);
+    return new PolicyFile(path, options, text, compilePolicy(text, path, options.compile));
+  }
+
+  private constructor(path: string, options: PolicyFileOptions, text: string, policy: Policy) {
+    this.#path = path;
+    this.#options = options;
+    this.#text = text;
+    this.#policy = policy;
+    this.#status = this.#inForce(policy);
+    this.#watch();
+    this.#lookIn(LOOK_AGAIN_MS);
+  }
+
+  get current(): Policy {
+    return this.#policy;
+  }
+
+  get status(): PolicyStatus {
+    return this.#status;
+  }
+
+  /** Calls back when a new policy is in force, and when the file turns bad or good again. Returns a function that ends it. */
+  onChange(listener: (policy: Policy) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Reads the file now and resolves when its content is in force or refused. */
+  reload(): Promise<void> {
+    this.#reading = this.#reading.then(() => this.#read());
+    return this.#reading;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#watcher?.close();
+    this.#listeners.clear();
+  }
+
+  async #read(): Promise<void> {
+    let text: string | undefined;
+    try {
+      text = await readPolicy(this.#path);
+      if (this.#closed || text === this.#text) return;
+      this.#text = text;
+      this.#policy = compilePolicy(text, this.#path, this.#options.compile);
+      this.#status = this.#inForce(this.#policy);
+      this.#options.logger.info({ version: this.#policy.version }, 'policy loaded');
+    } catch (thrown) {
+      if (this.#closed) return;
+      const { message: error } = toGatewayError(thrown);
+      this.#text = text;
+      if (error === this.#status.error) return;
+      this.#status = { ...this.#status, error };
+      this.#options.logger.error(
+        { error, version: this.#status.version },
+        'the policy file is not good; the policy loaded before stays in force',
+      );
+    }
+    for (const listener of this.#listeners) this.#tell(listener);
+  }
+
+  #tell(listener: (policy: Policy) => void): void {
+    try {
+      listener(this.#policy);
+    } catch (error) {
+      this.#options.logger.error({ err: error }, 'a change of policy was not taken over');
+    }
+  }
+
+  #inForce({ version }: Policy): PolicyStatus {
+    return { version, loadedAtMs: this.#options.clock.now(), error: undefined };
+  }
+
+  /**
+   * Watches the directory: editors and ConfigMap volumes replace the file, or a link on the way to
+   * it, by a rename, which a watch of the file itself would lose.
+   */
+  #watch(): void {
+    try {
+      this.#watcher = watch(dirname(this.#path), { persistent: false }, () =>
+        this.#lookIn(SETTLE_MS),
+      );
+      this.#watcher.on('error', (error) => {
+        this.#options.logger.warn({ err: error }, 'the policy file is looked at by time only');
+        this.#watcher?.close();
+      });
+    } catch (error) {
+      this.#options.logger.warn({ err: error }, 'the policy file is looked at by time only');
+    }
+  }
+
+  #lookIn(delayMs: number): void {
+    if (this.#closed) return;
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.setTimer(delayMs, () => {
+      this.#lookIn(LOOK_AGAIN_MS);
+      void this.reload();
+    });
+  }
+}
+
+async function readPolicy(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new GatewayError(
+      'POLICY_INVALID',
+      `${path}: the policy file cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,50 @@
+import test from 'ava';
+import { readFile } from 'node:fs/promises';
+import { loadSettings } from '../../src/settings/load.js';
+import { policyOptions } from '../../src/settings/for-policy.js';
+import { compilePolicy } from '../../src/policy/compile.js';
+import type { Caller } from '../../src/model/principal.js';
+
+const settings = await loadSettings({
+  file: 'config/development/gateway.yaml',
+  env: {},
+  overrides: [],
+  cwd: process.cwd(),
+});
+const policy = compilePolicy(
+  await readFile(settings.policyFile, 'utf8'),
+  settings.policyFile,
+  policyOptions(settings),
+);
+
+function person(subject: string, groups: readonly string[], team?: string): Caller {
+  const issuer = settings.oktaIssuer ?? '';
+  return { principal: { issuer, subject }, groups, claims: team === undefined ? {} : { team } };
+}
+
+const alice = person('alice', ['everyone', 'data-engineers'], 'data');
+const carol = person('carol', ['everyone', 'ml-engineers'], 'ml');
+const nightly = person('nightly-reports', ['services']);
+
+const cases: readonly (readonly [Caller, string, string, boolean])[] = [
+  [alice, 'data', 'dev', true],
+  [alice, 'data', 'staging', true],
+  [alice, 'data', 'prod', false],
+  [alice, 'ml', 'dev', false],
+  [carol, 'ml', 'dev', true],
+  [carol, 'data', 'dev', false],
+  [nightly, 'data', 'prod', true],
+  [person('dave', ['everyone']), 'data', 'dev', false],
+];
+for (const [who, team, environment, allowed] of cases) {
+  test(`development: ${who.principal.subject} ${allowed ? 'may' : 'may not'} use ${team} in ${environment}`, (t) => {
+    const target = { team, environment, namespace: `sjns-${team}-${environment}` };
+    t.is(policy.refuseUse(who, target) === undefined, allowed);
+  });
+}
+
+test('development: a small pool stands ready, and tokens of the development issuer are accepted', (t) => {
+  t.deepEqual(policy.warmNamespaces, ['sjns-data-dev']);
+  t.like(policy.pool('sjns-data-dev'), { size: 2, maximum: 4, sessionsPerDriver: 1 });
+  t.is(policy.issuers[0]?.issuer, settings.oktaIssuer);
+});
