@@ -100,19 +100,31 @@ export async function makeClassArchive(options: MakeClassArchiveOptions): Promis
 
 /** Answers false when the driver has ended before. */
 async function untilReady(drivers: LocalProcesses, signal: AbortSignal | undefined) {
-  for (;;) {
-    const changed = new Promise<void>((resolve) => {
-      const stop = drivers.source.watch(() => {
-        stop();
-        resolve();
-      });
-      signal?.addEventListener('abort', () => resolve(), { once: true });
-    });
-    const [driver] = await drivers.source.list();
-    if (driver?.condition === 'ready') return true;
-    if (!driver || driver.condition === 'ended' || signal?.aborted) return false;
-    await changed;
+  // Discovery's timers do not keep a process alive that does nothing but this.
+  const alive = setInterval(() => undefined, 60_000);
+  try {
+    for (;;) {
+      const changed = nextChange(drivers, signal);
+      const [driver] = await drivers.source.list();
+      if (driver?.condition === 'ready') return true;
+      if (!driver || driver.condition === 'ended' || signal?.aborted) return false;
+      await changed;
+    }
+  } finally {
+    clearInterval(alive);
   }
+}
+
+function nextChange({ source }: LocalProcesses, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stop();
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const stop = source.watch(done);
+    signal?.addEventListener('abort', done);
+  });
 }
 
 async function removeOthers(folder: string, archive: string): Promise<void> {

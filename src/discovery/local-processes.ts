@@ -161,7 +161,7 @@ export class LocalProcesses {
       if (starting >= startsAtOnce) return;
       starting += 1;
       const { resource, address } = driver.request;
-      driver.start(makeCommand, () => this.#poll());
+      driver.start(makeCommand, () => this.#changed());
       const { process } = driver;
       if (!process) continue;
       log.info({ resource, address, pid: process.pid }, 'driver process started');

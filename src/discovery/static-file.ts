@@ -132,8 +132,10 @@ export class StaticFile implements DriverSource {
       this.#notify();
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
-      if (problem !== this.#problem) log.error(`${problem} The last good version stays in force.`);
+      if (problem === this.#problem) return;
+      log.error(`${problem}\nThe last good version stays in force.`);
       this.#problem = problem;
+      this.#notify();
     }
   }
 

@@ -1,0 +1,230 @@
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import test from 'ava';
+import { LocalFolders } from '../../src/discovery/local-request.js';
+import { stopLocalDrivers } from '../../src/discovery/local-processes.js';
+import { processId, sessionMembers } from '../../src/discovery/proc.js';
+import {
+  openLocal,
+  pidOf,
+  standInCommand,
+  temporaryFolder,
+  untilReady,
+  untilSeen,
+} from '../support/local-world.js';
+
+test('a driver comes up on its own address, with a secret, in a process session of its own', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const drivers = await openLocal(t, { stateFolder });
+  await drivers.factory.create('one', 'sjns-ads-dev');
+  const [driver] = await drivers.source.list();
+  t.is(driver?.condition, 'starting');
+  const ready = await untilReady(drivers);
+  t.like(ready, { resource: 'one', namespace: 'sjns-ads-dev', address: '127.1.5.1' });
+  t.is(ready.token?.length, 43);
+  const status = await readFile(`/proc/${pidOf(ready)}/stat`, 'utf8');
+  t.is(Number(status.split(' ')[5]), pidOf(ready), 'it leads a session, so that it outlives us');
+  const commandLine = await readFile(`/proc/${pidOf(ready)}/cmdline`, 'utf8');
+  t.false(commandLine.includes(ready.token ?? '?'));
+  const request = await stat(join(stateFolder, 'drivers', 'one', 'request.json'));
+  t.is(request.mode & 0o077, 0);
+  t.is((await stat(stateFolder)).mode & 0o077, 0);
+});
+
+test('asking twice for a driver makes one, and deleting twice is no error', async (t) => {
+  const drivers = await openLocal(t, { stateFolder: await temporaryFolder(t) });
+  await Promise.all([
+    drivers.factory.create('one', 'sjns-ads-dev'),
+    drivers.factory.create('one', 'sjns-ads-dev'),
+  ]);
+  await drivers.factory.create('one', 'sjns-ads-dev');
+  t.is((await drivers.factory.list()).length, 1);
+  const ready = await untilReady(drivers);
+  await Promise.all([
+    drivers.factory.delete('one', 'sjns-ads-dev'),
+    drivers.factory.delete('one', 'sjns-ads-dev'),
+  ]);
+  await drivers.factory.delete('one', 'sjns-ads-dev');
+  t.deepEqual(await drivers.source.list(), []);
+  t.is(processId(pidOf(ready)), undefined);
+});
+
+test('a driver outlives the gateway and is found again with its identity and secret', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const before = await openLocal(t, { stateFolder });
+  await before.factory.create('one', 'sjns-ads-dev');
+  const known = await untilReady(before);
+  before.close();
+  const after = await openLocal(t, { stateFolder });
+  t.deepEqual(await after.source.list(), [known]);
+  process.kill(pidOf(known), 'SIGKILL');
+  const [ended] = await untilSeen(after, ([driver]) => driver?.condition === 'ended');
+  t.is(ended?.uid, known.uid);
+});
+
+test('a driver that was asked for but not started before a crash is started', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const folders = new LocalFolders(stateFolder);
+  await folders.prepare();
+  await folders.writeRequest({
+    resource: 'one',
+    namespace: 'sjns-ads-dev',
+    uid: 'uid-1',
+    address: '127.1.5.9',
+    port: 15_002,
+    token: 'secret',
+    createdAtMs: 1,
+  });
+  const drivers = await openLocal(t, { stateFolder });
+  t.like(await untilReady(drivers), { uid: 'uid-1', address: '127.1.5.9', token: 'secret' });
+});
+
+test('a driver that was started but not noted before a crash is adopted, not started again', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const before = await openLocal(t, { stateFolder });
+  await before.factory.create('one', 'sjns-ads-dev');
+  const known = await untilReady(before);
+  before.close();
+  await rm(join(stateFolder, 'drivers', 'one', 'process.json'));
+  const after = await openLocal(t, { stateFolder });
+  t.deepEqual(await after.source.list(), [known]);
+});
+
+test('what a creation that was cut short left behind is removed', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const folders = new LocalFolders(stateFolder);
+  await folders.prepare();
+  await folders.writeRequest({
+    resource: 'one',
+    namespace: 'sjns-ads-dev',
+    uid: 'uid-1',
+    address: '127.1.5.9',
+    port: 15_002,
+    token: 'secret',
+    createdAtMs: 1,
+  });
+  await writeFile(join(stateFolder, 'drivers', 'one', 'request.json'), '{"resou');
+  const drivers = await openLocal(t, { stateFolder });
+  t.deepEqual(await drivers.factory.list(), []);
+  await t.throwsAsync(stat(join(stateFolder, 'drivers', 'one')), { code: 'ENOENT' });
+});
+
+test('a process whose folder is gone is ended when the gateway comes back', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const before = await openLocal(t, { stateFolder });
+  await before.factory.create('one', 'sjns-ads-dev');
+  const known = await untilReady(before);
+  before.close();
+  await rm(join(stateFolder, 'drivers'), { recursive: true });
+  const after = await openLocal(t, { stateFolder });
+  t.deepEqual(await after.source.list(), []);
+  t.is(processId(pidOf(known)), undefined);
+});
+
+test('a driver that fails to start says why, in one line', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const makeCommand = standInCommand('fail');
+  const drivers = await openLocal(t, { stateFolder, makeCommand });
+  await drivers.factory.create('one', 'sjns-ads-dev');
+  const [ended] = await untilSeen(drivers, ([d]) => d?.reason?.includes('exit code') === true);
+  const reason = 'The driver ended with exit code 1: its port is already in use.';
+  t.like(ended, { condition: 'ended', reason });
+  t.is((await drivers.factory.list())[0]?.failure, reason);
+  await drivers.factory.delete('one', 'sjns-ads-dev');
+  t.deepEqual(await drivers.factory.list(), []);
+  const log = await readFile(join(stateFolder, 'logs', 'one.log'), 'utf8');
+  t.true(log.includes('BindException'), 'its log stays for a while');
+});
+
+test('a Java that does not exist is named', async (t) => {
+  const drivers = await openLocal(t, {
+    stateFolder: await temporaryFolder(t),
+    makeCommand: () => ({ file: '/nowhere/bin/java', args: [], env: {} }),
+  });
+  await drivers.factory.create('one', 'sjns-ads-dev');
+  const [ended] = await untilSeen(drivers, ([driver]) => driver?.condition === 'ended');
+  t.regex(ended?.reason ?? '', /\/nowhere\/bin\/java is not a program. Set JAVA_HOME/);
+});
+
+test('a driver that does not want to end is killed', async (t) => {
+  const drivers = await openLocal(t, {
+    stateFolder: await temporaryFolder(t),
+    makeCommand: standInCommand('stubborn'),
+    graceMs: 50,
+  });
+  await drivers.factory.create('one', 'sjns-ads-dev');
+  const ready = await untilReady(drivers);
+  const deletion = drivers.factory.delete('one', 'sjns-ads-dev');
+  t.is((await drivers.source.list())[0]?.condition, 'terminating');
+  await deletion;
+  t.is(processId(pidOf(ready)), undefined);
+});
+
+test('what a driver has started ends with it', async (t) => {
+  const drivers = await openLocal(t, {
+    stateFolder: await temporaryFolder(t),
+    makeCommand: standInCommand('with-worker'),
+  });
+  await drivers.factory.create('one', 'sjns-ads-dev');
+  const ready = await untilReady(drivers);
+  const [worker] = await sessionMembers(pidOf(ready));
+  t.truthy(worker);
+  await drivers.factory.delete('one', 'sjns-ads-dev');
+  t.is(processId(worker?.pid ?? 0)?.startTime === worker?.startTime, false);
+});
+
+test('stopping the drivers of one state folder leaves those of another alone', async (t) => {
+  const [mine, theirs] = [await temporaryFolder(t), await temporaryFolder(t)];
+  const here = await openLocal(t, { stateFolder: mine });
+  const there = await openLocal(t, { stateFolder: theirs });
+  await here.factory.create('one', 'sjns-ads-dev');
+  await here.factory.create('two', 'sjns-ads-dev');
+  await there.factory.create('one', 'sjns-ads-dev');
+  await untilReady(here, 2);
+  const other = await untilReady(there);
+  here.close();
+  t.is(await stopLocalDrivers(mine), 2);
+  t.is(await stopLocalDrivers(mine), 0);
+  t.truthy(processId(pidOf(other)));
+  const again = await openLocal(t, { stateFolder: mine });
+  t.deepEqual(await again.factory.list(), []);
+});
+
+test('only so many drivers start at a time; the others wait their turn', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const drivers = await openLocal(t, {
+    stateFolder,
+    makeCommand: standInCommand('mute'),
+    startsAtOnce: 2,
+  });
+  for (const name of ['a', 'b', 'c']) await drivers.factory.create(name, 'sjns-ads-dev');
+  const instances = (await drivers.source.list()).map(({ instance }) => instance !== '');
+  t.deepEqual(instances, [true, true, false]);
+  await drivers.factory.delete('a', 'sjns-ads-dev');
+  const after = (await drivers.source.list()).map(({ instance }) => instance !== '');
+  t.deepEqual(after, [true, true]);
+});
+
+test('an address is not used again soon, nor one whose port is taken', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const addressRange = '127.1.5.64/29';
+  const taken = createServer().listen(0, '127.1.5.66');
+  await new Promise((resolve) => taken.once('listening', resolve));
+  t.teardown(() => taken.close());
+  const { port } = taken.address() as { port: number };
+  const drivers = await openLocal(t, { stateFolder, addressRange, port });
+  const addresses: string[] = [];
+  for (let i = 0; i < 5; i += 1) {
+    await drivers.factory.create(`driver-${i}`, 'sjns-ads-dev');
+    addresses.push((await drivers.source.list())[0]?.address ?? '');
+    await drivers.factory.delete(`driver-${i}`, 'sjns-ads-dev');
+  }
+  t.deepEqual(
+    addresses,
+    [65, 67, 68, 69, 70].map((last) => `127.1.5.${last}`),
+  );
+  await t.throwsAsync(drivers.factory.create('one-more', 'sjns-ads-dev'), {
+    message: /No address of 127\.1\.5\.64\/29 is free/,
+  });
+});

@@ -1,0 +1,87 @@
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import test from 'ava';
+import { hostPort, type ObservedDriver } from '../../src/model/driver.js';
+import { sparkCommand } from '../../src/discovery/spark-command.js';
+import { processId } from '../../src/discovery/proc.js';
+import { openLocal, pidOf, temporaryFolder, untilSeen } from '../support/local-world.js';
+import { sparkHome } from '../support/spark-home.js';
+
+/** The outcome of a Config RPC with this credential: the driver's answer, or its refusal. */
+function askConfig(driver: ObservedDriver, token: string): Promise<Buffer | ServiceError> {
+  const client = new Client(hostPort(driver.address, driver.port), credentials.createInsecure());
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${token}`);
+  return new Promise((resolve) => {
+    client.makeUnaryRequest(
+      '/spark.connect.SparkConnectService/Config',
+      (bytes: Uint8Array) => Buffer.from(bytes),
+      (bytes: Buffer) => bytes,
+      configRequest(),
+      metadata,
+      (error, answer) => {
+        client.close();
+        resolve(error ?? answer ?? Buffer.alloc(0));
+      },
+    );
+  });
+}
+
+/** A length-delimited field of a protobuf message. */
+function field(number: number, content: Uint8Array | string): Uint8Array {
+  const bytes = Buffer.from(content);
+  return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+}
+
+/** ConfigRequest{session_id, user_context{user_id}, operation{get{keys: spark.app.name}}} of Spark's base.proto. */
+function configRequest(): Uint8Array {
+  return Buffer.concat([
+    field(1, '00000000-0000-4000-8000-000000000001'),
+    field(2, field(1, 'alice')),
+    field(3, field(2, field(1, 'spark.app.name'))),
+  ]);
+}
+
+test('a real Spark Connect server comes up, lets in who knows its secret, and leaves nothing behind', async (t) => {
+  t.timeout(110_000);
+  const stateFolder = await temporaryFolder(t);
+  const javaHome = process.env['JAVA_HOME'];
+  const drivers = await openLocal(t, {
+    stateFolder,
+    addressRange: '127.1.5.128/26',
+    makeCommand: sparkCommand({
+      sparkHome: sparkHome(),
+      ...(javaHome === undefined ? {} : { javaHome }),
+    }),
+  });
+  await drivers.factory.create('spark-1', 'sjns-ads-dev');
+  const [driver] = await untilSeen(
+    drivers,
+    ([seen]) => seen?.condition === 'ready' || seen?.condition === 'ended',
+  );
+  t.is(driver?.condition, 'ready', driver?.reason);
+  if (!driver) return;
+
+  const answer = await askConfig(driver, driver.token ?? '');
+  t.true(Buffer.isBuffer(answer) && answer.includes('spark-connect-spark-1'), String(answer));
+  const refused = await askConfig(driver, 'another');
+  t.is('code' in refused ? refused.code : undefined, 16);
+
+  const commandLine = await readFile(`/proc/${pidOf(driver)}/cmdline`, 'utf8');
+  t.false(commandLine.includes(driver.token ?? '?'));
+  await drivers.factory.delete('spark-1', 'sjns-ads-dev');
+  t.is(processId(pidOf(driver)), undefined);
+  t.deepEqual(await readdir(join(stateFolder, 'drivers')), []);
+});
+
+test('a folder without Spark, a Spark without Connect and a missing Java are refused, each by name', async (t) => {
+  const folder = await temporaryFolder(t);
+  t.throws(() => sparkCommand({ sparkHome: folder }), { message: /jars cannot be read/ });
+  const home = sparkHome();
+  t.throws(() => sparkCommand({ sparkHome: home, javaHome: folder }), {
+    message: new RegExp(`JAVA_HOME is ${folder}, but there is no ${folder}/bin/java`),
+  });
+  await mkdir(join(folder, 'jars'));
+  t.throws(() => sparkCommand({ sparkHome: folder }), { message: /no Spark Connect server in/ });
+});

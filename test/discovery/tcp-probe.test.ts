@@ -1,0 +1,62 @@
+import { createServer, type AddressInfo } from 'node:net';
+import test from 'ava';
+import { PortMonitor, tcpProbe } from '../../src/discovery/tcp-probe.js';
+import { ManualClock } from '../support/manual-clock.js';
+
+function monitored(answer: { reason: string | undefined }) {
+  const clock = new ManualClock();
+  let changes = 0;
+  const monitor = new PortMonitor({
+    clock,
+    onChange: () => (changes += 1),
+    probe: () => Promise.resolve(answer.reason),
+  });
+  return { clock, monitor, changes: () => changes };
+}
+
+test('a port that listens answers; one that does not gives the reason', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  t.is(await tcpProbe('127.0.0.1', port, 1_000), undefined);
+  await new Promise((resolve) => server.close(resolve));
+  t.is(await tcpProbe('127.0.0.1', port, 1_000), 'ECONNREFUSED');
+});
+
+test('the first answer is noticed soon, and reported once', async (t) => {
+  const answer: { reason: string | undefined } = { reason: 'ECONNREFUSED' };
+  const { clock, monitor, changes } = monitored(answer);
+  await monitor.watch('a', '127.0.0.1', 1);
+  t.like(monitor.state('a'), { answers: false, hasAnswered: false, reason: 'ECONNREFUSED' });
+  answer.reason = undefined;
+  await clock.advance(250);
+  t.like(monitor.state('a'), { answers: true, hasAnswered: true });
+  await clock.advance(60_000);
+  t.is(changes(), 1);
+});
+
+test('one missed answer is forgiven, two are believed, and a return is noticed', async (t) => {
+  const answer: { reason: string | undefined } = { reason: undefined };
+  const { clock, monitor, changes } = monitored(answer);
+  await monitor.watch('a', '127.0.0.1', 1);
+  answer.reason = 'no answer';
+  await clock.advance(5_000);
+  t.true(monitor.state('a')?.answers);
+  await clock.advance(1_000);
+  t.like(monitor.state('a'), { answers: false, hasAnswered: true, reason: 'no answer' });
+  answer.reason = undefined;
+  await clock.advance(1_000);
+  t.true(monitor.state('a')?.answers);
+  t.is(changes(), 3);
+});
+
+test('a port under the same key but another address is another port', async (t) => {
+  const answer: { reason: string | undefined } = { reason: undefined };
+  const { monitor } = monitored(answer);
+  await monitor.watch('a', '127.0.0.1', 1);
+  answer.reason = 'no answer';
+  await monitor.watch('a', '127.0.0.2', 1);
+  t.like(monitor.state('a'), { answers: false, hasAnswered: false });
+  monitor.close();
+  t.is(monitor.state('a'), undefined);
+});
