@@ -30,6 +30,8 @@ export interface WatchRequest {
   readonly signal: AbortSignal;
   /** The watch fails when nothing, not even a bookmark, came for this long. */
   readonly silenceMs: number;
+  /** Called when the API server has accepted the watch. */
+  readonly onOpen?: () => void;
 }
 
 export interface WatchEvent {
@@ -106,6 +108,7 @@ export class KubernetesApi {
       if (signal.aborted) abort();
       const status = response.statusCode ?? 0;
       if (status !== 200) throw errorOfStatus(status, parse(await readAll(response, what)), what);
+      request.onOpen?.();
       for await (const line of jsonLines(response)) {
         const event = parse(line);
         if (!isWatchEvent(event))

@@ -76,6 +76,8 @@ const statusByCode = {
   SETTINGS_INVALID: GrpcStatus.FAILED_PRECONDITION,
   POLICY_INVALID: GrpcStatus.FAILED_PRECONDITION,
   RECORD_CONFLICT: GrpcStatus.ABORTED,
+  /** The driver's record has reached its largest size, so the driver takes no more sessions. */
+  RECORD_FULL: GrpcStatus.RESOURCE_EXHAUSTED,
   INTERNAL: GrpcStatus.INTERNAL,
 } as const satisfies Record<string, GrpcStatus>;
 

@@ -134,7 +134,7 @@ export class RecordWriter {
       this.#stored = await this.#send(wanted);
     } catch (error) {
       this.#context.logger.warn({ err: error, driver: this.uid }, 'a driver record was not stored');
-      if (!(await this.#resolveDoubt(wanted))) return;
+      if (!(await this.#resolveDoubt(wanted, refusalOf(error)))) return;
     }
     const epoch = this.#context.leadership.epoch();
     for (const waiter of this.#inFlight) {
@@ -154,7 +154,7 @@ export class RecordWriter {
   }
 
   /** After a failed write: whether the store turns out to hold it. If not, every change is taken back. */
-  async #resolveDoubt(wanted: DriverRecord | undefined): Promise<boolean> {
+  async #resolveDoubt(wanted: DriverRecord | undefined, refusal: GatewayError): Promise<boolean> {
     try {
       const found = await this.#context.store.read(this.uid);
       if (wanted ? found && isDeepStrictEqual(found.record, wanted) : !found) {
@@ -167,7 +167,7 @@ export class RecordWriter {
       this.#inDoubt = true;
       this.#context.clock.setTimer(DOUBT_RETRY_MS, () => void this.#readAgain());
     }
-    this.#rejectAll(unavailable());
+    this.#rejectAll(this.#inDoubt ? unavailable() : refusal);
     return false;
   }
 
@@ -193,6 +193,11 @@ export class RecordWriter {
     this.#waiters = [];
     for (const waiter of waiters) waiter.reject(error);
   }
+}
+
+/** What a caller is told: a record that is full stays full, anything else may pass. */
+function refusalOf(error: unknown): GatewayError {
+  return error instanceof GatewayError && error.code === 'RECORD_FULL' ? error : unavailable();
 }
 
 export function notLeader(): GatewayError {

@@ -1,0 +1,89 @@
+/**
+ * Every driver record as the API server shows it, kept up to date by a watch: what a follower serves
+ * from, and where operators' wishes (`spec.drain`) are read.
+ */
+import type { Logger } from 'pino';
+import type { KubernetesApi } from '../kubernetes/api.js';
+import { Reflector } from '../kubernetes/reflector.js';
+import type { Clock } from '../model/clock.js';
+import type { DriverRecord } from '../model/driver.js';
+import { API_VERSION, decodeRecord } from './kubernetes-codec.js';
+import { isObject } from './record-schema.js';
+
+export interface DrainRequest {
+  /** When the sessions that are left are ended; undefined: never. */
+  readonly deadlineMs: number | undefined;
+}
+
+export interface KubernetesMirrorOptions {
+  readonly api: Pick<KubernetesApi, 'request' | 'watch'>;
+  readonly namespace: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Mirrored {
+  readonly record: DriverRecord;
+  readonly drain: DrainRequest | undefined;
+}
+
+export class KubernetesRecordMirror {
+  readonly #reflector: Reflector<Mirrored>;
+  readonly #listeners = new Set<() => void>();
+
+  constructor({ api, namespace, clock, logger }: KubernetesMirrorOptions) {
+    this.#reflector = new Reflector<Mirrored>({
+      api,
+      path: `/apis/${API_VERSION}/namespaces/${namespace}/sparkdrivers`,
+      keep: (object) => ({ record: decodeRecord(object).record, drain: drainOf(object) }),
+      clock,
+      logger,
+      onChange: () => {
+        for (const listener of this.#listeners) listener();
+      },
+    });
+  }
+
+  /** Resolves once every record has been read. Rejects when the first read fails; it is tried again all the same. */
+  start(): Promise<void> {
+    this.#reflector.start();
+    return this.#reflector.refresh();
+  }
+
+  stop(): Promise<void> {
+    return this.#reflector.stop();
+  }
+
+  /** The records as last seen. */
+  *records(): Generator<DriverRecord, void> {
+    for (const { record } of this.#reflector.values()) yield record;
+  }
+
+  /** Drivers that operators want drained, by uid. */
+  drains(): ReadonlyMap<string, DrainRequest> {
+    const drains = new Map<string, DrainRequest>();
+    for (const { record, drain } of this.#reflector.values()) {
+      if (drain) drains.set(record.uid, drain);
+    }
+    return drains;
+  }
+
+  /** Why the records may be old, for people; undefined while they are kept up to date. */
+  get problem(): string | undefined {
+    return this.#reflector.problem;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+function drainOf(object: unknown): DrainRequest | undefined {
+  const spec = isObject(object) ? object['spec'] : undefined;
+  const drain = isObject(spec) ? spec['drain'] : undefined;
+  if (!isObject(drain)) return undefined;
+  const deadline = drain['deadline'];
+  const deadlineMs = typeof deadline === 'string' ? Date.parse(deadline) : NaN;
+  return { deadlineMs: Number.isNaN(deadlineMs) ? undefined : deadlineMs };
+}

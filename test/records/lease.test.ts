@@ -1,0 +1,165 @@
+import test from 'ava';
+import * as fc from 'fast-check';
+import { pino } from 'pino';
+import type { KubernetesApi } from '../../src/kubernetes/api.js';
+import { KubernetesLease, type LeaseOptions } from '../../src/records/lease.js';
+import { FakeKubernetes, type Fate } from '../support/fake-kubernetes.js';
+import { ManualClock } from '../support/manual-clock.js';
+
+const DURATION_MS = 10_000;
+const PATH = '/apis/coordination.k8s.io/v1/namespaces/gateway/leases/leader';
+
+function candidate(
+  kubernetes: Pick<KubernetesApi, 'request'>,
+  clock: ManualClock,
+  identity: string,
+  options: Partial<LeaseOptions> = {},
+): KubernetesLease {
+  return new KubernetesLease({
+    api: kubernetes,
+    namespace: 'gateway',
+    name: 'leader',
+    identity,
+    durationMs: DURATION_MS,
+    clock,
+    monotonic: () => clock.now(),
+    logger: pino({ level: 'silent' }),
+    ...options,
+  });
+}
+
+test('one of two leads, and the other takes over soon after the first has died', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  let firstIsAlive = true;
+  const mortal = {
+    request: <T>(request: Parameters<typeof kubernetes.request>[0]) =>
+      firstIsAlive ? kubernetes.request<T>(request) : new Promise<T>(() => {}),
+  };
+  const first = candidate(mortal, clock, 'first');
+  const second = candidate(kubernetes, clock, 'second');
+  first.start();
+  await clock.advance(0);
+  second.start();
+  await clock.advance(60_000);
+  t.is(first.epoch(), 1);
+  t.is(second.epoch(), undefined);
+  t.is(second.holder, 'first');
+
+  firstIsAlive = false;
+  await clock.advance(DURATION_MS * 0.8);
+  t.is(first.epoch(), undefined, 'it stops before anyone else may start');
+  await clock.advance(DURATION_MS * 0.4);
+  t.is(second.epoch(), 2);
+});
+
+test('a leader that stops hands over at once, with a higher epoch', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  const first = candidate(kubernetes, clock, 'first');
+  const second = candidate(kubernetes, clock, 'second');
+  const changes: unknown[] = [];
+  first.onChange((epoch) => changes.push(epoch));
+  first.start();
+  await clock.advance(0);
+  second.start();
+  await clock.advance(0);
+  await first.stop();
+  t.is(first.epoch(), undefined);
+  await clock.advance(DURATION_MS / 5);
+  t.is(second.epoch(), 2);
+  t.deepEqual(changes, [1, undefined]);
+});
+
+test('lost answers and a short silence of the API server cost no leadership', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  const lease = candidate(kubernetes, clock, 'one');
+  const changes: unknown[] = [];
+  lease.onChange((epoch) => changes.push(epoch));
+  let fates: Fate[] = ['answered', 'answer lost'];
+  kubernetes.fate = () => fates.shift() ?? 'answered';
+  lease.start();
+  await clock.advance(3_000);
+  fates = ['answer lost', 'answered', 'lost', 'lost'];
+  await clock.advance(20_000);
+  t.is(lease.epoch(), 1);
+  t.deepEqual(changes, [1]);
+});
+
+test('a jump of the wall clock ends leadership rather than prolonging it', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  const lease = candidate(kubernetes, clock, 'one', { monotonic: () => 0 });
+  lease.start();
+  await clock.advance(0);
+  t.is(lease.epoch(), 1);
+  kubernetes.fate = () => 'lost';
+  await clock.advance(DURATION_MS);
+  t.is(lease.epoch(), undefined);
+});
+
+test('a Lease that was deleted is made anew above every epoch that a record carries', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  const lease = candidate(kubernetes, clock, 'one', { highestEpoch: async () => 41 });
+  lease.start();
+  await clock.advance(0);
+  t.is(lease.epoch(), 42);
+  kubernetes.objects.delete(PATH);
+  await clock.advance(DURATION_MS / 5);
+  t.true((lease.epoch() ?? 0) >= 42);
+});
+
+const step = fc.record({
+  /** What happens to the requests of each candidate in this step. */
+  fates: fc.array(fc.constantFrom<Fate>('answered', 'answered', 'answer lost', 'lost'), {
+    minLength: 3,
+    maxLength: 3,
+  }),
+  advanceMs: fc.integer({ min: 1, max: 6_000 }),
+});
+
+test('whatever is lost, no two lead at once and epochs only grow', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const kubernetes = new FakeKubernetes();
+      const clock = new ManualClock();
+      let fates: Fate[] = ['answered', 'answered', 'answered'];
+      const candidates = ['a', 'b', 'c'].map((identity, index) => {
+        const api = {
+          request: async <T>(request: Parameters<typeof kubernetes.request>[0]): Promise<T> => {
+            kubernetes.fate = () => fates[index] ?? 'answered';
+            return kubernetes.request<T>(request);
+          },
+        };
+        return candidate(api, clock, identity);
+      });
+      const ledBy = new Map<number, number>();
+      let highest = 0;
+      const check = () => {
+        const leading = candidates.flatMap((lease, index) => {
+          const epoch = lease.epoch();
+          return epoch === undefined ? [] : [{ epoch, index }];
+        });
+        t.true(leading.length <= 1, 'two lead at once');
+        for (const { epoch, index } of leading) {
+          t.true(epoch >= highest, 'an epoch came back');
+          t.is(ledBy.get(epoch) ?? index, index, 'one epoch had two leaders');
+          ledBy.set(epoch, index);
+          highest = epoch;
+        }
+      };
+      for (const lease of candidates) {
+        lease.onChange(check);
+        lease.start();
+      }
+      for (const { fates: next, advanceMs } of steps) {
+        fates = next;
+        await clock.advance(advanceMs);
+        check();
+      }
+    }),
+    { numRuns: 60 },
+  );
+});

@@ -1,0 +1,49 @@
+import type { ApiRequest } from '../../src/kubernetes/api.js';
+import { KubernetesError } from '../../src/kubernetes/error.js';
+import type { KubernetesObject } from '../../src/kubernetes/types.js';
+
+/** What becomes of a request: carried out and answered, carried out but the answer is lost, or lost itself. */
+export type Fate = 'answered' | 'answer lost' | 'lost';
+
+/** Objects by path, with resource versions and conflicts as the API server has them. For tests that need time to stand still. */
+export class FakeKubernetes {
+  readonly objects = new Map<string, KubernetesObject>();
+  /** Decides over each request; called before it is carried out. */
+  fate: (request: ApiRequest) => Fate = () => 'answered';
+  #version = 0;
+
+  request = async <T>(request: ApiRequest): Promise<T> => {
+    const fate = this.fate(request);
+    if (fate === 'lost') throw new KubernetesError(0, 'ECONNRESET', 'the request was lost');
+    const answer = this.#carryOut(request);
+    if (fate === 'answer lost') throw new KubernetesError(0, 'ECONNRESET', 'the answer was lost');
+    return answer as T;
+  };
+
+  #carryOut({ method = 'GET', path, body }: ApiRequest): KubernetesObject {
+    const given = body as KubernetesObject | undefined;
+    const key = method === 'POST' ? `${path}/${given?.metadata.name}` : path;
+    const found = this.objects.get(key);
+    if (method === 'POST' ? found : !found) {
+      const status = found ? 409 : 404;
+      throw new KubernetesError(status, found ? 'AlreadyExists' : 'NotFound', key);
+    }
+    if (method === 'GET') return structuredClone(found as KubernetesObject);
+    if (method === 'DELETE') {
+      this.objects.delete(key);
+      return found as KubernetesObject;
+    }
+    const expected = given?.metadata.resourceVersion;
+    if (found && expected !== undefined && expected !== found.metadata.resourceVersion) {
+      throw new KubernetesError(409, 'Conflict', key);
+    }
+    const object = structuredClone(given) as KubernetesObject;
+    this.#version += 1;
+    const stored = {
+      ...object,
+      metadata: { ...object.metadata, resourceVersion: String(this.#version) },
+    };
+    this.objects.set(key, stored);
+    return structuredClone(stored);
+  }
+}
