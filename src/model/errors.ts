@@ -73,6 +73,11 @@ const statusByCode = {
   /** An operator named a driver that does not exist. */
   DRIVER_UNKNOWN: GrpcStatus.NOT_FOUND,
 
+  /** An xDS client sent what cannot be read or served. */
+  XDS_REQUEST_INVALID: GrpcStatus.INVALID_ARGUMENT,
+  /** An xDS client's certificate gives it no view. */
+  XDS_NODE_REFUSED: GrpcStatus.PERMISSION_DENIED,
+
   SETTINGS_INVALID: GrpcStatus.FAILED_PRECONDITION,
   POLICY_INVALID: GrpcStatus.FAILED_PRECONDITION,
   RECORD_CONFLICT: GrpcStatus.ABORTED,

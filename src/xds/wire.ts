@@ -4,7 +4,10 @@
  * https://protobuf.dev/programming-guides/encoding/
  */
 
+const VARINT = 0;
+const FIXED64 = 1;
 const LENGTH_DELIMITED = 2;
+const FIXED32 = 5;
 
 /** A string or bytes field with its tag and length. */
 export function lengthDelimited(field: number, value: string | Uint8Array): Buffer {
@@ -29,55 +32,75 @@ function varint(value: number): number[] {
   return bytes;
 }
 
-/** One length-delimited field inside a buffer; fields of other wire types are passed over. */
-export interface WireField {
-  number: number;
-  start: number;
-  end: number;
-}
-
 /**
- * Calls `visit` for each length-delimited field of the message in `bytes`. The object given to it is
- * used again for the next field.
- * @throws RangeError when the bytes are no protobuf message.
+ * Walks over the length-delimited fields of one message and passes over all others. Its methods
+ * throw RangeError when the bytes are no protobuf message.
  */
-export function readFields(bytes: Buffer, visit: (field: WireField) => void): void {
-  const field: WireField = { number: 0, start: 0, end: 0 };
-  let position = 0;
-  const readVarint = (): number => {
+export class WireReader {
+  readonly bytes: Buffer;
+  /** Number of the field that `next` found. */
+  field = 0;
+  /** Where its tag, its content and what follows it begin. */
+  tagStart = 0;
+  start = 0;
+  end = 0;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  /** Moves to the next length-delimited field; false at the end of the message. */
+  next(): boolean {
+    let position = this.end;
+    while (position < this.bytes.length) {
+      this.tagStart = position;
+      this.end = position;
+      const tag = this.#varint();
+      switch (tag & 7) {
+        case VARINT:
+          this.#varint();
+          break;
+        case FIXED64:
+          this.end += 8;
+          break;
+        case LENGTH_DELIMITED: {
+          const length = this.#varint();
+          this.field = Math.floor(tag / 8);
+          this.start = this.end;
+          this.end += length;
+          if (this.end > this.bytes.length) throw new RangeError('truncated field');
+          return true;
+        }
+        case FIXED32:
+          this.end += 4;
+          break;
+        default:
+          throw new RangeError('unknown wire type');
+      }
+      position = this.end;
+    }
+    if (position > this.bytes.length) throw new RangeError('truncated field');
+    return false;
+  }
+
+  /** The current field as a string. */
+  text(): string {
+    return this.bytes.toString('utf8', this.start, this.end);
+  }
+
+  /** The current field's bytes; shares memory with the message. */
+  content(): Buffer {
+    return this.bytes.subarray(this.start, this.end);
+  }
+
+  #varint(): number {
     let result = 0;
-    for (let factor = 1; ; factor *= 128) {
-      const byte = bytes[position++];
-      if (byte === undefined || factor > 2 ** 63) throw new RangeError('truncated varint');
+    for (let factor = 1; factor <= 2 ** 63; factor *= 128) {
+      const byte = this.bytes[this.end++];
+      if (byte === undefined) break;
       result += (byte & 0x7f) * factor;
       if (byte < 0x80) return result;
     }
-  };
-  while (position < bytes.length) {
-    const tag = readVarint();
-    switch (tag & 7) {
-      case 0:
-        readVarint();
-        break;
-      case 1:
-        position += 8;
-        break;
-      case LENGTH_DELIMITED: {
-        const length = readVarint();
-        field.number = Math.floor(tag / 8);
-        field.start = position;
-        field.end = position + length;
-        if (field.end > bytes.length) throw new RangeError('truncated field');
-        visit(field);
-        position = field.end;
-        break;
-      }
-      case 5:
-        position += 4;
-        break;
-      default:
-        throw new RangeError('unknown wire type');
-    }
+    throw new RangeError('truncated varint');
   }
-  if (position > bytes.length) throw new RangeError('truncated field');
 }

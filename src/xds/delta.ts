@@ -1,0 +1,99 @@
+/**
+ * Incremental xDS: envoy.service.discovery.v3.DeltaDiscoveryRequest and -Response.
+ * https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds
+ */
+import { fromBinary } from '@bufbuild/protobuf';
+import { StatusSchema } from '#gen/google/rpc/status_pb.js';
+import type { DiscoveryRequest, DiscoveryResponse, Protocol, Rejection } from './protocol.js';
+import { lengthDelimited, WireReader } from './wire.js';
+
+const REQUEST = {
+  node: 1,
+  typeUrl: 2,
+  subscribe: 3,
+  unsubscribe: 4,
+  initialVersions: 5,
+  nonce: 6,
+  error: 7,
+} as const;
+const RESPONSE = { version: 1, typeUrl: 4, nonce: 5, removed: 6 } as const;
+const MAP_ENTRY = { key: 1, value: 2 } as const;
+
+export const delta: Protocol = {
+  name: 'delta',
+  isFullState: () => false,
+  tellsRemovals: () => true,
+  decode,
+  encode,
+};
+
+function decode(bytes: Buffer): DiscoveryRequest {
+  let node: Buffer | undefined;
+  let typeUrl = '';
+  let nonce = '';
+  let rejection: Rejection | undefined;
+  const subscribe: string[] = [];
+  const unsubscribe: string[] = [];
+  const versions = new Map<string, string>();
+  const reader = new WireReader(bytes);
+  while (reader.next()) {
+    switch (reader.field) {
+      case REQUEST.node:
+        node = reader.content();
+        break;
+      case REQUEST.typeUrl:
+        typeUrl = reader.text();
+        break;
+      case REQUEST.subscribe:
+        subscribe.push(reader.text());
+        break;
+      case REQUEST.unsubscribe:
+        unsubscribe.push(reader.text());
+        break;
+      case REQUEST.initialVersions:
+        readMapEntry(reader.content(), versions);
+        break;
+      case REQUEST.nonce:
+        nonce = reader.text();
+        break;
+      case REQUEST.error:
+        rejection = readRejection(reader.content());
+        break;
+    }
+  }
+  return {
+    node,
+    typeUrl,
+    nonce,
+    rejection,
+    names: { kind: 'changes', subscribe, unsubscribe },
+    known: { kind: 'each', versions },
+  };
+}
+
+function readMapEntry(bytes: Buffer, into: Map<string, string>): void {
+  let key = '';
+  let value = '';
+  const reader = new WireReader(bytes);
+  while (reader.next()) {
+    if (reader.field === MAP_ENTRY.key) key = reader.text();
+    else if (reader.field === MAP_ENTRY.value) value = reader.text();
+  }
+  into.set(key, value);
+}
+
+/** A google.rpc.Status. */
+export function readRejection(bytes: Buffer): Rejection {
+  const { code, message } = fromBinary(StatusSchema, bytes);
+  return { code, message };
+}
+
+function encode(response: DiscoveryResponse): Buffer {
+  return Buffer.concat([
+    lengthDelimited(RESPONSE.version, response.version),
+    ...response.resources,
+    lengthDelimited(RESPONSE.typeUrl, response.typeUrl),
+    lengthDelimited(RESPONSE.nonce, response.nonce),
+    ...response.removed.map((name) => lengthDelimited(RESPONSE.removed, name)),
+  ]);
+}

@@ -1,0 +1,151 @@
+/** The xDS port: aggregated and per-type discovery services over grpc-js. */
+import { X509Certificate } from 'node:crypto';
+import {
+  type handleBidiStreamingCall,
+  type handleUnaryCall,
+  Server,
+  type ServerDuplexStream,
+} from '@grpc/grpc-js';
+import { toServiceError } from '../grpc/status-details.js';
+import { type PeerIdentity, peerIdentity, serverCredentials, type TlsFiles } from '../grpc/tls.js';
+import { systemClock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
+import { DiscoveryHub, type HubOptions } from './hub.js';
+import { type DiscoveryMethod, discoveryMethods } from './services.js';
+
+export interface XdsServerOptions extends HubOptions {
+  /** `ip:port`; port 0 takes a free one. */
+  readonly address: string;
+  /** Required, unless the address is a loopback one. */
+  readonly tls?: TlsFiles;
+}
+
+export interface XdsServer {
+  readonly hub: DiscoveryHub;
+  readonly port: number;
+  /** Ends all streams, so that Envoys go to another control plane, and frees the port. */
+  close(): Promise<void>;
+}
+
+/** After which a stream that does not end is cut, milliseconds. */
+const CLOSE_GRACE_MS = 2000;
+const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
+
+type Call = ServerDuplexStream<Buffer, Buffer>;
+
+/**
+ * Serves the cache.
+ * @throws GatewayError SETTINGS_INVALID when it may not or cannot listen.
+ */
+export async function startXdsServer(options: XdsServerOptions): Promise<XdsServer> {
+  const { address, tls, logger, clock = systemClock } = options;
+  if (!tls && !isLoopback(address)) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      `xDS on ${address} needs mutual TLS, as it hands out secrets: set a certificate, a key and an ` +
+        'authority for it, or listen on a loopback address.',
+    );
+  }
+  const hub = new DiscoveryHub(options);
+  const calls = new Set<Call>();
+  const server = new Server({
+    'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
+    // An Envoy that is gone without a word is noticed within 40 s.
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+  });
+  for (const methods of discoveryMethods) {
+    server.addService(
+      Object.fromEntries(methods.map(({ name, definition }) => [name, definition])),
+      Object.fromEntries(
+        methods.map((method) => [method.name, handler(method, hub, calls, !!tls)]),
+      ),
+    );
+  }
+  const credentials = serverCredentials(tls, {
+    clock,
+    onError: (error) => logger.error({ err: error }, 'xDS certificates cannot be renewed'),
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, bound) => {
+      if (error) reject(cannotListen(address, error));
+      else resolve(bound);
+    });
+  });
+  logger.info({ address, port, tls: tls !== undefined }, 'xDS server listens');
+
+  return {
+    hub,
+    port,
+    async close() {
+      hub.close();
+      const over = new GatewayError('SHUTTING_DOWN', 'This control plane is shutting down.');
+      for (const call of calls) call.emit('error', toServiceError(over));
+      const timer = clock.setTimer(CLOSE_GRACE_MS, () => server.forceShutdown());
+      await new Promise<void>((resolve) => {
+        server.tryShutdown(() => resolve());
+      });
+      timer.cancel();
+    },
+  };
+}
+
+function handler(
+  { protocol, typeUrl, definition }: DiscoveryMethod,
+  hub: DiscoveryHub,
+  calls: Set<Call>,
+  secure: boolean,
+): handleBidiStreamingCall<Buffer, Buffer> | handleUnaryCall<Buffer, Buffer> {
+  if (!protocol) {
+    const error = new GatewayError(
+      'METHOD_UNKNOWN',
+      `${definition.path} is not served: use the Stream or Delta method of the same service.`,
+    );
+    return (_call, done) => done(toServiceError(error));
+  }
+  return (call: Call) => {
+    const peer = peerOf(call);
+    const fail = (error: GatewayError) => call.emit('error', toServiceError(error));
+    if (secure && !peer) {
+      fail(new GatewayError('XDS_NODE_REFUSED', 'xDS needs a client certificate.'));
+      return;
+    }
+    const stream = hub.connect({
+      protocol,
+      onlyType: typeUrl,
+      peer,
+      remoteAddress: call.getPeer(),
+      sink: { write: (bytes) => call.write(bytes), end: fail },
+    });
+    calls.add(call);
+    const over = () => {
+      calls.delete(call);
+      hub.disconnect(stream);
+    };
+    call.on('data', (bytes: Buffer) => stream.receive(bytes));
+    call.on('drain', () => stream.drained());
+    call.on('error', over);
+    call.on('cancelled', over);
+    call.on('end', () => {
+      over();
+      call.end();
+    });
+  };
+}
+
+function peerOf(call: Call): PeerIdentity | undefined {
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  return certificate && peerIdentity(new X509Certificate(certificate.raw));
+}
+
+function isLoopback(address: string): boolean {
+  return /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost):\d+$|^unix:/.test(address);
+}
+
+function cannotListen(address: string, cause: Error): GatewayError {
+  return new GatewayError(
+    'SETTINGS_INVALID',
+    `xDS cannot listen on ${address}: ${cause.message}. Is the port in use?`,
+    { cause },
+  );
+}

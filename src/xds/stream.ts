@@ -1,0 +1,295 @@
+/** One client's stream: for one type, or aggregated over all, in the order of PUSH_ORDER. */
+import type { Logger } from 'pino';
+import type { Clock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
+import type { PeerIdentity } from '../grpc/tls.js';
+import type { ResourceCache, ResourceChange } from './cache.js';
+import type { XdsCounters } from './counters.js';
+import type { DiscoveryRequest, Protocol } from './protocol.js';
+import { isTypeUrl, PUSH_ORDER, type ResourceName, TypeUrl } from './resource.js';
+import type { ResponseEncoder } from './response-encoder.js';
+import type { NodeStatus } from './status.js';
+import type { SubscriberIndex } from './subscribers.js';
+import { decodeNode, type NodeInfo, type ViewOf } from './view.js';
+import { type Part, Watch } from './watch.js';
+
+/** The way back to the client. */
+export interface ResponseSink {
+  /** Sends one encoded response. False asks to wait for `DiscoveryStream.drained` before the next. */
+  write(bytes: Buffer): boolean;
+  end(error: GatewayError): void;
+}
+
+/** What all streams of a server share. */
+export interface StreamContext {
+  readonly cache: ResourceCache;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly viewOf: ViewOf;
+  readonly index: SubscriberIndex<DiscoveryStream>;
+  readonly encoder: ResponseEncoder;
+  readonly counters: XdsCounters;
+  /** A client answered, or changed what it wants. */
+  readonly onAnswer: (node: NodeInfo, typeUrl: TypeUrl) => void;
+}
+
+export interface StreamOptions {
+  readonly protocol: Protocol;
+  /** The one type of the stream; undefined for an aggregated one. */
+  readonly onlyType: TypeUrl | undefined;
+  /** The client's verified certificate; undefined without TLS. */
+  readonly peer: PeerIdentity | undefined;
+  /** Where the client is, for people. */
+  readonly remoteAddress: string;
+  readonly sink: ResponseSink;
+}
+
+/**
+ * These need not wait for one another: Envoy does not acknowledge clusters before it has their
+ * endpoints and secrets. All other types wait for them.
+ */
+const NEVER_HELD: ReadonlySet<TypeUrl> = new Set([
+  TypeUrl.CLUSTER,
+  TypeUrl.ENDPOINTS,
+  TypeUrl.SECRET,
+]);
+const NONE: ReadonlySet<string> = new Set();
+
+export class DiscoveryStream {
+  readonly #context: StreamContext;
+  readonly #options: StreamOptions;
+  readonly #connectedAtMs: number;
+  readonly #watches = new Map<TypeUrl, Watch>();
+  /** Names to be sent when the client first asks for their type, as what needs them was sent. */
+  readonly #owed = new Map<TypeUrl, Set<string>>();
+  readonly #unservedTypes = new Set<string>();
+  #identity: { readonly node: NodeInfo; readonly view: string } | undefined;
+  #writable = true;
+  #closed = false;
+
+  constructor(context: StreamContext, options: StreamOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#connectedAtMs = context.clock.now();
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** One request as it came. What cannot be served ends the stream. */
+  receive(bytes: Buffer): void {
+    if (this.#closed) return;
+    try {
+      this.#handle(this.#decode(bytes));
+    } catch (thrown) {
+      if (!(thrown instanceof GatewayError))
+        this.#context.logger.error(thrown, 'xDS stream failed');
+      this.close();
+      this.#options.sink.end(
+        thrown instanceof GatewayError
+          ? thrown
+          : new GatewayError('INTERNAL', 'The control plane failed to answer; see its log.'),
+      );
+    }
+  }
+
+  /** Takes note of a change to something that this stream subscribes to; sends nothing. */
+  changed(change: ResourceChange, revision: number): void {
+    this.#watches.get(change.typeUrl)?.changed(change, revision);
+  }
+
+  /** The sink takes more again. */
+  drained(): void {
+    this.#writable = true;
+    this.flush();
+  }
+
+  /**
+   * Sends what there is to send, in order, as far as the client has answered what it was sent before:
+   * first what is new or changed, then, once nothing of that is left, what is gone.
+   */
+  flush(): void {
+    const watches = this.#orderedWatches();
+    // Order matters between types only.
+    const part = watches.filter((watch) => watch.isDirty('all')).length > 1 ? 'upserts' : 'all';
+    let unsent = false;
+    for (const watch of watches) {
+      if (!watch.isDirty(part)) continue;
+      if (unsent && !NEVER_HELD.has(watch.typeUrl)) return;
+      if (!this.#send(watch, part)) unsent = true;
+    }
+    if (unsent) return;
+    for (const watch of watches.toReversed()) {
+      if (watch.isDirty('removals') && !this.#send(watch, 'removals')) return;
+    }
+  }
+
+  /** Forgets the stream; the sink is the caller's to end. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#identity) return;
+    const { index } = this.#context;
+    const { view, node } = this.#identity;
+    for (const { typeUrl, subscription } of this.#watches.values()) {
+      for (const name of subscription.names) index.remove(view, typeUrl, name, this);
+      index.removeWildcard(view, typeUrl, this);
+    }
+    for (const typeUrl of this.#watches.keys()) this.#context.onAnswer(node, typeUrl);
+  }
+
+  /** Every change to this resource up to the returned revision is acknowledged. */
+  acknowledgedRevision(typeUrl: TypeUrl, name: string): number | undefined {
+    return this.#watches.get(typeUrl)?.acknowledgedRevision(name);
+  }
+
+  /** Undefined until the client has said who it is. */
+  status(): NodeStatus | undefined {
+    if (!this.#identity) return undefined;
+    const { node, view } = this.#identity;
+    return {
+      id: node.id,
+      cluster: node.cluster,
+      view,
+      remoteAddress: this.#options.remoteAddress,
+      protocol: this.#options.protocol.name,
+      aggregated: this.#options.onlyType === undefined,
+      connectedAtMs: this.#connectedAtMs,
+      types: this.#orderedWatches().map((watch) => ({
+        typeUrl: watch.typeUrl,
+        state: watch.state,
+        version: watch.acknowledgedVersion,
+        lastAckMs: watch.lastAckMs,
+        wildcard: watch.subscription.wildcard,
+        names: watch.subscription.names.size,
+        error: watch.rejection?.message,
+      })),
+    };
+  }
+
+  #decode(bytes: Buffer): DiscoveryRequest {
+    try {
+      return this.#options.protocol.decode(bytes);
+    } catch (cause) {
+      throw invalid('The discovery request cannot be read.', cause);
+    }
+  }
+
+  #handle(request: DiscoveryRequest): void {
+    const identity = (this.#identity ??= this.#identify(request));
+    const typeUrl = this.#typeOf(request);
+    if (!typeUrl) return;
+    const { clock, counters, index, logger } = this.#context;
+    const { view, node } = identity;
+    const watch = this.#watches.get(typeUrl) ?? this.#startWatch(typeUrl, view);
+
+    const answer = watch.answer(request, clock.now());
+    if (answer.kind === 'stale') return;
+    if (answer.kind === 'ack') counters.acknowledged(typeUrl, answer.afterMs);
+    if (answer.kind === 'nack') {
+      counters.rejected(typeUrl);
+      logger.warn(
+        { node: node.id, view, typeUrl, code: answer.rejection.code },
+        `Envoy rejected a configuration and keeps its last good one: ${answer.rejection.message}`,
+      );
+    }
+    const change = watch.subscribe(request, this.#owed.get(typeUrl) ?? NONE);
+    this.#owed.delete(typeUrl);
+    for (const name of change.removed) index.remove(view, typeUrl, name, this);
+    for (const name of change.added) index.add(view, typeUrl, name, this);
+    if (change.wildcardEnded) index.removeWildcard(view, typeUrl, this);
+    if (change.wildcardAsked) index.addWildcard(view, typeUrl, this);
+    this.flush();
+    this.#context.onAnswer(node, typeUrl);
+  }
+
+  #identify(request: DiscoveryRequest): { node: NodeInfo; view: string } {
+    let node: NodeInfo | undefined;
+    try {
+      node = request.node && decodeNode(request.node);
+    } catch (cause) {
+      throw invalid('The node of the discovery request cannot be read.', cause);
+    }
+    if (!node || node.id === '') {
+      throw invalid('The first discovery request of a stream must name its node: set node.id.');
+    }
+    const decision = this.#context.viewOf(this.#options.peer, node);
+    if ('refused' in decision) {
+      this.#context.logger.warn(
+        { node: node.id, remoteAddress: this.#options.remoteAddress, peer: this.#options.peer },
+        `xDS client refused: ${decision.refused}`,
+      );
+      throw new GatewayError('XDS_NODE_REFUSED', decision.refused);
+    }
+    return { node, view: decision.view };
+  }
+
+  /** Undefined for a type that is not served here: nothing is ever sent for it. */
+  #typeOf(request: DiscoveryRequest): TypeUrl | undefined {
+    const { onlyType } = this.#options;
+    const typeUrl = request.typeUrl === '' ? onlyType : request.typeUrl;
+    if (typeUrl === undefined) throw invalid('An aggregated discovery request needs a type_url.');
+    if (onlyType !== undefined && typeUrl !== onlyType) {
+      throw invalid(`This service is for ${onlyType}, not for ${typeUrl}.`);
+    }
+    if (isTypeUrl(typeUrl)) return typeUrl;
+    if (!this.#unservedTypes.has(typeUrl)) {
+      this.#unservedTypes.add(typeUrl);
+      this.#context.logger.warn(
+        { node: this.#identity?.node.id, typeUrl },
+        'xDS type is not served',
+      );
+    }
+    return undefined;
+  }
+
+  #startWatch(typeUrl: TypeUrl, view: string): Watch {
+    const watch = new Watch(typeUrl, view, this.#options.protocol, this.#context.cache);
+    this.#watches.set(typeUrl, watch);
+    return watch;
+  }
+
+  #orderedWatches(): Watch[] {
+    return PUSH_ORDER.flatMap((typeUrl) => this.#watches.get(typeUrl) ?? []);
+  }
+
+  /** False when the client has to do something first. */
+  #send(watch: Watch, part: Part): boolean {
+    if (this.#closed || !this.#identity || !this.#writable || watch.awaitsAnswer) return false;
+    const { cache, clock, counters, encoder } = this.#context;
+    const { typeUrl } = watch;
+    const { view } = this.#identity;
+    const { push, names } = watch.take(part);
+    const { nonce, bytes } = encoder.encode(
+      this.#options.protocol,
+      typeUrl,
+      push,
+      { size: cache.resources(view, typeUrl).size, version: cache.version(view, typeUrl) },
+      watch.lastNonce,
+      cache.revision,
+    );
+    watch.sent(nonce, push.version, names, clock.now());
+    for (const resource of push.resources) {
+      if (resource.warmedBy && names.has(resource.name)) this.#warm(resource.warmedBy);
+    }
+    counters.pushed(typeUrl, bytes.length);
+    this.#writable = this.#options.sink.write(bytes);
+    return true;
+  }
+
+  #warm({ typeUrl, name }: ResourceName): void {
+    const watch = this.#watches.get(typeUrl);
+    if (watch) {
+      watch.warm(name);
+      return;
+    }
+    const owed = this.#owed.get(typeUrl);
+    if (owed) owed.add(name);
+    else this.#owed.set(typeUrl, new Set([name]));
+  }
+}
+
+function invalid(message: string, cause?: unknown): GatewayError {
+  return new GatewayError('XDS_REQUEST_INVALID', message, cause === undefined ? {} : { cause });
+}

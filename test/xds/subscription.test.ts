@@ -1,0 +1,95 @@
+import test from 'ava';
+import { TypeUrl } from '../../src/xds/resource.js';
+import { Subscription } from '../../src/xds/subscription.js';
+
+const { CLUSTER, ENDPOINTS } = TypeUrl;
+const names = (...list: string[]) => new Set(list);
+
+test('state-of-the-world: the example of the specification, step by step', (t) => {
+  const subscription = new Subscription(CLUSTER);
+  t.true(subscription.replace(names()).wildcardAsked);
+  t.true(subscription.wildcard);
+
+  const added = subscription.replace(names('*', 'A'));
+  t.true(subscription.wildcard);
+  t.false(added.wildcardAsked);
+  t.deepEqual(added.added, ['A']);
+
+  t.true(subscription.replace(names('A')).wildcardEnded);
+  t.true(subscription.includes('A'));
+  t.false(subscription.includes('B'));
+
+  const cleared = subscription.replace(names());
+  t.false(subscription.wildcard, 'an empty list is no wildcard once a name was given');
+  t.deepEqual(cleared.removed, ['A']);
+  t.false(subscription.includes('A'));
+});
+
+test('incremental: the example of the specification, step by step', (t) => {
+  const subscription = new Subscription(CLUSTER);
+  t.true(subscription.modify([], []).wildcardAsked);
+  t.deepEqual(subscription.modify(['A'], []).added, ['A']);
+  t.true(subscription.wildcard);
+  t.true(subscription.modify([], ['*']).wildcardEnded);
+  t.true(subscription.includes('A'));
+  t.deepEqual(subscription.modify([], ['A']).removed, ['A']);
+  t.false(subscription.wildcard);
+  t.false(subscription.modify([], []).wildcardAsked);
+  t.false(subscription.wildcard);
+});
+
+test('a request without names wants nothing of a type that has no legacy wildcard', (t) => {
+  const sotw = new Subscription(ENDPOINTS);
+  sotw.replace(names());
+  t.false(sotw.wildcard);
+  const delta = new Subscription(ENDPOINTS);
+  delta.modify([], []);
+  t.false(delta.wildcard);
+});
+
+test('an explicit wildcard works for every type', (t) => {
+  const sotw = new Subscription(ENDPOINTS);
+  sotw.replace(names('*'));
+  t.true(sotw.includes('anything'));
+  t.deepEqual([...sotw.names], []);
+  const delta = new Subscription(ENDPOINTS);
+  delta.modify(['*', 'A'], []);
+  t.true(delta.includes('anything'));
+  t.deepEqual([...delta.names], ['A']);
+});
+
+test('incremental: what is named again is answered again', (t) => {
+  const subscription = new Subscription(ENDPOINTS);
+  subscription.modify(['A', 'B'], []);
+  const again = subscription.modify(['A'], []);
+  t.deepEqual(again.added, []);
+  t.deepEqual(again.asked, ['A']);
+  t.true(new Subscription(CLUSTER).modify(['*'], []).wildcardAsked);
+});
+
+test('incremental: who gives up a name and keeps the wildcard is told whether the resource stays', (t) => {
+  const subscription = new Subscription(CLUSTER);
+  subscription.modify(['*', 'A'], []);
+  t.deepEqual(subscription.modify([], ['A', 'unknown']).asked, ['A']);
+  const named = new Subscription(CLUSTER);
+  named.modify(['A', 'B'], []);
+  t.deepEqual(named.modify([], ['A']).asked, []);
+});
+
+test('incremental: a name given up and taken in one request stays', (t) => {
+  const subscription = new Subscription(ENDPOINTS);
+  subscription.modify(['A'], []);
+  const change = subscription.modify(['A'], ['A']);
+  t.deepEqual([change.added, change.removed, change.asked], [[], [], ['A']]);
+  t.true(subscription.includes('A'));
+});
+
+test('state-of-the-world: only new names are answered, and the same list again changes nothing', (t) => {
+  const subscription = new Subscription(ENDPOINTS);
+  const list = names('A', 'B');
+  t.deepEqual(subscription.replace(list).asked, ['A', 'B']);
+  t.deepEqual(subscription.replace(list).asked, []);
+  t.deepEqual(subscription.replace(names('A', 'B')).asked, []);
+  const change = subscription.replace(names('B', 'C'));
+  t.deepEqual([change.asked, change.removed], [['C'], ['A']]);
+});
