@@ -48,33 +48,34 @@ export function withoutSession(
   end: SessionEnd,
   nowMs: number,
 ): DriverRecord {
-  const session = record.sessions[sessionId];
-  if (!session) return record;
-  const { [sessionId]: _, ...sessions } = record.sessions;
-  return {
-    ...record,
-    sessions,
-    tombstones: {
-      ...record.tombstones,
-      [sessionId]: {
-        sessionId,
-        principal: session.principal,
-        namespace: record.namespace,
-        endedAtMs: nowMs,
-        end,
-      },
-    },
-  };
+  if (!Object.hasOwn(record.sessions, sessionId)) return record;
+  return withEnded(record, [sessionId], end, nowMs);
 }
 
 /** The driver has surely ended: so have all its sessions. */
 export function asGone(record: DriverRecord, nowMs: number, reason: string): DriverRecord {
   if (record.phase === 'gone') return record;
-  const ended = Object.keys(record.sessions).reduce(
-    (current, sessionId) => withoutSession(current, sessionId, 'driver_gone', nowMs),
-    record,
-  );
+  const ended = withEnded(record, Object.keys(record.sessions), 'driver_gone', nowMs);
   return withPhase(ended, 'gone', nowMs, reason);
+}
+
+function withEnded(
+  record: DriverRecord,
+  sessionIds: readonly string[],
+  end: SessionEnd,
+  endedAtMs: number,
+): DriverRecord {
+  if (sessionIds.length === 0) return record;
+  const sessions = { ...record.sessions };
+  const tombstones = { ...record.tombstones };
+  for (const sessionId of sessionIds) {
+    const session = sessions[sessionId];
+    if (!session) continue;
+    const { principal } = session;
+    tombstones[sessionId] = { sessionId, principal, namespace: record.namespace, endedAtMs, end };
+    delete sessions[sessionId];
+  }
+  return { ...record, sessions, tombstones };
 }
 
 /** Drops tombstones older than `ttlMs`. */

@@ -86,7 +86,11 @@ export class SessionExpiry {
    * Ends a session now, whatever it is doing. Resolves when the tombstone is durable; false when
    * there is no such live session. The driver is told afterwards.
    */
-  async end(sessionId: string, end: SessionEnd): Promise<boolean> {
+  end(sessionId: string, end: SessionEnd): Promise<boolean> {
+    return this.#end(sessionId, end, true);
+  }
+
+  async #end(sessionId: string, end: SessionEnd, tellDriver: boolean): Promise<boolean> {
     const { ledger, clock, logger } = this.#o;
     const record = ledger.bySession(sessionId);
     const session = record?.sessions[sessionId];
@@ -98,7 +102,7 @@ export class SessionExpiry {
     this.#releasing.get(sessionId)?.cancel();
     this.#releasing.delete(sessionId);
     logger.info({ session: sessionId, driver: record.uid, end }, 'session ended');
-    if (address) void this.#o.sparkConnect.release(address);
+    if (address && tellDriver) void this.#o.sparkConnect.release(address);
     return true;
   }
 
@@ -166,7 +170,8 @@ export class SessionExpiry {
   #released(sessionId: string, sure: boolean): void {
     const endNow = () => {
       this.#releasing.delete(sessionId);
-      this.end(sessionId, 'released').catch((error: unknown) => {
+      // A driver that confirmed the release need not be told.
+      this.#end(sessionId, 'released', !sure).catch((error: unknown) => {
         this.#o.logger.warn({ err: error, session: sessionId }, 'released session not ended yet');
         this.#releaseLater(sessionId, endNow);
       });

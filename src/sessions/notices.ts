@@ -159,7 +159,7 @@ export class SidecarNotices implements SidecarCaches {
     const isOver = !record || record.phase === 'gone';
     if (isOver) this.#sessions.delete(uid);
     else this.#sessions.set(uid, record.sessions);
-    if (before === undefined || before === record?.sessions) return;
+    if (before === undefined || (!isOver && before === record.sessions)) return;
     const after = record?.sessions ?? {};
     const ended = Object.keys(before).filter((sessionId) => !Object.hasOwn(after, sessionId));
     if (!isOver && ended.length === 0) return;

@@ -18,6 +18,9 @@ import { observedDriver, sessionFixture, testPolicy } from '../support/session-f
 const end = (id: string, how: 'released' | 'expired') => (record: DriverRecord) =>
   withoutSession(record, id, how, START_MS);
 
+const warming = (uid: string, createdAtMs: number) =>
+  driverRecord(uid, { phase: 'warming', createdAtMs });
+
 /** A promise's fate without waiting for it. */
 function watch<T>(promise: Promise<T>) {
   const seen: { value?: T; error?: unknown } = {};
@@ -232,7 +235,7 @@ test('a quota holds for those who waited, too', async (t) => {
   await f.addDriver(driverRecord('d2'));
   await settle();
   t.is(asked[0]?.value?.driverUid, 'd1');
-  t.is((asked[1]?.error as GatewayError).code, 'QUOTA_EXCEEDED');
+  t.like(asked[1]?.error, { code: 'QUOTA_EXCEEDED' });
 });
 
 test('a namespace without a pool is refused at once', async (t) => {
@@ -361,8 +364,6 @@ test('when the hold is over the client is told when to come back, and keeps its 
 });
 
 test('the time to come back follows how long drivers have taken to start', async (t) => {
-  const warming = (uid: string, createdAtMs: number) =>
-    driverRecord(uid, { phase: 'warming', createdAtMs });
   const f = await sessionFixture([warming('d1', START_MS)]);
   await f.clock.advance(40_000);
   await f.ledger.update('d1', (record) => withPhase(record, 'available', f.clock.now()));

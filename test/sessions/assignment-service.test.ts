@@ -1,0 +1,203 @@
+import { Server, status } from '@grpc/grpc-js';
+import test from 'ava';
+import type { SessionActivity } from '../../src/model/assignment.js';
+import { asGone } from '../../src/model/driver-record.js';
+import { addAssignmentService } from '../../src/sessions/assignment-service.js';
+import { SidecarNotices } from '../../src/sessions/notices.js';
+import { AssignmentClient, listen } from '../support/assignment-client.js';
+import { driverRecord, NAMESPACE, sessionId, START_MS } from '../support/driver-records.js';
+import { sessionFixture } from '../support/session-fixture.js';
+
+const nothing = () => {};
+
+async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2']) {
+  const f = await sessionFixture(drivers.map((uid) => driverRecord(uid)));
+  const notices = new SidecarNotices({ ledger: f.ledger, clock: f.clock, cacheTtlMs: 600_000 });
+  const events: string[] = [];
+  const reports: SessionActivity[] = [];
+  let heard: () => void = nothing;
+  const record = (event: string) => {
+    events.push(event);
+    heard();
+  };
+  const server = new Server();
+  addAssignmentService(server, {
+    ...f,
+    notices,
+    activity: {
+      activity: (seen) => void reports.push(...seen),
+      streamOpened: nothing,
+      streamClosed: nothing,
+      released: nothing,
+      reporterConnected: (id) => record(`+${id}`),
+      reporterDisconnected: (id) => record(`-${id}`),
+    },
+  });
+  const address = await listen(server, '127.1.4.4');
+  const client = new AssignmentClient(address);
+  t.teardown(() => {
+    client.close();
+    server.forceShutdown();
+  });
+  /** Resolves when the n-th coming or going of a reporter was heard. */
+  const reporterEvents = async (n: number) => {
+    while (events.length < n) await new Promise<void>((resolve) => (heard = resolve));
+    return events;
+  };
+  const ask = (n: number, fields = {}, options = {}) =>
+    client.assign(
+      {
+        sessionId: sessionId(n),
+        principal: { issuer: 'https://idp.test', subject: 'alice' },
+        userId: 'alice',
+        team: 'ads',
+        environment: 'dev',
+        namespace: NAMESPACE,
+        mayCreate: true,
+        holdMs: 60_000,
+        method: 'Config',
+        ...fields,
+      },
+      options,
+    );
+  return { ...f, notices, events, reports, reporterEvents, server, client, ask };
+}
+
+test('an assignment is answered in full', async (t) => {
+  const { ask, ledger } = await setUp(t);
+  t.like(await ask(1), {
+    sessionId: sessionId(1),
+    driverUid: 'd1',
+    cluster: `spark/${NAMESPACE}`,
+    address: '127.1.4.2:15002',
+    driverToken: 'token-of-d1',
+    team: 'ads',
+    environment: 'dev',
+    namespace: NAMESPACE,
+    cacheTtlMs: 600_000,
+  });
+  t.is(ledger.bySession(sessionId(1))?.sessions[sessionId(1)]?.userId, 'alice');
+  t.like(await ask(2, { cloneOf: sessionId(1) }), { driverUid: 'd1' });
+});
+
+test('a refusal arrives with its code, its message and when to come back', async (t) => {
+  const { ask, client } = await setUp(t, []);
+  await t.throwsAsync(ask(1, { mayCreate: false }), {
+    code: 'SESSION_UNKNOWN',
+    message: /SESSION_NOT_FOUND/,
+  });
+  await t.throwsAsync(client.assign({ sessionId: sessionId(1) }), { code: 'INTERNAL' });
+});
+
+test('an answer is held until there is a driver', async (t) => {
+  const { ask, addDriver, waitingRoom } = await setUp(t, []);
+  const waits = new Promise<void>((resolve) => void waitingRoom.onChange(resolve));
+  const asked = ask(1);
+  await waits;
+  await addDriver(driverRecord('d9'));
+  t.like(await asked, { driverUid: 'd9' });
+});
+
+test('a hold ends in time for the answer, with the time to come back', async (t) => {
+  const { ask, clock, waitingRoom } = await setUp(t, []);
+  const waits = new Promise<void>((resolve) => void waitingRoom.onChange(resolve));
+  const asked = ask(1, { holdMs: 5000 });
+  await waits;
+  await clock.advance(5000);
+  const error = await t.throwsAsync(asked, { code: 'DRIVER_STARTING' });
+  t.like(error, { retryAfterMs: 20_000 });
+});
+
+test('a call that is cancelled frees its place', async (t) => {
+  const { ask, waitingRoom } = await setUp(t, []);
+  const abort = new AbortController();
+  let heard: () => void = nothing;
+  waitingRoom.onChange(() => heard());
+  const entered = new Promise<void>((resolve) => (heard = resolve));
+  const asked = ask(1, {}, { signal: abort.signal });
+  await entered;
+  t.is(waitingRoom.waiting(NAMESPACE), 1);
+  const left = new Promise<void>((resolve) => (heard = resolve));
+  abort.abort();
+  await t.throwsAsync(asked);
+  await left;
+  t.is(waitingRoom.waiting(NAMESPACE), 0);
+});
+
+test('a sidecar follows: reset, ends, acknowledged reports, and its activity is taken in', async (t) => {
+  const { client, ask, ledger, notices, reports, reporterEvents } = await setUp(t);
+  await ask(1);
+  const stream = client.follow();
+  stream.send({ sidecarId: 's1', report: 1n });
+  const hello = await stream.next();
+  t.like(hello, { reset: true, acknowledgedReport: 1n });
+  t.deepEqual(await reporterEvents(1), ['+s1']);
+  stream.send({
+    applied: hello.sequence,
+    report: 2n,
+    activity: [
+      { sessionId: sessionId(1), ageMs: 1500 },
+      { sessionId: sessionId(2), released: true },
+    ],
+  });
+  t.like(await stream.next(), { reset: false, acknowledgedReport: 2n });
+  t.deepEqual(reports, [
+    { sessionId: sessionId(1), atMs: START_MS - 1500, released: false },
+    { sessionId: sessionId(2), atMs: START_MS, released: true },
+  ]);
+  await ledger.update('d1', (record) => asGone(record, START_MS, 'killed'));
+  const notice = await stream.next();
+  t.deepEqual(notice.endedDrivers, ['d1']);
+  t.deepEqual(notice.endedSessions, [sessionId(1)]);
+  t.false(notices.haveForgotten('d1'));
+  stream.send({ applied: notice.sequence, report: 3n });
+  t.like(await stream.next(), { acknowledgedReport: 3n });
+  t.true(notices.haveForgotten('d1'));
+  stream.cancel();
+  await stream.ended;
+  t.deepEqual(await reporterEvents(2), ['+s1', '-s1']);
+});
+
+test('a sidecar that says nothing for a minute is cut off', async (t) => {
+  const { client, clock, reporterEvents } = await setUp(t);
+  const stream = client.follow();
+  stream.send({ sidecarId: 's1', report: 1n });
+  await stream.next();
+  await clock.advance(59_000);
+  stream.send({ report: 2n });
+  await stream.next();
+  await clock.advance(59_000);
+  stream.send({ report: 3n });
+  await stream.next();
+  await clock.advance(60_000);
+  t.is((await stream.ended)?.code, status.UNAVAILABLE);
+  t.deepEqual(await reporterEvents(2), ['+s1', '-s1']);
+});
+
+test('a sidecar with a past that this control plane has not seen counts as a gap in the reports', async (t) => {
+  const { client, reporterEvents } = await setUp(t);
+  const stream = client.follow();
+  stream.send({ sidecarId: 's1', applied: 77n, report: 1n });
+  t.like(await stream.next(), { reset: true });
+  t.deepEqual(await reporterEvents(2), ['-s1', '+s1']);
+});
+
+test('a control plane that does not lead acknowledges nothing', async (t) => {
+  const { client, ask, leadership, reporterEvents } = await setUp(t);
+  const stream = client.follow();
+  stream.send({ sidecarId: 's1', report: 1n });
+  await stream.next();
+  leadership.held = undefined;
+  stream.send({ report: 2n });
+  t.is((await stream.ended)?.code, status.UNAVAILABLE);
+  t.deepEqual(await reporterEvents(2), ['+s1', '-s1']);
+  await t.throwsAsync(ask(1), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+});
+
+test('a stream that names no sidecar is refused', async (t) => {
+  const { client, events } = await setUp(t);
+  const stream = client.follow();
+  stream.send({ report: 1n });
+  t.is((await stream.ended)?.code, status.INTERNAL);
+  t.deepEqual(events, []);
+});

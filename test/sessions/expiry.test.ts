@@ -1,0 +1,250 @@
+import test from 'ava';
+import { withSession } from '../../src/model/driver-record.js';
+import type { DriverRecord } from '../../src/model/driver.js';
+import {
+  SessionExpiry,
+  type SessionAddress,
+  type SessionStatus,
+} from '../../src/sessions/expiry.js';
+import { driverRecord, sessionId, sessionRecord, START_MS } from '../support/driver-records.js';
+import { settle } from '../support/manual-clock.js';
+import { sessionFixture } from '../support/session-fixture.js';
+
+const MINUTE = 60_000;
+const TTL = 30 * MINUTE;
+const TOMBSTONE_TTL = 4 * TTL;
+
+async function setUp(records?: DriverRecord[]) {
+  const withOne = withSession(driverRecord('d1'), sessionRecord(sessionId(1)), START_MS);
+  const f = await sessionFixture(records ?? [withOne]);
+  const driver = {
+    status: 'idle' as SessionStatus,
+    asked: 0,
+    released: [] as SessionAddress[],
+    onStatus: () => {},
+  };
+  const expiry = new SessionExpiry({
+    ledger: f.ledger,
+    leadership: f.leadership,
+    observations: f.observations,
+    sparkConnect: {
+      status: () => {
+        driver.asked += 1;
+        driver.onStatus();
+        return Promise.resolve(driver.status);
+      },
+      release: (session) => {
+        driver.released.push(session);
+        return Promise.resolve(true);
+      },
+    },
+    clock: f.clock,
+    logger: f.logger,
+    sessionTtlMs: TTL,
+    tombstoneTtlMs: TOMBSTONE_TTL,
+  });
+  expiry.start();
+  const { activity } = expiry;
+  const use = () =>
+    activity.activity([{ sessionId: sessionId(1), atMs: f.clock.now(), released: false }]);
+  const lives = () => sessionId(1) in (f.ledger.get('d1')?.sessions ?? {});
+  const how = () => f.ledger.get('d1')?.tombstones[sessionId(1)]?.end;
+  return { ...f, driver, expiry, activity, use, lives, how };
+}
+
+test('a session that was idle for a TTL ends: a tombstone first, then its driver is told', async (t) => {
+  const f = await setUp();
+  await f.clock.advance(TTL - 1);
+  t.true(f.lives());
+  await f.clock.advance(2 * MINUTE);
+  t.is(f.how(), 'expired');
+  t.is(f.store.records.get('d1')?.record.tombstones[sessionId(1)]?.end, 'expired');
+  t.deepEqual(f.driver.released, [
+    { address: '127.1.4.2:15002', token: 'token-of-d1', sessionId: sessionId(1), userId: 'alice' },
+  ]);
+});
+
+test('activity puts the end off', async (t) => {
+  const f = await setUp();
+  for (let n = 0; n < 10; n += 1) {
+    await f.clock.advance(TTL - 2 * MINUTE);
+    f.use();
+  }
+  t.true(f.lives());
+  t.is(f.driver.asked, 0);
+  await f.clock.advance(TTL + 2 * MINUTE);
+  t.false(f.lives());
+});
+
+test('a session does not expire while a stream is open, however long', async (t) => {
+  const f = await setUp();
+  f.activity.streamOpened(sessionId(1), 'envoy-1/7', f.clock.now());
+  await f.clock.advance(10 * TTL);
+  t.true(f.lives());
+  f.activity.streamClosed(sessionId(1), 'envoy-1/7', f.clock.now());
+  await f.clock.advance(TTL - 1);
+  t.true(f.lives());
+  await f.clock.advance(2 * MINUTE);
+  t.false(f.lives());
+});
+
+test('a running query keeps its session, though nothing is heard of it', async (t) => {
+  const f = await setUp();
+  f.driver.status = 'running';
+  await f.clock.advance(5 * TTL);
+  t.true(f.lives());
+  t.true(f.driver.asked >= 3);
+  f.driver.status = 'idle';
+  await f.clock.advance(TTL + 2 * MINUTE);
+  t.false(f.lives());
+});
+
+test('a driver that cannot be asked is doubt: nothing expires', async (t) => {
+  const f = await setUp();
+  f.driver.status = 'unreachable';
+  await f.clock.advance(3 * TTL);
+  t.true(f.lives());
+  f.driver.status = 'idle';
+  f.observations.delete('d1');
+  await f.clock.advance(3 * TTL);
+  t.true(f.lives());
+});
+
+for (const status of ['unsupported', 'unknown'] as const) {
+  test(`an idle session ends when the driver's answer is: ${status}`, async (t) => {
+    const f = await setUp();
+    f.driver.status = status;
+    await f.clock.advance(TTL + 2 * MINUTE);
+    t.is(f.how(), 'expired');
+  });
+}
+
+test('a session that is used while its driver is asked stays', async (t) => {
+  const f = await setUp();
+  f.driver.onStatus = () => f.use();
+  await f.clock.advance(TTL + 2 * MINUTE);
+  t.is(f.driver.asked, 1);
+  t.true(f.lives());
+});
+
+test('after a restart nothing expires for a TTL, because nobody knows what was missed', async (t) => {
+  const times = { createdAtMs: START_MS - 5 * TTL, lastActiveMs: START_MS - 5 * TTL };
+  const old = withSession(driverRecord('d1'), sessionRecord(sessionId(1), times), START_MS);
+  const f = await setUp([old]);
+  await f.clock.advance(TTL - 1);
+  t.true(f.lives());
+  await f.clock.advance(2 * MINUTE);
+  t.false(f.lives());
+});
+
+test('while a reporter that was known is away nothing expires for a TTL, nor when it is back', async (t) => {
+  const f = await setUp();
+  f.activity.reporterConnected('sidecar-1');
+  await f.clock.advance(TTL - MINUTE);
+  f.activity.reporterDisconnected('sidecar-1');
+  await f.clock.advance(TTL - MINUTE);
+  t.true(f.lives());
+  f.activity.reporterConnected('sidecar-1');
+  await f.clock.advance(TTL - MINUTE);
+  t.true(f.lives());
+  await f.clock.advance(3 * MINUTE);
+  t.false(f.lives());
+});
+
+test('a new reporter is no reason to wait', async (t) => {
+  const f = await setUp();
+  await f.clock.advance(TTL - MINUTE);
+  f.activity.reporterConnected('sidecar-2');
+  await f.clock.advance(3 * MINUTE);
+  t.false(f.lives());
+});
+
+test('the streams of a reporter that is gone are no longer taken for open', async (t) => {
+  const f = await setUp();
+  f.activity.reporterConnected('envoy-1');
+  f.activity.streamOpened(sessionId(1), 'envoy-1/7', f.clock.now());
+  await f.clock.advance(2 * TTL);
+  f.activity.reporterDisconnected('envoy-1');
+  await f.clock.advance(TTL - 1);
+  t.true(f.lives());
+  await f.clock.advance(2 * MINUTE);
+  t.false(f.lives());
+});
+
+test('a release that the driver confirmed ends the session at once', async (t) => {
+  const f = await setUp();
+  f.activity.released(sessionId(1), f.clock.now());
+  await settle();
+  t.is(f.how(), 'released');
+  t.deepEqual(f.driver.released, []);
+});
+
+test('a release that a sidecar let through ends the session a little later', async (t) => {
+  const f = await setUp();
+  f.activity.activity([{ sessionId: sessionId(1), atMs: f.clock.now(), released: true }]);
+  await f.clock.advance(4999);
+  t.true(f.lives());
+  await f.clock.advance(1);
+  t.is(f.how(), 'released');
+  t.is(f.driver.released.length, 1);
+});
+
+test('a release is tried again while it cannot be stored', async (t) => {
+  const f = await setUp();
+  f.store.outcomes.push('lost', 'lost');
+  f.activity.released(sessionId(1), f.clock.now());
+  await settle();
+  t.true(f.lives());
+  await f.clock.advance(10_000);
+  t.is(f.how(), 'released');
+});
+
+test('an end that cannot be stored leaves the session and its driver alone', async (t) => {
+  const f = await setUp();
+  f.store.outcomes.push('lost');
+  await t.throwsAsync(f.expiry.end(sessionId(1), 'evicted'), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  t.true(f.lives());
+  t.deepEqual(f.driver.released, []);
+  t.true(await f.expiry.end(sessionId(1), 'evicted'));
+  t.is(f.how(), 'evicted');
+  t.is(f.driver.released.length, 1);
+  t.false(await f.expiry.end(sessionId(1), 'evicted'));
+});
+
+test('tombstones are dropped when they are old enough, not before', async (t) => {
+  const f = await setUp();
+  await f.expiry.end(sessionId(1), 'released');
+  await f.clock.advance(TOMBSTONE_TTL - 1);
+  t.is(f.how(), 'released');
+  await f.clock.advance(2 * MINUTE);
+  t.is(f.how(), undefined);
+  t.deepEqual(f.store.records.get('d1')?.record.tombstones, {});
+});
+
+test('a follower ends nothing', async (t) => {
+  const f = await setUp();
+  f.leadership.held = undefined;
+  await f.clock.advance(3 * TTL);
+  t.true(f.lives());
+  t.is(f.driver.asked, 0);
+});
+
+test('activity reaches the record, in time to survive a restart', async (t) => {
+  const f = await setUp();
+  const writes = f.store.writes;
+  await f.clock.advance(TTL / 2);
+  for (let n = 0; n < 100; n += 1) f.use();
+  await f.clock.advance(10_000);
+  t.is(f.store.writes, writes + 1);
+  t.is(f.store.records.get('d1')?.record.sessions[sessionId(1)]?.lastActiveMs, START_MS + TTL / 2);
+});
+
+test('what is told of sessions that nobody knows is not kept', async (t) => {
+  const f = await setUp();
+  f.activity.activity([{ sessionId: sessionId(9), atMs: f.clock.now(), released: true }]);
+  f.activity.streamOpened(sessionId(9), 'envoy-1/1', f.clock.now());
+  f.activity.released(sessionId(9), f.clock.now());
+  t.false(f.activity.hasOpenStream(sessionId(9)));
+  await f.clock.advance(MINUTE);
+  t.true(f.lives());
+});

@@ -1,0 +1,49 @@
+import test from 'ava';
+import type { SessionStatus } from '../../src/sessions/expiry.js';
+import { sparkConnectClient } from '../../src/sessions/spark-connect-client.js';
+import { sessionId } from '../support/driver-records.js';
+import { FakeSparkConnect } from '../support/fake-spark-connect.js';
+
+async function start(t: { teardown(fn: () => void): void }) {
+  const driver = new FakeSparkConnect('secret');
+  await driver.start('127.1.4.3');
+  t.teardown(() => driver.stop());
+  const address = `${driver.address}:${driver.port}`;
+  const session = { address, token: 'secret', sessionId: sessionId(1), userId: 'alice' };
+  return { driver, session, client: sparkConnectClient() };
+}
+
+test('a driver tells whether a session runs something', async (t) => {
+  const { driver, session, client } = await start(t);
+  const states: [number[], SessionStatus][] = [
+    [[], 'idle'],
+    [[4, 5, 6], 'idle'],
+    [[4, 2], 'running'],
+    [[3], 'running'],
+  ];
+  for (const [operations, expected] of states) {
+    driver.sessions.set(sessionId(1), operations);
+    t.is(await client.status(session), expected);
+  }
+  t.like(driver.calls[0], { method: 'GetStatus', sessionId: sessionId(1), userId: 'alice' });
+});
+
+test('a session that the driver does not know is told from one that cannot be asked for', async (t) => {
+  const { driver, session, client } = await start(t);
+  t.is(await client.status(session), 'unknown');
+  t.is(await client.status({ ...session, token: 'of another driver' }), 'unreachable');
+  t.is(await client.status({ ...session, token: undefined }), 'unreachable');
+  driver.answersStatus = false;
+  t.is(await client.status(session), 'unsupported');
+  driver.stop();
+  t.is(await client.status(session), 'unreachable');
+  t.false(await client.release(session));
+});
+
+test('a session is released with the driver’s own token', async (t) => {
+  const { driver, session, client } = await start(t);
+  driver.sessions.set(sessionId(1), []);
+  t.false(await client.release({ ...session, token: 'wrong' }));
+  t.true(await client.release(session));
+  t.is(driver.sessions.size, 0);
+});

@@ -1,0 +1,114 @@
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import {
+  Server,
+  ServerCredentials,
+  status,
+  type sendUnaryData,
+  type ServerUnaryCall,
+} from '@grpc/grpc-js';
+import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
+
+interface Call {
+  readonly method: string;
+  readonly sessionId: string;
+  readonly userId: string;
+}
+
+/** A Spark Connect server that knows GetStatus and ReleaseSession, as Spark 4.3 answers them. */
+export class FakeSparkConnect {
+  readonly calls: Call[] = [];
+  /** Sessions with the states of their operations (OperationState). */
+  readonly sessions = new Map<string, number[]>();
+  /** Whether it is new enough for GetStatus. */
+  answersStatus = true;
+  address = '';
+  port = 0;
+  readonly #token: string;
+  readonly #server = new Server();
+
+  constructor(token: string) {
+    this.#token = token;
+  }
+
+  async start(address: string): Promise<void> {
+    this.#server.addService(
+      { GetStatus: rawMethod('GetStatus'), ReleaseSession: rawMethod('ReleaseSession') },
+      {
+        GetStatus: this.#answer('GetStatus', (sessionId) => statusResponse(this.#find(sessionId))),
+        ReleaseSession: this.#answer('ReleaseSession', (sessionId) => {
+          this.sessions.delete(sessionId);
+          return Buffer.alloc(0);
+        }),
+      },
+    );
+    this.port = await new Promise<number>((resolve, reject) => {
+      this.#server.bindAsync(`${address}:0`, ServerCredentials.createInsecure(), (error, port) => {
+        if (error) reject(error);
+        else resolve(port);
+      });
+    });
+    this.address = address;
+  }
+
+  stop(): void {
+    this.#server.forceShutdown();
+  }
+
+  #find(sessionId: string): number[] {
+    const states = this.sessions.get(sessionId);
+    if (!states) throw new Error('[INVALID_HANDLE.SESSION_NOT_FOUND] The handle is invalid.');
+    return states;
+  }
+
+  #answer(method: string, respond: (sessionId: string) => Buffer) {
+    return (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
+      const [sessionId, userId] = readRequest(call.request);
+      this.calls.push({ method, sessionId, userId });
+      if (call.metadata.get('authorization')[0] !== `Bearer ${this.#token}`) {
+        callback({ code: status.UNAUTHENTICATED, details: 'Invalid authentication token' });
+      } else if (method === 'GetStatus' && !this.answersStatus) {
+        callback({ code: status.UNIMPLEMENTED, details: 'Method not found' });
+      } else {
+        try {
+          callback(null, respond(sessionId));
+        } catch (error) {
+          callback({ code: status.INTERNAL, details: String(error) });
+        }
+      }
+    };
+  }
+}
+
+const asIs = (bytes: Buffer) => bytes;
+
+function rawMethod(name: string) {
+  return {
+    path: `/${SPARK_CONNECT_SERVICE}/${name}`,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  };
+}
+
+function readRequest(bytes: Uint8Array): [sessionId: string, userId: string] {
+  const reader = new BinaryReader(bytes);
+  reader.tag();
+  const sessionId = reader.string();
+  reader.tag();
+  const context = new BinaryReader(reader.bytes());
+  context.tag();
+  return [sessionId, context.string()];
+}
+
+function statusResponse(states: readonly number[]): Buffer {
+  const writer = new BinaryWriter().tag(2, WireType.LengthDelimited).string('server-side id');
+  for (const [n, state] of states.entries()) {
+    writer.tag(3, WireType.LengthDelimited).fork();
+    writer.tag(1, WireType.LengthDelimited).string(`operation ${n}`);
+    writer.tag(2, WireType.Varint).int32(state).join();
+  }
+  return Buffer.from(writer.finish());
+}
