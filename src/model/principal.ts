@@ -6,7 +6,10 @@ export interface Principal {
   readonly subject: string;
 }
 
-/** A principal with what was verified about it, as the policy sees it. */
+/**
+ * A principal with what was verified about it, as the policy sees it. Immutable, and the same value
+ * for as long as its token is remembered: a policy keeps what it has found out about it.
+ */
 export interface Caller {
   readonly principal: Principal;
   readonly groups: readonly string[];

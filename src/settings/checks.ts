@@ -101,6 +101,13 @@ export const checks: readonly Check[] = [
         : undefined,
   },
   {
+    names: ['issuer.enabled'],
+    check: ({ issuer, listenAddr }) =>
+      issuer.enabled && isOpen(listenAddr)
+        ? 'issuer.enabled is for development only: listen_addr must then be a loopback address'
+        : undefined,
+  },
+  {
     names: ['headers.team', 'headers.environment', 'headers.user'],
     check: ({ headers: { environment, team, user } }) =>
       new Set([environment, team, user]).size === 3

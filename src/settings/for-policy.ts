@@ -31,22 +31,42 @@ export function policyOptions(settings: Settings): {
       maximum: pools.maximum,
       startTimeoutMs: pools.startTimeoutMs,
     },
-    furtherIssuers: oktaIssuer(settings),
+    furtherIssuers: [...oktaIssuers(settings), ...developmentIssuers(settings)],
   };
 }
 
 /** `okta_issuer`, with what Okta puts into its tokens. */
-function oktaIssuer(settings: Settings): readonly IssuerPolicy[] {
-  if (settings.oktaIssuer === undefined) return [];
+function oktaIssuers({
+  oktaAudience,
+  oktaClientId,
+  oktaIssuer,
+}: Settings): readonly IssuerPolicy[] {
+  if (oktaIssuer === undefined) return [];
   return [
     {
-      issuer: settings.oktaIssuer,
-      audiences: settings.oktaAudience === undefined ? [] : [settings.oktaAudience],
-      clientIds: settings.oktaClientId === undefined ? [] : [settings.oktaClientId],
-      algorithms: ['RS256'],
-      groupsClaim: 'groups',
-      principalClaim: 'sub',
-      clockSkewMs: 60_000,
+      ...OKTA_LIKE,
+      issuer: oktaIssuer,
+      audiences: oktaAudience === undefined ? [] : [oktaAudience],
+      clientIds: oktaClientId === undefined ? [] : [oktaClientId],
     },
   ];
 }
+
+function developmentIssuers({ issuer }: Settings): readonly IssuerPolicy[] {
+  if (!issuer.enabled) return [];
+  return [
+    {
+      ...OKTA_LIKE,
+      issuer: `http://${formatAddress(issuer.listenAddr)}`,
+      audiences: [issuer.audience],
+      clientIds: [issuer.clientId],
+    },
+  ];
+}
+
+const OKTA_LIKE = {
+  algorithms: ['RS256'],
+  groupsClaim: 'groups',
+  principalClaim: 'sub',
+  clockSkewMs: 60_000,
+} as const;

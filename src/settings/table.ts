@@ -418,13 +418,23 @@ export const settingsTable = {
     {
       enabled: setting(boolean, {
         default: 'false',
-        roles: envoyChild,
-        about: 'Whether `start` runs it and accepts its tokens.',
+        roles: [...servers],
+        about: 'Whether `start` runs it, and whether its tokens are accepted.',
       }),
       listen_addr: setting(loopbackAddress, {
         default: '127.0.0.1:18080',
-        roles: issuer,
-        about: 'Where it is served (HTTP).',
+        roles: [...servers, ...issuer],
+        about: 'Where it is served (HTTP), which is also how its tokens name it (iss).',
+      }),
+      client_id: setting(plainText, {
+        default: 'spark-gateway-development',
+        roles: [...servers, ...issuer],
+        about: 'The OAuth client that its tokens name (cid).',
+      }),
+      audience: setting(plainText, {
+        default: 'api://spark-gateway',
+        roles: [...servers, ...issuer],
+        about: 'The audience that its tokens name (aud).',
       }),
       token_ttl: setting(duration('1s', '30d'), {
         default: '12h',

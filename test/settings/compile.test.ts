@@ -175,6 +175,7 @@ const together: readonly (readonly [string, RegExp])[] = [
   ['hot_pool_size: 101', /must not exceed pools.maximum/],
   ['drivers: {source: static}', /needs drivers.static_file/],
   ['headers: {team: x-a, user: x-a}', /must differ/],
+  ['issuer: {enabled: true}', /:1:19: issuer.enabled is for development only/],
 ];
 for (const [text, expected] of together) {
   test(`refused as a whole: ${text}`, (t) => {

@@ -1,0 +1,186 @@
+/**
+ * The development token issuer: discovery document, keys and tokens over HTTP. It gives anyone who
+ * reaches it any token, so it listens on loopback addresses only.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import type { TcpAddress } from '../model/address.js';
+import type { Clock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
+import { isLoopback } from '../yaml/text-type.js';
+import { duration } from '../yaml/units.js';
+import { ALGORITHM, IssuerKeys } from './keys.js';
+import { findPerson, people } from './people.js';
+import { issuerUrl, mintToken, unknownPerson } from './tokens.js';
+
+export interface DevelopmentIssuerOptions {
+  /** A loopback address; port 0 takes a free one. */
+  readonly address: TcpAddress;
+  /** Where the private keys are kept. */
+  readonly keysFile: string;
+  readonly audience: string;
+  readonly clientId: string;
+  readonly tokenTtlMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface MintOptions {
+  readonly ttlMs?: number;
+  /** When the token says it was issued; now by default. In the past, for one that has expired. */
+  readonly issuedAtMs?: number;
+  /** Claims beside, or in place of, the person's. */
+  readonly claims?: Readonly<Record<string, unknown>>;
+}
+
+export interface DevelopmentIssuer {
+  /** The `iss` of its tokens, and where it is served. */
+  readonly url: string;
+  /** A token of one of the sample people. Rejects for anyone else. */
+  mintToken(user: string, options?: MintOptions): Promise<string>;
+  /** Signs with a new key from now on; with `revoke`, the former ones verify no more. */
+  rotateKeys(options?: { readonly revoke?: boolean }): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: 'application/json' | 'text/plain';
+  readonly body: string;
+}
+
+const tokenLife = duration('1s', '30d');
+
+export async function startDevelopmentIssuer(
+  options: DevelopmentIssuerOptions,
+): Promise<DevelopmentIssuer> {
+  const { address, audience, clientId, clock, logger } = options;
+  if (!isLoopback(address.host)) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      `the development issuer must listen on a loopback address, not on ${address.host}`,
+    );
+  }
+  const keys = await IssuerKeys.open(options.keysFile);
+  const server = createServer();
+  const url = issuerUrl({ host: address.host, port: await listen(server, address) });
+
+  const issuer: DevelopmentIssuer = {
+    url,
+    mintToken(user, { ttlMs = options.tokenTtlMs, issuedAtMs = clock.now(), claims } = {}) {
+      return mintToken(keys, user, { issuer: url, audience, clientId, issuedAtMs, ttlMs }, claims);
+    },
+    rotateKeys: ({ revoke = false } = {}) => keys.rotate({ revoke }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+
+  server.on('request', (request, response) => {
+    answer(request, issuer, keys).then(
+      (result) => send(response, result),
+      (error: unknown) => {
+        logger.error({ err: error }, 'the development issuer failed to answer');
+        send(response, text(500, 'failed; see the log'));
+      },
+    );
+  });
+  logger.info({ url }, 'development issuer is up; its tokens are for development only');
+  return issuer;
+}
+
+async function answer(
+  request: IncomingMessage,
+  issuer: DevelopmentIssuer,
+  keys: IssuerKeys,
+): Promise<Answer> {
+  const { url } = issuer;
+  // A page in a browser may reach a loopback address under a name of its own (DNS rebinding).
+  if (!isLoopback(hostOf(request)) || request.headers.origin !== undefined) {
+    return text(403, 'only programs on this machine may ask');
+  }
+  const { pathname, searchParams } = new URL(request.url ?? '/', url);
+  switch (`${request.method} ${pathname}`) {
+    case 'GET /.well-known/openid-configuration':
+    case 'GET /.well-known/oauth-authorization-server':
+      return json(discoveryDocument(url));
+    case 'GET /v1/keys':
+      return json(keys.jwks());
+    case 'GET /token':
+      return giveToken(searchParams, issuer);
+    case 'POST /rotate':
+      await issuer.rotateKeys({ revoke: searchParams.get('revoke') === 'true' });
+      return json(keys.jwks());
+    case 'GET /':
+      return text(200, usage(url));
+    default:
+      return text(404, usage(url));
+  }
+}
+
+async function giveToken(query: URLSearchParams, issuer: DevelopmentIssuer): Promise<Answer> {
+  const user = query.get('user') ?? '';
+  if (!findPerson(user)) return text(404, unknownPerson(user));
+  const ttl = query.get('ttl');
+  const ttlMs = ttl === null ? undefined : tokenLife.parse(ttl, '');
+  if (ttl !== null && ttlMs === undefined) return text(400, `ttl must be ${tokenLife.allowed}`);
+  return text(200, await issuer.mintToken(user, ttlMs === undefined ? {} : { ttlMs }));
+}
+
+/** OpenID Connect Discovery 1.0, section 3. */
+function discoveryDocument(url: string): Readonly<Record<string, unknown>> {
+  return {
+    issuer: url,
+    jwks_uri: `${url}/v1/keys`,
+    token_endpoint: `${url}/token`,
+    response_types_supported: ['token'],
+    subject_types_supported: ['public'],
+    id_token_signing_alg_values_supported: [ALGORITHM],
+    claims_supported: ['iss', 'sub', 'aud', 'cid', 'groups', 'team', 'exp', 'iat', 'ver'],
+  };
+}
+
+function usage(url: string): string {
+  return [
+    'Development token issuer of the Spark Connect gateway.',
+    `GET  ${url}/token?user=<${people.map(({ user }) => user).join('|')}>[&ttl=10m]`,
+    `POST ${url}/rotate[?revoke=true]`,
+    `GET  ${url}/v1/keys`,
+  ].join('\n');
+}
+
+function hostOf({ headers }: IncomingMessage): string {
+  const host = `http://${headers.host ?? ''}`;
+  return URL.canParse(host) ? new URL(host).hostname : '';
+}
+
+function json(value: unknown): Answer {
+  return { status: 200, type: 'application/json', body: JSON.stringify(value) };
+}
+
+function text(status: number, body: string): Answer {
+  return { status, type: 'text/plain', body: `${body}\n` };
+}
+
+function send(response: ServerResponse, { status, type, body }: Answer): void {
+  response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
+}
+
+/** Resolves with the port. */
+function listen(server: Server, { host, port }: TcpAddress): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      reject(
+        new Error(`the development issuer cannot listen on ${host}:${port}: ${error.message}`, {
+          cause: error,
+        }),
+      );
+    });
+    server.listen({ host, port }, () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address ? address.port : port);
+    });
+  });
+}
