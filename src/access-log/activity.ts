@@ -8,6 +8,9 @@ const RELEASE_METHOD = 'ReleaseSession';
 /** Records that may fail to come before a stream is taken for ended. */
 const MISSED_RECORDS = 3;
 
+/** For which a record may be under way: Envoy collects them for a second, and a host may stall. */
+const DELIVERY_MS = 5_000;
+
 interface OpenStream {
   readonly sessionId: string;
   seenAtMs: number;
@@ -35,7 +38,7 @@ export class StreamActivity {
     this.#reporter = reporter;
     this.#sink = sink;
     this.#clock = clock;
-    this.#silenceMs = MISSED_RECORDS * intervalMs;
+    this.#silenceMs = MISSED_RECORDS * intervalMs + DELIVERY_MS;
   }
 
   record(record: AccessRecord): void {

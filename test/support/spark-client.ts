@@ -1,5 +1,6 @@
 /** A client of the front: any Spark Connect RPC with bytes for messages. */
 import {
+  type ChannelCredentials,
   Client,
   type ClientDuplexStream,
   credentials,
@@ -7,6 +8,7 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js';
 import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
+import type { Issued } from './certificates.js';
 
 const bytes = (value: Buffer): Buffer => value;
 
@@ -52,12 +54,28 @@ export class Rpc {
   }
 }
 
+export interface ClientTls {
+  /** Whom to trust, PEM. */
+  readonly authority: string;
+  readonly identity?: Issued;
+}
+
+function secured({ authority, identity }: ClientTls): ChannelCredentials {
+  return credentials.createSsl(
+    Buffer.from(authority),
+    identity ? Buffer.from(identity.keyPem) : null,
+    identity ? Buffer.from(identity.certificatePem) : null,
+  );
+}
+
 export class SparkClient {
   readonly #client: Client;
 
   /** @param address `ip:port` */
-  constructor(address: string) {
-    this.#client = new Client(address, credentials.createInsecure(), {
+  constructor(address: string, tls?: ClientTls) {
+    this.#client = new Client(address, tls ? secured(tls) : credentials.createInsecure(), {
+      // The certificates of tests are for this name.
+      ...(tls ? { 'grpc.ssl_target_name_override': 'localhost' } : {}),
       // Each client has a connection of its own, as each process has.
       'grpc.use_local_subchannel_pool': 1,
     });

@@ -25,6 +25,8 @@ export interface ListenerSettings {
 export interface AuthzSettings {
   /** The longest time for which authz holds a check back while a driver comes up. */
   readonly longestHoldMs: number;
+  /** By how much Envoy waits longer than that for authz, and a request longer than Envoy for authz. */
+  readonly marginMs: number;
   /**
    * Names of request headers that policy reads (team, environment, user), beside the credentials
    * and what the protocol needs. Only these are sent to authz.
@@ -50,6 +52,7 @@ export const defaultEnvoySettings: EnvoySettings = {
   },
   authz: {
     longestHoldMs: 60_000,
+    marginMs: 10_000,
     headers: ['x-doordash-team', 'x-doordash-environment', 'x-doordash-user'],
   },
   drivers: {
@@ -85,10 +88,10 @@ export const HEALTH_PATH = '/healthz';
 
 /** How long authz may take before Envoy gives up on it: longer than the longest hold. */
 export function checkTimeoutMs(authz: AuthzSettings): number {
-  return authz.longestHoldMs + 10_000;
+  return authz.longestHoldMs + authz.marginMs;
 }
 
 /** How long a request that has no driver yet may idle: longer than a check may take. */
 export function unassignedIdleTimeoutMs(authz: AuthzSettings): number {
-  return authz.longestHoldMs + 30_000;
+  return authz.longestHoldMs + 2 * authz.marginMs;
 }

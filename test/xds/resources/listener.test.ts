@@ -19,7 +19,7 @@ test('routes, authz and drivers may change and the listener stays byte for byte 
   const before = listenerOf(defaultEnvoySettings);
   const after = listenerOf({
     listener: defaultEnvoySettings.listener,
-    authz: { longestHoldMs: 5_000, headers: ['x-team'] },
+    authz: { longestHoldMs: 5_000, marginMs: 1, headers: ['x-team'] },
     drivers: { maxConnectionsPerDriver: 1, connectTimeoutMs: 1, tls: true },
   });
   t.truthy(before);
@@ -49,7 +49,7 @@ test('a field that is newer than the protos at hand survives a round trip', (t) 
 
 test('authz may take longer than the longest hold, and a waiting request longer than authz', (t) => {
   for (const longestHoldMs of [0, 60_000, 600_000]) {
-    const authz = { longestHoldMs, headers: [] };
+    const authz = { longestHoldMs, marginMs: 1_000, headers: [] };
     t.true(checkTimeoutMs(authz) > longestHoldMs);
     t.true(unassignedIdleTimeoutMs(authz) > checkTimeoutMs(authz));
   }

@@ -1,0 +1,75 @@
+/** What Envoy's access log tells of the RPCs that run through it. */
+import anyTest, { type TestFn } from 'ava';
+import { GrpcStatus } from '../../src/model/errors.js';
+import { type Front, routable, startFront } from '../support/front.js';
+import { allow, refuse } from '../support/scripted-authz.js';
+import { SparkDriver } from '../support/spark-driver.js';
+
+const test = anyTest as TestFn<{ front: Front; driver: SparkDriver; quiet: SparkDriver }>;
+
+test.before(async (t) => {
+  t.context.driver = await SparkDriver.start('driver-1', '127.1.2.50');
+  t.context.quiet = await SparkDriver.start('driver-2', '127.1.2.51', () => undefined);
+  t.context.front = await startFront();
+  await t.context.front.publish([routable(t.context.driver), routable(t.context.quiet)]);
+});
+
+test.after.always(async (t) => {
+  await t.context.front?.stop();
+  await t.context.driver?.stop();
+  await t.context.quiet?.stop();
+});
+
+test.serial('a released session is told once the driver has answered with OK', async (t) => {
+  const { front, driver } = t.context;
+  front.authz.check = () => allow(routable(driver), 'to-release');
+  await front.client().ask('ReleaseSession');
+  await front.activity.next(({ kind, id }) => kind === 'released' && id === 'to-release');
+  t.true(front.activity.events.some(({ kind }) => kind === 'connected'));
+});
+
+test.serial(
+  'a running stream is told before it ends, and its end, with an audit line',
+  async (t) => {
+    const { front, quiet } = t.context;
+    front.authz.check = () => allow(routable(quiet), 'long');
+    const rpc = front.client().open('ExecutePlan');
+    const arrived = quiet.nextCall();
+    rpc.send('plan');
+    rpc.halfClose();
+    const call = await arrived;
+    const opened = await front.activity.next(({ kind, id }) => kind === 'opened' && id === 'long');
+    t.regex(opened.streamId ?? '', /^envoy-1\//);
+    t.false(front.activity.events.some(({ kind }) => kind === 'closed'));
+    call.send('row');
+    call.end();
+    t.is((await rpc.status).code, GrpcStatus.OK);
+    const closed = await front.activity.next(({ kind, id }) => kind === 'closed' && id === 'long');
+    t.is(closed.streamId, opened.streamId);
+    t.like(
+      front.auditLog.find(({ session }) => session === 'long'),
+      {
+        method: 'ExecutePlan',
+        principal: 'ada@example.com',
+        team: 'search',
+        environment: 'test',
+        driver: 'driver-2',
+        grpcStatus: 0,
+      },
+    );
+  },
+);
+
+test.serial('a refused request is audited with its reason and is no activity', async (t) => {
+  const { front, driver } = t.context;
+  front.authz.check = () => refuse(GrpcStatus.PERMISSION_DENIED, 'not yours', 'SESSION_OF_ANOTHER');
+  const client = front.client();
+  await client.ask('AnalyzePlan');
+  front.authz.check = () => allow(routable(driver), 'after');
+  await client.ask('Config');
+  await front.activity.next(({ id }) => id === 'after');
+  t.like(
+    front.auditLog.find(({ method }) => method === 'AnalyzePlan'),
+    { refusal: 'SESSION_OF_ANOTHER', grpcStatus: GrpcStatus.PERMISSION_DENIED },
+  );
+});

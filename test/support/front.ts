@@ -1,0 +1,212 @@
+/** The gateway's data path for tests: a real Envoy, xDS, a scripted authz, the access log service. */
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { requestMetrics } from '../../src/access-log/metrics.js';
+import { addAccessLogService } from '../../src/access-log/server.js';
+import { systemClock } from '../../src/model/clock.js';
+import type { RoutableDriver } from '../../src/model/driver.js';
+import { ResourceCache } from '../../src/xds/cache.js';
+import type { EncodedResource } from '../../src/xds/resource.js';
+import { XdsFleet } from '../../src/xds/resources/fleet.js';
+import { startXdsServer } from '../../src/xds/server.js';
+import { frontResources } from '../../src/xds/resources/front.js';
+import { defaultEnvoySettings, type EnvoySettings } from '../../src/xds/resources/settings.js';
+import type { Issued } from './certificates.js';
+import { EnvoyProcess } from './envoy.js';
+import { RecordingSink } from './recording-sink.js';
+import { type Check, refuse, ScriptedAuthz } from './scripted-authz.js';
+import { SparkClient } from './spark-client.js';
+import type { SparkDriver } from './spark-driver.js';
+
+const VIEW = 'default';
+/** Where every server of these tests listens. */
+export const LOOPBACK = '127.1.2.1';
+
+export interface FrontOptions {
+  readonly settings?: EnvoySettings;
+  /** Resources beside those of the settings: secrets. */
+  readonly resources?: readonly EncodedResource[];
+  readonly check?: Check;
+  /** Authority of the front's certificate, PEM; clients speak TLS then. */
+  readonly clientTrust?: string;
+}
+
+export interface Front {
+  readonly envoy: EnvoyProcess;
+  readonly authz: ScriptedAuthz;
+  readonly activity: RecordingSink;
+  /** Lines of the audit log. */
+  readonly auditLog: readonly Record<string, unknown>[];
+  readonly address: string;
+  /** Makes exactly these drivers routable; resolves when Envoy has acknowledged it. */
+  publish(drivers: readonly RoutableDriver[]): Promise<void>;
+  /** Changes resources; resolves when Envoy has acknowledged it. */
+  update(resources: readonly EncodedResource[]): Promise<void>;
+  /** @param identity certificate and key to show, PEM */
+  client(identity?: Issued): SparkClient;
+  /** Serial number of the certificate that a new connection is shown. */
+  servedCertificate(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** Settings that suit a test: a free port, frequent records. */
+export const testSettings: EnvoySettings = {
+  ...defaultEnvoySettings,
+  listener: {
+    ...defaultEnvoySettings.listener,
+    address: LOOPBACK,
+    port: 0,
+    accessLogIntervalMs: 200,
+  },
+};
+
+export function routable(driver: SparkDriver, draining = false): RoutableDriver {
+  const { address, port } = driver.address;
+  return { uid: driver.uid, namespace: 'sjns-search-test', address, port, draining };
+}
+
+export async function startFront(options: FrontOptions = {}): Promise<Front> {
+  const ends: (() => unknown)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const end of ends.splice(0).toReversed()) await end();
+  };
+  try {
+    return await start(options, ends, stop);
+  } catch (thrown) {
+    await stop();
+    throw thrown;
+  }
+}
+
+async function start(
+  options: FrontOptions,
+  ends: (() => unknown)[],
+  stop: () => Promise<void>,
+): Promise<Front> {
+  const settings = options.settings ?? testSettings;
+  const directory = mkdtempSync(join(tmpdir(), 'front-'));
+  ends.push(() => rmSync(directory, { recursive: true }));
+  const socketPath = join(directory, 'authz.sock');
+  const logger = pino({ level: 'silent' });
+  const cache = new ResourceCache();
+  cache.update(VIEW, { upserts: [...frontResources(settings), ...(options.resources ?? [])] });
+  const xds = await startXdsServer({
+    cache,
+    viewOf: () => ({ view: VIEW }),
+    logger,
+    address: `${LOOPBACK}:0`,
+  });
+  ends.push(() => xds.close());
+  const fleet = new XdsFleet({
+    cache,
+    revisions: xds.hub,
+    views: [{ name: VIEW, serves: () => true }],
+    connections: settings.drivers,
+    clock: systemClock,
+    logger,
+  });
+  ends.push(() => fleet.close());
+  const activity = new RecordingSink();
+  const auditLog: Record<string, unknown>[] = [];
+  const logServer = new Server();
+  ends.push(() => logServer.forceShutdown());
+  addAccessLogService(logServer, {
+    sink: activity,
+    clock: systemClock,
+    logger,
+    auditLogger: pino({}, { write: (line: string) => auditLog.push(JSON.parse(line)) }),
+    metrics: requestMetrics(new Registry()),
+    intervalMs: settings.listener.accessLogIntervalMs,
+  });
+  const authz = await ScriptedAuthz.start(
+    socketPath,
+    options.check ?? (() => refuse(7, 'nobody may', 'NAMESPACE_REFUSED')),
+  );
+  ends.push(() => authz.stop());
+  const envoy = await EnvoyProcess.start({
+    nodeId: 'envoy-1',
+    nodeCluster: 'test',
+    admin: { host: LOOPBACK, port: 0 },
+    xds: [{ host: LOOPBACK, port: xds.port }],
+    adsProtocol: 'incremental',
+    accessLog: [{ host: LOOPBACK, port: await bind(logServer) }],
+    controlPlaneTls: undefined,
+    authz: { socketPath },
+    heapBytes: 2 ** 30,
+    downstreamConnections: 1000,
+  });
+  ends.push(() => envoy.stop());
+  const address = await envoy.listenerAddress();
+  let published: readonly string[] = [];
+
+  /** Resolves once Envoy has acknowledged so much that `isSo`. */
+  const acknowledged = (isSo: () => boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const ignore = xds.hub.onAck(() => look());
+      const look = (): void => {
+        if (!isSo()) return;
+        ignore();
+        resolve();
+      };
+      look();
+    });
+
+  return {
+    envoy,
+    authz,
+    activity,
+    auditLog,
+    address,
+    async publish(drivers) {
+      const left = published.filter((uid) => drivers.every((driver) => driver.uid !== uid));
+      published = drivers.map(({ uid }) => uid);
+      fleet.publish(drivers);
+      await acknowledged(
+        () =>
+          published.every((uid) => fleet.knows(uid)) &&
+          left.every((uid) => fleet.hasForgotten(uid)),
+      );
+    },
+    async update(resources) {
+      const revision = cache.update(VIEW, { upserts: resources });
+      await acknowledged(() =>
+        resources.every(
+          ({ typeUrl, name }) => xds.hub.minAcknowledgedRevision(typeUrl, name) >= revision,
+        ),
+      );
+    },
+    client(identity) {
+      const client = new SparkClient(
+        address,
+        options.clientTrust === undefined
+          ? undefined
+          : { authority: options.clientTrust, ...(identity ? { identity } : {}) },
+      );
+      ends.push(() => client.close());
+      return client;
+    },
+    async servedCertificate() {
+      const [host, port] = address.split(':');
+      const socket = connect({ host, port: Number(port), rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      const { serialNumber } = socket.getPeerCertificate();
+      socket.destroy();
+      return serialNumber;
+    },
+    stop,
+  };
+}
+
+function bind(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`${LOOPBACK}:0`, ServerCredentials.createInsecure(), (error, port) =>
+      error ? reject(error) : resolve(port),
+    );
+  });
+}
