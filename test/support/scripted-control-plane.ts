@@ -1,0 +1,149 @@
+/** A control plane whose every answer and notice a test decides, served over real gRPC. */
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import {
+  Server,
+  ServerCredentials,
+  type sendUnaryData,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+} from '@grpc/grpc-js';
+import {
+  AssignmentService,
+  AssignResponseSchema,
+  FollowResponseSchema,
+  type AssignRequest,
+  type AssignResponse,
+  type FollowRequest,
+  type FollowResponse,
+} from '#gen/spark_gateway/v1/assignments_pb.js';
+import { serviceDefinition } from '../../src/grpc/service.js';
+import { toServiceError } from '../../src/grpc/status-details.js';
+import { Signal } from './signal.js';
+
+/** An Assign call that waits for the test's answer. */
+export interface Asked {
+  readonly request: AssignRequest;
+  readonly cancelled: Promise<void>;
+  answer(driverUid?: string): void;
+  refuse(error: Error): void;
+}
+
+export class FollowStream {
+  readonly #call: ServerDuplexStream<FollowRequest, FollowResponse>;
+  readonly #requests = new Signal<FollowRequest>();
+  /** Resolves when the sidecar has gone. */
+  readonly ended: Promise<void>;
+  #sequence: bigint;
+
+  constructor(call: ServerDuplexStream<FollowRequest, FollowResponse>, sequence: bigint) {
+    this.#call = call;
+    this.#sequence = sequence;
+    call.on('data', (request: FollowRequest) => this.#requests.emit(request));
+    this.ended = new Promise((resolve) => {
+      call.on('end', resolve);
+      call.on('cancelled', resolve);
+    });
+    call.on('error', () => undefined);
+  }
+
+  next(): Promise<FollowRequest> {
+    return this.#requests.next();
+  }
+
+  send(notice: MessageInitShape<typeof FollowResponseSchema>): void {
+    this.#call.write(create(FollowResponseSchema, notice));
+  }
+
+  /**
+   * Sends a notice and resolves with the sidecar's answer, when it has applied this and everything
+   * before. Acknowledges the report `acknowledgedReport`.
+   */
+  async apply(notice: {
+    endedSessions?: string[];
+    endedDrivers?: string[];
+    reset?: boolean;
+    acknowledgedReport?: bigint;
+  }): Promise<FollowRequest> {
+    const sequence = ++this.#sequence;
+    // The end of a driver, even one that nobody knows, is answered at once.
+    this.send({ ...notice, sequence, endedDrivers: [...(notice.endedDrivers ?? []), 'nobody'] });
+    for (;;) {
+      const request = await this.next();
+      if (request.applied >= sequence) return request;
+    }
+  }
+
+  end(): void {
+    this.#call.end();
+  }
+}
+
+export class ScriptedControlPlane {
+  readonly #server: Server;
+  readonly address: string;
+  readonly asked = new Signal<Asked>();
+  readonly follows = new Signal<FollowStream>();
+  #streams = 0n;
+
+  private constructor(server: Server, address: string) {
+    this.#server = server;
+    this.address = address;
+  }
+
+  /** Listens on `address`, or on a free port of loopback. */
+  static async start(address = '127.1.3.1:0'): Promise<ScriptedControlPlane> {
+    const server = new Server();
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+        if (error) reject(error);
+        else resolve(bound);
+      });
+    });
+    const plane = new ScriptedControlPlane(server, `${address.split(':')[0]}:${port}`);
+    server.addService(serviceDefinition(AssignmentService), {
+      assign: (
+        call: ServerUnaryCall<AssignRequest, AssignResponse>,
+        callback: sendUnaryData<AssignResponse>,
+      ) => plane.asked.emit(asked(call, callback)),
+      follow: (call: ServerDuplexStream<FollowRequest, FollowResponse>) =>
+        plane.follows.emit(new FollowStream(call, plane.#streams++ * 1000n)),
+    });
+    return plane;
+  }
+
+  /** Cuts every connection. */
+  stop(): void {
+    this.#server.forceShutdown();
+  }
+}
+
+function asked(
+  call: ServerUnaryCall<AssignRequest, AssignResponse>,
+  callback: sendUnaryData<AssignResponse>,
+): Asked {
+  const { request } = call;
+  return {
+    request,
+    cancelled: new Promise((resolve) => call.on('cancelled', () => resolve())),
+    answer(driverUid = 'driver-1') {
+      callback(
+        null,
+        create(AssignResponseSchema, {
+          assignment: {
+            sessionId: request.sessionId,
+            ...(request.principal ? { principal: request.principal } : {}),
+            driverUid,
+            cluster: `spark/${request.namespace}`,
+            address: '127.1.3.9:15002',
+            driverToken: 'secret',
+            team: request.team,
+            environment: request.environment,
+            namespace: request.namespace,
+            cacheTtlMs: 60_000,
+          },
+        }),
+      );
+    },
+    refuse: (error) => callback(toServiceError(error)),
+  };
+}
