@@ -54,8 +54,9 @@ export interface PoolControllerOptions {
   readonly newResourceName?: (namespace: string) => string;
 }
 
-/** Events within this time cause one pass. */
+/** Events within this time cause one pass; with thousands of drivers it grows, so that passes take a fifth of a core at most. */
 const COALESCE_MS = 20;
+const LONGEST_COALESCE_MS = 1_000;
 /** A pass is made at least this often, whatever was missed. */
 const RESYNC_MS = 30_000;
 const RETRY_READ_MS = 1_000;
@@ -79,6 +80,7 @@ export class PoolController implements Observations, PoolStatusSource {
   #readError: string | undefined;
   #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
   #pass: Promise<void> | undefined;
+  #coalesceMs = COALESCE_MS;
   #again = false;
   #applying = false;
   #stopped = false;
@@ -130,7 +132,7 @@ export class PoolController implements Observations, PoolStatusSource {
   /** Says that it is time to look. */
   trigger(): void {
     if (this.#pass) this.#again = true;
-    else this.#wakeAt(this.#options.clock.now() + COALESCE_MS);
+    else this.#wakeAt(this.#options.clock.now() + this.#coalesceMs);
   }
 
   get(uid: string): ObservedDriver | undefined {
@@ -297,6 +299,8 @@ export class PoolController implements Observations, PoolStatusSource {
     for (const dueMs of [deadlines.nextMs, this.#deleting.nextRetryMs()]) {
       if (dueMs !== undefined) this.#wakeAt(dueMs);
     }
+    const tookMs = clock.now() - deadlines.nowMs;
+    this.#coalesceMs = Math.min(LONGEST_COALESCE_MS, Math.max(COALESCE_MS, 4 * tookMs));
     for (const [namespace, count] of plan.create) {
       for (let i = 0; i < count; i += 1) this.#create(namespace);
     }

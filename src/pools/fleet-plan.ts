@@ -111,13 +111,12 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
   const requests = planRequests(input, after, deadlines);
   for (const { namespace, reason } of requests.failed) failed(namespace, reason);
 
+  const live = liveByNamespace(after.values());
   const pools = new Map<string, PoolCount>();
   const create = new Map<string, number>();
   for (const namespace of namespacesOf(input, after.values())) {
     const policy = input.pool(namespace);
-    const records = [...after.values()].filter(
-      (record) => record.namespace === namespace && record.phase !== 'gone',
-    );
+    const records = live.get(namespace) ?? [];
     const coming = requests.coming.get(namespace) ?? 0;
     pools.set(namespace, {
       drivers: records.length + coming,
@@ -190,9 +189,10 @@ function followSightings(
       after.set(uid, seenAgain(record, driver, nowMs, input.epoch));
     } else after.set(uid, follow(record, driver, nowMs));
   }
+  const requests = new Map(input.requested.map((request) => [request.resource, request]));
   for (const [uid, driver] of drivers) {
     if (before.has(uid) || driver.condition === 'ended') continue;
-    const request = input.requested.find(({ resource }) => resource === driver.resource);
+    const request = driver.resource === undefined ? undefined : requests.get(driver.resource);
     after.set(uid, firstRecord(driver, request, nowMs, input.epoch));
   }
   return after;
@@ -221,6 +221,17 @@ function endedDrivers(records: Iterable<DriverRecord>, asked: ReadonlySet<string
         (record.phase === 'gone' && asked.has(record.resource)),
     )
     .map(({ resource, namespace }) => ({ resource, namespace }));
+}
+
+function liveByNamespace(records: Iterable<DriverRecord>): ReadonlyMap<string, DriverRecord[]> {
+  const live = new Map<string, DriverRecord[]>();
+  for (const record of records) {
+    if (record.phase === 'gone') continue;
+    const others = live.get(record.namespace);
+    if (others) others.push(record);
+    else live.set(record.namespace, [record]);
+  }
+  return live;
 }
 
 function namespacesOf(input: FleetInput, records: Iterable<DriverRecord>): Set<string> {

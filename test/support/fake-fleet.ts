@@ -5,8 +5,17 @@ import type { EnvoyFleet, SidecarCaches } from '../../src/model/envoy-fleet.js';
 export class FakeFleet implements EnvoyFleet {
   published: readonly RoutableDriver[] = [];
   acknowledges = true;
-  #acknowledged = new Set<string>();
+  #acknowledged: Set<string>;
   readonly #listeners = new Set<() => void>();
+
+  /** `acknowledged`: what the Envoys know from an earlier control plane. */
+  constructor(acknowledged: ReadonlySet<string> = new Set()) {
+    this.#acknowledged = new Set(acknowledged);
+  }
+
+  get acknowledged(): ReadonlySet<string> {
+    return this.#acknowledged;
+  }
 
   publish(drivers: readonly RoutableDriver[]): void {
     this.published = drivers;

@@ -56,6 +56,8 @@ export class PoolWorld {
   readonly caches = new FakeCaches();
   readonly pools = new Map<string, PoolPolicy>([[NAMESPACE, POOL]]);
   fleet = new FakeFleet();
+  /** Makes the fleet of the next control plane. */
+  newFleet = () => new FakeFleet();
   controller!: PoolController;
   ledger!: StoredLedger;
   #names = 0;
@@ -66,7 +68,7 @@ export class PoolWorld {
     const { clock, store, leadership } = this;
     const log = pino({ enabled: false });
     this.ledger = await openLedger({ store, leadership, clock, logger: log });
-    this.fleet = new FakeFleet();
+    this.fleet = this.newFleet();
     this.controller = new PoolController({
       sources: [this.drivers.source],
       factory: this.drivers.factory,
