@@ -249,9 +249,10 @@ export const settingsTable = {
           'URI or DNS names in client certificates that may ask for assignments or send logs; empty: every certificate of mtls.ca_file.',
       }),
       cache_ttl: setting(duration('1s', '1h'), {
-        default: '30s',
+        default: '10m',
         roles: controlPlane,
-        about: 'How long authz may use an answer without hearing of it again.',
+        about:
+          'How long authz goes on to serve the sessions it knows while no control plane answers. An address rests for as long before another driver may have it.',
       }),
     },
   ),
@@ -374,6 +375,12 @@ export const settingsTable = {
         roles: controlPlane,
         about: 'Java 17 or later; without it, java on the PATH.',
       }),
+      class_archive: setting(boolean, {
+        default: 'true',
+        roles: controlPlane,
+        about:
+          "Whether to make an archive of Spark's classes once (Java AppCDS), which halves the time later drivers take to start.",
+      }),
       spark_conf: textMap(plainText, {
         roles: controlPlane,
         about: 'Further Spark configuration for each driver. Readable by every user: no secrets.',
@@ -405,6 +412,17 @@ export const settingsTable = {
       default: 'warning',
       roles: envoyChild,
       about: 'The least severe messages that Envoy logs.',
+    }),
+    max_heap: setting(size('256MiB', '1TiB'), {
+      default: '2GiB',
+      roles: ['bootstrap'],
+      about:
+        'Memory at which an Envoy refuses new requests (clients retry them elsewhere or later).',
+    }),
+    max_connections: setting(integer(1, 10_000_000), {
+      default: '50000',
+      roles: ['bootstrap'],
+      about: 'Client connections of one Envoy at most.',
     }),
     concurrency: setting(integer(0, 1024), {
       default: '0',

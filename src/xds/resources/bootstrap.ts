@@ -100,7 +100,7 @@ export interface EnvoyArguments {
   readonly bootstrapFile: string;
   /** Worker threads; undefined: one for each core. */
   readonly concurrency: number | undefined;
-  readonly logLevel: 'debug' | 'info' | 'warning' | 'error';
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warning' | 'error' | 'critical' | 'off';
   /** How long open streams may go on after Envoy was told to drain. */
   readonly drainSeconds: number;
 }

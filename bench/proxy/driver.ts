@@ -1,0 +1,40 @@
+/**
+ * A stand-in for a Spark driver that costs as little as it can: it answers every RPC at once, so that
+ * what is measured is the way to it. Usage: node driver.js <address> <port>
+ *
+ * ReleaseExecute answers one small message. ExecutePlan answers as many messages of 1 MiB as the
+ * request header `x-bench-messages` says.
+ */
+import { createServer } from 'node:http2';
+import { CHUNK_BYTES, frame, METHODS } from './wire.js';
+
+const [address, port] = process.argv.slice(2);
+const small = frame(Buffer.alloc(80, 1));
+const chunk = frame(Buffer.alloc(CHUNK_BYTES, 1));
+
+const server = createServer({ settings: { initialWindowSize: 16 * CHUNK_BYTES } });
+server.on('session', (session) => session.setLocalWindowSize(64 * CHUNK_BYTES));
+server.on('stream', (stream, headers) => {
+  stream.on('error', () => undefined);
+  stream.resume();
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+  if (headers[':path'] !== METHODS.stream) {
+    stream.on('end', () => stream.end(small));
+    return;
+  }
+  let left = Number(headers['x-bench-messages'] ?? 0);
+  const send = () => {
+    while (left > 0) {
+      left -= 1;
+      if (!stream.write(chunk)) {
+        stream.once('drain', send);
+        return;
+      }
+    }
+    stream.end();
+  };
+  send();
+});
+server.listen(Number(port), address, () => process.send?.('ready'));
+process.on('disconnect', () => process.exit(0));

@@ -1,0 +1,32 @@
+/** What the load generator and the stand-in driver say to each other: gRPC over HTTP/2. */
+
+export const CHUNK_BYTES = 1 << 20;
+
+export const METHODS = {
+  small: '/spark.connect.SparkConnectService/ReleaseExecute',
+  stream: '/spark.connect.SparkConnectService/ExecutePlan',
+  assign: '/spark.connect.SparkConnectService/Config',
+} as const;
+
+/** A gRPC message frame: not compressed, length, bytes. */
+export function frame(message: Buffer): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+/** The first fields of every Spark Connect request: session id and user. */
+export function request(sessionId: string, userId: string, padding: number): Buffer {
+  return frame(
+    Buffer.concat([
+      field(1, Buffer.from(sessionId)),
+      field(2, field(1, Buffer.from(userId))),
+      field(3, Buffer.alloc(Math.min(padding, 127), 0x61)),
+    ]),
+  );
+}
+
+/** A length-delimited field of at most 127 bytes. */
+function field(number: number, bytes: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+}

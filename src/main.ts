@@ -1,0 +1,100 @@
+#!/usr/bin/env node
+/** `spark-gateway`: reads the command line and runs what it names. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { renderHelp } from './cli/help.js';
+import { parseCommandLine, type SettingsArguments } from './cli/parse.js';
+import { EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
+import { runAuthz } from './roles/authz.js';
+import { bootstrapOf } from './roles/bootstrap.js';
+import { runControlPlane } from './roles/control-plane.js';
+import { printToken, runIssuer } from './roles/issuer.js';
+import { runStart } from './roles/start.js';
+import { validatePolicies } from './roles/validate.js';
+import { renderExample } from './settings/example.js';
+import { loadSettings } from './settings/load.js';
+import { describeSettings } from './settings/rows.js';
+import type { Settings } from './settings/table.js';
+
+/** What `start` runs with when no settings are named: everything on this machine. */
+const developmentSettings = fileURLToPath(
+  new URL('../../config/development/gateway.yaml', import.meta.url),
+);
+
+async function main(): Promise<void> {
+  const command = parseCommandLine(process.argv.slice(2), process.env);
+  switch (command.kind) {
+    case 'help':
+      process.stdout.write(renderHelp(command.topic, describeSettings));
+      return;
+    case 'version':
+      process.stdout.write(`${version()}\n`);
+      return;
+    case 'usage-error':
+      process.stderr.write(reportUsage(command.messages));
+      process.exitCode = EXIT_USAGE;
+      return;
+    case 'settings example':
+      process.stdout.write(renderExample());
+      return;
+    case 'settings validate':
+      await settingsOf(command);
+      process.stdout.write('The settings are good.\n');
+      return;
+    case 'policy validate':
+      await validatePolicies(command.files);
+      return;
+    case 'bootstrap':
+      process.stdout.write(`${bootstrapOf(await settingsOf(command))}\n`);
+      return;
+    case 'token':
+      await printToken(await settingsOf(withDefaults(command)), command.user, command.ttlMs);
+      return;
+    case 'issuer':
+      await runIssuer(await settingsOf(command));
+      return;
+    case 'control-plane':
+      await runControlPlane(await settingsOf(command));
+      return;
+    case 'authz':
+      await runAuthz(await settingsOf(command));
+      return;
+    case 'start': {
+      const complete = withDefaults(command);
+      await runStart(await settingsOf(complete), {
+        mainFile: fileURLToPath(import.meta.url),
+        settingsArguments: [
+          ...(complete.config === undefined ? [] : ['--config', complete.config]),
+          ...complete.overrides.flatMap(([name, text]) => ['--set', `${name}=${text}`]),
+        ],
+      });
+      return;
+    }
+  }
+}
+
+function withDefaults<T extends SettingsArguments>(command: T): T {
+  return { ...command, config: command.config ?? developmentSettings };
+}
+
+function settingsOf({ config, overrides }: SettingsArguments): Promise<Settings> {
+  return loadSettings({ file: config, overrides, env: process.env, cwd: process.cwd() });
+}
+
+function version(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  const parsed: unknown = JSON.parse(readFileSync(file, 'utf8'));
+  return typeof parsed === 'object' && parsed !== null && 'version' in parsed
+    ? String(parsed.version)
+    : 'unknown';
+}
+
+try {
+  await main();
+} catch (error) {
+  const { text, exitCode } = reportFailure(error);
+  process.stderr.write(text);
+  process.exitCode = exitCode;
+}
+// Handles that are still open (a client's connection, a watch) must not keep an ended role alive.
+process.exit();

@@ -1,0 +1,48 @@
+/** authz's decisions and caches for Prometheus. */
+import { collectDefaultMetrics, Counter, Histogram, type Registry } from 'prom-client';
+import type { AuthzMetrics } from '../authz/metrics.js';
+
+export function authzMetrics(registry: Registry): AuthzMetrics {
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const decisions = new Counter({
+    name: 'spark_gateway_authz_decisions_total',
+    help: 'Checks by outcome: OK, CANCELLED, or the code of the refusal.',
+    labelNames: ['code', 'method'],
+    registers,
+  });
+  const duration = new Histogram({
+    name: 'spark_gateway_authz_decision_duration_seconds',
+    help: 'Time of a check, holding for a driver included.',
+    labelNames: ['outcome'],
+    buckets: [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5, 15, 60],
+    registers,
+  });
+  const tokens = new Counter({
+    name: 'spark_gateway_authz_token_cache_total',
+    help: 'Tokens that were found among the verified ones (hit), or had to be verified (miss).',
+    labelNames: ['result'],
+    registers,
+  });
+  const assignments = new Counter({
+    name: 'spark_gateway_authz_assignment_cache_total',
+    help: 'Sessions whose driver was remembered (hit), or had to be asked for (miss).',
+    labelNames: ['result'],
+    registers,
+  });
+  const keys = new Counter({
+    name: 'spark_gateway_authz_key_fetches_total',
+    help: "Fetches of an issuer's keys.",
+    labelNames: ['issuer', 'result'],
+    registers,
+  });
+  return {
+    decided({ code, method, durationMs }) {
+      decisions.inc({ code, method });
+      duration.observe({ outcome: code === 'OK' ? 'allowed' : 'refused' }, durationMs / 1000);
+    },
+    tokenCache: (result) => tokens.inc({ result }),
+    assignmentCache: (result) => assignments.inc({ result }),
+    keyFetch: (issuer, ok) => keys.inc({ issuer, result: ok ? 'ok' : 'failed' }),
+  };
+}

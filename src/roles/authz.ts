@@ -1,0 +1,69 @@
+/** `authz`: the ext_authz service beside an Envoy. */
+import { Registry } from 'prom-client';
+import { AssignmentsClient } from '../authz/assignments/client.js';
+import { startAuthzServer } from '../authz/server.js';
+import { clientCredentials } from '../grpc/tls.js';
+import { startAdminServer } from '../metrics/admin-server.js';
+import { formatAddress } from '../model/address.js';
+import { systemClock } from '../model/clock.js';
+import { PolicyFile } from '../policy/policy-file.js';
+import { policyOptions } from '../settings/for-policy.js';
+import type { Settings } from '../settings/table.js';
+import { authzMetrics } from './authz-metrics.js';
+import { mtlsFiles } from './grpc-port.js';
+import { roleLogger } from './logger.js';
+import { aborted, terminationSignal } from './termination.js';
+
+/** Runs until a signal ends it; checks that are under way are answered first. */
+export async function runAuthz(settings: Settings): Promise<void> {
+  const stop = terminationSignal();
+  const clock = systemClock;
+  const logger = roleLogger('authz', settings.logLevel);
+  const registry = new Registry();
+  const metrics = authzMetrics(registry);
+  const policyFile = await PolicyFile.open(settings.policyFile, {
+    compile: policyOptions(settings),
+    clock,
+    logger,
+  });
+  const assignments = new AssignmentsClient({
+    addresses: [formatAddress(settings.assignments.connectAddr)],
+    credentials: clientCredentials(mtlsFiles(settings.mtls), {
+      clock,
+      onError: (error) => logger.error({ err: error }, 'certificates cannot be renewed'),
+    }),
+    clock,
+    logger,
+    onCache: (result) => metrics.assignmentCache(result),
+  });
+  const { authz, headers } = settings;
+  const server = await startAuthzServer({
+    address: authz.listenAddr,
+    policy: () => policyFile.current,
+    assigner: assignments,
+    activity: assignments,
+    clock,
+    logger,
+    metrics,
+    routingHeaders: [headers.team, headers.environment],
+    holdMs: authz.holdTimeMs,
+    expiredTokenGraceMs: authz.expiredTokenGraceMs,
+    tokenCacheSize: authz.tokenCacheSize,
+    keyRefreshMs: authz.keysMaxAgeMs,
+    keyCooldownMs: authz.keysCooldownMs,
+  });
+  const admin = await startAdminServer({
+    host: authz.metricsAddr.host,
+    port: authz.metricsAddr.port,
+    registry,
+    readiness: () => undefined,
+  });
+  logger.info({ target: server.target, metrics: admin.port }, 'authz runs');
+
+  await aborted(stop);
+  logger.info('authz ends');
+  await server.close(settings.drainTimeMs);
+  await admin.close();
+  await assignments.close();
+  policyFile.close();
+}

@@ -1,0 +1,85 @@
+/** What Prometheus is shown of pools, sessions, xDS and the policy; read when it asks. */
+import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
+import type { Ledger } from '../model/ledger.js';
+import type { PolicyFile } from '../policy/policy-file.js';
+import type { PoolController } from '../pools/controller.js';
+import type { DiscoveryHub } from '../xds/hub.js';
+
+export interface ControlPlaneSources {
+  readonly pools: PoolController;
+  readonly xds: DiscoveryHub;
+  readonly ledger: Ledger;
+  readonly policy: PolicyFile;
+}
+
+export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSources): void {
+  const { pools, xds, ledger, policy } = sources;
+  collectDefaultMetrics({ register: registry });
+  const gauge = <Labels extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Labels[],
+    read: () => Iterable<readonly [Record<Labels, string>, number]>,
+  ) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [labels, value] of read()) this.inc(labels, value);
+      },
+    });
+
+  gauge('spark_gateway_drivers', 'Drivers by phase.', ['namespace', 'phase'], () =>
+    pools
+      .report()
+      .drivers.map(({ namespace, phase }): [{ namespace: string; phase: string }, number] => [
+        { namespace, phase },
+        1,
+      ]),
+  );
+  gauge('spark_gateway_sessions', 'Live sessions.', ['team', 'environment'], function* read() {
+    for (const { sessions } of ledger.all()) {
+      for (const { team, environment } of Object.values(sessions)) {
+        yield [{ team, environment }, 1];
+      }
+    }
+  });
+  gauge('spark_gateway_sessions_waiting', 'Sessions that wait for a driver.', ['namespace'], () =>
+    pools.report().pools.map(({ namespace, waiting }) => [{ namespace }, waiting]),
+  );
+  gauge(
+    'spark_gateway_xds_streams',
+    'Connected Envoys by the state of each type of resource.',
+    ['type', 'state'],
+    () =>
+      xds
+        .nodes()
+        .flatMap(({ types }) =>
+          types.map(({ typeUrl, state }): [{ type: string; state: string }, number] => [
+            { type: shortType(typeUrl), state },
+            1,
+          ]),
+        ),
+  );
+  const xdsCounter = (name: string, help: string, key: 'pushes' | 'bytes' | 'acks' | 'nacks') =>
+    gauge(`spark_gateway_xds_${name}_total`, help, ['type'], () =>
+      [...xds.counters.byType].map(([typeUrl, counters]): [{ type: string }, number] => [
+        { type: shortType(typeUrl) },
+        counters[key],
+      ]),
+    );
+  xdsCounter('pushes', 'Responses sent to Envoys.', 'pushes');
+  xdsCounter('pushed_bytes', 'Bytes sent to Envoys.', 'bytes');
+  xdsCounter('acks', 'Responses that Envoys accepted.', 'acks');
+  xdsCounter('nacks', 'Responses that Envoys rejected.', 'nacks');
+  gauge('spark_gateway_policy_bad', 'Whether the policy file is not good now (1).', [], () => [
+    [{}, policy.status.error === undefined ? 0 : 1],
+  ]);
+}
+
+function shortType(typeUrl: string): string {
+  return typeUrl.slice(typeUrl.lastIndexOf('.') + 1);
+}

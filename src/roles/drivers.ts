@@ -1,0 +1,102 @@
+/** Where the drivers come from, as the settings say. */
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { classArchivePath, makeClassArchive } from '../discovery/class-archive.js';
+import { LocalProcesses } from '../discovery/local-processes.js';
+import { sparkCommand, type SparkCommandOptions } from '../discovery/spark-command.js';
+import { StaticFile } from '../discovery/static-file.js';
+import type { Clock } from '../model/clock.js';
+import type { DriverFactory, DriverSource } from '../model/driver.js';
+import { GatewayError } from '../model/errors.js';
+import type { Settings } from '../settings/table.js';
+
+export interface Drivers {
+  readonly sources: readonly DriverSource[];
+  readonly factory?: DriverFactory;
+  /** To be called once a first driver is ready: does what makes later ones start faster. */
+  warmUp(): void;
+  /** Stops looking; the drivers go on. */
+  close(): void;
+}
+
+interface Context {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** The folder of `state_dir` that holds the local drivers. */
+export function driversFolder(settings: Settings): string {
+  return join(settings.stateDir, 'drivers');
+}
+
+export function openDrivers(settings: Settings, context: Context): Promise<Drivers> {
+  return settings.drivers.source === 'static'
+    ? openStatic(settings, context)
+    : openLocal(settings, context);
+}
+
+async function openStatic(settings: Settings, { clock, logger }: Context): Promise<Drivers> {
+  const path = settings.drivers.staticFile;
+  if (path === undefined) {
+    throw new GatewayError('SETTINGS_INVALID', 'drivers.source static needs drivers.static_file');
+  }
+  const source = await StaticFile.open({ path, clock, log: logger });
+  return { sources: [source], warmUp: () => undefined, close: () => source.close() };
+}
+
+async function openLocal(settings: Settings, { clock, logger }: Context): Promise<Drivers> {
+  const { local } = settings.drivers;
+  const { network, prefixLength } = local.addressRange;
+  const addressRange = `${network}/${prefixLength}`;
+  const spark = sparkOptions(settings);
+  const archives = join(settings.stateDir, 'class-archives');
+  const classArchive = classArchivePath(archives, spark);
+  const processes = await LocalProcesses.open({
+    stateFolder: driversFolder(settings),
+    makeCommand: sparkCommand({ ...spark, classArchive }),
+    clock,
+    log: logger,
+    addressRange,
+    addressQuietMs: settings.assignments.cacheTtlMs,
+  });
+  const closing = new AbortController();
+  return {
+    sources: [processes.source],
+    factory: processes.factory,
+    warmUp() {
+      if (!local.classArchive) return;
+      makeClassArchive({
+        spark,
+        folder: archives,
+        addressRange,
+        clock,
+        log: logger,
+        signal: closing.signal,
+      }).catch((error: unknown) => {
+        logger.warn({ err: error }, 'no class archive was made; drivers start more slowly');
+      });
+    },
+    close() {
+      closing.abort();
+      processes.close();
+    },
+  };
+}
+
+function sparkOptions(settings: Settings): SparkCommandOptions {
+  const { local } = settings.drivers;
+  if (local.sparkHome === undefined) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      'drivers.local.spark_home: no Spark is known: use "npm start", which installs one, or set SPARK_HOME',
+    );
+  }
+  return {
+    sparkHome: local.sparkHome,
+    ...(local.javaHome === undefined ? {} : { javaHome: local.javaHome }),
+    master: `local[${local.cores}]`,
+    memory: `${Math.floor(local.memoryBytes / 1024 / 1024)}m`,
+    sessionTimeoutMs: 2 * settings.sessionTtlMs + 3_600_000,
+    conf: local.sparkConf,
+  };
+}

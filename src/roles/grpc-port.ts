@@ -1,0 +1,104 @@
+/** A grpc-js server on one of the gateway's own ports. */
+import { X509Certificate } from 'node:crypto';
+import {
+  Server,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerMethodDefinition,
+  status,
+} from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { peerIdentity, serverCredentials, type TlsFiles } from '../grpc/tls.js';
+import { formatAddress, type TcpAddress } from '../model/address.js';
+import type { Clock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
+
+export interface GrpcPortOptions {
+  /** For messages: which port this is. */
+  readonly name: string;
+  readonly address: TcpAddress;
+  readonly tls: TlsFiles | undefined;
+  /** URI or DNS names of which a client's certificate must have one; empty: any certificate will do. */
+  readonly allowedSans: readonly string[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly addServices: (server: Server) => void;
+}
+
+/** Streams that have not ended by themselves after this are cut. */
+const CLOSE_GRACE_MS = 2_000;
+
+/** Resolves when it listens, with a function that closes it. */
+export async function startGrpcPort(options: GrpcPortOptions): Promise<() => Promise<void>> {
+  const { name, address, tls, clock, logger } = options;
+  const server = new Server({
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    // Sidecars and Envoys ping more often than the default allows.
+    'grpc.http2.min_ping_interval_without_data_ms': 5_000,
+    ...(tls ? { interceptors: [onlyNamed(options.allowedSans)] } : {}),
+  });
+  options.addServices(server);
+  const credentials = serverCredentials(tls, {
+    clock,
+    onError: (error) => logger.error({ err: error }, `${name}: certificates cannot be renewed`),
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(formatAddress(address), credentials, (error) => {
+      if (!error) resolve();
+      else {
+        reject(
+          new GatewayError(
+            'SETTINGS_INVALID',
+            `${name}: cannot listen on ${formatAddress(address)}: ${error.message}. Is the port in use?`,
+            { cause: error },
+          ),
+        );
+      }
+    });
+  });
+  return async () => {
+    const limit = clock.setTimer(CLOSE_GRACE_MS, () => server.forceShutdown());
+    await new Promise<void>((resolve) => {
+      server.tryShutdown(() => resolve());
+    });
+    limit.cancel();
+  };
+}
+
+function onlyNamed(allowed: readonly string[]) {
+  return (
+    _method: ServerMethodDefinition<unknown, unknown>,
+    call: ServerInterceptingCallInterface,
+  ) =>
+    new ServerInterceptingCall(call, {
+      start(next) {
+        next();
+        if (!isNamed(call, allowed)) {
+          call.sendStatus({
+            code: status.PERMISSION_DENIED,
+            details: 'The client certificate has none of the names that may use this port.',
+          });
+        }
+      },
+    });
+}
+
+function isNamed(call: ServerInterceptingCallInterface, allowed: readonly string[]): boolean {
+  if (allowed.length === 0) return true;
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  if (!certificate) return false;
+  const { uris, dnsNames } = peerIdentity(new X509Certificate(certificate.raw));
+  return [...uris, ...dnsNames].some((name) => allowed.includes(name));
+}
+
+/** The certificates between the gateway's parts, where settings name them. */
+export function mtlsFiles(mtls: {
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+  readonly caFile: string | undefined;
+}): TlsFiles | undefined {
+  const { certFile, keyFile, caFile } = mtls;
+  if (certFile === undefined || keyFile === undefined || caFile === undefined) return undefined;
+  return { certFile, keyFile, caFile };
+}

@@ -1,0 +1,103 @@
+/** The xDS side of the control plane: what every Envoy gets, the drivers, and the port. */
+import type { Logger } from 'pino';
+import { formatAddress } from '../model/address.js';
+import type { Clock } from '../model/clock.js';
+import type { Settings } from '../settings/table.js';
+import { ResourceCache } from '../xds/cache.js';
+import type { DiscoveryHub } from '../xds/hub.js';
+import { CertificateFiles } from '../xds/resources/certificate-files.js';
+import { XdsFleet } from '../xds/resources/fleet.js';
+import { frontResources } from '../xds/resources/front.js';
+import type { EnvoySettings } from '../xds/resources/settings.js';
+import { startXdsServer } from '../xds/server.js';
+import type { ViewOf } from '../xds/view.js';
+import { mtlsFiles } from './grpc-port.js';
+
+/** Every Envoy serves every namespace. */
+const VIEW = 'front';
+
+export interface Xds {
+  readonly fleet: XdsFleet;
+  readonly hub: DiscoveryHub;
+  close(): Promise<void>;
+}
+
+export async function startXds(
+  settings: Settings,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+): Promise<Xds> {
+  const cache = new ResourceCache();
+  const { tlsCertFile, tlsKeyFile, listener } = settings;
+  const certificates = new CertificateFiles(
+    {
+      ...(tlsCertFile === undefined || tlsKeyFile === undefined
+        ? {}
+        : { front: { certFile: tlsCertFile, keyFile: tlsKeyFile } }),
+      ...(listener.clientCaFile === undefined ? {} : { clientCaFile: listener.clientCaFile }),
+    },
+    { clock, logger, onChange: (upserts) => cache.update(VIEW, { upserts }) },
+  );
+  const envoy = envoySettings(settings);
+  cache.update(VIEW, { upserts: [...frontResources(envoy), ...certificates.secrets()] });
+  const tls = mtlsFiles(settings.mtls);
+  const server = await startXdsServer({
+    address: formatAddress(settings.xds.listenAddr),
+    ...(tls ? { tls } : {}),
+    cache,
+    viewOf: viewOf(settings.xds.allowedSans, tls !== undefined),
+    logger,
+    clock,
+    debounce: { quietMs: settings.xds.debounceMs, maxMs: settings.xds.debounceMaxMs },
+  });
+  const fleet = new XdsFleet({
+    cache,
+    revisions: server.hub,
+    views: [{ name: VIEW, serves: () => true }],
+    connections: envoy.drivers,
+    clock,
+    logger,
+  });
+  return {
+    fleet,
+    hub: server.hub,
+    async close() {
+      fleet.close();
+      certificates.close();
+      await server.close();
+    },
+  };
+}
+
+function envoySettings(settings: Settings): EnvoySettings {
+  const { accessLog, authz, headers, listenAddr, maxConnsPerHost, tlsCertFile } = settings;
+  return {
+    listener: {
+      address: listenAddr.host,
+      port: listenAddr.port,
+      tls: tlsCertFile !== undefined,
+      trustedProxies: 0,
+      accessLogIntervalMs: accessLog.intervalMs,
+    },
+    authz: {
+      longestHoldMs: authz.holdTimeMs,
+      headers: [headers.team, headers.environment, headers.user],
+    },
+    drivers: {
+      maxConnectionsPerDriver: maxConnsPerHost,
+      connectTimeoutMs: 5_000,
+      tls: false,
+    },
+  };
+}
+
+/** A name in the certificate decides; what the node says of itself decides nothing. */
+function viewOf(allowedSans: readonly string[], secure: boolean): ViewOf {
+  return (peer) => {
+    if (!secure || allowedSans.length === 0) return { view: VIEW };
+    const names = peer ? [...peer.uris, ...peer.dnsNames] : [];
+    if (names.some((name) => allowedSans.includes(name))) return { view: VIEW };
+    return {
+      refused: `The certificate has none of the names in xds.allowed_sans; it has ${names.join(', ') || 'none'}.`,
+    };
+  };
+}

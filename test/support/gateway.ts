@@ -1,0 +1,317 @@
+/** The whole gateway as users start it: `spark-gateway start`, with ports and state of its own. */
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import type { SessionRecord } from '../../src/model/driver.js';
+import type { FleetReport } from '../../src/pools/status.js';
+import type { NodeStatus } from '../../src/xds/status.js';
+import { processEnded } from './process-ended.js';
+import { unusedPort } from './unused-port.js';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const OUTPUT_KEPT = 50_000;
+
+export interface GatewayOptions {
+  /** The routing policy; by default the one of config/development. */
+  readonly policy?: object;
+  /** Further settings, as the file has them. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** Loopback network of its drivers, so that gateways of several tests do not meet. */
+  readonly addressRange: string;
+}
+
+export interface LiveSession extends SessionRecord {
+  readonly driver: string;
+  readonly namespace: string;
+}
+
+export type Child = 'control-plane' | 'authz' | 'envoy' | 'issuer';
+
+export interface UrlOptions {
+  readonly user?: string;
+  readonly team?: string | undefined;
+  readonly environment?: string | undefined;
+  /** Instead of one of the development issuer. */
+  readonly token?: string;
+  readonly tls?: boolean;
+  /** Further parameters of the URL. */
+  readonly parameters?: Readonly<Record<string, string>>;
+}
+
+type Ports = Readonly<
+  Record<'listen' | 'admin' | 'authzMetrics' | 'issuer' | 'envoyAdmin', number>
+>;
+
+export class Gateway {
+  readonly folder: string;
+  readonly port: number;
+  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #ports: Ports;
+  #output = '';
+
+  private constructor(
+    folder: string,
+    ports: Ports,
+    child: ChildProcessByStdio<null, Readable, Readable>,
+  ) {
+    this.folder = folder;
+    this.port = ports.listen;
+    this.#ports = ports;
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_KEPT);
+      });
+    }
+  }
+
+  /** Resolves when it says that it is ready. */
+  static async start(options: GatewayOptions): Promise<Gateway> {
+    const folder = mkdtempSync(join(tmpdir(), 'gateway-'));
+    const ports = {
+      listen: await unusedPort(),
+      xds: await unusedPort(),
+      assignments: await unusedPort(),
+      admin: await unusedPort(),
+      authzMetrics: await unusedPort(),
+      issuer: await unusedPort(),
+      envoyAdmin: await unusedPort(),
+    };
+    mkdirSync(join(folder, 'state'));
+    writeFileSync(
+      join(folder, 'policy.yaml'),
+      options.policy
+        ? stringify(options.policy)
+        : readFileSync(join(root, 'config/development/policy.yaml')),
+    );
+    writeFileSync(
+      join(folder, 'gateway.yaml'),
+      stringify(merge(settingsOf(folder, ports, options.addressRange), options.settings ?? {})),
+    );
+    const child = spawn(
+      process.execPath,
+      [join(root, 'build/src/main.js'), 'start', '--config', join(folder, 'gateway.yaml')],
+      { env: gatewayEnv(), stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    const gateway = new Gateway(folder, ports, child);
+    await Promise.race([gateway.#says('is ready after'), gateway.#failed()]);
+    return gateway;
+  }
+
+  /** A connection string of the development issuer's user. */
+  async url(options: UrlOptions = {}): Promise<string> {
+    const { user = 'alice', team = 'data', environment = 'dev', tls } = options;
+    const token = options.token ?? (await this.token(user));
+    const parameters = {
+      ...(tls ? { use_ssl: 'true' } : {}),
+      token,
+      user_id: user,
+      ...('team' in options && options.team === undefined ? {} : { 'x-doordash-team': team }),
+      ...('environment' in options && options.environment === undefined
+        ? {}
+        : { 'x-doordash-environment': environment }),
+      ...options.parameters,
+    };
+    const text = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
+    return `sc://localhost:${this.port}/;${text.join(';')}`;
+  }
+
+  /** As `url`, for a 3.5 client, which sends a token over TLS only: the header by name instead. */
+  async url35(options: UrlOptions = {}): Promise<string> {
+    const url = await this.url(options);
+    return url.replace(/token=([^;]+)/, 'authorization=Bearer%20$1');
+  }
+
+  async token(user: string, ttl?: string): Promise<string> {
+    const response = await fetch(
+      `${this.#http('issuer')}/token?user=${user}${ttl === undefined ? '' : `&ttl=${ttl}`}`,
+    );
+    return (await response.text()).trim();
+  }
+
+  get issuer(): string {
+    return this.#http('issuer');
+  }
+
+  fleet(): Promise<FleetReport> {
+    return this.#admin('/drivers');
+  }
+
+  sessions(): Promise<readonly LiveSession[]> {
+    return this.#admin('/sessions');
+  }
+
+  envoys(): Promise<readonly NodeStatus[]> {
+    return this.#admin('/envoys');
+  }
+
+  policyStatus(): Promise<{ readonly version: string; readonly error?: string }> {
+    return this.#admin('/policy');
+  }
+
+  async metrics(): Promise<string> {
+    return (await fetch(`${this.#http('admin')}/metrics`)).text();
+  }
+
+  /** The driver that a session is on. */
+  async driverOf(sessionId: string): Promise<FleetReport['drivers'][number]> {
+    const session = (await this.sessions()).find((live) => live.sessionId === sessionId);
+    const driver = (await this.fleet()).drivers.find(({ uid }) => uid === session?.driver);
+    if (!driver) throw new Error(`session ${sessionId} has no driver`);
+    return driver;
+  }
+
+  /** Asks again and again until `read` gives what `fits`; nothing tells us of it. */
+  async until<T>(read: () => Promise<T>, fits: (value: T) => boolean): Promise<T> {
+    for (;;) {
+      const value = await read().catch(() => undefined);
+      if (value !== undefined && fits(value)) return value;
+      await pause(50);
+    }
+  }
+
+  pid(child: Child): number {
+    return Number(readFileSync(join(this.folder, 'state/run', `${child}.pid`), 'utf8'));
+  }
+
+  /** Kills one of its processes without warning; resolves when another has taken its place. */
+  async restart(child: Child): Promise<void> {
+    const before = await this.kill(child);
+    await this.until(
+      async () => this.pid(child),
+      (pid) => pid !== before && pid > 0,
+    );
+    await this.#ready(child);
+  }
+
+  /** Kills one of its processes without warning. It is started again by itself. */
+  async kill(child: Child): Promise<number> {
+    const pid = this.pid(child);
+    process.kill(pid, 'SIGKILL');
+    await processEnded(pid);
+    return pid;
+  }
+
+  /** Process id of a local driver. */
+  driverPid(uid: string): number {
+    const record: unknown = JSON.parse(
+      readFileSync(join(this.folder, 'state/records', `${uid}.json`), 'utf8'),
+    );
+    const text = JSON.stringify(record);
+    return Number(/"instance":"(\d+)@/.exec(text)?.[1]);
+  }
+
+  setPolicy(policy: object): void {
+    writeFileSync(join(this.folder, 'policy.yaml'), stringify(policy));
+  }
+
+  /** What every process has logged, for a failing test. */
+  logs(): string {
+    const folder = join(this.folder, 'state/logs');
+    const files = (existsSync(folder) ? readdirSync(folder) : []).map(
+      (name) => `== ${name}\n${readFileSync(join(folder, name), 'utf8').slice(-5000)}`,
+    );
+    return [this.#output, ...files].join('\n');
+  }
+
+  /** Ends it as Ctrl-C does. Resolves with its exit code when every process is gone. */
+  async stop(): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#child.kill('SIGINT');
+      await once(this.#child, 'exit');
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+    return this.#child.exitCode;
+  }
+
+  async #ready(child: Child): Promise<void> {
+    const urls = {
+      'control-plane': `${this.#http('admin')}/readyz`,
+      authz: `${this.#http('authzMetrics')}/readyz`,
+      envoy: `${this.#http('envoyAdmin')}/ready`,
+      issuer: `${this.#http('issuer')}/.well-known/openid-configuration`,
+    };
+    await this.until(
+      async () => (await fetch(urls[child])).ok,
+      (ok) => ok,
+    );
+  }
+
+  #http(port: keyof Ports): string {
+    return `http://127.0.0.1:${this.#ports[port]}`;
+  }
+
+  async #admin<T>(path: string): Promise<T> {
+    return (await (await fetch(`${this.#http('admin')}${path}`)).json()) as T;
+  }
+
+  async #says(text: string): Promise<void> {
+    while (!this.#output.includes(text)) await once(this.#child.stdout, 'data');
+  }
+
+  async #failed(): Promise<never> {
+    await once(this.#child, 'exit');
+    throw new Error(`the gateway did not start:\n${this.logs()}`);
+  }
+}
+
+/** What a person would have set, without what only the tests know. */
+function gatewayEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('SPARK_GATEWAY_')),
+  );
+}
+
+function settingsOf(
+  folder: string,
+  ports: Readonly<Record<string, number>>,
+  addressRange: string,
+): Record<string, unknown> {
+  const at = (name: string) => `127.0.0.1:${ports[name]}`;
+  return {
+    listen_addr: at('listen'),
+    public_addr: `localhost:${ports['listen']}`,
+    policy_file: join(folder, 'policy.yaml'),
+    state_dir: join(folder, 'state'),
+    drain_time: '5s',
+    issuer: { enabled: true, listen_addr: at('issuer') },
+    xds: { listen_addr: at('xds'), connect_addr: at('xds') },
+    assignments: { listen_addr: at('assignments'), connect_addr: at('assignments') },
+    admin: { listen_addr: at('admin') },
+    authz: { listen_addr: `unix:${join(folder, 'authz.sock')}`, metrics_addr: at('authzMetrics') },
+    envoy: { admin_addr: at('envoyAdmin'), concurrency: '1' },
+    drivers: {
+      local: { address_range: addressRange, memory: '768MiB', cores: '1', class_archive: 'false' },
+    },
+  };
+}
+
+function merge(
+  base: Readonly<Record<string, unknown>>,
+  more: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(more)) {
+    const below = merged[key];
+    merged[key] = isMap(below) && isMap(value) ? merge(below, value) : value;
+  }
+  return merged;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
