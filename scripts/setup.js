@@ -53,9 +53,6 @@ export async function setup({ run = true, client = false, test = false, kube = f
         SPARK_HOME: sparkHome(),
         JAVA_HOME: javaHome ?? installedJavaHome(),
       }),
-      // The Python of the drivers' UDF workers: it must have what PySpark needs.
-      ...(!process.env.PYSPARK_PYTHON &&
-        steps.includes(runtimeVenv) && { PYSPARK_PYTHON: pythonOf('venv') }),
       ...((client || test) && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
       ...(test && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),

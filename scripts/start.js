@@ -11,6 +11,17 @@ try {
   process.exit(1);
 }
 
+// npm ends at SIGTERM without passing it on. Nobody could stop what it leaves behind.
+if (process.env.npm_lifecycle_event) {
+  const npm = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === npm) return;
+    clearInterval(watch);
+    process.kill(process.pid, 'SIGTERM');
+  }, 500);
+  watch.unref();
+}
+
 // The gateway takes this process over, so that signals and the exit code are its own.
 const main = inRoot('build/src/main.js');
 process.setSourceMapsEnabled(true);
