@@ -2,7 +2,6 @@
  * Keeps pools as their policy wants them. Level-triggered: whatever happens only says that it is
  * time to look; each pass reads everything, decides by `planFleet` and applies the decision.
  */
-import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
 import { withPhase } from '../model/driver-record.js';
@@ -24,6 +23,7 @@ import { Deadlines } from './deadlines.js';
 import { planFleet, type FleetPlan, type PoolCount, type Resource } from './fleet-plan.js';
 import { hasSessions } from './lifecycle.js';
 import { Publication } from './publication.js';
+import { newDriverName } from './resource-name.js';
 import { routing } from './routing.js';
 import { checkSightings, type Sightings } from './sightings.js';
 import { afterFailure, type StartFailures } from './start-failures.js';
@@ -351,7 +351,7 @@ export class PoolController implements Observations, PoolStatusSource {
   }
 
   #create(namespace: string): void {
-    const { factory, clock, log, newResourceName = defaultName } = this.#options;
+    const { factory, clock, log, newResourceName = newDriverName } = this.#options;
     if (!factory) return;
     const resource = newResourceName(namespace);
     log.info({ resource, namespace }, 'making a driver');
@@ -395,9 +395,4 @@ export class PoolController implements Observations, PoolStatusSource {
 
 function shape(record: DriverRecord): string {
   return `${record.phase} ${hasSessions(record)} ${record.drainDeadlineMs}`;
-}
-
-function defaultName(): string {
-  const letters = 'abcdefghijklmnopqrstuvwxyz0123456789';
-  return `driver-${[...randomBytes(12)].map((byte) => letters[byte % letters.length]).join('')}`;
 }

@@ -1,6 +1,6 @@
 /** What holds whatever happens to drivers, sessions, discovery, Envoys and the control plane. */
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { RoutableDriver } from '../../src/model/driver.js';
 import { NAMESPACE, sessionId } from '../support/driver-records.js';
 import { FakeFleet } from '../support/fake-fleet.js';
@@ -229,7 +229,7 @@ class Run {
     world.demand.set(NAMESPACE, 0);
     await this.take({ do: 'answering Envoys' });
     for (let i = 0; i < 40; i += 1) {
-      for (const { uid, condition } of [...drivers.observed.values()]) {
+      for (const { uid, condition } of drivers.observed.values()) {
         if (condition === 'not_ready') drivers.set(uid, { condition: 'ready' });
         if (condition === 'terminating') {
           drivers.set(uid, { condition: 'ended' });

@@ -1,0 +1,54 @@
+import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import { classArchivePath, makeClassArchive } from '../../src/discovery/class-archive.js';
+import type { SparkCommandOptions } from '../../src/discovery/spark-command.js';
+import { systemClock } from '../../src/model/clock.js';
+import { temporaryFolder } from '../support/local-world.js';
+
+/** A Spark that is nothing but its folders, and a Java that is a script. */
+async function standIn(t: ExecutionContext, script: string): Promise<SparkCommandOptions> {
+  const folder = await temporaryFolder(t);
+  await mkdir(join(folder, 'jars'));
+  await mkdir(join(folder, 'bin'));
+  await writeFile(join(folder, 'jars', 'spark-connect_2.13-4.3.0.jar'), '');
+  await writeFile(join(folder, 'bin', 'java'), `#!/bin/sh\n${script}\n`);
+  await chmod(join(folder, 'bin', 'java'), 0o755);
+  return { sparkHome: folder, javaHome: folder };
+}
+
+async function make(t: ExecutionContext, spark: SparkCommandOptions, signal?: AbortSignal) {
+  const folder = await temporaryFolder(t);
+  const made = await makeClassArchive({
+    spark,
+    folder,
+    addressRange: '127.1.5.192/27',
+    clock: systemClock,
+    log: pino({ enabled: false }),
+    ...(signal ? { signal } : {}),
+  });
+  return { made, left: await readdir(folder) };
+}
+
+test('a Java that makes no archive is no error, and nothing is left of the attempt', async (t) => {
+  t.deepEqual(await make(t, await standIn(t, 'exit 1')), { made: false, left: [] });
+});
+
+test('making an archive can be given up, and nothing is left of the attempt', async (t) => {
+  const spark = await standIn(t, 'exec sleep 600');
+  t.deepEqual(await make(t, spark, AbortSignal.abort()), { made: false, left: [] });
+});
+
+test('an archive belongs to one Spark and one Java', async (t) => {
+  const spark = await standIn(t, 'exit 1');
+  const path = classArchivePath('/cache', spark);
+  t.is(classArchivePath('/cache', { ...spark }), path);
+  await writeFile(join(spark.sparkHome, 'jars', 'another.jar'), '');
+  t.not(classArchivePath('/cache', spark), path);
+  const other = await standIn(t, 'exit 2');
+  t.not(
+    classArchivePath('/cache', { ...spark, javaHome: other.javaHome ?? '' }),
+    classArchivePath('/cache', spark),
+  );
+});
