@@ -2,7 +2,7 @@
  * How a team and an environment name a namespace, such as `sjns-{team}-{environment}`. Two pairs
  * must never name the same one: who may use `data` in `x-dev` must not reach `data-x` in `dev`.
  */
-const LABEL = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** RFC 1123 label, https://kubernetes.io/docs/concepts/overview/working-with-objects/names/. */
 const LONGEST_NAMESPACE = 63;

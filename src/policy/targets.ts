@@ -9,6 +9,9 @@ import { compileGlob } from './glob.js';
 import { type ClientUrl, exampleUrl } from './messages.js';
 import type { NamespaceTemplate } from './namespace-template.js';
 
+/** What a client sends is shown back only where it can be part of a URL. */
+const HOST = /^(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])$/;
+
 export function compileTargets(
   entry: TargetsEntry,
   template: NamespaceTemplate,
@@ -27,7 +30,12 @@ export function compileTargets(
     const team = request.header(url.teamHeader) || claimText(request.caller, entry.team_claim);
     const environment = request.header(url.environmentHeader) || environmentOf(host);
     const connect = (): string =>
-      `Connect with ${exampleUrl(url, host || undefined, team, environment)}`;
+      `Connect with ${exampleUrl(
+        url,
+        HOST.test(host) ? host : undefined,
+        team && template.isTeam(team) ? team : undefined,
+        environment && template.isEnvironment(environment) ? environment : undefined,
+      )}`;
     if (!team) {
       return new GatewayError(
         'TEAM_MISSING',

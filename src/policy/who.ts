@@ -72,7 +72,7 @@ export class WhoIndex<Rule extends { readonly who: Who }> {
   }
 }
 
-export function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
   const values = map.get(key);
   if (values) values.push(value);
   else map.set(key, [value]);

@@ -61,13 +61,6 @@ export const checks: readonly Check[] = [
         : 'authz.timeout must be longer than authz.hold_time: else Envoy gives up while a driver starts',
   },
   {
-    names: ['listener.unassigned_idle_timeout', 'authz.timeout'],
-    check: ({ authz, listener }) =>
-      listener.unassignedIdleTimeoutMs > authz.timeoutMs
-        ? undefined
-        : 'listener.unassigned_idle_timeout must be longer than authz.timeout',
-  },
-  {
     names: ['xds.debounce_max', 'xds.debounce'],
     check: ({ xds }) =>
       xds.debounceMaxMs >= xds.debounceMs
@@ -85,13 +78,6 @@ export const checks: readonly Check[] = [
     names: ['hot_pool_size', 'pools.maximum'],
     check: ({ hotPoolSize, pools }) =>
       hotPoolSize <= pools.maximum ? undefined : 'hot_pool_size must not exceed pools.maximum',
-  },
-  {
-    names: ['pools.retry_delay_max', 'pools.retry_delay'],
-    check: ({ pools }) =>
-      pools.retryDelayMaxMs >= pools.retryDelayMs
-        ? undefined
-        : 'pools.retry_delay_max must be at least pools.retry_delay',
   },
   {
     names: ['drivers.source', 'drivers.static_file'],

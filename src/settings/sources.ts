@@ -18,8 +18,8 @@ export interface Written {
 /** By the setting's name. */
 export type WrittenSettings = Map<string, Written>;
 
-/** Names the settings file; no setting itself. */
-export const CONFIG_ENV = `${ENV_PREFIX}CONFIG`;
+/** Variables with our prefix that are no settings: the settings file, and the Python of demo and tests. */
+const NO_SETTING = new RegExp(`^${ENV_PREFIX}(CONFIG|PYTHON(_\\w+)?)$`);
 
 /**
  * Kubernetes puts such variables into every pod for a Service whose name begins with "spark-gateway"
@@ -77,7 +77,7 @@ export function readEnvSettings(
 ): WrittenSettings {
   const written: WrittenSettings = new Map();
   for (const [name, text] of Object.entries(env)) {
-    if (!name.startsWith(ENV_PREFIX) || name === CONFIG_ENV || !text) continue;
+    if (!name.startsWith(ENV_PREFIX) || NO_SETTING.test(name) || !text) continue;
     const place = { source: `environment variable ${name}` };
     const row = rowByEnv.get(name);
     if (row) written.set(row.name, { value: readText(row, text, place, problems), base });

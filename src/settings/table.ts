@@ -91,13 +91,7 @@ export const settingsTable = {
     max_message_size: setting(size('1MiB', '2GiB'), {
       default: '256MiB',
       roles: controlPlane,
-      about: 'The largest gRPC message that drivers accept from a client.',
-    }),
-    unassigned_idle_timeout: setting(duration('1s', '10m'), {
-      default: '90s',
-      roles: controlPlane,
-      about:
-        'A stream that never sends its first message ends after this; must exceed authz.timeout.',
+      about: 'The largest gRPC message that drivers of this gateway accept from a client.',
     }),
   }),
 
@@ -164,11 +158,6 @@ export const settingsTable = {
       roles: controlPlane,
       about: 'A change is pushed after this time even if others keep coming.',
     }),
-    ready_timeout: setting(duration('0', '1m'), {
-      default: '5s',
-      roles: controlPlane,
-      about: 'A driver takes sessions when every Envoy has acknowledged it, or after this time.',
-    }),
   }),
 
   authz: group('The authorization service beside each Envoy (ext_authz).', {
@@ -192,20 +181,10 @@ export const settingsTable = {
       roles: controlPlane,
       about: 'How long Envoy waits for an answer; must exceed authz.hold_time.',
     }),
-    max_waiting: setting(integer(1024, 1_000_000), {
-      default: '20000',
-      roles: controlPlane,
-      about: 'Requests of one Envoy that may wait for an answer at a time.',
-    }),
     token_cache_size: setting(integer(0, 10_000_000), {
       default: '20000',
       roles: authz,
       about: 'Verified tokens that are remembered until they expire.',
-    }),
-    assignment_cache_size: setting(integer(0, 10_000_000), {
-      default: '50000',
-      roles: authz,
-      about: 'Sessions whose driver is remembered for assignments.cache_ttl.',
     }),
     expired_token_grace: setting(duration('0', '1d'), {
       default: '15m',
@@ -222,11 +201,6 @@ export const settingsTable = {
       default: '30s',
       roles: authz,
       about: 'The least time between two fetches caused by tokens that name an unknown key.',
-    }),
-    keys_timeout: setting(duration('100ms', '1m'), {
-      default: '5s',
-      roles: authz,
-      about: 'How long a fetch of keys may take.',
     }),
   }),
 
@@ -271,10 +245,6 @@ export const settingsTable = {
       roles: controlPlane,
       about: 'How often a stream that stays open is reported.',
     }),
-    audit_file: optional(path, {
-      roles: controlPlane,
-      about: 'Where audit records are appended (JSON lines); without it they go to the log.',
-    }),
   }),
 
   sessions: group('Sessions and what is remembered of them.', {
@@ -282,11 +252,6 @@ export const settingsTable = {
       default: '2h',
       roles: controlPlane,
       about: 'How long an ended session is remembered; at least session_ttl.',
-    }),
-    max_per_driver: setting(integer(1, 1000), {
-      default: '200',
-      roles: controlPlane,
-      about: 'Sessions and tombstones in one driver record; a driver that has more is replaced.',
     }),
   }),
 
@@ -301,26 +266,6 @@ export const settingsTable = {
       roles: servers,
       about: 'A driver that does not come up within this time is removed and tried again.',
     }),
-    retry_delay: setting(duration('100ms', '10m'), {
-      default: '2s',
-      roles: controlPlane,
-      about: 'The pause after a first failed start; it doubles with each further one.',
-    }),
-    retry_delay_max: setting(duration('1s', '1h'), {
-      default: '2m',
-      roles: controlPlane,
-      about: 'The longest pause between failed starts.',
-    }),
-    drain_timeout: setting(duration('0', '14d'), {
-      default: '2h',
-      roles: controlPlane,
-      about: 'How long the sessions of a draining driver may go on.',
-    }),
-    resync: setting(duration('1s', '10m'), {
-      default: '10s',
-      roles: controlPlane,
-      about: 'Pools are looked at this often, even if nothing said that they changed.',
-    }),
   }),
 
   drivers: group('Where Spark drivers come from.', {
@@ -332,21 +277,6 @@ export const settingsTable = {
     static_file: optional(path, {
       roles: controlPlane,
       about: 'Names the drivers of source static. Reloaded when it changes.',
-    }),
-    probe_interval: setting(duration('100ms', '5m'), {
-      default: '2s',
-      roles: controlPlane,
-      about: 'How often the port of each driver is tried.',
-    }),
-    probe_timeout: setting(duration('50ms', '1m'), {
-      default: '1s',
-      roles: controlPlane,
-      about: 'How long a driver may take to accept a connection.',
-    }),
-    probe_failures: setting(integer(1, 100), {
-      default: '3',
-      roles: controlPlane,
-      about: 'Probes in a row that fail before a driver counts as not ready.',
     }),
     local: group('Drivers as processes on this machine.', {
       address_range: setting(loopbackRange, {

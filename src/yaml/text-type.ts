@@ -48,17 +48,6 @@ export const path = textType('a path', (text, base) =>
   text.trim() === '' || text.includes('\0') ? undefined : resolve(base, text),
 );
 
-export function url(...protocols: readonly string[]): TextType<string> {
-  const schemes = protocols.map((protocol) => `${protocol}://`).join(' or ');
-  return textType(`a URL that starts with ${schemes}`, (text) => {
-    const parsed = URL.canParse(text) ? new URL(text) : undefined;
-    if (!parsed || !protocols.includes(parsed.protocol.slice(0, -1))) return undefined;
-    return parsed.hostname === '' || parsed.hash !== '' || parsed.username !== ''
-      ? undefined
-      : text;
-  });
-}
-
 /** A token issuer or its documents: whoever can change them in transit can sign tokens. */
 export const issuerUrl = textType(
   'a URL that starts with https://, or http:// for a loopback address',

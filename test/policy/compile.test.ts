@@ -1,4 +1,6 @@
 import test from 'ava';
+import { readFile } from 'node:fs/promises';
+import { policyDocument } from '../../src/policy/document.js';
 import { HEAD, ISSUER, mistakesIn, options, policyOf } from './support.js';
 
 test('every mistake is reported, with its line, what is wrong and what is allowed', (t) => {
@@ -166,4 +168,11 @@ test('the version follows the content and the settings that decisions depend on'
     }).version,
     version,
   );
+});
+
+test('the documented policy is good and shows every field', async (t) => {
+  const text = await readFile('docs/policy.yaml', 'utf8');
+  t.deepEqual(mistakesIn(text), []);
+  const fields = policyDocument.allowed.replace(/^.* with /, '').split(', ');
+  for (const field of fields) t.regex(text, new RegExp(`^${field}:`, 'm'));
 });

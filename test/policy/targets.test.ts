@@ -103,6 +103,17 @@ test('what is missing is said with the URL to use', (t) => {
   t.regex(known instanceof GatewayError ? known.message : '', /sc:\/\/localhost:15002\//);
 });
 
+test('what a client sends is not shown back where it cannot be part of a URL', (t) => {
+  const headers = { [TEAM]: `${'x'.repeat(5000)} <script>` };
+  const missing = plain.target(request(headers, { host: 'evil.com/;token=stolen' }));
+  t.is(
+    missing instanceof GatewayError ? missing.message : '',
+    'The request names no environment: header x-doordash-environment is missing. Connect with sc://<gateway>:15002/;token=<token>;x-doordash-team=<team>;x-doordash-environment=<environment>',
+  );
+  const long = plain.target(request({ [TEAM]: 'x'.repeat(5000), [ENVIRONMENT]: 'dev' }));
+  t.true(long instanceof GatewayError && long.message.length < 300);
+});
+
 test('a misspelt environment is told the right one', (t) => {
   const target = rich.target(request({ [TEAM]: 'data', [ENVIRONMENT]: 'stagin' }));
   t.is(

@@ -136,10 +136,11 @@ test('a mistake in the file is reported even where a stronger source overrides i
   );
 });
 
-test('a misspelt variable is a mistake, those that Kubernetes adds for a Service are not', (t) => {
+test('a misspelt variable is a mistake, those of Kubernetes and of our scripts are not', (t) => {
   const env = {
     SPARK_GATEWAY_SESION_TTL: '5m',
     SPARK_GATEWAY_CONFIG: '/etc/gateway.yaml',
+    SPARK_GATEWAY_PYTHON_3_5: '/usr/bin/python3',
     SPARK_GATEWAY_PORT: 'tcp://10.0.0.1:15002',
     SPARK_GATEWAY_PORT_15002_TCP_ADDR: '10.0.0.1',
     SPARK_GATEWAY_SERVICE_HOST: '10.0.0.1',
@@ -169,7 +170,6 @@ const together: readonly (readonly [string, RegExp])[] = [
   ['xds: {listen_addr: "0.0.0.0:18000"}', /reachable from elsewhere: set mtls/],
   ['assignments: {listen_addr: "[::]:18001"}', /reachable from elsewhere: set mtls/],
   ['authz: {hold_time: 2m}', /authz.timeout must be longer/],
-  ['authz: {timeout: 2m}', /unassigned_idle_timeout must be longer/],
   ['xds: {debounce: 100ms}', /debounce_max must be at least/],
   ['session_ttl: 3h', /:1:14: sessions.tombstone_ttl must be at least session_ttl/],
   ['hot_pool_size: 101', /must not exceed pools.maximum/],
