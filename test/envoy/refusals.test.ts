@@ -112,3 +112,32 @@ test.serial('a load balancer sees the health of Envoy', async (t) => {
   t.is(await health(), 503);
   await front.envoy.admin('/healthcheck/ok', 'POST');
 });
+
+/**
+ * Envoy can answer with a status only until it has passed the response's headers on. After that it
+ * resets the stream, which clients see as INTERNAL; no setting of Envoy 1.40 changes that.
+ */
+for (const [when, answered, status] of [
+  ['before the first answer', false, GrpcStatus.UNAVAILABLE],
+  ['in the middle of the answer', true, GrpcStatus.INTERNAL],
+] as const) {
+  test.serial(`a driver that is cut off ${when}`, async (t) => {
+    const { front } = t.context;
+    const driver = await SparkDriver.start('driver-2', '127.1.2.21', () => undefined);
+    t.teardown(() => driver.stop());
+    await front.publish([routable(t.context.driver), routable(driver)]);
+    front.authz.check = () => allow(routable(driver));
+    const arrived = driver.nextCall();
+    const rpc = front.client().open('ExecutePlan');
+    rpc.send('plan');
+    rpc.halfClose();
+    const call = await arrived;
+    if (answered) {
+      call.send('row');
+      await rpc.messages(1);
+    }
+    driver.cut();
+    t.is((await rpc.status).code, status);
+    t.is(t.context.driver.calls.filter(({ method }) => method === 'ExecutePlan').length, 0);
+  });
+}

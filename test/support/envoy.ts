@@ -70,6 +70,8 @@ export class EnvoyProcess {
       drainSeconds: 1,
     });
     this.#child = spawn(findEnvoy(), [...args, '--admin-address-path', this.#adminFile]);
+    // A test that fails in its own set-up must leave no Envoy behind.
+    process.once('exit', this.#kill);
     createInterface(this.#child.stderr).on('line', (line) => this.#read(line));
     this.#child.stdout.resume();
   }
@@ -124,13 +126,18 @@ export class EnvoyProcess {
   }
 
   async stop(): Promise<void> {
+    process.off('exit', this.#kill);
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const exited = once(this.#child, 'exit');
-      this.#child.kill('SIGKILL');
+      this.#kill();
       await exited;
     }
     rmSync(this.#directory, { recursive: true });
   }
+
+  readonly #kill = (): void => {
+    this.#child.kill('SIGKILL');
+  };
 
   #read(line: string): void {
     this.#lines.push(line);
