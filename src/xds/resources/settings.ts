@@ -25,8 +25,11 @@ export interface ListenerSettings {
 export interface AuthzSettings {
   /** The longest time for which authz holds a check back while a driver comes up. */
   readonly longestHoldMs: number;
-  /** By how much Envoy waits longer than that for authz, and a request longer than Envoy for authz. */
-  readonly marginMs: number;
+  /**
+   * By how much Envoy waits longer than that for authz, and a request longer than Envoy for authz;
+   * 10 s by default.
+   */
+  readonly marginMs?: number;
   /**
    * Names of request headers that policy reads (team, environment, user), beside the credentials
    * and what the protocol needs. Only these are sent to authz.
@@ -52,7 +55,6 @@ export const defaultEnvoySettings: EnvoySettings = {
   },
   authz: {
     longestHoldMs: 60_000,
-    marginMs: 10_000,
     headers: ['x-doordash-team', 'x-doordash-environment', 'x-doordash-user'],
   },
   drivers: {
@@ -86,12 +88,14 @@ export const StaticClusters = {
 /** Answers load balancers and probes: 200, or 503 once Envoy was told to fail its health check. */
 export const HEALTH_PATH = '/healthz';
 
+const DEFAULT_MARGIN_MS = 10_000;
+
 /** How long authz may take before Envoy gives up on it: longer than the longest hold. */
 export function checkTimeoutMs(authz: AuthzSettings): number {
-  return authz.longestHoldMs + authz.marginMs;
+  return authz.longestHoldMs + (authz.marginMs ?? DEFAULT_MARGIN_MS);
 }
 
 /** How long a request that has no driver yet may idle: longer than a check may take. */
 export function unassignedIdleTimeoutMs(authz: AuthzSettings): number {
-  return authz.longestHoldMs + 2 * authz.marginMs;
+  return authz.longestHoldMs + 2 * (authz.marginMs ?? DEFAULT_MARGIN_MS);
 }
