@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
@@ -54,6 +54,8 @@ export async function makeClassArchive(options: MakeClassArchiveOptions): Promis
   const { spark, folder, clock, log, addressRange, signal } = options;
   const archive = classArchivePath(folder, spark);
   if (existsSync(archive)) return true;
+  const unavailable = `${archive}.unavailable`;
+  if (existsSync(unavailable)) return false;
   const state = join(folder, 'making');
   await stopLocalDrivers(state);
   await rm(state, { recursive: true, force: true });
@@ -82,10 +84,15 @@ export async function makeClassArchive(options: MakeClassArchiveOptions): Promis
   });
   try {
     await drivers.factory.create('class-archive', 'class-archive');
-    const ready = await untilReady(drivers, signal);
-    if (ready) await drivers.factory.delete('class-archive', 'class-archive');
-    if (signal?.aborted || !existsSync(unfinished)) {
-      if (!signal?.aborted) log.warn('this Java makes no class archive; drivers start more slowly');
+    if (!(await untilReady(drivers, signal))) {
+      const [driver] = await drivers.source.list();
+      if (!signal?.aborted) log.warn(`no class archive was made: ${driver?.reason}`);
+      return false;
+    }
+    await drivers.factory.delete('class-archive', 'class-archive');
+    if (!existsSync(unfinished)) {
+      log.warn('this Java makes no class archive; drivers start more slowly');
+      await writeFile(unavailable, '');
       return false;
     }
     await rename(unfinished, archive);
@@ -94,7 +101,7 @@ export async function makeClassArchive(options: MakeClassArchiveOptions): Promis
     drivers.close();
     await stopLocalDrivers(state);
     await rm(state, { recursive: true, force: true });
-    if (existsSync(archive)) await removeOthers(folder, archive);
+    if (existsSync(archive) || existsSync(unavailable)) await removeOthers(folder, archive);
   }
 }
 
@@ -130,6 +137,6 @@ function nextChange({ source }: LocalProcesses, signal: AbortSignal | undefined)
 async function removeOthers(folder: string, archive: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
-    if (/^spark-[0-9a-f]{16}\.jsa$/.test(name) && path !== archive) await rm(path, { force: true });
+    if (/^spark-[0-9a-f]{16}\.jsa/.test(name) && !path.startsWith(archive)) await rm(path);
   }
 }

@@ -1,5 +1,5 @@
 import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { classArchivePath, makeClassArchive } from '../../src/discovery/class-archive.js';
@@ -18,8 +18,12 @@ async function standIn(t: ExecutionContext, script: string): Promise<SparkComman
   return { sparkHome: folder, javaHome: folder };
 }
 
-async function make(t: ExecutionContext, spark: SparkCommandOptions, signal?: AbortSignal) {
-  const folder = await temporaryFolder(t);
+async function make(
+  t: ExecutionContext,
+  spark: SparkCommandOptions,
+  options: { readonly folder?: string; readonly signal?: AbortSignal } = {},
+) {
+  const { folder = await temporaryFolder(t), signal } = options;
   const made = await makeClassArchive({
     spark,
     folder,
@@ -31,13 +35,44 @@ async function make(t: ExecutionContext, spark: SparkCommandOptions, signal?: Ab
   return { made, left: await readdir(folder) };
 }
 
-test('a Java that makes no archive is no error, and nothing is left of the attempt', async (t) => {
+/** A Java that comes up, and writes what it is asked for at its end if it can. */
+function listening(canArchive: boolean): string {
+  const program = `
+    const option = (name) => process.argv.find((a) => a.startsWith(name))?.slice(name.length);
+    const port = Number(option('-Dspark.connect.grpc.binding.port='));
+    const address = option('-Dspark.connect.grpc.binding.address=');
+    require('node:net').createServer((socket) => socket.end()).listen(port, address);
+    process.on('SIGTERM', () => {
+      if (${canArchive}) require('node:fs').writeFileSync(option('-XX:ArchiveClassesAtExit='), '');
+      process.exit(0);
+    });`;
+  return `exec '${process.execPath}' -e "$(cat <<'EOF'\n${program}\nEOF\n)" -- "$@"`;
+}
+
+test('an archive is made by a driver that comes up and ends, and is made once', async (t) => {
+  const spark = await standIn(t, listening(true));
+  const folder = await temporaryFolder(t);
+  t.true((await make(t, spark, { folder })).made);
+  const { made, left } = await make(t, spark, { folder, signal: AbortSignal.abort() });
+  t.true(made, 'without another attempt');
+  t.deepEqual(left, [basename(classArchivePath(folder, spark))]);
+});
+
+test('a Java that can make no archive is not asked again', async (t) => {
+  const spark = await standIn(t, listening(false));
+  const folder = await temporaryFolder(t);
+  t.false((await make(t, spark, { folder })).made);
+  const { left } = await make(t, spark, { folder });
+  t.deepEqual(left, [`${basename(classArchivePath(folder, spark))}.unavailable`]);
+});
+
+test('a Java that does not start is no error, and nothing is left of the attempt', async (t) => {
   t.deepEqual(await make(t, await standIn(t, 'exit 1')), { made: false, left: [] });
 });
 
 test('making an archive can be given up, and nothing is left of the attempt', async (t) => {
   const spark = await standIn(t, 'exec sleep 600');
-  t.deepEqual(await make(t, spark, AbortSignal.abort()), { made: false, left: [] });
+  t.deepEqual(await make(t, spark, { signal: AbortSignal.abort() }), { made: false, left: [] });
 });
 
 test('an archive belongs to one Spark and one Java', async (t) => {
