@@ -42,7 +42,7 @@ async function main(): Promise<void> {
       process.stdout.write('The settings are good.\n');
       return;
     case 'policy validate':
-      await validatePolicies(command.files);
+      await validatePolicies(command.files, await settingsOf(command));
       return;
     case 'bootstrap':
       process.stdout.write(`${bootstrapOf(await settingsOf(command))}\n`);

@@ -61,8 +61,9 @@ export const commands = [
   },
   {
     name: 'policy validate',
-    about: 'Checks routing policies and says every mistake.',
+    about: 'Checks routing policies, together with the settings, and says every mistake.',
     operands: '<file>...',
+    settingsOf: 'authz',
   },
   {
     name: 'settings validate',

@@ -25,7 +25,10 @@ export type Command =
       readonly user: string;
       readonly ttlMs: number | undefined;
     } & SettingsArguments)
-  | { readonly kind: 'policy validate'; readonly files: readonly string[] }
+  | ({
+      readonly kind: 'policy validate';
+      readonly files: readonly string[];
+    } & SettingsArguments)
   | { readonly kind: 'settings example' };
 
 /** The environment variable that stands in for `--config`. */
@@ -95,7 +98,9 @@ export function parseCommandLine(
   switch (command.name) {
     case 'policy validate':
       if (operands.length === 0) messages.push('"policy validate" needs the name of a file');
-      return messages.length > 0 ? usageError(messages) : { kind: command.name, files: operands };
+      return messages.length > 0
+        ? usageError(messages)
+        : { kind: command.name, files: operands, ...settings };
     case 'settings example':
       return messages.length > 0 ? usageError(messages) : { kind: command.name };
     case 'token': {

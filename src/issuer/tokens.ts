@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { formatAddress, type TcpAddress } from '../model/address.js';
+import { GatewayError } from '../model/errors.js';
 import { ALGORITHM, type IssuerKeys } from './keys.js';
 import { findPerson, people } from './people.js';
 
@@ -22,7 +23,7 @@ export function issuerUrl(address: TcpAddress): string {
 
 /**
  * A signed access token of a sample person. `claims` adds to, or takes the place of, the person's.
- * Rejects with a RangeError for a user that there is not.
+ * Rejects with SETTINGS_INVALID for a user that there is not.
  */
 export async function mintToken(
   keys: IssuerKeys,
@@ -31,7 +32,7 @@ export async function mintToken(
   claims: Readonly<Record<string, unknown>> = {},
 ): Promise<string> {
   const person = findPerson(user);
-  if (!person) throw new RangeError(unknownPerson(user));
+  if (!person) throw new GatewayError('SETTINGS_INVALID', unknownPerson(user));
   const { kid, privateKey } = await keys.signingKey();
   const issuedAt = Math.floor(options.issuedAtMs / 1000);
   return new SignJWT({

@@ -75,7 +75,7 @@ function compileDocument(
     reader.refuseAt(
       document,
       undefined,
-      'nobody could use this gateway: name issuers, services or source_networks',
+      'nobody could use this gateway: name issuers, services or source_networks, or set okta_issuer in the settings',
     );
   }
   const access = new AccessRules(document.access);

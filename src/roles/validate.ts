@@ -3,11 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { GatewayError } from '../model/errors.js';
 import { compilePolicy } from '../policy/compile.js';
 import { policyOptions } from '../settings/for-policy.js';
-import { compileSettings } from '../settings/compile.js';
+import type { Settings } from '../settings/table.js';
 
-/** Prints a line for each good file. Rejects with POLICY_INVALID that holds every mistake of the others. */
-export async function validatePolicies(files: readonly string[]): Promise<void> {
-  const options = policyOptions(compileSettings({ env: {}, overrides: [], cwd: process.cwd() }));
+/** Prints a line for each file that is good with these settings. Rejects with POLICY_INVALID that holds every mistake of the others. */
+export async function validatePolicies(
+  files: readonly string[],
+  settings: Settings,
+): Promise<void> {
+  const options = policyOptions(settings);
   const problems: string[] = [];
   for (const file of files) {
     try {

@@ -41,9 +41,11 @@ test('a token for a person, for a while', (t) => {
 });
 
 test('policies to validate', (t) => {
-  t.deepEqual(parse('policy validate a.yaml b.yaml'), {
+  t.deepEqual(parse('policy validate a.yaml b.yaml -c gateway.yaml'), {
     kind: 'policy validate',
     files: ['a.yaml', 'b.yaml'],
+    config: 'gateway.yaml',
+    overrides: [],
   });
 });
 
