@@ -1,16 +1,11 @@
-/** Answers Envoy's checks: a request's first bytes and headers in, a decision out. */
+/** Decides Envoy's checks: a request's first bytes and headers in, what Envoy is to do out. */
 import type { Logger } from 'pino';
 import type { ActivitySink, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
 import type { AccessMetadata } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
-import {
-  decodeCheckRequest,
-  encodeAllowed,
-  encodeDenied,
-  type CheckRequest,
-} from './check-codec.js';
+import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import {
   assignRequests,
   authenticateWithoutToken,
@@ -26,7 +21,6 @@ import {
 import type { AuthzMetrics } from './metrics.js';
 import { allowedResponse, deniedResponse } from './response.js';
 import type { TokenVerifier } from './token/verifier.js';
-import { MalformedMessage } from './wire.js';
 
 export interface CheckServiceOptions {
   /** The policy now; asked at every check. */
@@ -45,6 +39,10 @@ export interface CheckServiceOptions {
   readonly expiredTokenGraceMs: number;
 }
 
+export type Decision =
+  | { readonly allowed: true; readonly response: AllowedResponse }
+  | { readonly allowed: false; readonly response: DeniedResponse };
+
 /** What was found out so far, for the access log, the refusal's log line and the metrics. */
 interface Known {
   method?: string;
@@ -59,21 +57,18 @@ export class CheckService {
   }
 
   /**
-   * Answers one encoded CheckRequest with an encoded CheckResponse; a refusal is an answer. Rejects
-   * with MalformedMessage for bytes that are no CheckRequest, and when nobody waits for the answer any
-   * more. A signal that is aborted with a GatewayError has the request refused with it.
+   * Decides one request; a refusal is an answer. Rejects only when nobody waits for the answer any
+   * more: a signal that is aborted with a GatewayError has the request refused with it.
    */
-  async check(bytes: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async check(request: CheckRequest, signal: AbortSignal): Promise<Decision> {
     const startedMs = performance.now();
     const known: Known = { metadata: {} };
     const { metadata } = known;
     let code: Parameters<AuthzMetrics['decided']>[0]['code'] = 'OK';
     try {
-      const check = decodeCheckRequest(bytes);
-      const assignment = await this.#decide(check, known, signal);
-      return encodeAllowed(allowedResponse(assignment, check.headers, metadata));
+      const assignment = await this.#decide(request, known, signal);
+      return { allowed: true, response: allowedResponse(assignment, request.headers, metadata) };
     } catch (thrown) {
-      if (thrown instanceof MalformedMessage) throw thrown;
       if (signal.aborted && !(signal.reason instanceof GatewayError)) {
         code = 'CANCELLED';
         throw thrown;
@@ -81,7 +76,7 @@ export class CheckService {
       const error = toGatewayError(thrown);
       code = metadata.refusal = error.code;
       this.#logRefusal(error, known);
-      return encodeDenied(deniedResponse(error, metadata));
+      return { allowed: false, response: deniedResponse(error, metadata) };
     } finally {
       this.#options.metrics.decided({
         code,

@@ -33,6 +33,7 @@ interface Call {
   readonly stream: ServerHttp2Stream;
   readonly controller: AbortController;
   deadline: Timer | undefined;
+  answered: boolean;
 }
 
 const CONTENT_TYPE = 'application/grpc';
@@ -108,7 +109,6 @@ export class Http2Transport implements Transport {
   }
 
   #called(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    const call: Call = { stream, controller: new AbortController(), deadline: undefined };
     stream.on('error', () => undefined);
     if (headers['content-type']?.startsWith(CONTENT_TYPE) !== true) {
       stream.respond({ ':status': 415 }, { endStream: true });
@@ -125,11 +125,14 @@ export class Http2Transport implements Transport {
       );
       return;
     }
+    const controller = new AbortController();
+    const call: Call = { stream, controller, deadline: undefined, answered: false };
     this.#calls.add(call);
     stream.on('close', () => {
       this.#calls.delete(call);
       call.deadline?.cancel();
-      call.controller.abort();
+      // Costs more than all the rest of a check, so only when someone is to be told.
+      if (!call.answered) controller.abort(new CallError(GrpcStatus.CANCELLED, 'Cancelled.'));
     });
     this.#receive(call, headers, handler ?? ((message) => this.#watch(call, message)));
   }
@@ -168,12 +171,15 @@ export class Http2Transport implements Transport {
     });
   }
 
-  async #answer({ stream, controller }: Call, body: Buffer, handler: UnaryHandler): Promise<void> {
-    const { signal } = controller;
+  async #answer(call: Call, body: Buffer, handler: UnaryHandler): Promise<void> {
+    const { stream } = call;
+    const { signal } = call.controller;
     let response;
     try {
       response = await handler(unframe(body), signal);
+      call.answered = true;
     } catch (error) {
+      call.answered = true;
       if (stream.destroyed || stream.headersSent) return;
       const failure: unknown = signal.reason instanceof CallError ? signal.reason : error;
       if (!(failure instanceof CallError)) {

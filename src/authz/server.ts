@@ -5,6 +5,7 @@ import type { ActivitySink, Assigner } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { GrpcStatus } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
+import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
 import { CheckService } from './check-service.js';
 import { CallError } from './grpc-wire.js';
 import { Http2Transport } from './http2-transport.js';
@@ -99,12 +100,13 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
 function checkHandler(service: CheckService): UnaryHandler {
   return async (message, signal) => {
     try {
-      return await service.check(message, signal);
+      const { allowed, response } = await service.check(decodeCheckRequest(message), signal);
+      return allowed ? encodeAllowed(response) : encodeDenied(response);
     } catch (error) {
       if (error instanceof MalformedMessage) {
         throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
       }
-      if (signal.aborted) throw new CallError(GrpcStatus.CANCELLED, 'Nobody waits for the answer.');
+      if (signal.aborted) throw new CallError(GrpcStatus.CANCELLED, 'Cancelled.');
       throw error;
     }
   };

@@ -1,0 +1,114 @@
+/** The same decisions on grpc-js, with generated code for the messages or with the hand-written codec. */
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js';
+import pino from 'pino';
+import {
+  CheckRequestSchema,
+  CheckResponseSchema,
+} from '#gen/envoy/service/auth/v3/external_auth_pb.js';
+import {
+  decodeCheckRequest,
+  encodeAllowed,
+  encodeDenied,
+  type CheckRequest,
+} from '../../../src/authz/check-codec.js';
+import { CheckService, type Decision } from '../../../src/authz/check-service.js';
+import { noMetrics } from '../../../src/authz/metrics.js';
+import { CHECK_PATH } from '../../../src/authz/server.js';
+import { TokenVerifier } from '../../../src/authz/token/verifier.js';
+import { systemClock } from '../../../src/model/clock.js';
+import { assign, policyOf, subjectOf } from '../subject.js';
+
+const subject = subjectOf(process.argv[2]);
+const generated = process.argv[3] === 'generated';
+const policy = policyOf(subject);
+const logger = pino({ level: 'warn' });
+const service = new CheckService({
+  policy: () => policy,
+  assigner: { assign },
+  activity: { activity: () => undefined },
+  verifier: new TokenVerifier({ clock: systemClock, logger }),
+  clock: systemClock,
+  logger,
+  metrics: noMetrics,
+  routingHeaders: ['x-doordash-team', 'x-doordash-environment'],
+  holdMs: 60_000,
+  expiredTokenGraceMs: 0,
+});
+
+function decodeGenerated(bytes: Buffer): CheckRequest {
+  const { attributes } = fromBinary(CheckRequestSchema, bytes);
+  const http = attributes?.request?.http;
+  const address = attributes?.source?.address?.address;
+  return {
+    path: http?.path ?? '',
+    host: http?.host ?? '',
+    headers: new Map(Object.entries(http?.headers ?? {})),
+    body: Buffer.from(http?.rawBody ?? []),
+    sourceAddress: address?.case === 'socketAddress' ? address.value.address : '',
+    peerPrincipal: attributes?.source?.principal ?? '',
+    peerCertificate: attributes?.source?.certificate ?? '',
+  };
+}
+
+function encodeGenerated({ allowed, response }: Decision): Uint8Array {
+  const headers = response.set.map(({ name, value }) => ({
+    header: { key: name, value },
+    appendAction: 2,
+  }));
+  const dynamicMetadata = Object.fromEntries(
+    Object.entries(response.metadata).filter((entry) => entry[1] !== undefined),
+  ) as Record<string, string>;
+  const message = allowed
+    ? create(CheckResponseSchema, {
+        status: {},
+        httpResponse: {
+          case: 'okResponse',
+          value: { headers, headersToRemove: [...response.remove] },
+        },
+        dynamicMetadata,
+      })
+    : create(CheckResponseSchema, {
+        status: { code: response.grpcStatus },
+        httpResponse: {
+          case: 'deniedResponse',
+          value: { headers, status: { code: response.httpStatus } },
+        },
+        dynamicMetadata,
+      });
+  return toBinary(CheckResponseSchema, message);
+}
+
+const decode = generated ? decodeGenerated : decodeCheckRequest;
+const encode = generated
+  ? encodeGenerated
+  : ({ allowed, response }: Decision) =>
+      allowed ? encodeAllowed(response) : encodeDenied(response);
+
+const signal = new AbortController().signal;
+const server = new Server();
+server.addService(
+  {
+    check: {
+      path: CHECK_PATH,
+      requestStream: false,
+      responseStream: false,
+      requestSerialize: (value: Buffer) => value,
+      requestDeserialize: decode,
+      responseSerialize: (decision: Decision) => Buffer.from(encode(decision)),
+      responseDeserialize: (value: Buffer) => value,
+    },
+  },
+  {
+    check(call: ServerUnaryCall<CheckRequest, Decision>, callback: sendUnaryData<Decision>) {
+      service.check(call.request, signal).then(
+        (decision) => callback(null, decision),
+        (error: Error) => callback(error),
+      );
+    },
+  },
+);
+server.bindAsync(`unix:${subject.socket}`, ServerCredentials.createInsecure(), (error) => {
+  if (error) throw error;
+  process.stdout.write('ready\n');
+});
