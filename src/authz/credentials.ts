@@ -16,7 +16,7 @@ export function bearerToken(headers: ReadonlyMap<string, string>): string | unde
   if (authorization !== '' && !BEARER.test(authorization) && !/^bearer$/i.test(authorization)) {
     throw new GatewayError(
       'TOKEN_MALFORMED',
-      'The header "authorization" does not hold a bearer token. Put your token in the URL: sc://…/;token=….',
+      'The header "authorization" does not hold a bearer token. Put your token in the URL: sc://<host>:15002/;token=<token>.',
     );
   }
   const first = withoutScheme(authorization);

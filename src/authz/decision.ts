@@ -70,7 +70,7 @@ export function authenticateWithoutToken(facts: RequestFacts, policy: Policy): A
   if (caller) return { caller };
   throw new GatewayError(
     'TOKEN_MISSING',
-    'Your request has no token. Put one in the URL: sc://…/;token=….',
+    'Your request has no token. Put one in the URL: sc://<host>:15002/;token=<token>.',
   );
 }
 
@@ -169,7 +169,7 @@ export function withoutGrace(error: GatewayError, expiredAtMs: number): GatewayE
 function tokenExpired(atMs: number): GatewayError {
   return new GatewayError(
     'TOKEN_EXPIRED',
-    `Your token expired at ${new Date(atMs).toISOString()}. Get a new one and connect with it: sc://…/;token=….`,
+    `Your token expired at ${new Date(atMs).toISOString()}. Get a new one and connect with it: sc://<host>:15002/;token=<token>.`,
   );
 }
 

@@ -194,7 +194,7 @@ const refusals: Record<string, Refusal> = {
   'no token': {
     code: 'TOKEN_MISSING',
     status: 16,
-    message: /sc:\/\/…\/;token=…/,
+    message: /sc:\/\/<host>:15002\/;token=<token>/,
     options: () => ({}),
   },
   'an empty token': {
