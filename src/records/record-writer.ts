@@ -126,8 +126,7 @@ export class RecordWriter {
   async #writeOnce(): Promise<void> {
     const wanted = this.#current;
     if (this.#context.leadership.epoch() === undefined) {
-      this.#takeBack(this.#stored);
-      this.#rejectAll(notLeader());
+      this.#takeBack(this.#stored, notLeader());
       return;
     }
     try {
@@ -161,13 +160,13 @@ export class RecordWriter {
         this.#stored = found && wanted ? { record: wanted, version: found.version } : undefined;
         return true;
       }
-      this.#takeBack(found);
+      this.#takeBack(found, refusal);
     } catch (error) {
       this.#context.logger.warn({ err: error, driver: this.uid }, 'a driver record is in doubt');
       this.#inDoubt = true;
       this.#context.clock.setTimer(DOUBT_RETRY_MS, () => void this.#readAgain());
+      for (const waiter of this.#takeWaiters()) waiter.reject(unavailable());
     }
-    this.#rejectAll(this.#inDoubt ? unavailable() : refusal);
     return false;
   }
 
@@ -175,23 +174,26 @@ export class RecordWriter {
     try {
       const found = await this.#context.store.read(this.uid);
       this.#inDoubt = false;
-      this.#takeBack(found);
+      this.#takeBack(found, unavailable());
       this.#context.settled(this);
     } catch {
       this.#context.clock.setTimer(DOUBT_RETRY_MS, () => void this.#readAgain());
     }
   }
 
-  #takeBack(found: StoredRecord | undefined): void {
+  /** Shows what the store holds again. A change that a listener makes at that is a new one, not rejected. */
+  #takeBack(found: StoredRecord | undefined, error: GatewayError): void {
+    const waiters = this.#takeWaiters();
     this.#stored = found;
     this.#show(found?.record);
+    for (const waiter of waiters) waiter.reject(error);
   }
 
-  #rejectAll(error: GatewayError): void {
+  #takeWaiters(): Waiter[] {
     const waiters = [...this.#inFlight, ...this.#waiters];
     this.#inFlight = [];
     this.#waiters = [];
-    for (const waiter of waiters) waiter.reject(error);
+    return waiters;
   }
 }
 

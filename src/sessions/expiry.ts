@@ -190,7 +190,12 @@ export class SessionExpiry {
     const nowMs = clock.now();
     const prune = (record: DriverRecord) => withoutOldTombstones(record, nowMs, tombstoneTtlMs);
     const old = Array.from(ledger.all()).filter((record) => prune(record) !== record);
-    const results = await Promise.allSettled(old.map(({ uid }) => ledger.update(uid, prune)));
+    // Only an end that is stored may be forgotten: until then the store shows the session as alive.
+    const forget = async ({ uid }: DriverRecord) => {
+      await ledger.update(uid, (record) => record);
+      await ledger.update(uid, prune);
+    };
+    const results = await Promise.allSettled(old.map(forget));
     const failed = results.filter((result) => result.status === 'rejected').length;
     if (failed > 0) logger.warn({ failed }, 'old tombstones are kept: not stored');
   }

@@ -89,6 +89,18 @@ test('a write that failed is taken back and everyone who waited for it is told',
   t.deepEqual(Object.keys(stored(store, 'd1')?.sessions ?? {}), [sessionId(3)]);
 });
 
+test('a change made on hearing of a failed write is a new one, and is stored', async (t) => {
+  const { store, ledger } = await setUp(driverRecord('d1'));
+  let next: Promise<DriverRecord> | undefined;
+  ledger.onChange(() => {
+    if (ledger.get('d1')?.phase === 'available') next ??= ledger.update('d1', addSession(2));
+  });
+  store.outcomes.push('lost');
+  await t.throwsAsync(ledger.update('d1', addSession(1)), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  await next;
+  t.deepEqual(Object.keys(stored(store, 'd1')?.sessions ?? {}), [sessionId(2)]);
+});
+
 test('a write whose answer was lost counts when the store turns out to hold it', async (t) => {
   const { store, ledger } = await setUp(driverRecord('d1'));
   store.outcomes.push('unanswered');

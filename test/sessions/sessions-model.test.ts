@@ -76,10 +76,21 @@ class Promises {
     const before = this.#driverOf.get(id);
     const endedMs = this.#endedAtMs.get(id);
     const forgotten = endedMs !== undefined && nowMs - endedMs >= TOMBSTONE_TTL;
-    if (endedMs !== undefined && !forgotten) this.broken.push(`${id} came back after its end`);
+    // An answer on its way may be overtaken by an end in the same instant.
+    const ended = endedMs !== undefined && nowMs > endedMs;
+    if (ended && !forgotten) this.broken.push(`${id} came back after its end`);
     if (before !== undefined && before !== uid && !forgotten) this.broken.push(`${id} moved`);
     this.#driverOf.set(id, uid);
     if (forgotten) this.#endedAtMs.delete(id);
+  }
+
+  stored(record: DriverRecord): void {
+    for (const { sessionId: id, endedAtMs } of Object.values(record.tombstones)) {
+      const beforeMs = this.#endedAtMs.get(id) ?? endedAtMs;
+      // A session of the same id after the first was forgotten is another one.
+      if (endedAtMs - beforeMs >= TOMBSTONE_TTL) this.#driverOf.delete(id);
+      this.#endedAtMs.set(id, Math.max(endedAtMs, beforeMs));
+    }
   }
 
   /** Checks what the store holds: nothing there may contradict what was said. */
@@ -97,9 +108,6 @@ class Promises {
       const all = [...sessions, ...Object.values(record.tombstones)];
       const owners = new Set(all.map((entry) => entry.principal.subject));
       if (owners.size > 1) this.broken.push(`${record.uid} was given to two principals`);
-      for (const { sessionId: id, endedAtMs } of Object.values(record.tombstones)) {
-        this.#endedAtMs.set(id, Math.max(endedAtMs, this.#endedAtMs.get(id) ?? 0));
-      }
       const direct = sessions.filter((session) => !this.clones.has(session.sessionId));
       if (direct.length > (pool.sessionsPerDriver ?? 1)) this.broken.push(`${record.uid} overfull`);
     }
@@ -134,6 +142,7 @@ async function play(steps: readonly Step[], pool: Partial<PoolPolicy>): Promise<
   const store = new MemoryStore();
   const clock = new ManualClock(START_MS);
   const promises = new Promises();
+  store.onStored = (record) => promises.stored(record);
   for (const uid of ['d0', 'd1']) store.seed(driverRecord(uid));
   let drivers = 2;
   let world = await start(store, clock, pool);

@@ -15,6 +15,8 @@ export class MemoryStore implements RecordStore {
   readonly outcomes: Outcome[] = [];
   readable = true;
   writes = 0;
+  /** Called with each record as it is stored. */
+  onStored: (record: DriverRecord) => void = () => {};
   #version = 0;
   #gate: Promise<void> | undefined;
   #open: (() => void) | undefined;
@@ -53,6 +55,7 @@ export class MemoryStore implements RecordStore {
     }
     const next = `v${++this.#version}`;
     this.records.set(record.uid, { record: structuredClone(record), version: next });
+    this.onStored(record);
     if (outcome === 'unanswered') throw new Error('store failed after the write');
     return next;
   }
