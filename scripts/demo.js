@@ -31,8 +31,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 try {
   const env = await setup({ client: true });
   if ((await readiness()) === undefined) gateway = startGateway({ ...process.env, ...env });
-  else console.log(`Using the gateway that runs here (${admin}).\n`);
+  else console.log(`Using the gateway that runs here (${admin}).`);
   await untilReady();
+  console.log('');
   process.exitCode = await run(env.SPARK_GATEWAY_PYTHON, [
     inRoot('scripts/demo/demo.py'),
     `localhost:${port}`,
@@ -48,7 +49,7 @@ try {
 /** undefined: nothing answers; `ok`; or what it still waits for. */
 async function readiness() {
   try {
-    const response = await fetch(`${admin}/readyz`, { signal: AbortSignal.timeout(2000) });
+    const response = await fetch(`${admin}/readyz/pools`, { signal: AbortSignal.timeout(2000) });
     const text = (await response.text()).trim();
     return response.ok ? 'ok' : text;
   } catch {
@@ -87,15 +88,17 @@ async function hasIssuer() {
 
 /** In a process group of its own, so that Ctrl-C reaches it through us and only once. */
 function startGateway(env) {
-  console.log('No gateway runs here: starting one for the demo.');
+  console.log(`No gateway answers at ${admin}: starting one for the demo.`);
   const child = spawn(
     process.execPath,
     ['--enable-source-maps', inRoot('build/src/main.js'), 'start', ...process.argv.slice(2)],
     { env, stdio: ['ignore', 'pipe', 'inherit'], detached: true },
   );
+  let ready = false;
   createInterface({ input: child.stdout }).on('line', (line) => {
-    // What it offers a person who would paste a URL is of no use once the account runs.
-    if (!account && line.trim()) console.log(`  gateway: ${line.trim()}`);
+    // What follows it is for a person who would paste a URL.
+    if (!ready && line.trim()) console.log(`  gateway: ${line.trim()}`);
+    ready ||= line.includes('is ready');
   });
   return child;
 }
