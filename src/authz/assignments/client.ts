@@ -35,6 +35,8 @@ const ANSWER_MARGIN_MS = 5_000;
 /** The first pause before the control plane is asked again; it doubles. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
+/** Answers in a row that notices may overtake: each takes the end of a session's driver at just that moment. */
+const MAX_OVERTAKEN = 5;
 
 /** A control plane that comes back is found soon, and one that vanished is noticed. */
 const channelOptions = {
@@ -105,16 +107,19 @@ export class AssignmentsClient implements Assigner, Pick<ActivitySink, 'activity
   async #ask(request: AssignRequest, signal: AbortSignal): Promise<Assignment> {
     const { clock } = this.#options;
     const endMs = clock.now() + request.holdMs;
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    let overtaken = 0;
+    let pauseMs = FIRST_PAUSE_MS;
+    for (;;) {
       const asking = this.#cache.begin(request.sessionId);
       try {
         const leftMs = Math.max(0, endMs - clock.now());
         const assignment = await this.#askAny(toMessage(request, leftMs), leftMs, signal);
         if (this.#cache.accept(asking, assignment)) return assignment;
-        if (clock.now() >= endMs) throw overtaken();
+        if (++overtaken === MAX_OVERTAKEN) throw changing();
       } catch (error) {
         if (signal.aborted || !isAway(error) || clock.now() + pauseMs >= endMs) throw error;
         await pause(pauseMs, clock, signal);
+        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
       } finally {
         this.#cache.finish(asking);
       }
@@ -157,7 +162,7 @@ function isAway(error: unknown): boolean {
   );
 }
 
-function overtaken(): GatewayError {
+function changing(): GatewayError {
   return new GatewayError(
     'DRIVER_UNREACHABLE',
     'The driver of this session is changing right now; try again shortly.',
