@@ -80,6 +80,7 @@ function envoySettings(settings: Settings): EnvoySettings {
     },
     authz: {
       longestHoldMs: authz.holdTimeMs,
+      marginMs: authz.timeoutMs - authz.holdTimeMs,
       headers: [headers.team, headers.environment, headers.user],
     },
     drivers: {

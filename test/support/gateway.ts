@@ -126,7 +126,9 @@ export class Gateway {
         : { 'x-doordash-environment': environment }),
       ...options.parameters,
     };
-    const text = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
+    const text = Object.entries(parameters).map(
+      ([name, value]) => `${name}=${encodeURIComponent(value)}`,
+    );
     return `sc://localhost:${this.port}/;${text.join(';')}`;
   }
 
@@ -219,13 +221,14 @@ export class Gateway {
     writeFileSync(join(this.folder, 'policy.yaml'), stringify(policy));
   }
 
-  /** What every process has logged, for a failing test. */
+  /** The end of what every process has logged, for a failing test. */
   logs(): string {
-    const folder = join(this.folder, 'state/logs');
-    const files = (existsSync(folder) ? readdirSync(folder) : []).map(
-      (name) => `== ${name}\n${readFileSync(join(folder, name), 'utf8').slice(-5000)}`,
-    );
-    return [this.#output, ...files].join('\n');
+    return `${this.#output}\n${this.#readLogs(5000)}`;
+  }
+
+  /** Everything that every process has logged. */
+  allLogs(): string {
+    return this.#readLogs(Infinity);
   }
 
   /** Ends it as Ctrl-C does. Resolves with its exit code when every process is gone. */
@@ -249,6 +252,14 @@ export class Gateway {
       async () => (await fetch(urls[child])).ok,
       (ok) => ok,
     );
+  }
+
+  #readLogs(characters: number): string {
+    const folder = join(this.folder, 'state/logs');
+    const files = (existsSync(folder) ? readdirSync(folder) : []).map(
+      (name) => `== ${name}\n${readFileSync(join(folder, name), 'utf8').slice(-characters)}`,
+    );
+    return files.join('\n');
   }
 
   #http(port: keyof Ports): string {
