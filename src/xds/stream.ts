@@ -60,6 +60,8 @@ export class DiscoveryStream {
   readonly #options: StreamOptions;
   readonly #connectedAtMs: number;
   readonly #watches = new Map<TypeUrl, Watch>();
+  /** The same in the order of PUSH_ORDER. */
+  #ordered: readonly Watch[] = [];
   /** Names to be sent when the client first asks for their type, as what needs them was sent. */
   readonly #owed = new Map<TypeUrl, Set<string>>();
   readonly #unservedTypes = new Set<string>();
@@ -110,7 +112,7 @@ export class DiscoveryStream {
    * first what is new or changed, then, once nothing of that is left, what is gone.
    */
   flush(): void {
-    const watches = this.#orderedWatches();
+    const watches = this.#ordered;
     // Order matters between types only.
     const part = watches.filter((watch) => watch.isDirty('all')).length > 1 ? 'upserts' : 'all';
     let unsent = false;
@@ -156,7 +158,7 @@ export class DiscoveryStream {
       protocol: this.#options.protocol.name,
       aggregated: this.#options.onlyType === undefined,
       connectedAtMs: this.#connectedAtMs,
-      types: this.#orderedWatches().map((watch) => ({
+      types: this.#ordered.map((watch) => ({
         typeUrl: watch.typeUrl,
         state: watch.state,
         version: watch.acknowledgedVersion,
@@ -247,11 +249,8 @@ export class DiscoveryStream {
   #startWatch(typeUrl: TypeUrl, view: string): Watch {
     const watch = new Watch(typeUrl, view, this.#options.protocol, this.#context.cache);
     this.#watches.set(typeUrl, watch);
+    this.#ordered = PUSH_ORDER.flatMap((known) => this.#watches.get(known) ?? []);
     return watch;
-  }
-
-  #orderedWatches(): Watch[] {
-    return PUSH_ORDER.flatMap((typeUrl) => this.#watches.get(typeUrl) ?? []);
   }
 
   /** False when the client has to do something first. */

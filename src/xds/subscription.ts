@@ -34,6 +34,8 @@ export class Subscription {
   #nameless = true;
   #wildcard = false;
   #names: ReadonlySet<string> = new Set();
+  /** The same set as `#names` in an incremental subscription. */
+  #own: Set<string> | undefined;
   #requested: ReadonlySet<string> | undefined;
 
   constructor(typeUrl: TypeUrl) {
@@ -82,21 +84,21 @@ export class Subscription {
   /** An incremental request: its names change the subscription. */
   modify(subscribe: readonly string[], unsubscribe: readonly string[]): SubscriptionChange {
     const first = !this.#started;
-    const wasWildcard = this.#wildcard;
     this.#started = true;
-    if (first && subscribe.length === 0 && unsubscribe.length === 0) {
-      this.#wildcard = this.#legacyWildcard;
-    }
+    const nothing = subscribe.length === 0 && unsubscribe.length === 0;
+    // Acknowledgements.
+    if (nothing && !first) return UNCHANGED;
+    const wasWildcard = this.#wildcard;
+    if (nothing) this.#wildcard = this.#legacyWildcard;
     if (unsubscribe.includes(WILDCARD)) this.#wildcard = false;
     if (subscribe.includes(WILDCARD)) this.#wildcard = true;
 
-    const names = new Set(this.#names);
-    const gone = unsubscribe.filter((name) => name !== WILDCARD && names.delete(name));
+    const names = this.#ownNames();
     const named = subscribe.filter((name) => name !== WILDCARD);
-    const added = named.filter((name) => !this.#names.has(name));
-    for (const name of named) names.add(name);
-    this.#names = names;
-    const removed = gone.filter((name) => !names.has(name));
+    const kept = new Set(named);
+    const removed = unsubscribe.filter((name) => !kept.has(name) && names.delete(name));
+    const added = named.filter((name) => !names.has(name));
+    for (const name of added) names.add(name);
     return {
       wildcardAsked: this.#wildcard && (subscribe.includes(WILDCARD) || !wasWildcard),
       wildcardEnded: wasWildcard && !this.#wildcard,
@@ -107,6 +109,13 @@ export class Subscription {
       // know whether the resource stays (#unsubscribing-from-resources).
       asked: this.#wildcard ? [...named, ...removed] : named,
     };
+  }
+
+  /** A set that may be changed: one from a request is shared. */
+  #ownNames(): Set<string> {
+    this.#own ??= new Set(this.#names);
+    this.#names = this.#own;
+    return this.#own;
   }
 }
 
