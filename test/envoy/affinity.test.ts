@@ -129,6 +129,11 @@ test.serial('forged internal headers reach neither authz nor the driver', async 
   t.not(headers?.['x-request-id'], forged['x-request-id']);
 });
 
+test.serial('nothing that Envoy was sent is deprecated or refused', (t) => {
+  const { front } = t.context;
+  t.deepEqual(front.envoy.complaints(), []);
+});
+
 test.serial('authz gets the first bytes of the body and few headers', async (t) => {
   const { front, drivers } = t.context;
   await front.publish(drivers.map((driver) => routable(driver)));
@@ -144,4 +149,17 @@ test.serial('authz gets the first bytes of the body and few headers', async (t) 
   t.is(http?.headers['authorization'], 'Bearer t');
   t.is(http?.headers['x-other'], undefined);
   t.is(drivers[0]?.calls.at(-1)?.messages[0]?.length, message.length);
+});
+
+test('an Envoy that asks for the state of the world is served just the same', async (t) => {
+  const driver = await SparkDriver.start('driver-sotw', '127.1.2.30');
+  t.teardown(() => driver.stop());
+  const front = await startFront({
+    adsProtocol: 'state-of-the-world',
+    check: () => allow(routable(driver)),
+  });
+  t.teardown(() => front.stop());
+  await front.publish([routable(driver)]);
+  t.deepEqual((await front.client().ask('Config')).received, [driver.uid]);
+  t.deepEqual(front.envoy.complaints(), []);
 });

@@ -9,7 +9,7 @@ import { ResourceNames } from '../../src/xds/resources/settings.js';
 import { TestAuthority } from '../support/certificates.js';
 import { type FrontOptions, routable, startFront, testSettings } from '../support/front.js';
 import { allow } from '../support/scripted-authz.js';
-import { SparkDriver } from '../support/spark-driver.js';
+import { answerUid, SparkDriver } from '../support/spark-driver.js';
 
 function pair(authority: TestAuthority, name: string, dnsName: string) {
   const { certificatePem, keyPem } = authority.issue({ commonName: name, dnsNames: [dnsName] });
@@ -75,4 +75,44 @@ test('without a client authority no certificate is asked for', async (t) => {
   const offered = new TestAuthority('strangers').issue({ commonName: 'x' });
   t.is((await front.client(offered).ask('Config')).code, GrpcStatus.OK);
   t.is(front.authz.requests.at(-1)?.attributes?.source?.certificate, '');
+});
+
+test('Envoy and the control plane speak mutual TLS', async (t) => {
+  const { front } = await setUp(t, '127.1.2.42', {
+    settings: testSettings,
+    controlPlaneAuthority: new TestAuthority('control plane'),
+  });
+  t.deepEqual((await front.client().ask('Config')).received, ['driver-1']);
+  await front.activity.next(({ kind }) => kind === 'activity');
+});
+
+test('Envoy shows its certificate to drivers and believes only those it was told to', async (t) => {
+  const authority = new TestAuthority('drivers');
+  const start = async (uid: string, address: string, dnsName: string) => {
+    const issued = authority.issue({ commonName: uid, dnsNames: [dnsName] });
+    const driver = await SparkDriver.start(uid, address, answerUid, {
+      certificate: issued.certificatePem,
+      key: issued.keyPem,
+      clientAuthority: authority.certificatePem,
+    });
+    t.teardown(() => driver.stop());
+    return driver;
+  };
+  const own = await start('driver-1', '127.1.2.43', 'spark-driver.test');
+  const impostor = await start('driver-2', '127.1.2.44', 'somebody-else.test');
+  const front = await startFront({
+    settings: { ...testSettings, drivers: { ...testSettings.drivers, tls: true } },
+    resources: [
+      pair(authority, ResourceNames.driverClientCertificate, 'gateway.test'),
+      trust(ResourceNames.driverCa, authority, ['spark-driver.test']),
+    ],
+  });
+  t.teardown(() => front.stop());
+  await front.publish([routable(own), routable(impostor)]);
+  const client = front.client();
+  front.authz.check = () => allow(routable(own));
+  t.deepEqual((await client.ask('Config')).received, ['driver-1']);
+  front.authz.check = () => allow(routable(impostor));
+  t.is((await client.ask('Config')).code, GrpcStatus.UNAVAILABLE);
+  t.is(impostor.calls.length, 0);
 });

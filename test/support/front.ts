@@ -1,23 +1,29 @@
 /** The gateway's data path for tests: a real Envoy, xDS, a scripted authz, the access log service. */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { requestMetrics } from '../../src/access-log/metrics.js';
 import { addAccessLogService } from '../../src/access-log/server.js';
+import { serverCredentials, type TlsFiles } from '../../src/grpc/tls.js';
 import { systemClock } from '../../src/model/clock.js';
 import type { RoutableDriver } from '../../src/model/driver.js';
 import { ResourceCache } from '../../src/xds/cache.js';
 import type { EncodedResource } from '../../src/xds/resource.js';
+import {
+  type BootstrapValues,
+  type ControlPlaneTls,
+  controlPlaneSecrets,
+} from '../../src/xds/resources/bootstrap.js';
 import { XdsFleet } from '../../src/xds/resources/fleet.js';
 import { startXdsServer } from '../../src/xds/server.js';
 import { frontResources } from '../../src/xds/resources/front.js';
 import { defaultEnvoySettings, type EnvoySettings } from '../../src/xds/resources/settings.js';
-import type { Issued } from './certificates.js';
+import type { Issued, TestAuthority } from './certificates.js';
 import { EnvoyProcess } from './envoy.js';
 import { RecordingSink } from './recording-sink.js';
 import { type Check, refuse, ScriptedAuthz } from './scripted-authz.js';
@@ -25,6 +31,7 @@ import { SparkClient } from './spark-client.js';
 import type { SparkDriver } from './spark-driver.js';
 
 const VIEW = 'default';
+const CONTROL_PLANE = 'control-plane.test';
 /** Where every server of these tests listens. */
 export const LOOPBACK = '127.1.2.1';
 
@@ -35,6 +42,9 @@ export interface FrontOptions {
   readonly check?: Check;
   /** Authority of the front's certificate, PEM; clients speak TLS then. */
   readonly clientTrust?: string;
+  readonly adsProtocol?: BootstrapValues['adsProtocol'];
+  /** Makes the control plane speak mutual TLS only. */
+  readonly controlPlaneAuthority?: TestAuthority;
 }
 
 export interface Front {
@@ -94,6 +104,10 @@ async function start(
   ends.push(() => rmSync(directory, { recursive: true }));
   const socketPath = join(directory, 'authz.sock');
   const logger = pino({ level: 'silent' });
+  const tls = options.controlPlaneAuthority?.writeFiles(directory, 'control-plane', {
+    commonName: CONTROL_PLANE,
+    dnsNames: [CONTROL_PLANE],
+  });
   const cache = new ResourceCache();
   cache.update(VIEW, { upserts: [...frontResources(settings), ...(options.resources ?? [])] });
   const xds = await startXdsServer({
@@ -101,6 +115,7 @@ async function start(
     viewOf: () => ({ view: VIEW }),
     logger,
     address: `${LOOPBACK}:0`,
+    ...(tls ? { tls } : {}),
   });
   ends.push(() => xds.close());
   const fleet = new XdsFleet({
@@ -134,9 +149,11 @@ async function start(
     nodeCluster: 'test',
     admin: { host: LOOPBACK, port: 0 },
     xds: [{ host: LOOPBACK, port: xds.port }],
-    adsProtocol: 'incremental',
-    accessLog: [{ host: LOOPBACK, port: await bind(logServer) }],
-    controlPlaneTls: undefined,
+    adsProtocol: options.adsProtocol ?? 'incremental',
+    accessLog: [{ host: LOOPBACK, port: await bind(logServer, tls) }],
+    controlPlaneTls: options.controlPlaneAuthority
+      ? envoyTls(directory, options.controlPlaneAuthority)
+      : undefined,
     authz: { socketPath },
     heapBytes: 2 ** 30,
     downstreamConnections: 1000,
@@ -203,9 +220,28 @@ async function start(
   };
 }
 
-function bind(server: Server): Promise<number> {
+/** Writes what Envoy needs to show itself to the control plane, and to know it. */
+function envoyTls(directory: string, authority: TestAuthority): ControlPlaneTls {
+  const files = authority.writeFiles(directory, 'envoy', { commonName: 'envoy' });
+  const secrets = controlPlaneSecrets(
+    {
+      directory,
+      certificateFile: files.certFile,
+      keyFile: files.keyFile,
+      authorityFile: files.caFile,
+    },
+    CONTROL_PLANE,
+  );
+  const identitySecretFile = join(directory, 'identity.json');
+  const trustSecretFile = join(directory, 'trust.json');
+  writeFileSync(identitySecretFile, secrets.identity);
+  writeFileSync(trustSecretFile, secrets.trust);
+  return { serverName: CONTROL_PLANE, identitySecretFile, trustSecretFile };
+}
+
+function bind(server: Server, tls: TlsFiles | undefined): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(`${LOOPBACK}:0`, ServerCredentials.createInsecure(), (error, port) =>
+    server.bindAsync(`${LOOPBACK}:0`, serverCredentials(tls), (error, port) =>
       error ? reject(error) : resolve(port),
     );
   });

@@ -2,8 +2,10 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import {
-  type Http2Server,
+  createSecureServer,
   createServer,
+  type Http2SecureServer,
+  type Http2Server,
   type ServerHttp2Stream,
   type IncomingHttpHeaders,
 } from 'node:http2';
@@ -24,6 +26,14 @@ export interface DriverCall {
   end(status?: number): void;
 }
 
+/** PEM. */
+export interface DriverTls {
+  readonly certificate: string;
+  readonly key: string;
+  /** Who must have signed the client's certificate. */
+  readonly clientAuthority: string;
+}
+
 export type CallHandler = (call: DriverCall, driver: SparkDriver) => void;
 
 /** Answers with the driver's uid once the client has sent everything. */
@@ -37,13 +47,21 @@ export const answerUid: CallHandler = (call, driver) => {
 export class SparkDriver {
   readonly uid: string;
   readonly calls: DriverCall[] = [];
-  readonly #server: Http2Server;
+  readonly #server: Http2Server | Http2SecureServer;
   readonly #sockets = new Set<Socket>();
   #arrived: (() => void)[] = [];
 
-  private constructor(uid: string, handler: CallHandler) {
+  private constructor(uid: string, handler: CallHandler, tls: DriverTls | undefined) {
     this.uid = uid;
-    this.#server = createServer();
+    this.#server = tls
+      ? createSecureServer({
+          cert: tls.certificate,
+          key: tls.key,
+          ca: tls.clientAuthority,
+          requestCert: true,
+          rejectUnauthorized: true,
+        })
+      : createServer();
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
@@ -60,10 +78,10 @@ export class SparkDriver {
     uid: string,
     address: string,
     handler: CallHandler = answerUid,
-    port = 0,
+    tls?: DriverTls,
   ): Promise<SparkDriver> {
-    const driver = new SparkDriver(uid, handler);
-    driver.#server.listen(port, address);
+    const driver = new SparkDriver(uid, handler, tls);
+    driver.#server.listen(0, address);
     await once(driver.#server, 'listening');
     return driver;
   }
