@@ -83,7 +83,7 @@ test('Envoy and the control plane speak mutual TLS', async (t) => {
     controlPlaneAuthority: new TestAuthority('control plane'),
   });
   t.deepEqual((await front.client().ask('Config')).received, ['driver-1']);
-  await front.activity.next(({ kind }) => kind === 'activity');
+  await front.activity.next(({ id }) => id === 'a-session');
 });
 
 test('Envoy shows its certificate to drivers and believes only those it was told to', async (t) => {
