@@ -13,6 +13,8 @@ export interface SparkCommandOptions {
   readonly master?: string;
   /** Heap of each driver, as `-Xmx` takes it. Default `1g`. */
   readonly memory?: string;
+  /** The largest gRPC message that it accepts. Default 256 MiB. */
+  readonly maxMessageBytes?: number;
   /** Spark's own session timeout, to be longer than the gateway's. Default 2 h. */
   readonly sessionTimeoutMs?: number;
   /** Replaces the JVM options that make a small driver start fast. */
@@ -26,7 +28,7 @@ export interface SparkCommandOptions {
 }
 
 const MAIN_CLASS = 'org.apache.spark.sql.connect.service.SparkConnectServer';
-const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
+const DEFAULT_MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
 
 /** The serial collector and the first compiler alone: half the CPU time of a start, for local[2]. */
 const FAST_START = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
@@ -89,7 +91,9 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
       'spark.sql.artifact.isolation.enabled': 'true',
       'spark.connect.grpc.binding.address': request.address,
       'spark.connect.grpc.binding.port': String(request.port),
-      'spark.connect.grpc.maxInboundMessageSize': String(MAX_MESSAGE_BYTES),
+      'spark.connect.grpc.maxInboundMessageSize': String(
+        options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+      ),
       'spark.connect.grpc.arrow.maxBatchSize': '10m',
       'spark.connect.session.manager.defaultSessionTimeout': `${options.sessionTimeoutMs ?? 7_200_000}ms`,
       ...options.conf,

@@ -36,6 +36,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     logger,
     onCache: (result) => metrics.assignmentCache(result),
   });
+  assignments.start();
   const { authz, headers } = settings;
   const server = await startAuthzServer({
     address: authz.listenAddr,

@@ -51,6 +51,14 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     cacheTtlMs: settings.assignments.cacheTtlMs,
   });
   const drivers = await openDrivers(settings, { clock, logger });
+  const unreadable = await store.unreadable();
+  if (unreadable.length > 0) {
+    logger.error(
+      { files: unreadable.map(({ file }) => file) },
+      'driver records cannot be read, so nobody knows whose memory those drivers hold: they are not used; look at the files and remove them',
+    );
+    await drivers.discard(new Set(unreadable.map(({ uid }) => uid)));
+  }
   const pools = new PoolController({
     ...drivers,
     ledger,

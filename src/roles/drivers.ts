@@ -6,13 +6,15 @@ import { LocalProcesses } from '../discovery/local-processes.js';
 import { sparkCommand, type SparkCommandOptions } from '../discovery/spark-command.js';
 import { StaticFile } from '../discovery/static-file.js';
 import type { Clock } from '../model/clock.js';
-import type { DriverFactory, DriverSource } from '../model/driver.js';
+import type { DriverFactory, DriverSource, ObservedDriver } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { Settings } from '../settings/table.js';
 
 export interface Drivers {
   readonly sources: readonly DriverSource[];
   readonly factory?: DriverFactory;
+  /** Drivers that nobody may use: never seen again, and ended where they are ours. */
+  discard(uids: ReadonlySet<string>): Promise<void>;
   /** To be called once a first driver is ready: does what makes later ones start faster. */
   warmUp(): void;
   /** Stops looking; the drivers go on. */
@@ -40,8 +42,16 @@ async function openStatic(settings: Settings, { clock, logger }: Context): Promi
   if (path === undefined) {
     throw new GatewayError('SETTINGS_INVALID', 'drivers.source static needs drivers.static_file');
   }
-  const source = await StaticFile.open({ path, clock, log: logger });
-  return { sources: [source], warmUp: () => undefined, close: () => source.close() };
+  const file = await StaticFile.open({ path, clock, log: logger });
+  const source = new FilteredSource(file);
+  return {
+    sources: [source],
+    async discard(uids) {
+      source.hide(uids);
+    },
+    warmUp: () => undefined,
+    close: () => file.close(),
+  };
 }
 
 async function openLocal(settings: Settings, { clock, logger }: Context): Promise<Drivers> {
@@ -60,9 +70,18 @@ async function openLocal(settings: Settings, { clock, logger }: Context): Promis
     addressQuietMs: settings.assignments.cacheTtlMs,
   });
   const closing = new AbortController();
+  const source = new FilteredSource(processes.source);
   return {
-    sources: [processes.source],
+    sources: [source],
     factory: processes.factory,
+    async discard(uids) {
+      source.hide(uids);
+      for (const { uid, resource, namespace } of await processes.source.list()) {
+        if (uids.has(uid) && resource !== undefined) {
+          await processes.factory.delete(resource, namespace);
+        }
+      }
+    },
     warmUp() {
       if (!local.classArchive) return;
       makeClassArchive({
@@ -96,7 +115,30 @@ function sparkOptions(settings: Settings): SparkCommandOptions {
     ...(local.javaHome === undefined ? {} : { javaHome: local.javaHome }),
     master: `local[${local.cores}]`,
     memory: `${Math.floor(local.memoryBytes / 1024 / 1024)}m`,
+    maxMessageBytes: settings.listener.maxMessageSizeBytes,
     sessionTimeoutMs: 2 * settings.sessionTtlMs + 3_600_000,
     conf: local.sparkConf,
   };
+}
+
+/** A source without some of its drivers. */
+class FilteredSource implements DriverSource {
+  readonly #source: DriverSource;
+  #hidden: ReadonlySet<string> = new Set();
+
+  constructor(source: DriverSource) {
+    this.#source = source;
+  }
+
+  hide(uids: ReadonlySet<string>): void {
+    this.#hidden = uids;
+  }
+
+  async list(): Promise<readonly ObservedDriver[]> {
+    return (await this.#source.list()).filter(({ uid }) => !this.#hidden.has(uid));
+  }
+
+  watch(listener: () => void): () => void {
+    return this.#source.watch(listener);
+  }
 }

@@ -68,11 +68,11 @@ export const checks: readonly Check[] = [
         : 'xds.debounce_max must be at least xds.debounce',
   },
   {
-    names: ['sessions.tombstone_ttl', 'session_ttl'],
-    check: ({ sessions, sessionTtlMs }) =>
-      sessions.tombstoneTtlMs >= sessionTtlMs
+    names: ['sessions.tombstone_ttl', 'session_ttl', 'assignments.cache_ttl'],
+    check: ({ assignments, sessions, sessionTtlMs }) =>
+      sessions.tombstoneTtlMs >= Math.max(sessionTtlMs, assignments.cacheTtlMs)
         ? undefined
-        : 'sessions.tombstone_ttl must be at least session_ttl: else a late client is taken for a new one',
+        : 'sessions.tombstone_ttl must be at least session_ttl and assignments.cache_ttl: else a late client is taken for a new one',
   },
   {
     names: ['hot_pool_size', 'pools.maximum'],

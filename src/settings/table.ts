@@ -91,7 +91,7 @@ export const settingsTable = {
     max_message_size: setting(size('1MiB', '2GiB'), {
       default: '256MiB',
       roles: controlPlane,
-      about: 'The largest gRPC message that drivers of this gateway accept from a client.',
+      about: 'The largest gRPC message that drivers started by this gateway accept from a client.',
     }),
   }),
 
@@ -249,9 +249,10 @@ export const settingsTable = {
 
   sessions: group('Sessions and what is remembered of them.', {
     tombstone_ttl: setting(duration('10s', '14d'), {
-      default: '2h',
+      default: '12h',
       roles: controlPlane,
-      about: 'How long an ended session is remembered; at least session_ttl.',
+      about:
+        'How long an ended session is remembered, so that a late client is told instead of given an empty one; at least session_ttl and assignments.cache_ttl.',
     }),
   }),
 

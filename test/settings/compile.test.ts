@@ -171,7 +171,7 @@ const together: readonly (readonly [string, RegExp])[] = [
   ['assignments: {listen_addr: "[::]:18001"}', /reachable from elsewhere: set mtls/],
   ['authz: {hold_time: 2m}', /authz.timeout must be longer/],
   ['xds: {debounce: 100ms}', /debounce_max must be at least/],
-  ['session_ttl: 3h', /:1:14: sessions.tombstone_ttl must be at least session_ttl/],
+  ['session_ttl: 13h', /:1:14: sessions.tombstone_ttl must be at least session_ttl/],
   ['hot_pool_size: 101', /must not exceed pools.maximum/],
   ['drivers: {source: static}', /needs drivers.static_file/],
   ['headers: {team: x-a, user: x-a}', /must differ/],
