@@ -9,11 +9,11 @@ const POLL_MS = 50;
  * left of the process session that it leads, such as Python workers. Resolves when all have ended.
  */
 export async function endProcess(id: ProcessId, graceMs: number): Promise<void> {
-  let members: readonly ProcessId[] = [];
+  // Read while it lives: afterwards its id could lead another session.
+  let members = isAlive(id) ? await sessionMembers(id.pid) : [];
   const killAtMs = performance.now() + graceMs;
   signal(id, 'SIGTERM');
   while (isAlive(id)) {
-    // Read while it lives: afterwards its id could lead another session.
     const now = await sessionMembers(id.pid);
     if (isAlive(id)) members = now;
     if (performance.now() >= killAtMs) signal(id, 'SIGKILL');
