@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
@@ -35,6 +36,11 @@ function javaProgram({ javaHome }: SparkCommandOptions): string {
   return `${path} ${statSync(path).mtimeMs}`;
 }
 
+/** The state folder of the driver that makes an archive: what is left of it is for `stopLocalDrivers`. */
+export function classArchiveState(folder: string): string {
+  return join(folder, 'making');
+}
+
 export interface MakeClassArchiveOptions {
   readonly spark: SparkCommandOptions;
   /** Where archives are kept. */
@@ -56,7 +62,7 @@ export async function makeClassArchive(options: MakeClassArchiveOptions): Promis
   if (existsSync(archive)) return true;
   const unavailable = `${archive}.unavailable`;
   if (existsSync(unavailable)) return false;
-  const state = join(folder, 'making');
+  const state = classArchiveState(folder);
   await stopLocalDrivers(state);
   await rm(state, { recursive: true, force: true });
   await mkdir(state, { recursive: true, mode: 0o700 });
@@ -68,6 +74,8 @@ export async function makeClassArchive(options: MakeClassArchiveOptions): Promis
     log,
     // The archive is written when the driver ends.
     graceMs: 120_000,
+    // Any port but the one of the pool's drivers, which use the same addresses.
+    port: await freePort(),
     ...(addressRange === undefined ? {} : { addressRange }),
     makeCommand: (driver) => {
       const { args, ...rest } = command(driver);
@@ -131,6 +139,17 @@ function nextChange({ source }: LocalProcesses, signal: AbortSignal | undefined)
     };
     const stop = source.watch(done);
     signal?.addEventListener('abort', done);
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
   });
 }
 

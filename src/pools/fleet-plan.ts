@@ -112,6 +112,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
   for (const { namespace, reason } of requests.failed) failed(namespace, reason);
 
   const live = liveByNamespace(after.values());
+  const lingering = lingeringByNamespace(after.values(), input.sightings);
   const pools = new Map<string, PoolCount>();
   const create = new Map<string, number>();
   for (const namespace of namespacesOf(input, after.values())) {
@@ -130,6 +131,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
         records,
         observed: (uid) => input.sightings.drivers.get(uid),
         coming,
+        lingering: lingering.get(namespace) ?? 0,
         waiting: input.waiting(namespace),
         failures: failures.get(namespace),
         canCreate: input.canCreate,
@@ -232,6 +234,21 @@ function liveByNamespace(records: Iterable<DriverRecord>): ReadonlyMap<string, D
     else live.set(record.namespace, [record]);
   }
   return live;
+}
+
+/** How many drivers of ours exist although their record is gone: they were restarted under their uid. */
+function lingeringByNamespace(
+  records: Iterable<DriverRecord>,
+  { drivers }: Sightings,
+): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const record of records) {
+    const driver = drivers.get(record.uid);
+    if (record.phase !== 'gone' || !isManaged(record)) continue;
+    if (driver === undefined || driver.condition === 'ended') continue;
+    counts.set(record.namespace, (counts.get(record.namespace) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function namespacesOf(input: FleetInput, records: Iterable<DriverRecord>): Set<string> {

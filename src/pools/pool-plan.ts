@@ -12,6 +12,8 @@ export interface PoolSituation {
   readonly observed: (uid: string) => ObservedDriver | undefined;
   /** Drivers asked for of which no record exists yet. */
   readonly coming: number;
+  /** Drivers of ours that are given up and still exist: they take room until they are deleted. */
+  readonly lingering: number;
   /** New sessions that wait for a driver. */
   readonly waiting: number;
   readonly failures: StartFailures | undefined;
@@ -26,13 +28,13 @@ export interface PoolPlan {
 }
 
 export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPlan {
-  const { policy, records, coming, waiting, failures, canCreate } = situation;
+  const { policy, records, coming, lingering, waiting, failures, canCreate } = situation;
   const idle = records.filter((record) => record.phase === 'available' && !hasSessions(record));
   const fresh = idle.filter((record) => record.tenant === undefined);
   const answering = fresh.filter((r) => situation.observed(r.uid)?.condition === 'ready').length;
   const warming =
     coming + records.filter((record) => record.phase === 'warming' && isManaged(record)).length;
-  const total = records.length + coming;
+  const total = records.length + coming + lingering;
 
   // A driver that does not answer keeps its place in the pool, but a waiting session cannot use it.
   const wanted = Math.max(
@@ -40,7 +42,7 @@ export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPl
     waiting > 0 ? waiting - answering - warming : 0,
   );
   const room = policy.maximum - total;
-  const leaving = records.filter((record) => record.phase === 'expired').length;
+  const leaving = lingering + records.filter((record) => record.phase === 'expired').length;
   let create = canCreate ? Math.max(0, Math.min(wanted, room)) : 0;
   if (create > 0 && failures !== undefined) {
     // After a failure one driver at a time shows whether the cause has gone.

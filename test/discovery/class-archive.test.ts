@@ -41,11 +41,11 @@ function listening(canArchive: boolean): string {
     const option = (name) => process.argv.find((a) => a.startsWith(name))?.slice(name.length);
     const port = Number(option('-Dspark.connect.grpc.binding.port='));
     const address = option('-Dspark.connect.grpc.binding.address=');
-    require('node:net').createServer((socket) => socket.end()).listen(port, address);
     process.on('SIGTERM', () => {
       if (${canArchive}) require('node:fs').writeFileSync(option('-XX:ArchiveClassesAtExit='), '');
       process.exit(0);
-    });`;
+    });
+    require('node:net').createServer((socket) => socket.end()).listen(port, address);`;
   return `exec '${process.execPath}' -e "$(cat <<'EOF'\n${program}\nEOF\n)" -- "$@"`;
 }
 

@@ -208,6 +208,20 @@ test('a driver that was restarted under its uid is another driver', async (t) =>
   t.deepEqual(world.drivers.deleted, ['d1']);
 });
 
+test('a driver that is given up takes room in its pool until it is deleted', async (t) => {
+  const world = new PoolWorld();
+  world.pools.set(NAMESPACE, { ...POOL, size: 2, maximum: 2 });
+  await world.start();
+  await world.allReady();
+  world.drivers.deleteFailures.push(new Error('busy'));
+  world.drivers.set('uid-of-d1', { instance: 'another' });
+  await world.pass(1_000);
+  t.is(world.drivers.created.length, 2);
+  await world.pass(5_000);
+  t.deepEqual(world.drivers.deleted, ['d1']);
+  t.is(world.drivers.created.length, 3);
+});
+
 test('a driver that does not answer keeps its sessions and its place, but takes no new session', async (t) => {
   const world = await warmWorld();
   await world.assign('uid-of-d1', sessionId(1));
