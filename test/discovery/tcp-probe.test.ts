@@ -15,12 +15,14 @@ function monitored(answer: { reason: string | undefined }) {
 }
 
 test('a port that listens answers; one that does not gives the reason', async (t) => {
-  const server = createServer().listen(0, '127.0.0.1');
+  // An address of its own: on 127.0.0.1 another process could take the port in between.
+  const address = '127.1.5.250';
+  const server = createServer().listen(0, address);
   await new Promise((resolve) => server.once('listening', resolve));
   const { port } = server.address() as AddressInfo;
-  t.is(await tcpProbe('127.0.0.1', port, 1_000), undefined);
+  t.is(await tcpProbe(address, port, 1_000), undefined);
   await new Promise((resolve) => server.close(resolve));
-  t.is(await tcpProbe('127.0.0.1', port, 1_000), 'ECONNREFUSED');
+  t.is(await tcpProbe(address, port, 1_000), 'ECONNREFUSED');
 });
 
 test('the first answer is noticed soon, and reported once', async (t) => {
