@@ -26,7 +26,7 @@ export interface HubOptions {
   readonly debounce?: DebounceOptions;
 }
 
-/** What a client answered or asked; `closed` when its stream ended. */
+/** A client answered or asked something about a type, or its stream ended. */
 export type AnswerListener = (node: NodeInfo, typeUrl: TypeUrl) => void;
 
 export interface ConnectOptions extends Omit<StreamOptions, 'protocol'> {

@@ -75,10 +75,6 @@ export class DiscoveryStream {
     this.#connectedAtMs = context.clock.now();
   }
 
-  get closed(): boolean {
-    return this.#closed;
-  }
-
   /** One request as it came. What cannot be served ends the stream. */
   receive(bytes: Buffer): void {
     if (this.#closed) return;
@@ -146,9 +142,9 @@ export class DiscoveryStream {
     return this.#watches.get(typeUrl)?.acknowledgedRevision(name);
   }
 
-  /** Undefined until the client has said who it is. */
+  /** Undefined until the client has said who it is, and after the end. */
   status(): NodeStatus | undefined {
-    if (!this.#identity) return undefined;
+    if (!this.#identity || this.#closed) return undefined;
     const { node, view } = this.#identity;
     return {
       id: node.id,
