@@ -1,16 +1,13 @@
 #!/usr/bin/env node
-/** `spark-gateway`: reads the command line and runs what it names. */
+/**
+ * `spark-gateway`: reads the command line and runs what it names. Each role is imported when it is
+ * the one to run, so that a sidecar does not load what the control plane needs.
+ */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { renderHelp } from './cli/help.js';
 import { parseCommandLine, type SettingsArguments } from './cli/parse.js';
 import { EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
-import { runAuthz } from './roles/authz.js';
-import { bootstrapOf } from './roles/bootstrap.js';
-import { runControlPlane } from './roles/control-plane.js';
-import { printToken, runIssuer } from './roles/issuer.js';
-import { runStart } from './roles/start.js';
-import { validatePolicies } from './roles/validate.js';
 import { renderExample } from './settings/example.js';
 import { loadSettings } from './settings/load.js';
 import { describeSettings } from './settings/rows.js';
@@ -41,25 +38,38 @@ async function main(): Promise<void> {
       await settingsOf(command);
       process.stdout.write('The settings are good.\n');
       return;
-    case 'policy validate':
+    case 'policy validate': {
+      const { validatePolicies } = await import('./roles/validate.js');
       await validatePolicies(command.files, await settingsOf(command));
       return;
-    case 'bootstrap':
+    }
+    case 'bootstrap': {
+      const { bootstrapOf } = await import('./roles/bootstrap.js');
       process.stdout.write(`${bootstrapOf(await settingsOf(command))}\n`);
       return;
-    case 'token':
+    }
+    case 'token': {
+      const { printToken } = await import('./roles/issuer.js');
       await printToken(await settingsOf(withDefaults(command)), command.user, command.ttlMs);
       return;
-    case 'issuer':
+    }
+    case 'issuer': {
+      const { runIssuer } = await import('./roles/issuer.js');
       await runIssuer(await settingsOf(command));
       return;
-    case 'control-plane':
+    }
+    case 'control-plane': {
+      const { runControlPlane } = await import('./roles/control-plane.js');
       await runControlPlane(await settingsOf(command));
       return;
-    case 'authz':
+    }
+    case 'authz': {
+      const { runAuthz } = await import('./roles/authz.js');
       await runAuthz(await settingsOf(command));
       return;
+    }
     case 'start': {
+      const { runStart } = await import('./roles/start.js');
       const complete = withDefaults(command);
       await runStart(await settingsOf(complete), {
         mainFile: fileURLToPath(import.meta.url),
