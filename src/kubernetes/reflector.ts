@@ -7,11 +7,12 @@
  * leaves the copy only by a DELETED event or by a consistent list without it, so an object that is
  * missing here was really deleted, however long the connection was lost.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
 import type { KubernetesApi, WatchEvent } from './api.js';
 import { Backoff } from './backoff.js';
-import { KubernetesError, reasonOf } from './error.js';
+import { hasStatus, KubernetesError, reasonOf } from './error.js';
 import type { KubernetesList, KubernetesObject } from './types.js';
 
 export interface ReflectorOptions<T> {
@@ -22,9 +23,11 @@ export interface ReflectorOptions<T> {
   readonly fieldSelector?: string;
   /** What is kept of an object. Large fleets live on keeping little. undefined: nothing. */
   readonly keep: (object: KubernetesObject) => T | undefined;
+  /** The kind may be unknown to the API server: then there are none, until it is made known. */
+  readonly optional?: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Called after the copy changed and after the connection was lost or found again. */
+  /** Called after what is kept changed and after the connection was lost or found again. */
   readonly onChange: () => void;
   readonly random?: () => number;
 }
@@ -40,11 +43,8 @@ const FIRST_BACKOFF_MS = 250;
 const LONGEST_BACKOFF_MS = 20_000;
 /** A watch that ends sooner than this counts as a failed attempt. */
 const SHORT_WATCH_MS = 1_000;
-
-interface Entry<T> {
-  readonly resourceVersion: string;
-  readonly value: T | undefined;
-}
+/** How often to look whether a kind that the API server does not know has been made known. */
+const UNKNOWN_KIND_MS = 60_000;
 
 interface Waiter {
   resolve(): void;
@@ -55,7 +55,7 @@ export class Reflector<T> {
   readonly #options: ReflectorOptions<T>;
   readonly #backoff: Backoff;
   readonly #random: () => number;
-  #entries = new Map<string, Entry<T>>();
+  #entries = new Map<string, T | undefined>();
   #resourceVersion: string | undefined;
   #problem: string | undefined = 'it has not been listed yet';
   #stop: AbortController | undefined;
@@ -84,11 +84,11 @@ export class Reflector<T> {
 
   /** What was kept, by the objects' UIDs. */
   *values(): Generator<T, void> {
-    for (const { value } of this.#entries.values()) if (value !== undefined) yield value;
+    for (const value of this.#entries.values()) if (value !== undefined) yield value;
   }
 
   get(uid: string): T | undefined {
-    return this.#entries.get(uid)?.value;
+    return this.#entries.get(uid);
   }
 
   get size(): number {
@@ -120,7 +120,8 @@ export class Reflector<T> {
       try {
         if (this.#resourceVersion === undefined || this.#waiters.length > 0)
           await this.#list(signal);
-        await this.#watch(signal);
+        if (this.#resourceVersion === undefined) await this.#pause(UNKNOWN_KIND_MS, signal);
+        else await this.#watch(signal);
         const lastedMs = this.#options.clock.now() - startedMs;
         if (lastedMs < SHORT_WATCH_MS && this.#waiters.length === 0) {
           await this.#pause(this.#backoff.next(), signal);
@@ -138,7 +139,7 @@ export class Reflector<T> {
     try {
       const { objects, resourceVersion } = await this.#listAll(signal);
       this.#entries = new Map(
-        objects.map((object) => [object.metadata.uid ?? '', this.#entry(object)]),
+        objects.map((object) => [object.metadata.uid ?? '', this.#keep(object)]),
       );
       this.#resourceVersion = resourceVersion;
       this.#settled(undefined);
@@ -156,12 +157,18 @@ export class Reflector<T> {
     const objects: KubernetesObject[] = [];
     let next: string | undefined;
     for (;;) {
-      const page: KubernetesList<KubernetesObject> = await api.request({
-        path,
-        query: { labelSelector, fieldSelector, limit: PAGE, continue: next },
-        timeoutMs: LIST_TIMEOUT_MS,
-        signal,
-      });
+      let page: KubernetesList<KubernetesObject>;
+      try {
+        page = await api.request({
+          path,
+          query: { labelSelector, fieldSelector, limit: PAGE, continue: next },
+          timeoutMs: LIST_TIMEOUT_MS,
+          signal,
+        });
+      } catch (error) {
+        if (this.#options.optional !== true || !hasStatus(error, 404)) throw error;
+        return { objects, resourceVersion: undefined };
+      }
       objects.push(...page.items);
       next = page.metadata.continue === '' ? undefined : page.metadata.continue;
       if (next === undefined) return { objects, resourceVersion: page.metadata.resourceVersion };
@@ -208,7 +215,7 @@ export class Reflector<T> {
     switch (event.type) {
       case 'ADDED':
       case 'MODIFIED':
-        this.#entries.set(uid, this.#entry(event.object));
+        if (!this.#replace(uid, this.#keep(event.object))) return;
         break;
       case 'DELETED':
         if (!this.#entries.delete(uid)) return;
@@ -219,14 +226,24 @@ export class Reflector<T> {
     this.#options.onChange();
   }
 
-  #entry(object: KubernetesObject): Entry<T> {
-    const resourceVersion = object.metadata.resourceVersion ?? '';
+  /** Whether anything that is kept changed. */
+  #replace(uid: string, value: T | undefined): boolean {
+    const known = this.#entries.has(uid);
+    if (known && isDeepStrictEqual(this.#entries.get(uid), value)) return false;
+    this.#entries.set(uid, value);
+    return true;
+  }
+
+  #keep(object: KubernetesObject): T | undefined {
     try {
-      return { resourceVersion, value: this.#options.keep(object) };
+      return this.#options.keep(object);
     } catch (error) {
       const { name, namespace } = object.metadata;
-      this.#options.logger.warn({ err: error, name, namespace }, 'an object cannot be read');
-      return { resourceVersion, value: undefined };
+      this.#options.logger.warn(
+        { reason: reasonOf(error), name, namespace, path: this.#options.path },
+        'an object cannot be read and is left out',
+      );
+      return undefined;
     }
   }
 

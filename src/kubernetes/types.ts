@@ -58,6 +58,8 @@ export interface ContainerStatus {
 export interface PodCondition {
   readonly type: string;
   readonly status: string;
+  /** RFC 3339. */
+  readonly lastTransitionTime?: string;
   readonly reason?: string;
   readonly message?: string;
 }

@@ -43,6 +43,15 @@ export interface ObservedDriver {
   readonly reason?: string;
   /** The driver's own `spark.connect.authenticate.token`. Never logged. */
   readonly token?: string;
+  /** Where several clusters are in use: the one it runs in. */
+  readonly cluster?: ClusterPlace;
+}
+
+/** A Kubernetes cluster, seen from this gateway. */
+export interface ClusterPlace {
+  readonly name: string;
+  /** 0 for the nearest; a new session goes to the nearest cluster that has room. */
+  readonly distance: number;
 }
 
 /** Where drivers are found. */
@@ -52,6 +61,11 @@ export interface DriverSource {
    * Rejects on any doubt, so that doubt is never taken for an end.
    */
   list(): Promise<readonly ObservedDriver[]>;
+  /**
+   * Whether the last answer of `list` leaves open if such a driver exists, because a part of what is
+   * to be read (a cluster, a namespace) cannot be read now. Absent: every answer is whole.
+   */
+  inDoubt?(driver: Pick<DriverRecord, 'namespace' | 'cluster'>): boolean;
   /** Calls `listener` whenever it is time to look again. Returns a function that ends it. */
   watch(listener: () => void): () => void;
 }
@@ -61,8 +75,12 @@ export interface RequestedDriver {
   readonly resource: string;
   readonly namespace: string;
   readonly createdAtMs: number;
+  /** Why it has not become a driver yet, for people. */
+  readonly reason?: string;
   /** Set when it will never become a driver: the reason, for people. */
   readonly failure?: string;
+  /** Made from a template that has changed since. */
+  readonly outdated?: boolean;
 }
 
 /** Makes and deletes drivers. Both calls are idempotent. */
@@ -109,6 +127,7 @@ export interface DriverRecord {
   readonly namespace: string;
   readonly address: string;
   readonly port: number;
+  readonly cluster?: ClusterPlace;
   readonly phase: DriverPhase;
   /** Why it is in this phase, for people. */
   readonly reason?: string;

@@ -25,7 +25,7 @@ import { hasSessions } from './lifecycle.js';
 import { Publication } from './publication.js';
 import { newDriverName } from './resource-name.js';
 import { routing } from './routing.js';
-import { checkSightings, type Sightings } from './sightings.js';
+import { checkSightings, unread, type Sightings } from './sightings.js';
 import { afterFailure, type StartFailures } from './start-failures.js';
 import { fleetReport, type FleetReport } from './status.js';
 
@@ -233,9 +233,9 @@ export class PoolController implements Observations, PoolStatusSource {
   }
 
   #see(observed: readonly ObservedDriver[]): void {
-    const { clock, log } = this.#options;
+    const { clock, ledger, log, sources } = this.#options;
     const previous = new Set(this.#sightings.problems);
-    this.#sightings = checkSightings(observed);
+    this.#sightings = checkSightings(observed, unread(ledger.all(), observed, sources));
     for (const problem of this.#sightings.problems) if (!previous.has(problem)) log.warn(problem);
     for (const uid of this.#notReadySince.keys()) {
       if (this.get(uid)?.condition !== 'not_ready') this.#notReadySince.delete(uid);

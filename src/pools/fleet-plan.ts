@@ -113,6 +113,9 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
 
   const live = liveByNamespace(after.values());
   const lingering = lingeringByNamespace(after.values(), input.sightings);
+  const outdated = new Set(
+    input.requested.filter((request) => request.outdated).map(({ resource }) => resource),
+  );
   const pools = new Map<string, PoolCount>();
   const create = new Map<string, number>();
   for (const namespace of namespacesOf(input, after.values())) {
@@ -134,6 +137,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
         lingering: lingering.get(namespace) ?? 0,
         waiting: input.waiting(namespace),
         failures: failures.get(namespace),
+        outdated: (resource) => outdated.has(resource),
         canCreate: input.canCreate,
       },
       deadlines,

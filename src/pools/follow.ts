@@ -16,6 +16,7 @@ export function firstRecord(
     namespace: driver.namespace,
     address: driver.address,
     port: driver.port,
+    ...(driver.cluster === undefined ? {} : { cluster: driver.cluster }),
     phase: 'warming',
     ...(driver.reason === undefined ? {} : { reason: driver.reason }),
     createdAtMs: request?.createdAtMs ?? nowMs,

@@ -17,6 +17,8 @@ export interface PoolSituation {
   /** New sessions that wait for a driver. */
   readonly waiting: number;
   readonly failures: StartFailures | undefined;
+  /** Whether the driver was made from a template that has changed since. */
+  readonly outdated: (resource: string) => boolean;
   /** Whether this gateway can make drivers. */
   readonly canCreate: boolean;
 }
@@ -28,17 +30,21 @@ export interface PoolPlan {
 }
 
 export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPlan {
-  const { policy, records, coming, lingering, waiting, failures, canCreate } = situation;
+  const { policy, records, coming, lingering, waiting, failures, canCreate, outdated } = situation;
   const idle = records.filter((record) => record.phase === 'available' && !hasSessions(record));
   const fresh = idle.filter((record) => record.tenant === undefined);
   const answering = fresh.filter((r) => situation.observed(r.uid)?.condition === 'ready').length;
   const warming =
     coming + records.filter((record) => record.phase === 'warming' && isManaged(record)).length;
   const total = records.length + coming + lingering;
+  // A new template is tried with one driver more before idle ones of the old template go.
+  const isOutdated = (record: DriverRecord) => isManaged(record) && outdated(record.resource);
+  const rolling = canCreate && failures === undefined ? fresh.filter(isOutdated) : [];
+  const surge = rolling.length > 0 ? 1 : 0;
 
   // A driver that does not answer keeps its place in the pool, but a waiting session cannot use it.
   const wanted = Math.max(
-    policy.size + waiting - fresh.length - warming,
+    policy.size + surge + waiting - fresh.length - warming,
     waiting > 0 ? waiting - answering - warming : 0,
   );
   const room = policy.maximum - total;
@@ -55,6 +61,10 @@ export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPl
   };
   const ours = idle.filter(isManaged).toSorted((a, b) => a.phaseSinceMs - b.phaseSinceMs);
   const ofTenants = ours.filter((record) => record.tenant !== undefined);
+  giveUp(ofTenants.filter(isOutdated), ofTenants.length, 'Its template has changed.');
+  if (warming === 0 && leaving === 0 && (answering > policy.size || room <= 0)) {
+    giveUp(rolling, 1, 'Its template has changed.');
+  }
   const { idleTtlMs } = policy;
   if (idleTtlMs !== undefined) {
     const surplus = fresh.length + warming - policy.size - waiting;

@@ -28,7 +28,8 @@ export function planRequests(
   const expect = (namespace: string) => coming.set(namespace, (coming.get(namespace) ?? 0) + 1);
 
   const listed = new Set<string>();
-  for (const { resource, namespace, createdAtMs, failure } of input.requested) {
+  for (const request of input.requested) {
+    const { resource, namespace, createdAtMs, failure } = request;
     listed.add(resource);
     if (recorded.has(resource)) continue;
     const reason = failure ?? ended.get(resource);
@@ -46,7 +47,7 @@ export function planRequests(
     } else {
       expect(namespace);
       if (deadlines.passed(createdAtMs + policy.startTimeoutMs)) {
-        failed.push({ namespace, reason: startTimeout(policy.startTimeoutMs, undefined) });
+        failed.push({ namespace, reason: startTimeout(policy.startTimeoutMs, request.reason) });
         toDelete.push({ resource, namespace });
       }
     }

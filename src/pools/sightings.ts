@@ -1,18 +1,22 @@
 /** What discovery reported, checked: entries that cannot be believed are set apart and reported. */
 import { isIP } from 'node:net';
-import type { ObservedDriver } from '../model/driver.js';
+import type { DriverRecord, DriverSource, ObservedDriver } from '../model/driver.js';
 
 export interface Sightings {
   readonly drivers: ReadonlyMap<string, ObservedDriver>;
-  /** Uids of which something contradictory was said: neither believed nor taken for an end. */
+  /** Uids of which nothing is known or something contradictory was said: neither believed nor taken for an end. */
   readonly doubtful: ReadonlySet<string>;
   /** One line for each entry left out, for people. */
   readonly problems: readonly string[];
 }
 
-export function checkSightings(observed: readonly ObservedDriver[]): Sightings {
+/** `inDoubt`: uids of drivers that may exist although they were not seen. */
+export function checkSightings(
+  observed: readonly ObservedDriver[],
+  inDoubt: readonly string[] = [],
+): Sightings {
   const drivers = new Map<string, ObservedDriver>();
-  const doubtful = new Set<string>();
+  const doubtful = new Set<string>(inDoubt);
   const problems: string[] = [];
   for (const driver of observed) {
     const problem = drivers.has(driver.uid) ? 'its uid is reported twice' : problemOf(driver);
@@ -27,6 +31,19 @@ export function checkSightings(observed: readonly ObservedDriver[]): Sightings {
   }
   for (const uid of doubtful) drivers.delete(uid);
   return { drivers, doubtful, problems };
+}
+
+/** Uids of recorded drivers that were not seen, perhaps only because what they are in cannot be read. */
+export function unread(
+  records: Iterable<DriverRecord>,
+  observed: readonly ObservedDriver[],
+  sources: readonly DriverSource[],
+): string[] {
+  const seen = new Set(observed.map(({ uid }) => uid));
+  return [...records]
+    .filter((record) => !seen.has(record.uid))
+    .filter((record) => sources.some((source) => source.inDoubt?.(record) === true))
+    .map(({ uid }) => uid);
 }
 
 function problemOf(driver: ObservedDriver): string | undefined {

@@ -19,6 +19,7 @@ export function encodeDriver(record: DriverRecord): Record<string, unknown> {
     uid: record.uid,
     instance: record.instance,
     ...(record.resource === undefined ? {} : { resource: record.resource }),
+    ...(record.cluster === undefined ? {} : { cluster: record.cluster }),
     namespace: record.namespace,
     address: record.address,
     port: record.port,

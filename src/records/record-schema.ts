@@ -27,6 +27,7 @@ export class RecordSchemaError extends Error {
 export function parseDriverRecord(value: unknown): DriverRecord {
   const o = object(value, 'record');
   const resource = optional(o, 'resource', string);
+  const cluster = optional(o, 'cluster', clusterOf);
   const reason = optional(o, 'reason', string);
   const drainDeadlineMs = optional(o, 'drainDeadlineMs', number);
   const tenant = optional(o, 'tenant', tenantOf);
@@ -37,6 +38,7 @@ export function parseDriverRecord(value: unknown): DriverRecord {
     namespace: nonEmpty(o['namespace'], 'namespace'),
     address: string(o['address'], 'address'),
     port: number(o['port'], 'port'),
+    ...(cluster === undefined ? {} : { cluster }),
     phase: oneOf(o['phase'], PHASES, 'phase'),
     ...(reason === undefined ? {} : { reason }),
     createdAtMs: number(o['createdAtMs'], 'createdAtMs'),
@@ -70,6 +72,14 @@ function tombstone(value: unknown, path: string): Tombstone {
     namespace: nonEmpty(o['namespace'], `${path}.namespace`),
     endedAtMs: number(o['endedAtMs'], `${path}.endedAtMs`),
     end: oneOf(o['end'], ENDS, `${path}.end`),
+  };
+}
+
+function clusterOf(value: unknown, path: string): NonNullable<DriverRecord['cluster']> {
+  const o = object(value, path);
+  return {
+    name: nonEmpty(o['name'], `${path}.name`),
+    distance: number(o['distance'], `${path}.distance`),
   };
 }
 

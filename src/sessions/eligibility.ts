@@ -66,9 +66,10 @@ export function openDrivers(
     .toSorted(byPreference);
 }
 
-/** Hot ones before those in use; among hot ones a tenant's own, then the oldest; else the emptiest. */
+/** The nearest cluster's first; hot ones before those in use; among hot ones a tenant's own, then the oldest; else the emptiest. */
 function byPreference(a: DriverRecord, b: DriverRecord): number {
   return (
+    (a.cluster?.distance ?? 0) - (b.cluster?.distance ?? 0) ||
     Number(a.phase !== 'available') - Number(b.phase !== 'available') ||
     Number(a.tenant === undefined) - Number(b.tenant === undefined) ||
     sessionCount(a) - sessionCount(b) ||

@@ -19,6 +19,8 @@ export class FakeDrivers {
   readonly deleteFailures: Error[] = [];
   /** The address of the next driver; by default each has a new one. */
   nextAddress: string | undefined;
+  /** Whether the source cannot say which drivers exist. */
+  inDoubt = false;
   /** Whether a created driver is seen at once, as starting. */
   showsCreated = true;
   onDelete: (resource: string) => void = () => {};
@@ -35,6 +37,7 @@ export class FakeDrivers {
       if (this.unreadable) throw this.unreadable;
       return [...this.observed.values()];
     },
+    inDoubt: () => this.inDoubt,
     watch: (listener) => {
       this.#listeners.add(listener);
       return () => this.#listeners.delete(listener);
@@ -94,6 +97,14 @@ export class FakeDrivers {
       condition: 'ready' as const,
     };
     this.observed.set(uid, { ...before, ...fields });
+    this.changed();
+  }
+
+  /** The template changes: what was requested until now is outdated. */
+  changeTemplate(): void {
+    for (const [resource, request] of this.requests) {
+      this.requests.set(resource, { ...request, outdated: true });
+    }
     this.changed();
   }
 

@@ -1,0 +1,274 @@
+/** Makes and deletes drivers as custom resources of the Spark operator. */
+import type { Logger } from 'pino';
+import type { KubernetesApi } from '../../kubernetes/api.js';
+import {
+  driverKinds,
+  type DriverKind,
+  type DriverResource,
+  type DriverResources,
+} from '../../kubernetes/driver-resources.js';
+import { hasStatus, reasonOf } from '../../kubernetes/error.js';
+import type { GatewayKey } from '../../kubernetes/gateway-key.js';
+import {
+  driverToken,
+  isOurs,
+  ownershipLabels,
+  signature,
+  SIGNATURE_ANNOTATION,
+  TEMPLATE_ANNOTATION,
+  TOKEN_ANNOTATION,
+} from '../../kubernetes/ownership.js';
+import { collectionPath } from '../../kubernetes/scope.js';
+import type { KubernetesObject } from '../../kubernetes/types.js';
+import type { Clock } from '../../model/clock.js';
+import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
+import { GatewayError } from '../../model/errors.js';
+import type { Leadership } from '../../model/ledger.js';
+import { QuotaWatch } from './quota-watch.js';
+import { sparkApplication } from './spark-application.js';
+import { sparkConnect } from './spark-connect.js';
+import {
+  hasDriverToken,
+  templateHash,
+  tokenSecretName,
+  type DriverRequest,
+  type DriverTemplate,
+} from './template.js';
+
+export interface KubernetesFactoryOptions {
+  readonly api: Pick<KubernetesApi, 'request'>;
+  readonly resources: DriverResources;
+  readonly gateway: string;
+  readonly key: GatewayKey;
+  /** The template of a namespace's pool; undefined: the gateway makes no drivers there. */
+  readonly template: (namespace: string) => DriverTemplate | undefined;
+  /** Labels that a namespace's pods carry, such as its team and environment. */
+  readonly podLabels: (namespace: string) => Readonly<Record<string, string>>;
+  readonly leadership: Leadership;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Called when there is news about a request. */
+  readonly onChange: () => void;
+}
+
+/** Without a pod for this long, a request is looked into. */
+const PATIENCE_MS = 15_000;
+/** States of a SparkApplication that no driver comes back from under `restartPolicy: Never`. */
+const FINAL_STATES = new Set(['FAILED', 'SUBMISSION_FAILED', 'COMPLETED', 'FAILING', 'SUCCEEDING']);
+
+export class KubernetesFactory implements DriverFactory {
+  readonly #options: KubernetesFactoryOptions;
+  readonly #quotas: QuotaWatch;
+
+  constructor(options: KubernetesFactoryOptions) {
+    this.#options = options;
+    this.#quotas = new QuotaWatch(options.api, options.clock, options.onChange);
+  }
+
+  async list(): Promise<readonly RequestedDriver[]> {
+    const { resources, leadership } = this.#options;
+    await resources.refreshFor(leadership.epoch());
+    if (resources.problem !== undefined) {
+      throw new GatewayError(
+        'CONTROL_PLANE_UNAVAILABLE',
+        `The drivers' resources cannot be read now: ${resources.problem}`,
+      );
+    }
+    return [...resources.values()]
+      .filter(({ deleting }) => !deleting)
+      .map((resource) => this.#requested(resource));
+  }
+
+  async create(resource: string, namespace: string): Promise<void> {
+    const { api, gateway, key, resources } = this.#options;
+    const template = this.#template(namespace);
+    const { kind } = template;
+    const request: DriverRequest = {
+      name: resource,
+      namespace,
+      ownershipLabels: ownershipLabels(gateway),
+      annotations: {
+        [SIGNATURE_ANNOTATION]: signature(key, kind, namespace, resource),
+        [TEMPLATE_ANNOTATION]: templateHash(template),
+        ...(hasDriverToken(template) ? { [TOKEN_ANNOTATION]: 'true' } : {}),
+      },
+      podLabels: this.#options.podLabels(namespace),
+    };
+    const body =
+      kind === 'SparkConnect'
+        ? sparkConnect(template, request)
+        : sparkApplication(template, request);
+    const { groupVersion, plural } = driverKinds[kind];
+    const path = collectionPath(groupVersion, namespace, plural);
+    let made: KubernetesObject;
+    try {
+      made = await api.request<KubernetesObject>({ method: 'POST', path, body });
+    } catch (error) {
+      if (!hasStatus(error, 409)) throw failed(resource, namespace, error);
+      made = await this.#readOurs(kind, resource, namespace);
+    }
+    try {
+      await this.#makeParts(template, made);
+    } catch (error) {
+      await this.delete(resource, namespace).catch((reason: unknown) => {
+        this.#options.logger.warn({ resource, namespace, reason: reasonOf(reason) }, 'not deleted');
+      });
+      throw failed(resource, namespace, error);
+    }
+    resources.made(kind, made);
+  }
+
+  async delete(resource: string, namespace: string): Promise<void> {
+    const { api, key, resources } = this.#options;
+    for (const kind of this.#kindsOf(resource, namespace)) {
+      const { groupVersion, plural } = driverKinds[kind];
+      const path = `${collectionPath(groupVersion, namespace, plural)}/${resource}`;
+      try {
+        const found = await api.request<KubernetesObject>({ path });
+        if (!isOurs(key, kind, found)) continue;
+        const { uid = '' } = found.metadata;
+        await api.request({
+          method: 'DELETE',
+          path,
+          body: {
+            apiVersion: 'v1',
+            kind: 'DeleteOptions',
+            propagationPolicy: 'Background',
+            preconditions: { uid },
+          },
+        });
+        resources.unmade(uid);
+      } catch (error) {
+        if (!hasStatus(error, 404)) throw error;
+      }
+    }
+  }
+
+  #template(namespace: string): DriverTemplate {
+    const template = this.#options.template(namespace);
+    if (template) return template;
+    throw new GatewayError(
+      'DRIVER_START_FAILED',
+      `No driver template is set for namespace ${namespace}.`,
+    );
+  }
+
+  /** What is not known may have been made a moment ago by another leader. */
+  #kindsOf(resource: string, namespace: string): readonly DriverKind[] {
+    const known = this.#options.resources.find(resource, namespace);
+    return known ? [known.kind] : ['SparkConnect', 'SparkApplication'];
+  }
+
+  async #readOurs(
+    kind: DriverKind,
+    resource: string,
+    namespace: string,
+  ): Promise<KubernetesObject> {
+    const { groupVersion, plural } = driverKinds[kind];
+    const path = `${collectionPath(groupVersion, namespace, plural)}/${resource}`;
+    const found = await this.#options.api.request<KubernetesObject>({ path });
+    if (isOurs(this.#options.key, kind, found)) return found;
+    throw new GatewayError(
+      'DRIVER_START_FAILED',
+      `${kind} ${namespace}/${resource} exists and is someone else's.`,
+    );
+  }
+
+  /** What belongs to the driver beside its resource; collected together with it. */
+  async #makeParts(template: DriverTemplate, owner: KubernetesObject): Promise<void> {
+    const { key } = this.#options;
+    const { name, namespace = '' } = owner.metadata;
+    if (hasDriverToken(template)) {
+      const token = Buffer.from(driverToken(key, namespace, name)).toString('base64');
+      await this.#makePart('v1', 'secrets', owner, {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: tokenSecretName(name) },
+        type: 'Opaque',
+        data: { token },
+      });
+    }
+    if (template.kind === 'SparkConnect' && (template.disruptionBudget ?? true)) {
+      await this.#makePart('policy/v1', 'poddisruptionbudgets', owner, {
+        apiVersion: 'policy/v1',
+        kind: 'PodDisruptionBudget',
+        metadata: { name },
+        spec: {
+          maxUnavailable: 0,
+          selector: {
+            matchLabels: {
+              'sparkoperator.k8s.io/connect-name': name,
+              'spark-role': 'connect-server',
+            },
+          },
+        },
+      });
+    }
+  }
+
+  async #makePart(
+    groupVersion: string,
+    plural: string,
+    owner: KubernetesObject,
+    part: { readonly metadata: { readonly name: string }; readonly [field: string]: unknown },
+  ): Promise<void> {
+    const { apiVersion, kind, metadata } = owner;
+    const ownerReference = {
+      apiVersion,
+      kind,
+      name: metadata.name,
+      uid: metadata.uid,
+      controller: false,
+    };
+    const body = {
+      ...part,
+      metadata: {
+        ...part.metadata,
+        labels: ownershipLabels(this.#options.gateway),
+        ownerReferences: [ownerReference],
+      },
+    };
+    const path = collectionPath(groupVersion, metadata.namespace ?? '', plural);
+    try {
+      await this.#options.api.request({ method: 'POST', path, body });
+    } catch (error) {
+      if (!hasStatus(error, 409)) throw error;
+    }
+  }
+
+  #requested(resource: DriverResource): RequestedDriver {
+    const { name, namespace, createdAtMs, state, message } = resource;
+    const template = this.#options.template(namespace);
+    const final = resource.kind === 'SparkApplication' && FINAL_STATES.has(state);
+    const reason = this.#reason(resource);
+    return {
+      resource: name,
+      namespace,
+      createdAtMs,
+      ...(reason === undefined ? {} : { reason }),
+      ...(final
+        ? { failure: message === undefined ? `It is ${state}.` : `${state}: ${message}` }
+        : {}),
+      ...(template && templateHash(template) !== resource.template ? { outdated: true } : {}),
+    };
+  }
+
+  #reason({ podName, namespace, createdAtMs, message }: DriverResource): string | undefined {
+    const isLate = this.#options.clock.now() - createdAtMs >= PATIENCE_MS;
+    if (podName !== undefined || !isLate) return message;
+    return (
+      this.#quotas.reason(namespace) ??
+      message ??
+      'The Spark operator has not made a pod for it; its log says why.'
+    );
+  }
+}
+
+function failed(resource: string, namespace: string, error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
+  return new GatewayError(
+    'DRIVER_START_FAILED',
+    `Driver ${resource} could not be made in ${namespace}: ${reasonOf(error)}`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,93 @@
+/**
+ * A driver as the operator's SparkApplication (sparkoperator.k8s.io/v1beta2). Spark's own Connect
+ * server cannot be submitted in cluster mode, so a program that stays alive loads Spark Connect as a
+ * plugin. Pure.
+ */
+import { GatewayError } from '../../model/errors.js';
+import {
+  DRIVER_CONTAINER,
+  env,
+  podAnnotations,
+  podLabels,
+  podSecurityContext,
+  ports,
+  present,
+  readinessProbe,
+  restrictedContainer,
+  sidecars,
+  volumeMounts,
+  volumes,
+} from './driver-pod.js';
+import { dynamicAllocation, sparkConf } from './spark-conf.js';
+import type { DriverRequest, DriverTemplate, RawObject } from './template.js';
+
+const CONNECT_PLUGIN = 'org.apache.spark.sql.connect.SparkConnectPlugin';
+
+/** Throws SETTINGS_INVALID for a template without a program. */
+export function sparkApplication(template: DriverTemplate, request: DriverRequest): RawObject {
+  const { name, namespace, ownershipLabels, annotations } = request;
+  const { main } = template;
+  if (!main) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      'A driver template of the kind SparkApplication needs "main": a program that starts a SparkSession and stays alive.',
+    );
+  }
+  const conf = sparkConf(template);
+  const plugins = conf['spark.plugins'];
+  return {
+    apiVersion: 'sparkoperator.k8s.io/v1beta2',
+    kind: 'SparkApplication',
+    metadata: { name, namespace, labels: ownershipLabels, annotations },
+    spec: present({
+      type: main.type,
+      mode: 'cluster',
+      mainApplicationFile: main.file,
+      mainClass: main.class,
+      arguments: main.arguments,
+      sparkVersion: template.sparkVersion,
+      image: template.image,
+      imagePullPolicy: template.imagePullPolicy,
+      imagePullSecrets: template.imagePullSecrets,
+      restartPolicy: { type: 'Never' },
+      sparkConf: {
+        ...conf,
+        'spark.plugins': plugins === undefined ? CONNECT_PLUGIN : `${CONNECT_PLUGIN},${plugins}`,
+      },
+      hadoopConf: template.hadoopConf,
+      dynamicAllocation: dynamicAllocation(template),
+      driverPodDisruptionBudget: template.disruptionBudget ?? true,
+      volumes: volumes(template),
+      driver: present({
+        ...placement(template),
+        ...template.driver,
+        labels: podLabels(template, request),
+        annotations: podAnnotations(template),
+        env: env(template, request),
+        volumeMounts: volumeMounts(template),
+        sidecars: sidecars(template),
+        ports,
+        configMaps: main.configMap ? [main.configMap] : undefined,
+        // What the operator has no field for goes through Spark's own pod template.
+        template: { spec: { containers: [{ name: DRIVER_CONTAINER, readinessProbe }] } },
+      }),
+      executor: present({
+        ...placement(template),
+        ...template.executor,
+        labels: { ...template.labels, ...request.podLabels },
+      }),
+    }),
+  };
+}
+
+function placement(template: DriverTemplate): RawObject {
+  return present({
+    serviceAccount: template.serviceAccount,
+    nodeSelector: template.nodeSelector,
+    tolerations: template.tolerations,
+    affinity: template.affinity,
+    priorityClassName: template.priorityClass,
+    podSecurityContext: podSecurityContext(template),
+    securityContext: restrictedContainer,
+  });
+}

@@ -1,0 +1,202 @@
+import test from 'ava';
+import { viewPod } from '../../src/discovery/kubernetes-pod.js';
+import type { ContainerStatus, Pod } from '../../src/kubernetes/types.js';
+import type { DriverCondition } from '../../src/model/driver.js';
+
+const START = '2030-01-01T10:00:00Z';
+const RUNNING = '2030-01-01T10:00:20Z';
+const LATER = '2030-01-01T10:05:00Z';
+
+interface Parts {
+  readonly ready?: 'True' | 'False' | 'Unknown';
+  readonly readySince?: string;
+  readonly container?: Partial<ContainerStatus>;
+  readonly status?: Pod['status'];
+  readonly metadata?: Partial<Pod['metadata']>;
+  readonly spec?: Pod['spec'];
+}
+
+function pod({
+  ready = 'True',
+  readySince = START,
+  container,
+  status,
+  metadata,
+  spec,
+}: Parts): Pod {
+  return {
+    metadata: { name: 'driver', namespace: 'sjns-ads-dev', uid: 'u1', ...metadata },
+    spec: { containers: [{ name: 'spark-kubernetes-driver' }], ...spec },
+    status: {
+      phase: 'Running',
+      podIP: '10.1.2.3',
+      conditions: [{ type: 'Ready', status: ready, lastTransitionTime: readySince }],
+      containerStatuses: [
+        {
+          name: 'spark-kubernetes-driver',
+          containerID: 'containerd://abc',
+          state: { running: { startedAt: RUNNING } },
+          ...container,
+        },
+      ],
+      ...status,
+    },
+  };
+}
+
+const cases: readonly {
+  readonly what: string;
+  readonly pod: Pod;
+  readonly condition: DriverCondition;
+  readonly reason?: RegExp;
+}[] = [
+  { what: 'a ready pod', pod: pod({ readySince: LATER }), condition: 'ready' },
+  {
+    what: 'a pod whose probe has not succeeded yet',
+    pod: pod({ ready: 'False', readySince: START }),
+    condition: 'starting',
+  },
+  {
+    what: 'a pod whose probe has succeeded and fails now',
+    pod: pod({ ready: 'False', readySince: LATER }),
+    condition: 'not_ready',
+  },
+  {
+    what: 'a pod on a node that has gone silent',
+    pod: pod({ ready: 'Unknown', readySince: LATER }),
+    condition: 'not_ready',
+  },
+  {
+    what: 'a pod that was deleted and still runs',
+    pod: pod({ metadata: { deletionTimestamp: LATER } }),
+    condition: 'terminating',
+  },
+  {
+    what: 'a pod that was deleted and has ended',
+    pod: pod({
+      metadata: { deletionTimestamp: LATER },
+      container: { state: { terminated: { exitCode: 143, reason: 'Error' } } },
+    }),
+    condition: 'ended',
+    reason: /exit status 143/,
+  },
+  {
+    what: 'a driver that ran out of memory',
+    pod: pod({ container: { state: { terminated: { exitCode: 137, reason: 'OOMKilled' } } } }),
+    condition: 'ended',
+    reason: /OOMKilled, exit status 137/,
+  },
+  {
+    what: 'an evicted pod',
+    pod: pod({
+      status: { phase: 'Failed', reason: 'Evicted', message: 'The node was low on memory.' },
+    }),
+    condition: 'ended',
+    reason: /Evicted: The node was low on memory/,
+  },
+  {
+    what: 'an image that cannot be pulled',
+    pod: pod({
+      ready: 'False',
+      container: {
+        state: { waiting: { reason: 'ImagePullBackOff', message: 'Back-off pulling image "x"' } },
+      },
+      status: { phase: 'Pending' },
+    }),
+    condition: 'starting',
+    reason: /ImagePullBackOff: Back-off pulling image "x"/,
+  },
+  {
+    what: 'a pod that fits on no node',
+    pod: pod({
+      status: {
+        phase: 'Pending',
+        conditions: [
+          {
+            type: 'PodScheduled',
+            status: 'False',
+            reason: 'Unschedulable',
+            message: '0/3 nodes are available',
+          },
+        ],
+        containerStatuses: [],
+      },
+    }),
+    condition: 'starting',
+    reason: /Unschedulable: 0\/3 nodes/,
+  },
+  {
+    what: 'a ready pod without an address',
+    pod: pod({ status: { podIP: '' } }),
+    condition: 'starting',
+    reason: /no IP address/,
+  },
+  {
+    what: 'a pod whose address is none',
+    pod: pod({ status: { podIP: 'pod.example' } }),
+    condition: 'starting',
+    reason: /no IP address/,
+  },
+  {
+    what: 'a pod of which nothing is known yet',
+    pod: { metadata: { name: 'driver', namespace: 'sjns-ads-dev', uid: 'u1' } },
+    condition: 'starting',
+  },
+];
+
+for (const { what, pod: given, condition, reason } of cases) {
+  test(`${what} is ${condition}`, (t) => {
+    const view = viewPod(given, 15002);
+    t.is(view.condition, condition);
+    if (reason) t.regex(view.reason ?? '', reason);
+  });
+}
+
+test('the identity is the UID and the ID of the container that Spark runs in', (t) => {
+  const view = viewPod(
+    pod({
+      status: {
+        phase: 'Running',
+        podIP: 'fd00::1',
+        containerStatuses: [
+          { name: 'fluent-bit', containerID: 'containerd://sidecar' },
+          { name: 'spark-kubernetes-driver', containerID: 'containerd://spark' },
+        ],
+      },
+    }),
+    15002,
+  );
+  t.is(view.uid, 'u1');
+  t.is(view.instance, 'containerd://spark');
+  t.is(view.address, 'fd00::1');
+});
+
+test('a port named spark-connect says where the driver listens and which container it is', (t) => {
+  const view = viewPod(
+    pod({
+      spec: {
+        containers: [
+          { name: 'sidecar', ports: [{ name: 'http', containerPort: 80 }] },
+          { name: 'main', ports: [{ name: 'spark-connect', containerPort: 15003 }] },
+        ],
+      },
+      status: {
+        phase: 'Running',
+        podIP: '10.1.2.3',
+        containerStatuses: [
+          { name: 'sidecar', containerID: 'containerd://sidecar' },
+          { name: 'main', containerID: 'containerd://main' },
+        ],
+      },
+    }),
+    15002,
+  );
+  t.is(view.port, 15003);
+  t.is(view.instance, 'containerd://main');
+});
+
+test('a reason is cut to a length that a record can hold', (t) => {
+  const message = 'x'.repeat(5_000);
+  const view = viewPod(pod({ status: { phase: 'Failed', reason: 'Error', message } }), 15002);
+  t.is(view.reason?.length, 1_000);
+});

@@ -1,0 +1,232 @@
+/**
+ * Stands in for scheduler and kubelet: binds every pod to a node, runs it, and writes its status as a
+ * kubelet would, up to its end and its deletion.
+ */
+import { randomUUID } from 'node:crypto';
+import { pino } from 'pino';
+import { MERGE_PATCH, type KubernetesApi } from '../../../src/kubernetes/api.js';
+import { hasStatus } from '../../../src/kubernetes/error.js';
+import { Reflector } from '../../../src/kubernetes/reflector.js';
+import type { Pod } from '../../../src/kubernetes/types.js';
+import { systemClock } from '../../../src/model/clock.js';
+import type { Runtime, RunningDriver } from './runtime.js';
+
+interface Running {
+  readonly driver: RunningDriver;
+  readonly startedAt: string;
+  readonly containerID: string;
+  stopping: boolean;
+  /** Writes of its status, one after the other. */
+  writes: Promise<void>;
+}
+
+const NODE = 'stand-in';
+/** An image with this in its name cannot be pulled. */
+export const MISSING_IMAGE = 'no-such-image';
+
+export class Kubelet {
+  readonly #api: KubernetesApi;
+  readonly #runtime: Runtime;
+  readonly #pods: Reflector<Pod>;
+  readonly #running = new Map<string, Running>();
+  readonly #begun = new Set<string>();
+
+  constructor(api: KubernetesApi, runtime: Runtime) {
+    this.#api = api;
+    this.#runtime = runtime;
+    this.#pods = new Reflector<Pod>({
+      api,
+      path: '/api/v1/pods',
+      keep: (object) => object,
+      clock: systemClock,
+      logger: pino({ level: 'silent' }),
+      onChange: () => this.#reconcile(),
+    });
+  }
+
+  start(): void {
+    this.#pods.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#pods.stop();
+    const all = [...this.#running.values()];
+    for (const { driver } of all) driver.stop();
+    await Promise.all(all.map(({ driver }) => driver.ended));
+    await Promise.all(all.map(({ writes }) => writes));
+  }
+
+  /** The driver in a pod ends by itself, as in a crash. */
+  crash(uid: string): void {
+    this.#running.get(uid)?.driver.stop();
+  }
+
+  /** Says whether the pod's probe succeeds now. */
+  async setReady(pod: Pod, ready: boolean): Promise<void> {
+    const running = this.#running.get(pod.metadata.uid ?? '');
+    if (running) await this.#write(pod, running, ready);
+  }
+
+  #reconcile(): void {
+    for (const pod of this.#pods.values()) {
+      const { uid = '', deletionTimestamp } = pod.metadata;
+      if (deletionTimestamp !== undefined) void this.#terminate(pod);
+      else if (!this.#begun.has(uid)) {
+        this.#begun.add(uid);
+        void this.#run(pod);
+      }
+    }
+  }
+
+  async #run(pod: Pod): Promise<void> {
+    const { name, namespace = '', uid = '' } = pod.metadata;
+    const path = podPath(pod);
+    await this.#tolerating(
+      this.#api.request({
+        method: 'POST',
+        path: `${path}/binding`,
+        body: {
+          apiVersion: 'v1',
+          kind: 'Binding',
+          metadata: { name, namespace },
+          target: { apiVersion: 'v1', kind: 'Node', name: NODE },
+        },
+      }),
+    );
+    const images = JSON.stringify(pod.spec);
+    if (images.includes(MISSING_IMAGE)) {
+      await this.#status(pod, waitingStatus(pod));
+      return;
+    }
+    const driver = this.#runtime(pod);
+    const running: Running = {
+      driver,
+      startedAt: now(),
+      containerID: `stand-in://${randomUUID()}`,
+      stopping: false,
+      writes: Promise.resolve(),
+    };
+    this.#running.set(uid, running);
+    await this.#write(pod, running, false);
+    void driver.ready.then(() => this.#write(pod, running, true));
+    const exitCode = await driver.ended;
+    await this.#write(pod, running, false, exitCode);
+    this.#running.delete(uid);
+  }
+
+  async #terminate(pod: Pod): Promise<void> {
+    const running = this.#running.get(pod.metadata.uid ?? '');
+    if (running) {
+      if (running.stopping) return;
+      running.stopping = true;
+      running.driver.stop();
+      await running.driver.ended;
+      await running.writes;
+    }
+    await this.#tolerating(
+      this.#api.request({
+        method: 'DELETE',
+        path: podPath(pod),
+        body: {
+          apiVersion: 'v1',
+          kind: 'DeleteOptions',
+          gracePeriodSeconds: 0,
+          preconditions: { uid: pod.metadata.uid },
+        },
+      }),
+    );
+  }
+
+  #write(pod: Pod, running: Running, ready: boolean, exitCode?: number): Promise<void> {
+    running.writes = running.writes.then(() =>
+      this.#status(pod, runningStatus(pod, running, ready, exitCode)),
+    );
+    return running.writes;
+  }
+
+  async #status(pod: Pod, status: unknown): Promise<void> {
+    await this.#tolerating(
+      this.#api.request({
+        method: 'PATCH',
+        path: `${podPath(pod)}/status`,
+        contentType: MERGE_PATCH,
+        body: { metadata: { uid: pod.metadata.uid }, status },
+      }),
+    );
+  }
+
+  /** A pod may be gone, or the API server away: a kubelet goes on. */
+  async #tolerating(request: Promise<unknown>): Promise<void> {
+    try {
+      await request;
+    } catch (error) {
+      if (!hasStatus(error, 404) && !hasStatus(error, 409) && !hasStatus(error, 0)) throw error;
+    }
+  }
+}
+
+function runningStatus(pod: Pod, running: Running, ready: boolean, exitCode: number | undefined) {
+  const { startedAt, containerID, driver } = running;
+  const ended = exitCode !== undefined;
+  const state = ended
+    ? { terminated: { exitCode, reason: 'Error', startedAt, finishedAt: now(), containerID } }
+    : { running: { startedAt } };
+  return {
+    phase: ended ? 'Failed' : 'Running',
+    podIP: driver.address,
+    podIPs: [{ ip: driver.address }],
+    hostIP: '127.0.0.1',
+    startTime: startedAt,
+    conditions: [
+      // A first "not ready" is older than the container, a later one is younger.
+      condition('Ready', ready, ready || ended ? later(startedAt) : startedAt),
+      condition('PodScheduled', true, startedAt),
+    ],
+    containerStatuses: (pod.spec?.containers ?? []).map(({ name }, index) => ({
+      name,
+      containerID: index === 0 ? containerID : `${containerID}-${name}`,
+      image: 'stand-in',
+      imageID: '',
+      ready,
+      started: true,
+      restartCount: 0,
+      state,
+    })),
+  };
+}
+
+function waitingStatus(pod: Pod) {
+  return {
+    phase: 'Pending',
+    conditions: [condition('Ready', false, now())],
+    containerStatuses: (pod.spec?.containers ?? []).map(({ name }) => ({
+      name,
+      image: '',
+      imageID: '',
+      ready: false,
+      restartCount: 0,
+      state: {
+        waiting: { reason: 'ImagePullBackOff', message: `Back-off pulling image ${MISSING_IMAGE}` },
+      },
+    })),
+  };
+}
+
+function condition(type: string, value: boolean, since: string) {
+  return { type, status: value ? 'True' : 'False', lastTransitionTime: since };
+}
+
+function podPath({ metadata }: Pod): string {
+  return `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}`;
+}
+
+/** Kubernetes' times have whole seconds. */
+function now(): string {
+  return new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+function later(than: string): string {
+  return new Date(Math.max(Date.now(), Date.parse(than) + 1_000))
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z');
+}

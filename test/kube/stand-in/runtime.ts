@@ -1,0 +1,66 @@
+/** What runs in a pod: something that listens on an address of its own. */
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Pod } from '../../../src/kubernetes/types.js';
+
+export interface RunningDriver {
+  readonly address: string;
+  /** Resolves when its port answers. */
+  readonly ready: Promise<void>;
+  /** Resolves with its exit status when it has ended. */
+  readonly ended: Promise<number>;
+  /** Asks it to end. */
+  stop(): void;
+}
+
+export type Runtime = (pod: Pod) => RunningDriver;
+
+/** Hands out loopback addresses, the least recently used first. */
+export class LoopbackAddresses {
+  readonly #free: string[];
+
+  /** `prefix` as in `127.1.8.`: its addresses from 2 to 250. */
+  constructor(...prefixes: readonly string[]) {
+    this.#free = prefixes.flatMap((prefix) =>
+      Array.from({ length: 249 }, (_, index) => `${prefix}${index + 2}`),
+    );
+  }
+
+  take(): string {
+    const address = this.#free.shift();
+    if (address === undefined) throw new Error('No loopback address is left.');
+    return address;
+  }
+
+  giveBack(address: string): void {
+    this.#free.push(address);
+  }
+}
+
+/** Drivers that only accept connections, for tests of numbers and of Kubernetes alone. */
+export function listeners(addresses: LoopbackAddresses, port = 15002): Runtime {
+  return () => {
+    const address = addresses.take();
+    const sockets = new Set<Socket>();
+    const server: Server = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+      socket.on('error', () => {});
+    });
+    return {
+      address,
+      ready: new Promise((resolve) => {
+        server.listen(port, address, resolve);
+      }),
+      ended: new Promise((resolve) => {
+        server.on('close', () => {
+          addresses.giveBack(address);
+          resolve(143);
+        });
+      }),
+      stop: () => {
+        server.close();
+        for (const socket of sockets) socket.destroy();
+      },
+    };
+  };
+}

@@ -1,0 +1,135 @@
+/** A cluster with stand-ins for kubelet and operator, and the gateway's discovery and factory over it. */
+import type { ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import {
+  KubernetesDrivers,
+  type KubernetesDriversOptions,
+} from '../../src/discovery/kubernetes.js';
+import type { KubernetesApi } from '../../src/kubernetes/api.js';
+import { DriverResources } from '../../src/kubernetes/driver-resources.js';
+import { GatewayKey } from '../../src/kubernetes/gateway-key.js';
+import { systemClock } from '../../src/model/clock.js';
+import type { ObservedDriver } from '../../src/model/driver.js';
+import { KubernetesFactory } from '../../src/pools/kubernetes/factory.js';
+import type { DriverTemplate } from '../../src/pools/kubernetes/template.js';
+import type { KubeApiServer } from '../support/kube-api-server.js';
+import { TestLeadership } from '../support/leadership.js';
+import { Signal } from '../support/signal.js';
+import { Kubelet } from './stand-in/kubelet.js';
+import { Operator } from './stand-in/operator.js';
+import { listeners, LoopbackAddresses, type Runtime } from './stand-in/runtime.js';
+
+export const GATEWAY = 'test';
+export const KEY = new GatewayKey(Buffer.alloc(32, 7));
+export const SELECTORS = [
+  'spark-role=driver,spark-connect=enabled',
+  'spark-role=connect-server',
+] as const;
+
+export const TEMPLATE: DriverTemplate = {
+  kind: 'SparkConnect',
+  sparkVersion: '4.1.3',
+  image: 'example.test/spark:4.1.3',
+  driver: { cores: 1, memory: '1g' },
+  executor: { cores: 1, memory: '1g', instances: 1 },
+};
+
+export interface GatewayOptions {
+  readonly api?: KubernetesApi;
+  readonly template?: DriverTemplate;
+  readonly drivers?: Partial<KubernetesDriversOptions>;
+  readonly leadership?: TestLeadership;
+}
+
+/** One control plane's view of the cluster; ended with the test. */
+export async function openGateway(
+  t: ExecutionContext,
+  server: KubeApiServer,
+  namespaces: readonly string[] | undefined,
+  options: GatewayOptions = {},
+) {
+  const { api = server.admin(), leadership = new TestLeadership() } = options;
+  const logger = pino({ level: 'silent' });
+  const clock = systemClock;
+  const resources = new DriverResources({
+    api,
+    namespaces,
+    kinds: ['SparkConnect', 'SparkApplication'],
+    gateway: GATEWAY,
+    key: KEY,
+    clock,
+    logger,
+  });
+  const templates = { current: options.template ?? TEMPLATE };
+  const factory = new KubernetesFactory({
+    api,
+    resources,
+    gateway: GATEWAY,
+    key: KEY,
+    template: () => templates.current,
+    podLabels: () => ({ team: 'ads', environment: 'dev' }),
+    leadership,
+    clock,
+    logger,
+    onChange: () => {},
+  });
+  const drivers = new KubernetesDrivers({
+    api,
+    resources,
+    selectors: SELECTORS,
+    namespaces,
+    port: 15002,
+    trusts: () => false,
+    isRecorded: () => false,
+    leadership,
+    key: KEY,
+    clock,
+    logger,
+    ...options.drivers,
+  });
+  t.teardown(async () => {
+    await drivers.stop();
+    await resources.stop();
+  });
+  drivers.start();
+  await resources.start();
+  return { api, resources, factory, drivers, leadership, templates };
+}
+
+export type Gateway = Awaited<ReturnType<typeof openGateway>>;
+
+/** Looks again at every change until the drivers are as wanted. */
+export async function until(
+  { drivers }: Pick<Gateway, 'drivers'>,
+  wanted: (observed: readonly ObservedDriver[]) => boolean,
+): Promise<readonly ObservedDriver[]> {
+  const changes = new Signal<void>();
+  const stop = drivers.watch(() => changes.emit());
+  try {
+    for (;;) {
+      const observed = await drivers.list();
+      if (wanted(observed)) return observed;
+      await changes.next();
+    }
+  } finally {
+    stop();
+  }
+}
+
+export async function startStandIns(
+  server: KubeApiServer,
+  runtime: Runtime = listeners(new LoopbackAddresses('127.1.8.')),
+) {
+  const kubelet = new Kubelet(server.admin(), runtime);
+  const operator = new Operator(server.admin());
+  kubelet.start();
+  operator.start();
+  return {
+    kubelet,
+    operator,
+    stop: async () => {
+      await operator.stop();
+      await kubelet.stop();
+    },
+  };
+}
