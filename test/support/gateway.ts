@@ -10,6 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -26,12 +27,27 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 const OUTPUT_KEPT = 50_000;
 
 export interface GatewayOptions {
-  /** The routing policy; by default the one of config/development. */
-  readonly policy?: object;
+  /** The routing policy, which may name the development issuer; by default the one of config/development. */
+  readonly policy?: object | ((issuer: string) => object);
   /** Further settings, as the file has them. */
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Loopback network of its drivers, so that gateways of several tests do not meet. */
   readonly addressRange: string;
+}
+
+/** What the audit log says of one RPC that has ended; more is in src/access-log/record.ts. */
+export interface AuditLine {
+  readonly method: string;
+  readonly session?: string;
+  readonly principal?: string;
+  readonly driver?: string;
+  /** Code of the refusal. */
+  readonly refusal?: string;
+  readonly grpcStatus?: number;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs: number;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
 }
 
 export interface LiveSession extends SessionRecord {
@@ -95,7 +111,7 @@ export class Gateway {
     writeFileSync(
       join(folder, 'policy.yaml'),
       options.policy
-        ? stringify(options.policy)
+        ? stringify(policyOf(options.policy, `http://127.0.0.1:${ports.issuer}`))
         : readFileSync(join(root, 'config/development/policy.yaml')),
     );
     writeFileSync(
@@ -167,6 +183,15 @@ export class Gateway {
 
   async metrics(): Promise<string> {
     return (await fetch(`${this.#http('admin')}/metrics`)).text();
+  }
+
+  /** The RPCs of a session that have ended so far, in the order of their ends. */
+  async audit(sessionId: string): Promise<readonly AuditLine[]> {
+    const log = await readFile(join(this.folder, 'state/logs/control-plane.log'), 'utf8');
+    return log
+      .split('\n')
+      .filter((line) => line.includes(sessionId) && line.includes('"audit":true'))
+      .map((line) => JSON.parse(line) as AuditLine);
   }
 
   /** The driver that a session is on. */
@@ -285,6 +310,10 @@ function gatewayEnv(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('SPARK_GATEWAY_')),
   );
+}
+
+function policyOf(policy: NonNullable<GatewayOptions['policy']>, issuer: string): object {
+  return typeof policy === 'function' ? (policy as (issuer: string) => object)(issuer) : policy;
 }
 
 function settingsOf(

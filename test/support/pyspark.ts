@@ -146,8 +146,8 @@ export class PySpark {
     return this.#call('createTempView', { session, name, sql });
   }
 
-  /** Fetches a frame of `rows` rows of 1 kB each. */
-  toPandas(session: string, rows: number): Promise<SizedResult> {
+  /** Fetches a frame of `rows` rows of 1 kB each; `right` of them hold what they should. */
+  toPandas(session: string, rows: number): Promise<SizedResult & { readonly right: number }> {
     return this.#call('toPandas', { session, rows });
   }
 

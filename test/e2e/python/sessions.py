@@ -1,6 +1,7 @@
 """What a test can do with PySpark sessions; each has the name that the test gave it."""
 
 import contextlib
+import hashlib
 import os
 import sys
 import threading
@@ -68,10 +69,15 @@ class Sessions:
             .selectExpr("id", "repeat(sha2(cast(id AS string), 256), 15) AS text")
             .toPandas()
         )
+        right = sum(
+            text == hashlib.sha256(str(row).encode()).hexdigest() * 15
+            for row, text in zip(frame["id"], frame["text"], strict=True)
+        )
         return {
             "rows": len(frame),
             "sum": int(frame["id"].sum()),
             "bytes": int(frame["text"].str.len().sum()),
+            "right": right,
         }
 
     def createDataFrame(self, emit, session, megabytes):
