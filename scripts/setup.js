@@ -13,7 +13,7 @@ import { findPython, pythonOf, venvStep } from './setup/venv.js';
 
 const runtimeVenv = venvStep({
   name: 'venv',
-  label: 'Envoy and PySpark 4 (about 700 MB to download)',
+  label: 'Envoy and PySpark 4 (about 600 MB to download)',
   requirements: ['runtime.txt'],
   bytes: 1.2e9,
 });
