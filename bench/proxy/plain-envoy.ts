@@ -7,9 +7,6 @@ interface Target {
 
 /** A bootstrap, JSON. The HTTP/2 windows are those of the gateway's Envoy. */
 export function plainEnvoy(listenPort: number, driver: Target): string {
-  const socket = (address: string, port: number) => ({
-    socket_address: { address, port_value: port },
-  });
   const http2 = {
     initial_stream_window_size: 1 << 20,
     initial_connection_window_size: 1 << 24,
@@ -79,4 +76,8 @@ export function plainEnvoy(listenPort: number, driver: Target): string {
       ],
     },
   });
+}
+
+function socket(address: string, port: number) {
+  return { socket_address: { address, port_value: port } };
 }

@@ -24,7 +24,7 @@ import { openDrivers } from './drivers.js';
 import { mtlsFiles, startGrpcPort } from './grpc-port.js';
 import { roleLogger } from './logger.js';
 import { aborted, terminationSignal } from './termination.js';
-import { startXds } from './xds.js';
+import { createXds } from './xds.js';
 
 /** Runs until a signal ends it. Drivers it has started go on, for the next one to adopt. */
 export async function runControlPlane(settings: Settings): Promise<void> {
@@ -43,7 +43,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   const store = await FileRecordStore.open(join(settings.stateDir, 'records'), logger);
   const ledger = await openLedger({ store, leadership, clock, logger });
 
-  const xds = await startXds(settings, { clock, logger });
+  const xds = createXds(settings, { clock, logger });
   const waitingRoom = new WaitingRoom(clock);
   const notices = new SidecarNotices({
     ledger,
@@ -128,6 +128,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     drivers.warmUp();
   });
   pools.start();
+  const xdsPort = await xds.listen();
   expiry.start();
 
   controlPlaneMetrics(registry, { pools, xds: xds.hub, ledger, policy: policyFile });
@@ -135,7 +136,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     host: settings.admin.listenAddr.host,
     port: settings.admin.listenAddr.port,
     registry,
-    readiness: () => pools.report().readError,
+    readiness: () => pools.report().readError ?? drivers.problem(),
     handlers: adminHandlers({ pools, xds: xds.hub, ledger, notices, policy: policyFile }),
   });
   logger.info({ admin: admin.port, epoch: leadership.epoch() }, 'control plane runs');
@@ -146,7 +147,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   await pools.stop();
   expiry.stop();
   await closeAssignments();
-  await xds.close();
+  await xdsPort.close();
   policyFile.close();
   drivers.close();
   await ledger.close();

@@ -6,13 +6,20 @@ import { LocalProcesses } from '../discovery/local-processes.js';
 import { sparkCommand, type SparkCommandOptions } from '../discovery/spark-command.js';
 import { StaticFile } from '../discovery/static-file.js';
 import type { Clock } from '../model/clock.js';
-import type { DriverFactory, DriverSource, ObservedDriver } from '../model/driver.js';
+import {
+  SPARK_CONNECT_PORT,
+  type DriverFactory,
+  type DriverSource,
+  type ObservedDriver,
+} from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { Settings } from '../settings/table.js';
 
 export interface Drivers {
   readonly sources: readonly DriverSource[];
   readonly factory?: DriverFactory;
+  /** Why the drivers' source as it is written now is not in force; the last good one is. */
+  problem(): string | undefined;
   /** Drivers that nobody may use: never seen again, and ended where they are ours. */
   discard(uids: ReadonlySet<string>): Promise<void>;
   /** To be called once a first driver is ready: does what makes later ones start faster. */
@@ -31,6 +38,11 @@ export function driversFolder(settings: Settings): string {
   return join(settings.stateDir, 'drivers');
 }
 
+/** The folder of `state_dir` that holds the class archives. */
+export function archivesFolder(settings: Settings): string {
+  return join(settings.stateDir, 'class-archives');
+}
+
 export function openDrivers(settings: Settings, context: Context): Promise<Drivers> {
   return settings.drivers.source === 'static'
     ? openStatic(settings, context)
@@ -46,6 +58,7 @@ async function openStatic(settings: Settings, { clock, logger }: Context): Promi
   const source = new FilteredSource(file);
   return {
     sources: [source],
+    problem: () => file.problem,
     async discard(uids) {
       source.hide(uids);
     },
@@ -55,11 +68,12 @@ async function openStatic(settings: Settings, { clock, logger }: Context): Promi
 }
 
 async function openLocal(settings: Settings, { clock, logger }: Context): Promise<Drivers> {
+  refuseEveryAddress(settings);
   const { local } = settings.drivers;
   const { network, prefixLength } = local.addressRange;
   const addressRange = `${network}/${prefixLength}`;
   const spark = sparkOptions(settings);
-  const archives = join(settings.stateDir, 'class-archives');
+  const archives = archivesFolder(settings);
   const classArchive = classArchivePath(archives, spark);
   const processes = await LocalProcesses.open({
     stateFolder: driversFolder(settings),
@@ -74,6 +88,7 @@ async function openLocal(settings: Settings, { clock, logger }: Context): Promis
   return {
     sources: [source],
     factory: processes.factory,
+    problem: () => undefined,
     async discard(uids) {
       source.hide(uids);
       for (const { uid, resource, namespace } of await processes.source.list()) {
@@ -100,6 +115,14 @@ async function openLocal(settings: Settings, { clock, logger }: Context): Promis
       processes.close();
     },
   };
+}
+
+function refuseEveryAddress({ listenAddr: { host, port } }: Settings): void {
+  if (port !== SPARK_CONNECT_PORT || (host !== '0.0.0.0' && host !== '::')) return;
+  throw new GatewayError(
+    'SETTINGS_INVALID',
+    `listen_addr takes port ${port} of every address, those of the local drivers too: listen on one address, such as 127.0.0.1:${port}, or on another port`,
+  );
 }
 
 function sparkOptions(settings: Settings): SparkCommandOptions {

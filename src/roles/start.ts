@@ -1,6 +1,7 @@
 /** `start`: the whole gateway on one machine, as child processes that end with it. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { classArchiveState } from '../discovery/class-archive.js';
 import { stopLocalDrivers } from '../discovery/local-processes.js';
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
@@ -8,7 +9,7 @@ import type { Settings } from '../settings/table.js';
 import { Supervisor } from '../supervisor/supervisor.js';
 import { envoyArguments } from '../xds/resources/bootstrap.js';
 import { bootstrapOf } from './bootstrap.js';
-import { driversFolder } from './drivers.js';
+import { archivesFolder, driversFolder } from './drivers.js';
 import { roleLogger } from './logger.js';
 import { checkPorts, type NeededPort } from './ports.js';
 import { aborted, terminationSignal } from './termination.js';
@@ -73,6 +74,7 @@ export async function runStart(settings: Settings, launch: Launch): Promise<void
   } finally {
     await supervisor.stop();
     await stopLocalDrivers(driversFolder(settings));
+    await stopLocalDrivers(classArchiveState(archivesFolder(settings)));
   }
 }
 

@@ -9,7 +9,7 @@ import { CertificateFiles } from '../xds/resources/certificate-files.js';
 import { XdsFleet } from '../xds/resources/fleet.js';
 import { frontResources } from '../xds/resources/front.js';
 import type { EnvoySettings } from '../xds/resources/settings.js';
-import { startXdsServer } from '../xds/server.js';
+import { createXdsServer } from '../xds/server.js';
 import type { ViewOf } from '../xds/view.js';
 import { mtlsFiles } from './grpc-port.js';
 
@@ -19,13 +19,17 @@ const VIEW = 'front';
 export interface Xds {
   readonly fleet: XdsFleet;
   readonly hub: DiscoveryHub;
-  close(): Promise<void>;
+  /**
+   * To be called when the drivers of the records are published: an Envoy that came back earlier
+   * would be told that there are none, and would cut what runs on them.
+   */
+  listen(): Promise<{ close(): Promise<void> }>;
 }
 
-export async function startXds(
+export function createXds(
   settings: Settings,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
-): Promise<Xds> {
+): Xds {
   const cache = new ResourceCache();
   const { tlsCertFile, tlsKeyFile, listener } = settings;
   const certificates = new CertificateFiles(
@@ -40,7 +44,7 @@ export async function startXds(
   const envoy = envoySettings(settings);
   cache.update(VIEW, { upserts: [...frontResources(envoy), ...certificates.secrets()] });
   const tls = mtlsFiles(settings.mtls);
-  const server = await startXdsServer({
+  const server = createXdsServer({
     address: formatAddress(settings.xds.listenAddr),
     ...(tls ? { tls } : {}),
     cache,
@@ -60,10 +64,15 @@ export async function startXds(
   return {
     fleet,
     hub: server.hub,
-    async close() {
-      fleet.close();
-      certificates.close();
-      await server.close();
+    async listen() {
+      const listening = await server.listen();
+      return {
+        async close() {
+          fleet.close();
+          certificates.close();
+          await listening.close();
+        },
+      };
     },
   };
 }

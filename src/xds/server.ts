@@ -20,6 +20,13 @@ export interface XdsServerOptions extends HubOptions {
   readonly tls?: TlsFiles;
 }
 
+/** A server that does not listen yet, so that the cache can be filled before the first Envoy asks. */
+export interface UnstartedXdsServer {
+  readonly hub: DiscoveryHub;
+  /** Rejects with SETTINGS_INVALID when it cannot listen. */
+  listen(): Promise<XdsServer>;
+}
+
 export interface XdsServer {
   readonly hub: DiscoveryHub;
   readonly port: number;
@@ -33,11 +40,13 @@ const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
 
-/**
- * Serves the cache.
- * @throws GatewayError SETTINGS_INVALID when it may not or cannot listen.
- */
+/** Serves the cache. Rejects with SETTINGS_INVALID when it may not or cannot listen. */
 export async function startXdsServer(options: XdsServerOptions): Promise<XdsServer> {
+  return createXdsServer(options).listen();
+}
+
+/** @throws GatewayError SETTINGS_INVALID when it may not listen. */
+export function createXdsServer(options: XdsServerOptions): UnstartedXdsServer {
   const { address, tls, logger, clock = systemClock } = options;
   if (!tls && !isLoopback(address)) {
     throw new GatewayError(
@@ -66,26 +75,27 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     clock,
     onError: (error) => logger.error({ err: error }, 'xDS certificates cannot be renewed'),
   });
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, credentials, (error, bound) => {
-      if (error) reject(cannotListen(address, error));
-      else resolve(bound);
+  const close = async () => {
+    hub.close();
+    const over = new GatewayError('SHUTTING_DOWN', 'This control plane is shutting down.');
+    for (const call of calls) call.emit('error', toServiceError(over));
+    const timer = clock.setTimer(CLOSE_GRACE_MS, () => server.forceShutdown());
+    await new Promise<void>((resolve) => {
+      server.tryShutdown(() => resolve());
     });
-  });
-  logger.info({ address, port, tls: tls !== undefined }, 'xDS server listens');
-
+    timer.cancel();
+  };
   return {
     hub,
-    port,
-    async close() {
-      hub.close();
-      const over = new GatewayError('SHUTTING_DOWN', 'This control plane is shutting down.');
-      for (const call of calls) call.emit('error', toServiceError(over));
-      const timer = clock.setTimer(CLOSE_GRACE_MS, () => server.forceShutdown());
-      await new Promise<void>((resolve) => {
-        server.tryShutdown(() => resolve());
+    async listen() {
+      const port = await new Promise<number>((resolve, reject) => {
+        server.bindAsync(address, credentials, (error, bound) => {
+          if (error) reject(cannotListen(address, error));
+          else resolve(bound);
+        });
       });
-      timer.cancel();
+      logger.info({ address, port, tls: tls !== undefined }, 'xDS server listens');
+      return { hub, port, close };
     },
   };
 }
