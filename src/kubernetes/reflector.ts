@@ -40,7 +40,7 @@ const SILENCE_MS = 150_000;
 /** A watch ends by itself after this long, and up to twice as long. */
 const WATCH_SECONDS = 300;
 const FIRST_BACKOFF_MS = 250;
-const LONGEST_BACKOFF_MS = 20_000;
+const LONGEST_BACKOFF_MS = 8_000;
 /** A watch that ends sooner than this counts as a failed attempt. */
 const SHORT_WATCH_MS = 1_000;
 /** How often to look whether a kind that the API server does not know has been made known. */
@@ -58,6 +58,8 @@ export class Reflector<T> {
   #entries = new Map<string, T | undefined>();
   #resourceVersion: string | undefined;
   #problem: string | undefined = 'it has not been listed yet';
+  /** No event has come since the version that was seen last was found too old. */
+  #listedForNothing = false;
   #stop: AbortController | undefined;
   /** Ends what is under way, be it a watch or a pause. */
   #interrupt: (() => void) | undefined;
@@ -208,6 +210,7 @@ export class Reflector<T> {
 
   #apply(event: WatchEvent): void {
     this.#backoff.reset();
+    this.#listedForNothing = false;
     if (!isObject(event.object)) return;
     const { metadata } = event.object;
     this.#resourceVersion = metadata.resourceVersion;
@@ -249,12 +252,18 @@ export class Reflector<T> {
 
   async #failed(error: unknown, signal: AbortSignal): Promise<void> {
     const expired = error instanceof KubernetesError && error.isExpired;
+    if (expired && this.#resourceVersion !== undefined && !this.#listedForNothing) {
+      this.#resourceVersion = undefined;
+      this.#listedForNothing = true;
+      this.#options.logger.info({ path: this.#options.path }, 'a watch was too far behind');
+      return;
+    }
     if (expired) this.#resourceVersion = undefined;
     const retryAfterMs = error instanceof KubernetesError ? error.retryAfterMs : undefined;
     const pauseMs = this.#backoff.next(retryAfterMs);
     this.#options.logger.warn(
       { reason: reasonOf(error), path: this.#options.path, pauseMs: Math.round(pauseMs) },
-      expired ? 'a watch was too far behind; listing again' : 'a watch broke off',
+      'a watch broke off',
     );
     this.#settled(reasonOf(error));
     this.#settle(error);

@@ -37,6 +37,8 @@ export const TEMPLATE: DriverTemplate = {
 export interface GatewayOptions {
   readonly api?: KubernetesApi;
   readonly template?: DriverTemplate;
+  /** Namespaces to look for pods in, where those are others. */
+  readonly pods?: readonly string[];
   readonly drivers?: Partial<KubernetesDriversOptions>;
   readonly leadership?: TestLeadership;
 }
@@ -77,7 +79,7 @@ export async function openGateway(
     api,
     resources,
     selectors: SELECTORS,
-    namespaces,
+    namespaces: options.pods ?? namespaces,
     port: 15002,
     trusts: () => false,
     isRecorded: () => false,

@@ -283,6 +283,7 @@ export interface ApplicableObject {
   readonly apiVersion: string;
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly [field: string]: unknown;
 }
 
 async function created(api: KubernetesApi, path: string, body: unknown): Promise<void> {

@@ -4,8 +4,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
-import { MERGE_PATCH, type KubernetesApi } from '../../../src/kubernetes/api.js';
-import { hasStatus } from '../../../src/kubernetes/error.js';
+import { setTimeout as pause } from 'node:timers/promises';
+import { MERGE_PATCH, type ApiRequest, type KubernetesApi } from '../../../src/kubernetes/api.js';
+import { hasStatus, KubernetesError } from '../../../src/kubernetes/error.js';
 import { Reflector } from '../../../src/kubernetes/reflector.js';
 import type { Pod } from '../../../src/kubernetes/types.js';
 import { systemClock } from '../../../src/model/clock.js';
@@ -30,6 +31,7 @@ export class Kubelet {
   readonly #pods: Reflector<Pod>;
   readonly #running = new Map<string, Running>();
   readonly #begun = new Set<string>();
+  #stopped = false;
 
   constructor(api: KubernetesApi, runtime: Runtime) {
     this.#api = api;
@@ -49,6 +51,7 @@ export class Kubelet {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     await this.#pods.stop();
     const all = [...this.#running.values()];
     for (const { driver } of all) driver.stop();
@@ -81,18 +84,16 @@ export class Kubelet {
   async #run(pod: Pod): Promise<void> {
     const { name, namespace = '', uid = '' } = pod.metadata;
     const path = podPath(pod);
-    await this.#tolerating(
-      this.#api.request({
-        method: 'POST',
-        path: `${path}/binding`,
-        body: {
-          apiVersion: 'v1',
-          kind: 'Binding',
-          metadata: { name, namespace },
-          target: { apiVersion: 'v1', kind: 'Node', name: NODE },
-        },
-      }),
-    );
+    await this.#persist({
+      method: 'POST',
+      path: `${path}/binding`,
+      body: {
+        apiVersion: 'v1',
+        kind: 'Binding',
+        metadata: { name, namespace },
+        target: { apiVersion: 'v1', kind: 'Node', name: NODE },
+      },
+    });
     const images = JSON.stringify(pod.spec);
     if (images.includes(MISSING_IMAGE)) {
       await this.#status(pod, waitingStatus(pod));
@@ -123,18 +124,16 @@ export class Kubelet {
       await running.driver.ended;
       await running.writes;
     }
-    await this.#tolerating(
-      this.#api.request({
-        method: 'DELETE',
-        path: podPath(pod),
-        body: {
-          apiVersion: 'v1',
-          kind: 'DeleteOptions',
-          gracePeriodSeconds: 0,
-          preconditions: { uid: pod.metadata.uid },
-        },
-      }),
-    );
+    await this.#persist({
+      method: 'DELETE',
+      path: podPath(pod),
+      body: {
+        apiVersion: 'v1',
+        kind: 'DeleteOptions',
+        gracePeriodSeconds: 0,
+        preconditions: { uid: pod.metadata.uid },
+      },
+    });
   }
 
   #write(pod: Pod, running: Running, ready: boolean, exitCode?: number): Promise<void> {
@@ -145,22 +144,25 @@ export class Kubelet {
   }
 
   async #status(pod: Pod, status: unknown): Promise<void> {
-    await this.#tolerating(
-      this.#api.request({
-        method: 'PATCH',
-        path: `${podPath(pod)}/status`,
-        contentType: MERGE_PATCH,
-        body: { metadata: { uid: pod.metadata.uid }, status },
-      }),
-    );
+    await this.#persist({
+      method: 'PATCH',
+      path: `${podPath(pod)}/status`,
+      contentType: MERGE_PATCH,
+      body: { metadata: { uid: pod.metadata.uid }, status },
+    });
   }
 
-  /** A pod may be gone, or the API server away: a kubelet goes on. */
-  async #tolerating(request: Promise<unknown>): Promise<void> {
-    try {
-      await request;
-    } catch (error) {
-      if (!hasStatus(error, 404) && !hasStatus(error, 409) && !hasStatus(error, 0)) throw error;
+  /** A pod may be gone, which is fine; while the API server is away a kubelet tries again. */
+  async #persist(request: ApiRequest): Promise<void> {
+    for (;;) {
+      try {
+        await this.#api.request(request);
+        return;
+      } catch (error) {
+        if (hasStatus(error, 404) || hasStatus(error, 409) || this.#stopped) return;
+        if (!(error instanceof KubernetesError) || !error.outcomeUnknown) throw error;
+        await pause(100);
+      }
     }
   }
 }
