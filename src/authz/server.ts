@@ -47,6 +47,8 @@ export interface AuthzServerOptions {
 export interface AuthzServer {
   /** The gRPC target that reaches it. */
   readonly target: string;
+  /** Issuers of the policy whose keys could not be fetched so far. */
+  issuersWithoutKeys(): readonly string[];
   /**
    * Health says NOT_SERVING, connections are told to go, checks under way finish; those that are held
    * longer than `limitMs` (default 10 s) are answered with UNAVAILABLE.
@@ -90,6 +92,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
   const target = await transport.listen(options.address);
   return {
     target,
+    issuersWithoutKeys: () => verifier.issuersWithoutKeys(),
     async close(limitMs = 10_000) {
       await transport.drain(limitMs);
       verifier.close();

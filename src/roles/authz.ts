@@ -58,6 +58,16 @@ export async function runAuthz(settings: Settings): Promise<void> {
     port: authz.metricsAddr.port,
     registry,
     readiness: () => undefined,
+    handlers: {
+      // Apart from /readyz: services with certificates are served even if no issuer can be reached.
+      'GET /readyz/issuers': (_request, response) => {
+        const missing = server.issuersWithoutKeys();
+        const ready = missing.length === 0 || missing.length < policyFile.current.issuers.length;
+        response
+          .writeHead(ready ? 200 : 503, { 'content-type': 'text/plain' })
+          .end(ready ? 'ok\n' : `the keys of the token issuer ${missing.join(', ')}\n`);
+      },
+    },
   });
   logger.info({ target: server.target, metrics: admin.port }, 'authz runs');
 

@@ -16,7 +16,7 @@ export async function waitUntilReady(
 ): Promise<boolean> {
   const parts = [
     { name: 'control plane', url: `${localUrl(settings.admin.listenAddr)}/readyz/pools` },
-    { name: 'authz', url: `${localUrl(settings.authz.metricsAddr)}/readyz` },
+    { name: 'authz', url: `${localUrl(settings.authz.metricsAddr)}/readyz/issuers` },
     { name: 'Envoy', url: `${localUrl(settings.envoy.adminAddr)}/ready` },
   ];
   let told = '';

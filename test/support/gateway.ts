@@ -269,7 +269,7 @@ export class Gateway {
   async #ready(child: Child): Promise<void> {
     const urls = {
       'control-plane': `${this.#http('admin')}/readyz`,
-      authz: `${this.#http('authzMetrics')}/readyz`,
+      authz: `${this.#http('authzMetrics')}/readyz/issuers`,
       envoy: `${this.#http('envoyAdmin')}/ready`,
       issuer: `${this.#http('issuer')}/.well-known/openid-configuration`,
     };

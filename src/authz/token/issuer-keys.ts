@@ -66,6 +66,11 @@ export class IssuerKeys {
     return this.#fetch();
   }
 
+  /** Whether a fetch has ever succeeded. */
+  get known(): boolean {
+    return this.#keys !== undefined;
+  }
+
   close(): void {
     this.#closing.abort();
     this.#timer?.cancel();

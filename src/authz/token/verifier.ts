@@ -102,6 +102,11 @@ export class TokenVerifier {
     await Promise.all(started);
   }
 
+  /** Accepted issuers whose tokens cannot be verified, as their keys could not be fetched so far. */
+  issuersWithoutKeys(): readonly string[] {
+    return [...this.#issuers].flatMap(([name, { keys }]) => (keys.known ? [] : [name]));
+  }
+
   close(): void {
     for (const { keys } of this.#issuers.values()) keys.close();
     this.#issuers = new Map();

@@ -90,6 +90,23 @@ test('made-up key ids cause no more than one fetch in a cool-down', async (t) =>
   t.is(issuer.keyFetches, 2);
 });
 
+test('issuers whose keys were never fetched are named until they are', async (t) => {
+  const { issuer, clock, verifier, nextFetch } = t.context;
+  issuer.down = true;
+  await verifier.useIssuers([issuer.policy()]);
+  t.deepEqual(verifier.issuersWithoutKeys(), [issuer.policy().issuer]);
+  issuer.down = false;
+  const succeeded = nextFetch();
+  await clock.advance(2_000);
+  t.true(await succeeded);
+  t.deepEqual(verifier.issuersWithoutKeys(), []);
+  issuer.down = true;
+  const failed = nextFetch();
+  await clock.advance(REFRESH_MS);
+  t.false(await failed);
+  t.deepEqual(verifier.issuersWithoutKeys(), []);
+});
+
 test('known keys stay in use while the issuer is down, and an unknown key is doubt', async (t) => {
   const { issuer, clock, verifier, nextFetch } = t.context;
   await verifier.useIssuers([issuer.policy()]);
