@@ -6,6 +6,7 @@ import anyTest, { type TestFn } from 'ava';
 import { Gateway } from '../support/gateway.js';
 import { PySpark, type RawRequest } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
+import { routingPolicy } from '../support/routing-policy.js';
 
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; session: string }>;
 
@@ -14,13 +15,10 @@ const MEGABYTE = 1_000_000;
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
     addressRange: '127.91.10.0/24',
-    policy: {
-      apiVersion: 'spark-gateway/v1alpha1',
-      kind: 'RoutingPolicy',
-      access: [{ who: { groups: ['everyone'] }, what: { teams: ['data'], environments: ['dev'] } }],
+    policy: routingPolicy({
       pools: [{ size: 1, maximum: 1 }],
       warm_namespaces: ['sjns-data-dev'],
-    },
+    }),
     settings: {
       drivers: {
         local: {
