@@ -1,5 +1,5 @@
 /** Keeps a set of child processes running: starts them, restarts those that end, stops them all. */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
@@ -28,6 +28,9 @@ export interface SupervisorOptions {
 const firstBackoffMs = 500;
 const longestBackoffMs = 10_000;
 const stableAfterMs = 30_000;
+
+/** A log that is larger than this when its child starts makes room; one former log is kept. */
+const LARGE_LOG_BYTES = 16 * 1024 * 1024;
 
 interface Child {
   readonly spec: ChildSpec;
@@ -83,6 +86,7 @@ export class Supervisor {
     const { clock, logger } = this.#options;
     const { name } = child.spec;
     child.startedAtMs = clock.now();
+    rotate(this.logFile(name));
     const process = startTethered({ ...child.spec, logFile: this.logFile(name) });
     child.process = process;
     const pidFile = join(this.#options.stateDir, 'run', `${name}.pid`);
@@ -102,4 +106,9 @@ export class Supervisor {
       child.backoffMs = Math.min(child.backoffMs * 2, longestBackoffMs);
     });
   }
+}
+
+function rotate(logFile: string): void {
+  const size = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > LARGE_LOG_BYTES) renameSync(logFile, `${logFile}.1`);
 }

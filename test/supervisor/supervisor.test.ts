@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -78,4 +78,15 @@ test('stop ends every child, also one that ignores the request', async (t) => {
   await processEnded(meek);
   await processEnded(stubborn);
   t.pass();
+});
+
+test('a log that has grown large is put aside when its child starts, not lost', async (t) => {
+  const { subject, started, stateDir } = supervisor();
+  const log = join(stateDir, 'logs', 'talker.log');
+  writeFileSync(log, Buffer.alloc(17 * 1024 * 1024, 'x'));
+  subject.run({ name: 'talker', command: 'sh', args: ['-c', 'sleep 600'], env: process.env });
+  await started.next();
+  t.is(statSync(`${log}.1`).size, 17 * 1024 * 1024);
+  t.true(statSync(log).size < 1024);
+  await subject.stop();
 });
