@@ -170,19 +170,21 @@ export class PoolController implements Observations, PoolStatusSource {
 
   /**
    * Takes a driver out of service: no new session from now on; the ones it has are ended at
-   * `deadlineMs` (epoch). Resolves when that is durable. Rejects with DRIVER_UNKNOWN.
+   * `deadlineMs` (epoch), or never. Resolves when that is durable. Rejects with DRIVER_UNKNOWN.
    */
-  async drain(uid: string, deadlineMs: number): Promise<void> {
+  async drain(uid: string, deadlineMs: number | undefined): Promise<void> {
     const { ledger, clock } = this.#options;
     const record = ledger.get(uid);
     if (!record || record.phase === 'gone') {
       throw new GatewayError('DRIVER_UNKNOWN', `There is no driver ${uid}.`);
     }
     await ledger.update(uid, (current) => {
-      if (current.phase === 'gone' || current.phase === 'expired') return current;
+      const { drainDeadlineMs, ...rest } = current;
+      const done = current.phase === 'draining' && drainDeadlineMs === deadlineMs;
+      if (done || current.phase === 'gone' || current.phase === 'expired') return current;
       return {
-        ...withPhase(current, 'draining', clock.now(), 'It is drained by an operator.'),
-        drainDeadlineMs: deadlineMs,
+        ...withPhase(rest, 'draining', clock.now(), 'It is drained by an operator.'),
+        ...(deadlineMs === undefined ? {} : { drainDeadlineMs: deadlineMs }),
       };
     });
   }

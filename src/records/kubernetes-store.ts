@@ -24,8 +24,13 @@ export interface KubernetesStoreOptions {
   readonly namespace: string;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Called for every object that is no record; it is left as it is. */
-  readonly onUnreadable?: (name: string, problem: string) => void;
+}
+
+/** An object that could not be read as a record; it is left as it is. */
+export interface UnreadableObject {
+  /** The driver it is the record of, by its name. */
+  readonly uid: string;
+  readonly problem: string;
 }
 
 const PAGE = 500;
@@ -40,6 +45,7 @@ export class KubernetesRecordStore implements RecordStore {
   readonly #options: KubernetesStoreOptions;
   readonly #path: string;
   readonly #unsettled: UnsettledWrites;
+  #unreadable: readonly UnreadableObject[] = [];
 
   constructor(options: KubernetesStoreOptions) {
     this.#options = options;
@@ -52,13 +58,17 @@ export class KubernetesRecordStore implements RecordStore {
     await this.#unsettled.allSettled();
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const objects = await this.#listAll();
-        return objects.flatMap((object) => this.#decodeOrReport(object));
+        return this.#decodeAll(await this.#listAll());
       } catch (error) {
         const expired = error instanceof KubernetesError && error.isExpired;
         if (!expired || attempt === LIST_ATTEMPTS) throw error;
       }
     }
+  }
+
+  /** What the last `list` had to leave out. Nobody knows whose memory those drivers hold: they must take no session. */
+  unreadable(): readonly UnreadableObject[] {
+    return this.#unreadable;
   }
 
   /** Throws RecordSchemaError for an object that is no record. */
@@ -173,20 +183,25 @@ export class KubernetesRecordStore implements RecordStore {
     }
   }
 
-  #decodeOrReport(object: KubernetesObject): StoredRecord[] {
-    try {
-      const { record, stored } = decodeRecord(object);
-      return [{ record, version: versionOf(stored) }];
-    } catch (error) {
-      const { name } = object.metadata;
-      const problem = reasonOf(error);
-      this.#options.logger.error(
-        { name, problem },
-        'a SparkDriver is no record that the gateway can read; its driver takes no session until it is corrected or deleted',
-      );
-      this.#options.onUnreadable?.(name, problem);
-      return [];
+  #decodeAll(objects: readonly KubernetesObject[]): StoredRecord[] {
+    const records: StoredRecord[] = [];
+    const unreadable: UnreadableObject[] = [];
+    for (const object of objects) {
+      try {
+        const { record, stored } = decodeRecord(object);
+        records.push({ record, version: versionOf(stored) });
+      } catch (error) {
+        const { name: uid } = object.metadata;
+        const problem = reasonOf(error);
+        unreadable.push({ uid, problem });
+        this.#options.logger.error(
+          { driver: uid, problem },
+          'a SparkDriver is no record that the gateway can read; its driver must take no session until it is corrected or deleted',
+        );
+      }
     }
+    this.#unreadable = unreadable;
+    return records;
   }
 
   #at(uid: string): { readonly path: string } {

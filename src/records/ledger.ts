@@ -5,7 +5,7 @@ import type { DriverRecord } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger, RecordStore } from '../model/ledger.js';
 import { notLeader, RecordWriter, type WriterContext } from './record-writer.js';
-import { SessionIndex } from './session-index.js';
+import { RecordIndex } from './record-index.js';
 
 /** How long a lazy change may stay unwritten. */
 const LAZY_FLUSH_MS = 10_000;
@@ -28,8 +28,7 @@ export class StoredLedger implements Ledger {
   readonly #options: LedgerOptions;
   readonly #context: WriterContext;
   readonly #writers = new Map<string, RecordWriter>();
-  readonly #namespaces = new Map<string, Set<string>>();
-  readonly #sessions = new SessionIndex();
+  readonly #index = new RecordIndex((uid) => this.get(uid));
   readonly #listeners = new Set<(uid: string) => void>();
   #idleWaiters: (() => void)[] = [];
   #flushTimer: Timer | undefined;
@@ -47,7 +46,7 @@ export class StoredLedger implements Ledger {
     for (const stored of await this.#options.store.list()) {
       const uid = stored.record.uid;
       this.#writers.set(uid, new RecordWriter(uid, this.#context, stored));
-      this.#index(undefined, stored.record);
+      this.#index.replace(undefined, stored.record);
     }
   }
 
@@ -62,17 +61,11 @@ export class StoredLedger implements Ledger {
   }
 
   bySession(sessionId: string): DriverRecord | undefined {
-    const records = this.#sessions.get(sessionId).map((uid) => this.get(uid));
-    return (
-      records.find((record) => record && Object.hasOwn(record.sessions, sessionId)) ?? records[0]
-    );
+    return this.#index.bySession(sessionId);
   }
 
-  *byNamespace(namespace: string): Iterable<DriverRecord> {
-    for (const uid of this.#namespaces.get(namespace) ?? []) {
-      const record = this.get(uid);
-      if (record) yield record;
-    }
+  byNamespace(namespace: string): Iterable<DriverRecord> {
+    return this.#index.byNamespace(namespace);
   }
 
   async create(record: DriverRecord): Promise<void> {
@@ -156,27 +149,13 @@ export class StoredLedger implements Ledger {
   }
 
   #changed(uid: string, before: DriverRecord | undefined, after: DriverRecord | undefined): void {
-    this.#index(before, after);
+    this.#index.replace(before, after);
     for (const listener of this.#listeners) {
       try {
         listener(uid);
       } catch (error) {
         this.#options.logger.error({ err: error, driver: uid }, 'a listener to records failed');
       }
-    }
-  }
-
-  #index(before: DriverRecord | undefined, after: DriverRecord | undefined): void {
-    this.#sessions.replace(before, after);
-    if (before?.namespace === after?.namespace) return;
-    if (before) {
-      const uids = this.#namespaces.get(before.namespace);
-      uids?.delete(before.uid);
-      if (uids?.size === 0) this.#namespaces.delete(before.namespace);
-    }
-    if (after) {
-      const uids = this.#namespaces.get(after.namespace) ?? new Set();
-      this.#namespaces.set(after.namespace, uids.add(after.uid));
     }
   }
 }
