@@ -84,6 +84,8 @@ function readFields(bytes: Buffer, length: number, method: SparkMethod): Fields 
     allowReconnect: undefined,
   };
   const reader = new WireReader(bytes, 0, length, bytes.length);
+  let hasUserContext = false;
+  let isPastUserContext = false;
   for (;;) {
     const step = reader.next();
     if (step === 'end') {
@@ -95,11 +97,14 @@ function readFields(bytes: Buffer, length: number, method: SparkMethod): Fields 
       return fields;
     }
     const { field, wireType } = reader;
+    isPastUserContext ||= field > USER_CONTEXT_FIELD;
     if (wireType === WireType.BYTES) {
       // A field that is cut takes back what an earlier copy said: its own value would count.
       if (field === SESSION_ID_FIELD) fields.sessionId = text(bytes, reader, step);
-      else if (field === USER_CONTEXT_FIELD) readUserContext(bytes, reader, fields);
-      else if (field === method.newSessionField) fields.newSessionId = text(bytes, reader, step);
+      else if (field === USER_CONTEXT_FIELD) {
+        hasUserContext = true;
+        readUserContext(bytes, reader, fields);
+      } else if (field === method.newSessionField) fields.newSessionId = text(bytes, reader, step);
     } else if (wireType === WireType.VARINT && field === method.allowReconnectField) {
       fields.allowReconnect = step === 'cut' ? undefined : reader.value !== 0;
     }
@@ -107,6 +112,9 @@ function readFields(bytes: Buffer, length: number, method: SparkMethod): Fields 
       // These two are last in messages that are small: they are either seen or refused.
       if (method.newSessionField === undefined) fields.newSessionId ??= '';
       if (method.allowReconnectField === undefined) fields.allowReconnect ??= false;
+      // Without a user (no USER in a container, say) stock clients leave user_context out. One that
+      // hides it further back is taken for one who says nothing, which policy may refuse.
+      if (isPastUserContext && !hasUserContext) fields.userId = '';
       return fields;
     }
   }

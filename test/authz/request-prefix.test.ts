@@ -69,6 +69,18 @@ test('a repeated session id that is cut is refused: its value would count', (t) 
   t.is(read(body.subarray(0, body.length - 1), ExecutePlan), 'REQUEST_UNREADABLE');
 });
 
+test('a large request of a client without a user, who sends no user context, can be read', (t) => {
+  const whole = frame(encode([1, SESSION], [3, Buffer.alloc(5000, 1)]));
+  t.like(read(whole.subarray(0, 1024), ExecutePlan), { sessionId: SESSION, userId: '' });
+});
+
+test('a user context that is cut is not taken for none', (t) => {
+  const whole = frame(
+    encode([1, SESSION], [3, 'early'], [2, encode([1, 'a'.repeat(2000)])], [4, 'late']),
+  );
+  t.is(read(whole.subarray(0, 1024), ExecutePlan), 'REQUEST_UNREADABLE');
+});
+
 test('a repeated user context is merged, as it is by the server', (t) => {
   const body = frame(encode([1, SESSION], [2, encode([1, 'ann'])], [2, encode([2, 'Ann'])]));
   t.like(read(body, ExecutePlan), { userId: 'ann' });
