@@ -12,6 +12,7 @@ import { bootstrapOf } from './bootstrap.js';
 import { archivesFolder, driversFolder } from './drivers.js';
 import { roleLogger } from './logger.js';
 import { checkPorts, type NeededPort } from './ports.js';
+import { say } from './say.js';
 import { aborted, terminationSignal } from './termination.js';
 import { firstSteps, waitUntilReady } from './welcome.js';
 
@@ -107,8 +108,4 @@ function neededPorts(settings: Settings): readonly NeededPort[] {
   }
   if (issuer.enabled) ports.push({ setting: 'issuer.listen_addr', address: issuer.listenAddr });
   return ports;
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
