@@ -1,6 +1,4 @@
 /** The whole gateway as users start it: `spark-gateway start`, with ports and state of its own. */
-import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -8,23 +6,24 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import type { SessionRecord } from '../../src/model/driver.js';
 import type { FleetReport } from '../../src/pools/status.js';
+import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
 import type { NodeStatus } from '../../src/xds/status.js';
-import { processEnded } from './process-ended.js';
+import { isAlive, processEnded } from './process-ended.js';
 import { unusedPort } from './unused-port.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const OUTPUT_KEPT = 50_000;
+const OUTPUT = 'output.log';
 
 export interface GatewayOptions {
   /** The routing policy, which may name the development issuer; by default the one of config/development. */
@@ -55,7 +54,9 @@ export interface LiveSession extends SessionRecord {
   readonly namespace: string;
 }
 
-export type Child = 'control-plane' | 'authz' | 'envoy' | 'issuer';
+const children = ['control-plane', 'authz', 'envoy', 'issuer'] as const;
+
+export type Child = (typeof children)[number];
 
 export interface UrlOptions {
   readonly user?: string;
@@ -75,24 +76,14 @@ type Ports = Readonly<
 export class Gateway {
   readonly folder: string;
   readonly port: number;
-  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   readonly #ports: Ports;
-  #output = '';
+  #process: TetheredProcess;
 
-  private constructor(
-    folder: string,
-    ports: Ports,
-    child: ChildProcessByStdio<null, Readable, Readable>,
-  ) {
+  private constructor(folder: string, ports: Ports) {
     this.folder = folder;
     this.port = ports.listen;
     this.#ports = ports;
-    this.#child = child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_KEPT);
-      });
-    }
+    this.#process = this.#spawn();
   }
 
   /** Resolves when it says that it is ready. */
@@ -118,13 +109,8 @@ export class Gateway {
       join(folder, 'gateway.yaml'),
       stringify(merge(settingsOf(folder, ports, options.addressRange), options.settings ?? {})),
     );
-    const child = spawn(
-      process.execPath,
-      [join(root, 'build/src/main.js'), 'start', '--config', join(folder, 'gateway.yaml')],
-      { env: gatewayEnv(), stdio: ['ignore', 'pipe', 'pipe'] },
-    );
-    const gateway = new Gateway(folder, ports, child);
-    await Promise.race([gateway.#says('is ready after'), gateway.#failed()]);
+    const gateway = new Gateway(folder, ports);
+    await gateway.#started();
     return gateway;
   }
 
@@ -233,6 +219,21 @@ export class Gateway {
     return pid;
   }
 
+  /** Kills `spark-gateway start` itself without warning; resolves when what it started has ended, but for the drivers. */
+  async crash(): Promise<void> {
+    const pids = this.#children().map((child) => this.pid(child));
+    process.kill(await this.#process.pid, 'SIGKILL');
+    await this.#process.ended;
+    await Promise.all(pids.map((pid) => processEnded(pid)));
+  }
+
+  /** Starts it again with the state it had. Resolves when it says that it is ready. */
+  async startAgain(): Promise<void> {
+    truncateSync(join(this.folder, OUTPUT));
+    this.#process = this.#spawn();
+    await this.#started();
+  }
+
   /** Process id of a local driver. */
   driverPid(uid: string): number {
     const record: unknown = JSON.parse(
@@ -248,7 +249,7 @@ export class Gateway {
 
   /** The end of what every process has logged, for a failing test. */
   logs(): string {
-    return `${this.#output}\n${this.#readLogs(5000)}`;
+    return `${this.#output()}\n${this.#readLogs(5000)}`;
   }
 
   /** Everything that every process has logged. */
@@ -257,13 +258,36 @@ export class Gateway {
   }
 
   /** Ends it as Ctrl-C does. Resolves with its exit code when every process is gone. */
-  async stop(): Promise<number | null> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      this.#child.kill('SIGINT');
-      await once(this.#child, 'exit');
-    }
+  async stop(): Promise<number> {
+    const pid = await this.#process.pid;
+    if (isAlive(pid)) process.kill(pid, 'SIGINT');
+    const exitStatus = await this.#process.ended;
     rmSync(this.folder, { recursive: true, force: true });
-    return this.#child.exitCode;
+    return exitStatus;
+  }
+
+  /** Tied to this process, so that nothing stays when a test run is ended. */
+  #spawn(): TetheredProcess {
+    return startTethered({
+      command: process.execPath,
+      args: [
+        join(root, 'build/src/main.js'),
+        'start',
+        '--config',
+        join(this.folder, 'gateway.yaml'),
+      ],
+      env: gatewayEnv(),
+      logFile: join(this.folder, OUTPUT),
+    });
+  }
+
+  #started(): Promise<void> {
+    return Promise.race([this.#says('is ready after'), this.#failed()]);
+  }
+
+  /** Those that have a process. */
+  #children(): readonly Child[] {
+    return children.filter((child) => existsSync(join(this.folder, 'state/run', `${child}.pid`)));
   }
 
   async #ready(child: Child): Promise<void> {
@@ -296,11 +320,18 @@ export class Gateway {
   }
 
   async #says(text: string): Promise<void> {
-    while (!this.#output.includes(text)) await once(this.#child.stdout, 'data');
+    await this.until(
+      async () => this.#output(),
+      (output) => output.includes(text),
+    );
+  }
+
+  #output(): string {
+    return readFileSync(join(this.folder, OUTPUT), 'utf8');
   }
 
   async #failed(): Promise<never> {
-    await once(this.#child, 'exit');
+    await this.#process.ended;
     throw new Error(`the gateway did not start:\n${this.logs()}`);
   }
 }

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { PySparkError, type ErrorReply } from './pyspark-error.js';
+import type { RowGate } from './row-gate.js';
 import { Running } from './running.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -140,6 +141,15 @@ export class PySpark {
   /** Runs a query and tells of each row and of its progress (PySpark 4) as they come. */
   stream(session: string, sql: string): Running<{ readonly rows: number }, StreamEvent> {
     return this.#run('stream', { session, sql });
+  }
+
+  /** Runs a query of `rows` rows, each of which comes when the gate lets it. */
+  gated(
+    session: string,
+    gate: RowGate,
+    rows: number,
+  ): Running<{ readonly rows: number }, StreamEvent> {
+    return this.#run('gated', { session, folder: gate.folder, rows });
   }
 
   createTempView(session: string, name: string, sql: string): Promise<void> {

@@ -58,6 +58,22 @@ class Sessions:
                 emit({"type": "row", "row": list(row)})
             return {"rows": count}
 
+    def gated(self, emit, session, folder, rows):
+        """Runs a query whose row `n` comes once there is a file `n` in the folder (0 <= n < rows)."""
+        from pyspark.sql.functions import udf
+
+        def wait(row):
+            while not os.path.exists(os.path.join(folder, str(row))):
+                time.sleep(0.02)
+            return row
+
+        frame = self._sessions[session].range(0, rows, 1, rows)
+        count = 0
+        for row in frame.select(udf(wait, "long")("id")).toLocalIterator():
+            count += 1
+            emit({"type": "row", "row": list(row)})
+        return {"rows": count}
+
     def createTempView(self, emit, session, name, sql):
         self._sessions[session].sql(sql).createOrReplaceTempView(name)
 
