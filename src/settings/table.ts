@@ -5,7 +5,14 @@
 import { boolean, choice, integer, issuerUrl, path, plainText } from '../yaml/text-type.js';
 import { duration, size } from '../yaml/units.js';
 import { type Compiled, group, list, optional, setting, textMap } from './setting.js';
-import { headerName, loopbackAddress, loopbackRange, socketAddress, tcpAddress } from './types.js';
+import {
+  headerName,
+  labelSelectors,
+  loopbackAddress,
+  loopbackRange,
+  socketAddress,
+  tcpAddress,
+} from './types.js';
 
 const controlPlane = ['control-plane'] as const;
 const authz = ['authz'] as const;
@@ -270,14 +277,52 @@ export const settingsTable = {
   }),
 
   drivers: group('Where Spark drivers come from.', {
-    source: setting(choice('local', 'static'), {
+    source: setting(choice('local', 'static', 'kubernetes'), {
       default: 'local',
       roles: controlPlane,
-      about: 'local: processes on this machine; static: drivers of someone else, named in a file.',
+      about:
+        'local: processes on this machine; static: drivers of someone else, named in a file; kubernetes: pods, made through the Spark operator.',
     }),
     static_file: optional(path, {
       roles: controlPlane,
       about: 'Names the drivers of source static. Reloaded when it changes.',
+    }),
+    kubernetes: group('Drivers as pods. Records and the lease are kept there as well.', {
+      templates_file: optional(path, {
+        roles: controlPlane,
+        about:
+          'Templates of the drivers that are made, and namespaces where drivers of others count. Without it no driver is made.',
+      }),
+      namespaces: list(plainText, {
+        roles: controlPlane,
+        about:
+          'Namespaces in which drivers are looked for and made, where rights for the whole cluster are too much; empty: all.',
+      }),
+      selectors: setting(labelSelectors, {
+        default: 'spark-role=driver,spark-connect=enabled; spark-role=connect-server',
+        roles: controlPlane,
+        about: 'Label selectors of pods that may be drivers; one of them must fit.',
+      }),
+      contexts: list(plainText, {
+        roles: controlPlane,
+        about:
+          'Contexts of the kubeconfig, the nearest cluster first, which also keeps the records; empty: the cluster that the gateway runs in, or the current context.',
+      }),
+      gateway_namespace: optional(plainText, {
+        fallbackEnv: 'POD_NAMESPACE',
+        roles: controlPlane,
+        about: "The gateway's own namespace: of its records, its lease and its key.",
+      }),
+      gateway_name: setting(plainText, {
+        default: 'spark-gateway',
+        roles: controlPlane,
+        about: 'Tells gateways apart that share a cluster; names the lease.',
+      }),
+      lease_duration: setting(duration('2s', '5m'), {
+        default: '10s',
+        roles: controlPlane,
+        about: 'How long a leader that has died is waited for before another takes over.',
+      }),
     }),
     local: group('Drivers as processes on this machine.', {
       address_range: setting(loopbackRange, {

@@ -45,6 +45,15 @@ export const loopbackRange = textType<Ipv4Range>(
   },
 );
 
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors. */
+export const labelSelectors = textType<readonly string[]>(
+  'label selectors of Kubernetes, separated by ";", such as spark-role=driver; app=spark',
+  (text) => {
+    const selectors = text.split(';').map((selector) => selector.trim());
+    return selectors.every((selector) => /^[\w./!=, ()-]+$/.test(selector)) ? selectors : undefined;
+  },
+);
+
 /** RFC 9110 section 5.1; lower case, as HTTP/2 sends it. */
 export const headerName = textType(
   'a header name in lower case that does not start with x-spark- or :',

@@ -121,7 +121,7 @@ envoy: {admin_addr: "0.0.0.0:9901"}
     '/etc/gateway.yaml:2:14: session_ttl: "30" is not a duration such as 500ms, 30s, 5m or 1h30m, from 10s to 7d',
     '/etc/gateway.yaml:4:3: "xds.debouce" is no setting; did you mean "xds.debounce"?',
     '/etc/gateway.yaml:5:10: headers is a group; allowed below it: team, environment, user',
-    '/etc/gateway.yaml:7:11: drivers.source: "statik" is not local or static; did you mean "static"?',
+    '/etc/gateway.yaml:7:11: drivers.source: "statik" is not local, static or kubernetes; did you mean "static"?',
     '/etc/gateway.yaml:8:19: drivers.local.memory: "512m" is not a size such as 512KiB, 256MiB or 2GiB, from 256MiB to 1TiB',
     '/etc/gateway.yaml:8:32: drivers.local.cores: "0" is not a whole number from 1 to 256',
     '/etc/gateway.yaml:9:14: okta_issuer: "http://example.okta.com" is not a URL that starts with https://, or http:// for a loopback address',

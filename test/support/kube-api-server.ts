@@ -256,10 +256,23 @@ export class KubeApiServer {
     }
   }
 
+  /** Established is said a moment before the storage is ready. */
+  async #isServed({ group, names, versions }: CrdSpec): Promise<boolean> {
+    try {
+      const path = `/apis/${group}/${versions[0]?.name}/${names.plural}`;
+      await this.admin().request({ path, query: { limit: 1 } });
+      return true;
+    } catch (error) {
+      if (hasStatus(error, 404) || hasStatus(error, 429)) return false;
+      throw error;
+    }
+  }
+
   async #established(name: string): Promise<void> {
     const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`;
     for (;;) {
-      const { status } = await this.admin().request<{
+      const { spec, status } = await this.admin().request<{
+        spec: CrdSpec;
         status?: { conditions?: { type: string; status: string; message?: string }[] };
       }>({ path });
       const conditions = status?.conditions ?? [];
@@ -269,14 +282,19 @@ export class KubeApiServer {
           (type === 'NamesAccepted' && state === 'False'),
       );
       if (refused) throw new Error(`${name} was refused: ${refused.message}`);
-      if (
-        conditions.some(({ type, status: state }) => type === 'Established' && state === 'True')
-      ) {
-        return;
-      }
+      const established = conditions.some(
+        ({ type, status: state }) => type === 'Established' && state === 'True',
+      );
+      if (established && (await this.#isServed(spec))) return;
       await pause(20);
     }
   }
+}
+
+interface CrdSpec {
+  readonly group: string;
+  readonly names: { readonly plural: string };
+  readonly versions: readonly { readonly name: string }[];
 }
 
 export interface ApplicableObject {

@@ -1,0 +1,139 @@
+/** Driver templates from their YAML text. */
+import { dirname } from 'node:path';
+import { parse } from 'yaml';
+import { GatewayError } from '../../model/errors.js';
+import { parseYaml } from '../../yaml/document.js';
+import { formatProblems } from '../../yaml/problem.js';
+import { Reader } from '../../yaml/schema.js';
+import type { DriverTemplate } from './template.js';
+import { templateDocument, type TemplateEntry } from './template-document.js';
+
+export interface DriverTemplates {
+  /** The first template whose `namespaces` fit; undefined: the gateway makes no drivers there. */
+  readonly template: (namespace: string) => DriverTemplate | undefined;
+  /** Whether drivers that others run in this namespace count. */
+  readonly trusts: (namespace: string) => boolean;
+}
+
+/** Throws SETTINGS_INVALID whose message holds every mistake, one on each line. `file` is shown in it. */
+export function compileTemplates(written: string, file: string): DriverTemplates {
+  const reader = new Reader(dirname(file));
+  const parsed = parseYaml(written, file);
+  reader.problems.push(...parsed.problems);
+  const document = parsed.wellFormed ? templateDocument.read(parsed.value, reader) : undefined;
+  for (const entry of document?.templates ?? []) check(entry, reader);
+  if (!document || reader.problems.length > 0) {
+    throw new GatewayError('SETTINGS_INVALID', formatProblems(reader.problems));
+  }
+  // Objects of the Kubernetes API need YAML's own numbers and booleans, which settings are read without.
+  const typed: { templates: readonly Readonly<Record<string, never>>[] } = parse(written);
+  const templates = document.templates.map((entry, index) => ({
+    matches: matcher(entry.namespaces),
+    template: Object.freeze(compile(entry, typed.templates[index] ?? {})),
+  }));
+  const trusts = matcher(document.trusted_namespaces);
+  return {
+    template: (namespace) => templates.find(({ matches }) => matches(namespace))?.template,
+    trusts,
+  };
+}
+
+function check(entry: TemplateEntry, reader: Reader): void {
+  if (entry.kind === 'SparkApplication' && !entry.main) {
+    reader.refuseAt(
+      entry,
+      'kind',
+      'a SparkApplication needs "main": a program that starts a SparkSession and stays alive',
+    );
+  }
+  if (entry.driver_token === true && entry.spark_version.startsWith('3')) {
+    reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4');
+  }
+  const allocation = entry.dynamic_allocation;
+  if (allocation && allocation.min_executors > allocation.max_executors) {
+    reader.refuseAt(allocation, 'min_executors', 'min_executors must not exceed max_executors');
+  }
+  for (const name of entry.spark_conf.keys()) {
+    if (/token|secret|password/i.test(name)) {
+      reader.refuseAt(
+        entry,
+        'spark_conf',
+        `every client can read ${name}: hand it over in "env" from a Secret`,
+      );
+    }
+  }
+}
+
+function compile(entry: TemplateEntry, raw: Readonly<Record<string, never>>): DriverTemplate {
+  const { dynamic_allocation: allocation, unity_catalog: unity, main } = entry;
+  return defined<DriverTemplate>({
+    kind: entry.kind,
+    sparkVersion: entry.spark_version,
+    image: entry.image,
+    imagePullPolicy: entry.image_pull_policy,
+    imagePullSecrets: entry.image_pull_secrets,
+    serviceAccount: entry.service_account,
+    driver: entry.driver,
+    executor: entry.executor,
+    dynamicAllocation: allocation
+      ? defined<NonNullable<DriverTemplate['dynamicAllocation']>>({
+          minExecutors: allocation.min_executors,
+          maxExecutors: allocation.max_executors,
+          initialExecutors: allocation.initial_executors,
+          shuffleTrackingTimeoutMs: allocation.shuffle_tracking_timeout,
+        })
+      : undefined,
+    sparkConf: Object.fromEntries(entry.spark_conf),
+    hadoopConf: Object.fromEntries(entry.hadoop_conf),
+    env: Object.fromEntries(entry.env),
+    labels: Object.fromEntries(entry.labels),
+    annotations: Object.fromEntries(entry.annotations),
+    nodeSelector: Object.fromEntries(entry.node_selector),
+    priorityClass: entry.priority_class,
+    volumes: raw['volumes'],
+    volumeMounts: raw['volume_mounts'],
+    sidecars: raw['sidecars'],
+    tolerations: raw['tolerations'],
+    affinity: raw['affinity'],
+    podSecurityContext: raw['pod_security_context'],
+    unityCatalog: unity && {
+      catalog: unity.catalog,
+      uri: unity.uri,
+      token: unity.token,
+      tokenEnv: unity.token_env,
+    },
+    openTelemetry: entry.open_telemetry && {
+      image: entry.open_telemetry.image,
+      configMap: entry.open_telemetry.config_map,
+    },
+    fluentBit: entry.fluent_bit && {
+      image: entry.fluent_bit.image,
+      configMap: entry.fluent_bit.config_map,
+    },
+    driverToken: entry.driver_token,
+    disruptionBudget: entry.disruption_budget,
+    main: main
+      ? defined<NonNullable<DriverTemplate['main']>>({
+          type: main.type,
+          file: main.file,
+          class: main.class,
+          arguments: main.arguments,
+          configMap: main.config_map,
+        })
+      : undefined,
+  });
+}
+
+/** Drops the fields that are undefined. */
+function defined<T extends object>(fields: { [K in keyof T]: T[K] | undefined }): T {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- fields that T requires are set by every caller
+  return Object.fromEntries(entries) as T;
+}
+
+function matcher(patterns: readonly string[]): (namespace: string) => boolean {
+  const expressions = patterns.map(
+    (pattern) => new RegExp(`^${pattern.replaceAll('*', '[a-z0-9-]*')}$`),
+  );
+  return (namespace) => expressions.some((expression) => expression.test(namespace));
+}

@@ -1,0 +1,225 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { pino } from 'pino';
+import { KubernetesDrivers } from '../../src/discovery/kubernetes.js';
+import { DriverResources } from '../../src/kubernetes/driver-resources.js';
+import { KubernetesError } from '../../src/kubernetes/error.js';
+import { loadGatewayKey } from '../../src/kubernetes/gateway-key.js';
+import { systemClock } from '../../src/model/clock.js';
+import { compilePolicy } from '../../src/policy/compile.js';
+import { KubernetesFactory } from '../../src/pools/kubernetes/factory.js';
+import { compileTemplates } from '../../src/pools/kubernetes/template-file.js';
+import { KubernetesRecordMirror } from '../../src/records/kubernetes-mirror.js';
+import { KubernetesRecordStore } from '../../src/records/kubernetes-store.js';
+import { KubernetesLease } from '../../src/records/lease.js';
+import { compileSettings } from '../../src/settings/compile.js';
+import { policyOptions } from '../../src/settings/for-policy.js';
+import { driverRecord } from '../support/driver-records.js';
+import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';
+import { manifests, operatorCrds } from '../support/kube-manifests.js';
+import { TestLeadership } from '../support/leadership.js';
+import { Signal } from '../support/signal.js';
+
+const logger = pino({ level: 'silent' });
+const clock = systemClock;
+let server: KubeApiServer;
+
+function files(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => join(folder, name));
+}
+
+const all: readonly ApplicableObject[] = files('k8s').flatMap(manifests);
+
+function find(kind: string, name: string): ApplicableObject {
+  const found = all.find((object) => object.kind === kind && object.metadata.name === name);
+  if (!found) throw new Error(`There is no ${kind} ${name}.`);
+  return found;
+}
+
+test.before(async () => {
+  server = await KubeApiServer.start();
+  for (const crd of [...files('k8s/crd').flatMap(manifests), ...operatorCrds()]) {
+    await server.apply(crd);
+  }
+  await server.apply(find('Namespace', 'spark-gateway'));
+  await server.createNamespace('sjns-example-dev');
+  for (const object of all.filter(({ apiVersion }) => apiVersion.startsWith('rbac.'))) {
+    await server.apply(object);
+  }
+});
+test.after.always(() => server?.stop());
+
+for (const object of all) {
+  test(`the API server accepts ${object.kind} ${object.metadata.name} without a doubt`, async (t) => {
+    const path = await server.collectionPath(object);
+    await t.notThrowsAsync(
+      server.admin().request({
+        method: 'PATCH',
+        path: `${path}/${object.metadata.name}`,
+        contentType: 'application/apply-patch+yaml',
+        query: { dryRun: 'All', fieldValidation: 'Strict', fieldManager: 'test', force: true },
+        body: object,
+      }),
+    );
+  });
+}
+
+for (const { metadata, spec } of all.filter(({ kind }) => kind === 'Deployment')) {
+  test(`the pods of ${metadata.name} fit the restricted security standard of their namespace`, async (t) => {
+    const { template } = spec as { template: { metadata: object; spec: object } };
+    await server.serviceAccount('spark-gateway', metadata.name);
+    await t.notThrowsAsync(
+      server.admin().request({
+        method: 'POST',
+        path: '/api/v1/namespaces/spark-gateway/pods',
+        query: { dryRun: 'All', fieldValidation: 'Strict' },
+        body: { metadata: { ...template.metadata, name: 'p' }, spec: template.spec },
+      }),
+    );
+  });
+}
+
+test('the settings, the policy and the templates of the ConfigMap are valid', (t) => {
+  const { data } = find('ConfigMap', 'spark-gateway') as unknown as {
+    data: Record<string, string>;
+  };
+  const settings = compileSettings({
+    file: { name: 'settings.yaml', text: data['settings.yaml'] ?? '' },
+    env: {},
+    overrides: [],
+    cwd: '/',
+  });
+  t.is(settings.drivers.source, 'kubernetes');
+  const policy = compilePolicy(data['policy.yaml'] ?? '', 'policy.yaml', policyOptions(settings));
+  t.is(policy.pool('sjns-example-prod')?.size, 10);
+  const templates = compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml');
+  t.is(templates.template('sjns-example-prod')?.kind, 'SparkConnect');
+});
+
+test('the rights of the control plane are enough for all it does', async (t) => {
+  const api = await server.serviceAccount('spark-gateway', 'spark-gateway-control-plane');
+  const namespace = 'spark-gateway';
+  const key = await loadGatewayKey(api, namespace, 'spark-gateway-key');
+  t.is(
+    (await loadGatewayKey(api, namespace, 'spark-gateway-key')).sign('x'),
+    key.sign('x'),
+    'it is kept',
+  );
+
+  const epochs = new Signal<number | undefined>();
+  const lease = new KubernetesLease({
+    api,
+    namespace,
+    name: 'spark-gateway',
+    identity: 'one',
+    durationMs: 10_000,
+    clock,
+    logger,
+  });
+  lease.onChange((epoch) => epochs.emit(epoch));
+  lease.start();
+  t.is(await epochs.next(), 1);
+  await lease.stop();
+
+  const store = new KubernetesRecordStore({ api, namespace, clock, logger });
+  const record = driverRecord('c7b2e9f0-54a3-4a71-8f1c-0e8c2a9b1d11');
+  const version = await store.write(record, undefined);
+  await store.write({ ...record, reason: 'x' }, version);
+  const mirror = new KubernetesRecordMirror({ api, namespace, clock, logger });
+  await mirror.start();
+  t.is([...mirror.records()].length, 1);
+  await mirror.stop();
+  await store.delete(record.uid);
+  t.deepEqual(await store.list(), []);
+
+  const resources = new DriverResources({
+    api,
+    namespaces: undefined,
+    kinds: ['SparkConnect', 'SparkApplication'],
+    gateway: 'spark-gateway',
+    key,
+    clock,
+    logger,
+  });
+  const { data } = find('ConfigMap', 'spark-gateway') as unknown as {
+    data: Record<string, string>;
+  };
+  const leadership = new TestLeadership();
+  const factory = new KubernetesFactory({
+    api,
+    resources,
+    gateway: 'spark-gateway',
+    key,
+    ...compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml'),
+    podLabels: () => ({}),
+    leadership,
+    clock,
+    logger,
+    onChange: () => {},
+  });
+  const drivers = new KubernetesDrivers({
+    api,
+    resources,
+    selectors: ['spark-role=connect-server'],
+    namespaces: undefined,
+    port: 15002,
+    trusts: () => false,
+    isRecorded: () => false,
+    leadership,
+    key,
+    clock,
+    logger,
+  });
+  drivers.start();
+  await resources.start();
+  await factory.create('d1', 'sjns-example-dev');
+  t.is((await factory.list())[0]?.resource, 'd1');
+  await drivers.list();
+  t.deepEqual(drivers.problems(), []);
+  await factory.delete('d1', 'sjns-example-dev');
+  await drivers.stop();
+  await resources.stop();
+});
+
+for (const [what, request] of [
+  [
+    'change a pod',
+    {
+      method: 'PATCH',
+      path: '/api/v1/namespaces/sjns-example-dev/pods/p',
+      contentType: 'application/merge-patch+json',
+      body: {},
+    },
+  ],
+  ['delete a pod', { method: 'DELETE', path: '/api/v1/namespaces/sjns-example-dev/pods/p' }],
+  ['read the Secrets of a team', { path: '/api/v1/namespaces/sjns-example-dev/secrets' }],
+  ['read other Secrets of its own', { path: '/api/v1/namespaces/spark-gateway/secrets/other' }],
+  [
+    'change a SparkConnect',
+    {
+      method: 'PATCH',
+      path: '/apis/sparkoperator.k8s.io/v1alpha1/namespaces/sjns-example-dev/sparkconnects/x',
+      contentType: 'application/merge-patch+json',
+      body: {},
+    },
+  ],
+  ['see nodes', { path: '/api/v1/nodes' }],
+] as const) {
+  test(`the control plane may not ${what}`, async (t) => {
+    const api = await server.serviceAccount('spark-gateway', 'spark-gateway-control-plane');
+    const error = await t.throwsAsync(api.request(request), { instanceOf: KubernetesError });
+    t.is(error?.status, 403);
+  });
+}
+
+test('Envoy and its sidecar may ask the API server for nothing', async (t) => {
+  const api = await server.serviceAccount('spark-gateway', 'spark-gateway-envoy');
+  const error = await t.throwsAsync(
+    api.request({ path: '/api/v1/namespaces/spark-gateway/pods' }),
+    { instanceOf: KubernetesError },
+  );
+  t.is(error?.status, 403);
+});
