@@ -167,7 +167,8 @@ export class StaticFile implements DriverSource {
     const { path, env = process.env } = this.#options;
     if (tokenFile !== undefined) {
       const file = resolve(dirname(path), tokenFile);
-      return (await readText(file, `${path}: the token file of ${name}, ${file},`)).trim();
+      const text = await readText(file, `${path}: the token file of ${name}, ${file},`);
+      return usable(text.trim(), `${path}: the token file of ${name}, ${file},`);
     }
     if (tokenEnv === undefined) return undefined;
     const token = env[tokenEnv];
@@ -177,8 +178,19 @@ export class StaticFile implements DriverSource {
         `${path}: ${name} needs ${tokenEnv}, which is not set.`,
       );
     }
-    return token;
+    return usable(token, `${path}: ${tokenEnv}, the token of ${name},`);
   }
+}
+
+/** A token travels in a header: visible ASCII only. The message does not show it. */
+function usable(token: string, what: string): string {
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new GatewayError(
+    'SETTINGS_INVALID',
+    token === ''
+      ? `${what} is empty: put the driver's spark.connect.authenticate.token there, or leave the token out.`
+      : `${what} holds spaces, line breaks or characters other than ASCII, which no header can carry.`,
+  );
 }
 
 async function readText(path: string, what: string): Promise<string> {

@@ -19,30 +19,41 @@ const OPERATION_STATE_TERMINATING = 3;
 export function sparkConnectClient(): SparkConnect {
   return {
     async status(session) {
-      const answer = await call('GetStatus', getStatusRequest(session), session);
-      if (answer instanceof Uint8Array) return isRunning(answer) ? 'running' : 'idle';
-      return statusOfFailure(answer);
+      try {
+        const answer = await call('GetStatus', getStatusRequest(session), session);
+        if (answer instanceof Uint8Array) return isRunning(answer) ? 'running' : 'idle';
+        return statusOfFailure(answer);
+      } catch {
+        return 'unreachable';
+      }
     },
     async release(session) {
-      const answer = await call('ReleaseSession', releaseSessionRequest(session), session);
-      return answer instanceof Uint8Array || statusOfFailure(answer) === 'unknown';
+      try {
+        const answer = await call('ReleaseSession', releaseSessionRequest(session), session);
+        return answer instanceof Uint8Array || statusOfFailure(answer) === 'unknown';
+      } catch {
+        return false;
+      }
     },
   };
 }
 
-/** The response's bytes, or the error that came instead. Never rejects. */
-function call(
+/**
+ * The response's bytes, or the error that came instead. Rejects when the token cannot be sent in a
+ * header; that error holds the token, so it is for nobody's eyes.
+ */
+async function call(
   method: string,
   request: Uint8Array,
   session: SessionAddress,
 ): Promise<Uint8Array | ServiceError> {
+  const metadata = new Metadata();
+  if (session.token !== undefined) metadata.set('authorization', `Bearer ${session.token}`);
   const client = new Client(session.address, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_http_proxy': 0,
     'grpc.enable_retries': 0,
   });
-  const metadata = new Metadata();
-  if (session.token !== undefined) metadata.set('authorization', `Bearer ${session.token}`);
   return new Promise<Uint8Array | ServiceError>((resolve) => {
     client.makeUnaryRequest(
       `/${SPARK_CONNECT_SERVICE}/${method}`,

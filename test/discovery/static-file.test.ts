@@ -155,4 +155,16 @@ test('a file that cannot be used at the start is refused with the reason', async
     `drivers:\n${entry('a', '10.0.0.1', '    token_env: TOKEN\n')}`,
   );
   await t.throwsAsync(open('token.yaml'), { message: /a needs TOKEN, which is not set/ });
+  await writeFile(
+    join(folder, 'file.yaml'),
+    `drivers:\n${entry('a', '10.0.0.1', '    token_file: a.token\n')}`,
+  );
+  for (const [token, problem] of [
+    ['sec\nret', /a\.token, holds spaces, line breaks/],
+    ['\n', /a\.token, is empty: put the driver's/],
+  ] as const) {
+    await writeFile(join(folder, 'a.token'), token);
+    const error = await t.throwsAsync(open('file.yaml'), { message: problem });
+    t.false(error?.message.includes('sec\n'));
+  }
 });

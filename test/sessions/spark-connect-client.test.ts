@@ -40,6 +40,18 @@ test('a session that the driver does not know is told from one that cannot be as
   t.false(await client.release(session));
 });
 
+test('a token that no header can carry is an answer that does not come, not a crash', async (t) => {
+  const { session, client } = await start(t);
+  t.is(await client.status({ ...session, token: 'two\nlines' }), 'unreachable');
+  t.false(await client.release({ ...session, token: 'two\nlines' }));
+});
+
+test('a driver that answers with something else is not idle', async (t) => {
+  const { driver, session, client } = await start(t);
+  driver.rawStatus = Buffer.from([0x1a, 0xff]);
+  t.is(await client.status(session), 'unreachable');
+});
+
 test('a session is released with the driver’s own token', async (t) => {
   const { driver, session, client } = await start(t);
   driver.sessions.set(sessionId(1), []);

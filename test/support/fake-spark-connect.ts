@@ -21,6 +21,8 @@ export class FakeSparkConnect {
   readonly sessions = new Map<string, number[]>();
   /** Whether it is new enough for GetStatus. */
   answersStatus = true;
+  /** What GetStatus is answered with instead of a status. */
+  rawStatus: Buffer | undefined;
   address = '';
   port = 0;
   readonly #token: string;
@@ -34,7 +36,10 @@ export class FakeSparkConnect {
     this.#server.addService(
       { GetStatus: rawMethod('GetStatus'), ReleaseSession: rawMethod('ReleaseSession') },
       {
-        GetStatus: this.#answer('GetStatus', (sessionId) => statusResponse(this.#find(sessionId))),
+        GetStatus: this.#answer(
+          'GetStatus',
+          (sessionId) => this.rawStatus ?? statusResponse(this.#find(sessionId)),
+        ),
         ReleaseSession: this.#answer('ReleaseSession', (sessionId) => {
           this.sessions.delete(sessionId);
           return Buffer.alloc(0);
