@@ -13,6 +13,7 @@ const DELIVERY_MS = 5_000;
 
 interface OpenStream {
   readonly sessionId: string;
+  readonly streamId: string;
   seenAtMs: number;
 }
 
@@ -26,7 +27,7 @@ export class StreamActivity {
   readonly #clock: Clock;
   readonly #silenceMs: number;
   readonly #reporter: string;
-  /** By stream id, the one heard of last at the end. */
+  /** By session and stream id, as a client may choose the latter; the one heard of last at the end. */
   readonly #open = new Map<string, OpenStream>();
   #timer: Timer | undefined;
 
@@ -48,28 +49,29 @@ export class StreamActivity {
     const streamId = `${this.#reporter}/${record.streamId}`;
     if (record.kind === 'running') this.#running(streamId, record.session, nowMs);
     else this.#ended(streamId, record.session, nowMs);
-    if (record.method === RELEASE_METHOD && record.kind === 'ended' && record.grpcStatus === 0)
-      this.#sink.released(record.session, nowMs);
+    if (isRelease(record)) this.#sink.released(record.session, nowMs);
   }
 
   /** The connection ended: what it reported on is unknown from now on. */
   close(): void {
     this.#timer?.cancel();
     const nowMs = this.#clock.now();
-    for (const [streamId, { sessionId }] of this.#open) {
+    for (const { sessionId, streamId } of this.#open.values()) {
       this.#sink.streamClosed(sessionId, streamId, nowMs);
     }
     this.#open.clear();
   }
 
   #running(streamId: string, sessionId: string, nowMs: number): void {
-    if (!this.#open.delete(streamId)) this.#sink.streamOpened(sessionId, streamId, nowMs);
-    this.#open.set(streamId, { sessionId, seenAtMs: nowMs });
+    const key = keyOf(sessionId, streamId);
+    if (!this.#open.delete(key)) this.#sink.streamOpened(sessionId, streamId, nowMs);
+    this.#open.set(key, { sessionId, streamId, seenAtMs: nowMs });
     this.#scheduleSweep();
   }
 
   #ended(streamId: string, sessionId: string, nowMs: number): void {
-    if (this.#open.delete(streamId)) this.#sink.streamClosed(sessionId, streamId, nowMs);
+    if (this.#open.delete(keyOf(sessionId, streamId)))
+      this.#sink.streamClosed(sessionId, streamId, nowMs);
     else this.#sink.activity([{ sessionId, atMs: nowMs, released: false }]);
   }
 
@@ -77,12 +79,23 @@ export class StreamActivity {
     this.#timer ??= this.#clock.setTimer(this.#silenceMs, () => {
       this.#timer = undefined;
       const nowMs = this.#clock.now();
-      for (const [streamId, { sessionId, seenAtMs }] of this.#open) {
+      for (const [key, { sessionId, streamId, seenAtMs }] of this.#open) {
         if (nowMs - seenAtMs < this.#silenceMs) break;
-        this.#open.delete(streamId);
+        this.#open.delete(key);
         this.#sink.streamClosed(sessionId, streamId, seenAtMs);
       }
       if (this.#open.size > 0) this.#scheduleSweep();
     });
   }
+}
+
+/** Whether the driver has let go of the session for good. */
+function isRelease({ method, kind, grpcStatus, comesBack }: AccessRecord): boolean {
+  return (
+    method === RELEASE_METHOD && kind === 'ended' && grpcStatus === 0 && comesBack === undefined
+  );
+}
+
+function keyOf(sessionId: string, streamId: string): string {
+  return `${sessionId} ${streamId}`;
 }

@@ -25,6 +25,8 @@ export interface AccessRecord {
   readonly namespace: string | undefined;
   readonly driver: string | undefined;
   readonly claimedUser: string | undefined;
+  /** It was a ReleaseSession after which the client means to come back. */
+  readonly comesBack: true | undefined;
   /** Code of the GatewayError with which authz refused. */
   readonly refusal: string | undefined;
   /** Undefined when the client was given none, as when it went away. */
@@ -63,6 +65,7 @@ export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefine
     namespace: text(AccessMetadata.namespace),
     driver: text(AccessMetadata.driver),
     claimedUser: text(AccessMetadata.claimedUser),
+    comesBack: text(AccessMetadata.comesBack) === 'true' ? true : undefined,
     refusal: text(AccessMetadata.refusal),
     grpcStatus: grpcStatus(
       response?.responseTrailers['grpc-status'] ?? response?.responseHeaders['grpc-status'],

@@ -117,6 +117,7 @@ export class CheckService {
         checkClone(assignment, clone);
       }
       metadata.driver = assignment.driverUid;
+      if (facts.request.allowReconnect) metadata.comes_back = 'true';
       this.#reportActivity(facts);
       return assignment;
     } catch (error) {

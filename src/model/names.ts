@@ -40,6 +40,8 @@ export const AccessMetadata = {
   driver: 'driver',
   /** What the client claims to be (`x-doordash-user`, else `user_id`). */
   claimedUser: 'claimed_user',
+  /** `true` for a ReleaseSession after which the client means to come back: the session goes on. */
+  comesBack: 'comes_back',
   /** Code of the GatewayError that the request was refused with. */
   refusal: 'refusal',
 } as const;

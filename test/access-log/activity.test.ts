@@ -22,6 +22,7 @@ function record(changes: Partial<AccessRecord>): AccessRecord {
     namespace: 'sjns-search-test',
     driver: 'uid-1',
     claimedUser: undefined,
+    comesBack: undefined,
     refusal: undefined,
     grpcStatus: 0,
     details: 'via_upstream',
@@ -88,9 +89,21 @@ test('a session is released by a ReleaseSession that the driver answered with OK
   activity.record(record({ method: 'ReleaseSession', grpcStatus: 14 }));
   activity.record(record({ method: 'ReleaseSession', grpcStatus: undefined }));
   activity.record(record({ method: 'ReleaseExecute', grpcStatus: 0 }));
+  activity.record(record({ method: 'ReleaseSession', grpcStatus: 0, comesBack: true }));
   t.false(kinds().includes('released'));
   activity.record(record({ method: 'ReleaseSession', grpcStatus: 0 }));
   t.is(kinds().filter((kind) => kind === 'released').length, 1);
+});
+
+test('two sessions whose client gives all its RPCs one id are told apart', (t) => {
+  const { activity, sink } = setUp();
+  activity.record(record({ kind: 'running', session: 'session-1' }));
+  activity.record(record({ kind: 'ended', session: 'session-2' }));
+  activity.record(record({ kind: 'ended', session: 'session-1' }));
+  t.deepEqual(
+    sink.events.map(({ kind, id }) => `${kind} ${id}`),
+    ['opened session-1', 'activity session-2', 'closed session-1'],
+  );
 });
 
 test('a refused request is no activity of the session that it named', (t) => {

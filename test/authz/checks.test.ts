@@ -353,9 +353,11 @@ test('ReleaseSession is reported as the end of the session, unless the client me
   const { gateway } = t.context;
   const token = await gateway.token();
   const user = [2, encode([1, 'ann'])] as const;
-  await gateway.client.check({ token, method: 'ReleaseSession' });
+  const final = await gateway.client.check({ token, method: 'ReleaseSession' });
   const body = frame(encode([1, SESSION], user, [4, 1]));
-  await gateway.client.check({ token, method: 'ReleaseSession', body });
+  const passing = await gateway.client.check({ token, method: 'ReleaseSession', body });
+  t.is(allowed(final).metadata['comes_back'], undefined);
+  t.is(allowed(passing).metadata['comes_back'], 'true');
   t.deepEqual(
     gateway.activity.map(({ released }) => released),
     [true, false],
