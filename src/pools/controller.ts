@@ -18,6 +18,7 @@ import { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { DemandSource, Observations, PoolStatus, PoolStatusSource } from '../model/pool.js';
+import { type Applied, applyPlan } from './apply-plan.js';
 import { Background } from './background.js';
 import { Deadlines } from './deadlines.js';
 import { planFleet, type FleetPlan, type PoolCount, type Resource } from './fleet-plan.js';
@@ -269,9 +270,10 @@ export class PoolController implements Observations, PoolStatusSource {
     }
     const deadlines = new Deadlines(clock.now());
     const inForce = policy();
+    const records = new Map([...ledger.all()].map((record) => [record.uid, record]));
     const plan = planFleet(
       {
-        records: ledger.all(),
+        records: records.values(),
         sightings: this.#sightings,
         requested,
         creating: this.#creating.resources(),
@@ -296,7 +298,7 @@ export class PoolController implements Observations, PoolStatusSource {
       if (this.#withheld.get(uid) !== reason) log.warn({ uid }, reason);
     }
     this.#withheld = plan.withheld;
-    const written = this.#write(plan);
+    const { written, overtaken } = this.#apply(plan, records);
     this.#publish(plan.routable);
     for (const dueMs of [deadlines.nextMs, this.#deleting.nextRetryMs()]) {
       if (dueMs !== undefined) this.#wakeAt(dueMs);
@@ -311,7 +313,9 @@ export class PoolController implements Observations, PoolStatusSource {
     const failed = results.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
     if (leadership.epoch() !== epoch) return;
-    for (const resource of plan.delete) this.#delete(resource);
+    for (const resource of plan.delete) {
+      if (!overtaken.has(resource.resource)) this.#delete(resource);
+    }
   }
 
   #forgotten(gone: DriverRecord, deadlines: Deadlines): boolean {
@@ -323,29 +327,16 @@ export class PoolController implements Observations, PoolStatusSource {
     );
   }
 
-  #write(plan: FleetPlan): Promise<unknown>[] {
+  /** What listeners do at it is looked at in the next pass. */
+  #apply(plan: FleetPlan, planned: ReadonlyMap<string, DriverRecord>): Applied {
     const { ledger, log } = this.#options;
-    const written: Promise<unknown>[] = [];
     this.#applying = true;
-    for (const next of plan.records) {
-      const seen = ledger.get(next.uid);
-      if (seen?.phase !== next.phase) {
-        const { uid, namespace, reason } = next;
-        log.info({ uid, namespace, from: seen?.phase, to: next.phase, reason }, 'driver phase');
-      }
-      this.#lastShape.set(next.uid, shape(next));
-      written.push(
-        seen
-          ? ledger.update(next.uid, (current) => (current === seen ? next : current))
-          : ledger.create(next),
-      );
-    }
-    for (const uid of plan.forget) {
-      this.#lastShape.delete(uid);
-      written.push(ledger.delete(uid));
-    }
+    const applied = applyPlan(plan, planned, ledger, log);
     this.#applying = false;
-    return written;
+    for (const next of plan.records) this.#lastShape.set(next.uid, shape(next));
+    for (const uid of plan.forget) this.#lastShape.delete(uid);
+    if (applied.overtaken.size > 0) this.#again = true;
+    return applied;
   }
 
   #publish(routable: readonly RoutableDriver[]): void {

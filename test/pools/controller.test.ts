@@ -1,5 +1,6 @@
 import test from 'ava';
-import { bob, NAMESPACE, sessionId } from '../support/driver-records.js';
+import { withSession } from '../../src/model/driver-record.js';
+import { bob, NAMESPACE, sessionId, sessionRecord } from '../support/driver-records.js';
 import { POOL, PoolWorld } from '../support/pool-world.js';
 
 async function warmWorld(): Promise<PoolWorld> {
@@ -44,6 +45,24 @@ test('an Envoy that does not acknowledge holds a driver back for five seconds at
   t.is(world.phaseOf('uid-of-d1'), 'warming');
   await world.pass(300);
   t.is(world.phaseOf('uid-of-d1'), 'available');
+});
+
+test('a session that is assigned while a pass gives idle drivers up keeps its driver', async (t) => {
+  const world = await warmWorld();
+  let assigned: Promise<unknown> | undefined;
+  world.ledger.onChange((uid) => {
+    if (uid !== 'uid-of-d1' || assigned) return;
+    assigned = world.ledger.update('uid-of-d2', (record) =>
+      withSession(record, sessionRecord(sessionId(1)), world.clock.now()),
+    );
+  });
+  world.pools.set(NAMESPACE, { ...POOL, size: 0, idleTtlMs: 0 });
+  world.controller.trigger();
+  await world.pass();
+  await assigned;
+  t.deepEqual(world.drivers.deleted, ['d1']);
+  t.is(world.phaseOf('uid-of-d2'), 'in_use');
+  t.is(world.ledger.bySession(sessionId(1))?.uid, 'uid-of-d2');
 });
 
 test('a driver in use is replaced in the pool, and deleted when its session ends', async (t) => {
