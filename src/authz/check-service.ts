@@ -16,6 +16,7 @@ import {
   readFacts,
   withoutGrace,
   type Authenticated,
+  type HeaderNames,
   type RequestFacts,
 } from './decision.js';
 import type { AuthzMetrics } from './metrics.js';
@@ -31,8 +32,7 @@ export interface CheckServiceOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: AuthzMetrics;
-  /** Headers that say where a request goes; refused when they come twice. Lower case. */
-  readonly routingHeaders: readonly string[];
+  readonly headers: HeaderNames;
   /** The longest time that a check waits for a driver, milliseconds. Shorter than the filter's timeout. */
   readonly holdMs: number;
   /** How long after its end an owner's token is still good for what finishes a running query, milliseconds. */
@@ -89,10 +89,10 @@ export class CheckService {
   }
 
   async #decide(check: CheckRequest, known: Known, signal: AbortSignal): Promise<Assignment> {
-    const { routingHeaders, assigner, holdMs } = this.#options;
+    const { headers, assigner, holdMs } = this.#options;
     const { metadata } = known;
     const policy = this.#options.policy();
-    const facts = readFacts(check, routingHeaders);
+    const facts = readFacts(check, headers);
     known.method = facts.method.name;
     metadata.session = facts.request.sessionId;
     metadata.claimed_user = facts.claimedUser;

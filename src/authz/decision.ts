@@ -1,7 +1,7 @@
 /** The steps of a check up to the assignment, in their order. Each throws the GatewayError that refuses the request. */
 import type { AssignRequest, Assignment } from '../model/assignment.js';
 import { GatewayError } from '../model/errors.js';
-import { CLAIMED_USER_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
+import { SPARK_CONNECT_SERVICE } from '../model/names.js';
 import type { PeerCertificate, Policy, Target } from '../model/policy.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
 import type { CheckRequest } from './check-codec.js';
@@ -30,7 +30,15 @@ export interface Authenticated {
   readonly expiredAtMs?: number;
 }
 
-export function readFacts(check: CheckRequest, routingHeaders: readonly string[]): RequestFacts {
+/** Names of the headers that clients send, in lower case. */
+export interface HeaderNames {
+  /** Those that say where a request goes; refused when they come twice. */
+  readonly routing: readonly string[];
+  /** Who the client says it works for. */
+  readonly user: string;
+}
+
+export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts {
   const { headers } = check;
   const path = check.path.split('?', 1)[0] ?? '';
   const method = sparkMethod(path);
@@ -42,7 +50,7 @@ export function readFacts(check: CheckRequest, routingHeaders: readonly string[]
   }
   const request = readSparkRequest(check.body, headers.get('grpc-encoding'), method);
   refuseDuplicates(headers, CREDENTIAL_HEADERS);
-  refuseDuplicates(headers, routingHeaders);
+  refuseDuplicates(headers, names.routing);
   if (method.newSessionField !== undefined && request.newSessionId === undefined) {
     throw new GatewayError(
       'CLONE_SESSION_ID_MISSING',
@@ -58,7 +66,7 @@ export function readFacts(check: CheckRequest, routingHeaders: readonly string[]
     sourceAddress: check.sourceAddress,
     host: hostName(check.host),
     headers,
-    claimedUser: (headers.get(CLAIMED_USER_HEADER) ?? request.userId).slice(0, 256),
+    claimedUser: (headers.get(names.user) || request.userId).slice(0, 256),
   };
 }
 

@@ -4,6 +4,7 @@ import type { SocketAddress } from '../model/address.js';
 import type { ActivitySink, Assigner } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { GrpcStatus } from '../model/errors.js';
+import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
 import { CheckService } from './check-service.js';
@@ -28,6 +29,8 @@ export interface AuthzServerOptions {
   readonly metrics?: AuthzMetrics;
   /** Headers that say where a request goes; refused when they come twice. Default: `x-doordash-team`, `x-doordash-environment`. */
   readonly routingHeaders?: readonly string[];
+  /** Header that says who the client works for; recorded. Default: `x-doordash-user`. */
+  readonly userHeader?: string;
   /** The longest time that a check waits for a driver. Shorter than the filter's timeout. Default 60 s. */
   readonly holdMs?: number;
   /** How long after its end an owner's token is still good for what finishes a running query. Default 15 min. */
@@ -78,7 +81,10 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     clock,
     logger,
     metrics,
-    routingHeaders: options.routingHeaders ?? ['x-doordash-team', 'x-doordash-environment'],
+    headers: {
+      routing: options.routingHeaders ?? ['x-doordash-team', 'x-doordash-environment'],
+      user: options.userHeader ?? CLAIMED_USER_HEADER,
+    },
     holdMs: options.holdMs ?? 60_000,
     expiredTokenGraceMs: options.expiredTokenGraceMs ?? 15 * 60_000,
   });

@@ -29,6 +29,8 @@ export interface SparkCommandOptions {
 
 const MAIN_CLASS = 'org.apache.spark.sql.connect.service.SparkConnectServer';
 const DEFAULT_MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
+/** Spark reads the setting as an int. */
+const LARGEST_MESSAGE_BYTES = 2 ** 31 - 1;
 
 /** The serial collector and the first compiler alone: half the CPU time of a start, for local[2]. */
 const FAST_START = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
@@ -92,7 +94,7 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
       'spark.connect.grpc.binding.address': request.address,
       'spark.connect.grpc.binding.port': String(request.port),
       'spark.connect.grpc.maxInboundMessageSize': String(
-        options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+        Math.min(options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES, LARGEST_MESSAGE_BYTES),
       ),
       'spark.connect.grpc.arrow.maxBatchSize': '10m',
       'spark.connect.session.manager.defaultSessionTimeout': `${options.sessionTimeoutMs ?? 7_200_000}ms`,

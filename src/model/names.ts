@@ -21,7 +21,7 @@ export const SESSION_HEADER = 'x-spark-session';
 /** Key under which ext_authz returns dynamic metadata for the access log. */
 export const AUTHZ_METADATA_NAMESPACE = 'envoy.filters.http.ext_authz';
 
-/** Who the client says it works for: recorded, never trusted. */
+/** Who the client says it works for, where settings name no other header: recorded, never trusted. */
 export const CLAIMED_USER_HEADER = 'x-doordash-user';
 
 /**
@@ -38,7 +38,7 @@ export const AccessMetadata = {
   namespace: 'namespace',
   /** UID of the session's driver. */
   driver: 'driver',
-  /** What the client claims to be (`x-doordash-user`, else `user_id`). */
+  /** What the client claims to be (the user header, else `user_id`). */
   claimedUser: 'claimed_user',
   /** `true` for a ReleaseSession after which the client means to come back: the session goes on. */
   comesBack: 'comes_back',

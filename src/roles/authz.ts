@@ -28,6 +28,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   });
   const assignments = new AssignmentsClient({
     addresses: [formatAddress(settings.assignments.connectAddr)],
+    serverName: settings.mtls.serverName,
     credentials: clientCredentials(mtlsFiles(settings.mtls), {
       clock,
       onError: (error) => logger.error({ err: error }, 'certificates cannot be renewed'),
@@ -47,6 +48,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     logger,
     metrics,
     routingHeaders: [headers.team, headers.environment],
+    userHeader: headers.user,
     holdMs: authz.holdTimeMs,
     expiredTokenGraceMs: authz.expiredTokenGraceMs,
     tokenCacheSize: authz.tokenCacheSize,

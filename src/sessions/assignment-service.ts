@@ -19,8 +19,8 @@ import type { Leadership } from '../model/ledger.js';
 import { follow } from './follow.js';
 import type { SidecarNotices } from './notices.js';
 
-/** However long a sidecar asks for, an answer is held no longer. */
-const MAXIMUM_HOLD_MS = 60_000;
+/** However long a sidecar asks for, an answer is held no longer; the setting allows as much. */
+const MAXIMUM_HOLD_MS = 5 * 60_000;
 /** Kept back from the call's deadline for the answer's way. */
 const ANSWER_MARGIN_MS = 500;
 

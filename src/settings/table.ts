@@ -86,8 +86,8 @@ export const settingsTable = {
   }),
   drain_time: setting(duration('0', '1h'), {
     default: '30s',
-    roles: servers,
-    about: 'How long a process that is asked to end goes on to answer what has begun.',
+    roles: ['authz', 'start'],
+    about: 'How long authz and Envoy, when asked to end, go on to answer what has begun.',
   }),
 
   listener: group('The listener for clients, beyond its address and certificate.', {
@@ -188,7 +188,7 @@ export const settingsTable = {
       roles: controlPlane,
       about: 'How long Envoy waits for an answer; must exceed authz.hold_time.',
     }),
-    token_cache_size: setting(integer(0, 10_000_000), {
+    token_cache_size: setting(integer(1, 1_000_000), {
       default: '20000',
       roles: authz,
       about: 'Verified tokens that are remembered until they expire.',

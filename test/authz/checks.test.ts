@@ -105,6 +105,16 @@ test('client copies of internal headers are overwritten or removed', async (t) =
   t.deepEqual(remove, ['x-spark-anything']);
 });
 
+test('who the client says it works for is read from the header that the settings name', async (t) => {
+  const gateway = await AuthzGateway.start({}, { userHeader: 'x-acme-user' });
+  t.teardown(() => gateway.close());
+  const headers = { 'x-acme-user': 'ann.smith', 'x-doordash-user': 'someone' };
+  const { metadata } = allowed(
+    await gateway.client.check({ token: await gateway.token(), headers }),
+  );
+  t.is(metadata['claimed_user'], 'ann.smith');
+});
+
 test('a principal is stamped in a form that cannot break out of its header', async (t) => {
   const { gateway } = t.context;
   const { set, metadata } = allowed(

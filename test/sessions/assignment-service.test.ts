@@ -108,6 +108,17 @@ test('a hold ends in time for the answer, with the time to come back', async (t)
   t.like(error, { retryAfterMs: 20_000 });
 });
 
+test('a hold is as long as authz.hold_time may be: five minutes', async (t) => {
+  const { ask, clock, waitingRoom } = await setUp(t, []);
+  const waits = new Promise<void>((resolve) => void waitingRoom.onChange(resolve));
+  const asked = ask(1, { holdMs: 300_000 }, { deadlineMs: 400_000 });
+  await waits;
+  await clock.advance(299_000);
+  t.is(waitingRoom.places(NAMESPACE).length, 1);
+  await clock.advance(1_000);
+  await t.throwsAsync(asked, { code: 'DRIVER_STARTING' });
+});
+
 test('a call that is cancelled frees its place', async (t) => {
   const { ask, waitingRoom } = await setUp(t, []);
   const abort = new AbortController();

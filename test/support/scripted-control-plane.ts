@@ -91,10 +91,13 @@ export class ScriptedControlPlane {
   }
 
   /** Listens on `address`, or on a free port of loopback. */
-  static async start(address = '127.1.3.1:0'): Promise<ScriptedControlPlane> {
+  static async start(
+    address = '127.1.3.1:0',
+    credentials = ServerCredentials.createInsecure(),
+  ): Promise<ScriptedControlPlane> {
     const server = new Server();
     const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+      server.bindAsync(address, credentials, (error, bound) => {
         if (error) reject(error);
         else resolve(bound);
       });

@@ -31,7 +31,10 @@ const service = new CheckService({
   clock: systemClock,
   logger,
   metrics: noMetrics,
-  routingHeaders: ['x-doordash-team', 'x-doordash-environment'],
+  headers: {
+    routing: ['x-doordash-team', 'x-doordash-environment'],
+    user: 'x-doordash-user',
+  },
   holdMs: 60_000,
   expiredTokenGraceMs: 0,
 });

@@ -23,6 +23,8 @@ export interface AssignmentsClientOptions {
   /** gRPC targets of the control planes, such as `control-plane:18001`; any of them answers. */
   readonly addresses: readonly string[];
   readonly credentials: ChannelCredentials;
+  /** Name in the control planes' certificate; undefined: the host of the address. */
+  readonly serverName?: string | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onCache?: (result: 'hit' | 'miss') => void;
@@ -56,10 +58,11 @@ export class AssignmentsClient implements Assigner, Pick<ActivitySink, 'activity
   #preferred = 0;
 
   constructor(options: AssignmentsClientOptions) {
-    const { clock, logger } = options;
+    const { clock, logger, serverName } = options;
     this.#options = options;
+    const named = serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName };
     this.#clients = options.addresses.map(
-      (address) => new Client(address, options.credentials, channelOptions),
+      (address) => new Client(address, options.credentials, { ...channelOptions, ...named }),
     );
     this.#cache = new AssignmentCache(clock);
     this.#follow = new Follow({

@@ -1,10 +1,15 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { credentials } from '@grpc/grpc-js';
 import pino from 'pino';
 import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
+import { clientCredentials, serverCredentials } from '../../../src/grpc/tls.js';
 import type { AssignRequest } from '../../../src/model/assignment.js';
 import type { Timer } from '../../../src/model/clock.js';
 import { GatewayError } from '../../../src/model/errors.js';
+import { TestAuthority } from '../../support/certificates.js';
 import { NEW_SESSION, SESSION } from '../../support/check-client.js';
 import { ManualClock, settle } from '../../support/manual-clock.js';
 import { ScriptedControlPlane, type FollowStream } from '../../support/scripted-control-plane.js';
@@ -87,6 +92,29 @@ async function assigned({ client, plane }: Context, changes: Partial<AssignReque
   (await plane.asked.next()).answer();
   return answer;
 }
+
+test('a control plane may have a certificate of another name than its address, where settings name it', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'assignments-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const authority = new TestAuthority();
+  const names = { commonName: 'plane', dnsNames: ['plane.internal'] };
+  const plane = await ScriptedControlPlane.start(
+    '127.1.40.1:0',
+    serverCredentials(authority.writeFiles(folder, 'plane', names)),
+  );
+  const client = new AssignmentsClient({
+    addresses: [plane.address],
+    credentials: clientCredentials(authority.writeFiles(folder, 'authz', { commonName: 'authz' })),
+    serverName: 'plane.internal',
+    clock: t.context.clock,
+    logger: pino({ level: 'silent' }),
+  });
+  t.teardown(async () => {
+    plane.stop();
+    await client.close(0);
+  });
+  t.like(await assigned({ ...t.context, client, plane }), { driverUid: 'driver-1' });
+});
 
 test('the whole question reaches the control plane, and the whole answer comes back', async (t) => {
   const { client, plane } = t.context;
