@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 import { stringify } from 'yaml';
 import type { SessionRecord } from '../../src/model/driver.js';
 import type { FleetReport } from '../../src/pools/status.js';
@@ -24,6 +25,8 @@ import { unusedPort } from './unused-port.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const OUTPUT = 'output.log';
+/** Longer than anything that a test waits for takes on a busy machine. */
+const PATIENCE_MS = 120_000;
 
 export interface GatewayOptions {
   /** The routing policy, which may name the development issuer; by default the one of config/development. */
@@ -190,11 +193,19 @@ export class Gateway {
 
   /** Asks again and again until `read` gives what `fits`; nothing tells us of it. */
   async until<T>(read: () => Promise<T>, fits: (value: T) => boolean): Promise<T> {
-    for (;;) {
-      const value = await read().catch(() => undefined);
-      if (value !== undefined && fits(value)) return value;
+    const giveUpAtMs = Date.now() + PATIENCE_MS;
+    let last: unknown = 'nothing';
+    while (Date.now() < giveUpAtMs) {
+      try {
+        const value = await read();
+        if (fits(value)) return value;
+        last = value;
+      } catch (error) {
+        last = error;
+      }
       await pause(50);
     }
+    throw new Error(`What was waited for has not come; the last was ${inspect(last)}`);
   }
 
   pid(child: Child): number {
