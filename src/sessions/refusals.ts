@@ -67,7 +67,7 @@ export function quotaExceeded(
   const who = { principal: 'You have', team: `Team ${name} has`, namespace: `${name} has` }[scope];
   return new GatewayError(
     'QUOTA_EXCEEDED',
-    `${who} ${limit} sessions, as many as the policy allows. Stop one with spark.stop(), or wait until an idle one expires.`,
+    `${who} ${limit} ${limit === 1 ? 'session' : 'sessions'}, as many as the policy allows. Stop one with spark.stop(), or wait until an idle one expires.`,
   );
 }
 
