@@ -12,7 +12,11 @@ export interface RecordStore {
    * store whose request may still be on its way settles that first.
    */
   write(record: DriverRecord, version: string | undefined): Promise<string>;
-  delete(uid: string): Promise<void>;
+  /**
+   * Deletes the record if it still is at `version`; a record that is gone already is no error. A
+   * mismatch rejects with RECORD_CONFLICT and deletes nothing.
+   */
+  delete(uid: string, version: string): Promise<void>;
 }
 
 export interface StoredRecord {

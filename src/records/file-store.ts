@@ -74,19 +74,16 @@ export class FileRecordStore implements RecordStore {
 
   async write(record: DriverRecord, version: string | undefined): Promise<string> {
     const held = (await this.read(record.uid))?.version;
-    if (held !== version) {
-      throw new GatewayError(
-        'RECORD_CONFLICT',
-        `The record of driver ${record.uid} was changed by someone else.`,
-      );
-    }
+    if (held !== version) throw changedByAnother(record.uid);
     const next = randomUUID();
     const content = JSON.stringify({ format: FORMAT, version: next, record }, undefined, 2);
     await writeFileDurably(this.#path(record.uid), `${content}\n`);
     return next;
   }
 
-  async delete(uid: string): Promise<void> {
+  async delete(uid: string, version: string): Promise<void> {
+    const held = await this.read(uid);
+    if (held && held.version !== version) throw changedByAnother(uid);
     await rm(this.#path(uid), { force: true });
     await syncFolder(this.#folder);
   }
@@ -118,6 +115,13 @@ export class FileRecordStore implements RecordStore {
   #path(uid: string): string {
     return join(this.#folder, fileName(uid));
   }
+}
+
+function changedByAnother(uid: string): GatewayError {
+  return new GatewayError(
+    'RECORD_CONFLICT',
+    `The record of driver ${uid} was changed by someone else.`,
+  );
 }
 
 function parseFile(text: string, uid: string): StoredRecord {

@@ -127,16 +127,25 @@ export class KubernetesRecordStore implements RecordStore {
     return versionOf(answer);
   }
 
-  async delete(uid: string): Promise<void> {
+  async delete(uid: string, version: string): Promise<void> {
     try {
+      const found = await this.#options.api.request<StoredObject>(this.#at(uid));
+      if (versionOf(found) !== version) throw changedByAnother(uid);
+      const { uid: object, resourceVersion } = found.metadata;
       await this.#unsettled.track(uid, () =>
         this.#options.api.request({
           ...this.#at(uid),
           method: 'DELETE',
           timeoutMs: WRITE_TIMEOUT_MS,
+          body: {
+            apiVersion: 'v1',
+            kind: 'DeleteOptions',
+            preconditions: { uid: object, resourceVersion },
+          },
         }),
       );
     } catch (error) {
+      if (hasStatus(error, 409)) throw changedByAnother(uid, error);
       if (!hasStatus(error, 404)) throw error;
     }
   }
@@ -154,11 +163,7 @@ export class KubernetesRecordStore implements RecordStore {
       const exists = version === undefined && hasStatus(error, 409);
       const changed = hasStatus(error, 404) || hasStatus(error, 409) || hasStatus(error, 422);
       if (exists || (changed && !unclear)) {
-        throw new GatewayError(
-          'RECORD_CONFLICT',
-          `The record of driver ${uid} was changed by someone else.`,
-          { cause: error },
-        );
+        throw changedByAnother(uid, error);
       }
       throw error;
     }
@@ -217,6 +222,14 @@ function versionOf({ metadata, status }: StoredObject): string {
 function parseVersion(version: string) {
   const [object = '', revision, epoch] = version.split('/');
   return { object, revision: Number(revision), epoch: Number(epoch) };
+}
+
+function changedByAnother(uid: string, cause?: unknown): GatewayError {
+  return new GatewayError(
+    'RECORD_CONFLICT',
+    `The record of driver ${uid} was changed by someone else.`,
+    { cause },
+  );
 }
 
 function refuseTooLarge(record: DriverRecord, value: unknown): void {

@@ -6,6 +6,7 @@ import { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger, RecordStore } from '../model/ledger.js';
 import { notLeader, RecordWriter, type WriterContext } from './record-writer.js';
 import { RecordIndex } from './record-index.js';
+import { rivalsOf, withoutEntries } from './rivals.js';
 
 /** How long a lazy change may stay unwritten. */
 const LAZY_FLUSH_MS = 10_000;
@@ -43,11 +44,13 @@ export class StoredLedger implements Ledger {
   }
 
   async load(): Promise<void> {
-    for (const stored of await this.#options.store.list()) {
+    const records = await this.#options.store.list();
+    for (const stored of records) {
       const uid = stored.record.uid;
       this.#writers.set(uid, new RecordWriter(uid, this.#context, stored));
       this.#index.replace(undefined, stored.record);
     }
+    for (const { record } of records) this.#settleRivals(undefined, record);
   }
 
   get(uid: string): DriverRecord | undefined {
@@ -150,12 +153,27 @@ export class StoredLedger implements Ledger {
 
   #changed(uid: string, before: DriverRecord | undefined, after: DriverRecord | undefined): void {
     this.#index.replace(before, after);
+    this.#settleRivals(before, after);
     for (const listener of this.#listeners) {
       try {
         listener(uid);
       } catch (error) {
         this.#options.logger.error({ err: error, driver: uid }, 'a listener to records failed');
       }
+    }
+  }
+
+  /**
+   * A write of a former leader may arrive late, after its successor has read the records, and then
+   * two of them name one session. The former leader did not answer for it; the successor may have.
+   */
+  #settleRivals(before: DriverRecord | undefined, after: DriverRecord | undefined): void {
+    for (const { uid, sessionId } of rivalsOf(before, after, (id) => this.#index.holders(id))) {
+      this.#options.logger.warn(
+        { session: sessionId, driver: uid },
+        'a session that a former leader wrote to a second driver is dropped there',
+      );
+      this.updateLazily(uid, (record) => withoutEntries(record, sessionId));
     }
   }
 }

@@ -27,10 +27,14 @@ export class RecordIndex {
   }
 
   bySession(sessionId: string): DriverRecord | undefined {
+    const records = this.holders(sessionId);
+    return records.find(({ sessions }) => Object.hasOwn(sessions, sessionId)) ?? records[0];
+  }
+
+  /** Every record that names the session, alive or ended: nearly always one. */
+  holders(sessionId: string): DriverRecord[] {
     const records = this.#sessions.get(sessionId).map((uid) => this.#get(uid));
-    return (
-      records.find((record) => record && Object.hasOwn(record.sessions, sessionId)) ?? records[0]
-    );
+    return records.filter((record) => record !== undefined);
   }
 
   *byNamespace(namespace: string): Generator<DriverRecord, void> {

@@ -148,7 +148,7 @@ export class RecordWriter {
       const version = await this.#context.store.write(wanted, this.#stored?.version);
       return { record: wanted, version };
     }
-    if (this.#stored) await this.#context.store.delete(this.uid);
+    if (this.#stored) await this.#context.store.delete(this.uid, this.#stored.version);
     return undefined;
   }
 

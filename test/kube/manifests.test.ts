@@ -126,13 +126,13 @@ test('the rights of the control plane are enough for all it does', async (t) => 
 
   const store = new KubernetesRecordStore({ api, namespace, clock, logger });
   const record = driverRecord('c7b2e9f0-54a3-4a71-8f1c-0e8c2a9b1d11');
-  const version = await store.write(record, undefined);
-  await store.write({ ...record, reason: 'x' }, version);
+  const first = await store.write(record, undefined);
+  const second = await store.write({ ...record, reason: 'x' }, first);
   const mirror = new KubernetesRecordMirror({ api, namespace, clock, logger });
   await mirror.start();
   t.is([...mirror.records()].length, 1);
   await mirror.stop();
-  await store.delete(record.uid);
+  await store.delete(record.uid, second);
   t.deepEqual(await store.list(), []);
 
   const resources = new DriverResources({

@@ -62,8 +62,9 @@ test('a record comes back from the API server as it was written, sessions and to
   const gone = asGone(record, START_MS + 5, 'It was deleted.');
   const second = await store.write(gone, first);
   t.deepEqual(await store.read(record.uid), { record: gone, version: second });
-  await store.delete(record.uid);
-  await store.delete(record.uid);
+  await t.throwsAsync(store.delete(record.uid, first), { code: 'RECORD_CONFLICT' });
+  await store.delete(record.uid, second);
+  await store.delete(record.uid, second);
   t.is(await store.read(record.uid), undefined);
 });
 
@@ -79,7 +80,7 @@ test('a write from an old version, of a deleted record or by an older leader is 
     instanceOf: KubernetesError,
   });
   t.regex(older?.message ?? '', /a newer leader has written this record/);
-  await store.delete(record.uid);
+  await store.delete(record.uid, second);
   await t.throwsAsync(store.write(record, second), conflict);
   await store.write(record, undefined);
   await t.throwsAsync(store.write(record, first), conflict, 'made anew under the same name');
@@ -173,11 +174,11 @@ for (const { what, change, message } of [
   test(`the schema refuses a record with ${what}`, async (t) => {
     const { store, path } = await setUp();
     const record = driverRecord(randomUUID());
-    await store.write(record, undefined);
+    const version = await store.write(record, undefined);
     const found = await admin.request<Record<string, Record<string, unknown>>>({
       path: `${path}/${record.uid}`,
     });
-    await store.delete(record.uid);
+    await store.delete(record.uid, version);
     const object: Record<string, unknown> = { ...found, metadata: { name: record.uid } };
     for (const [part, fields] of Object.entries(change)) {
       object[part] = { ...(object[part] as object), ...fields };

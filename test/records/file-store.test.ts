@@ -60,8 +60,9 @@ test('a write needs the version that was last seen', async (t) => {
   const second = await store.write(driverRecord('d1', { port: 1 }), first);
   await t.throwsAsync(store.write(driverRecord('d1'), first), conflict);
   t.is((await store.read('d1'))?.version, second);
-  await store.delete('d1');
-  await store.delete('d1');
+  await t.throwsAsync(store.delete('d1', first), conflict);
+  await store.delete('d1', second);
+  await store.delete('d1', second);
   t.is(await store.read('d1'), undefined);
   await t.throwsAsync(store.write(driverRecord('d1'), second), conflict);
 });

@@ -60,10 +60,14 @@ export class MemoryStore implements RecordStore {
     return next;
   }
 
-  async delete(uid: string): Promise<void> {
+  async delete(uid: string, version: string): Promise<void> {
     await this.#gate;
     const outcome = this.outcomes.shift() ?? 'ok';
     if (outcome === 'lost') throw new Error('store failed before the delete');
+    const held = this.records.get(uid);
+    if (held && held.version !== version) {
+      throw new GatewayError('RECORD_CONFLICT', 'changed by someone else');
+    }
     this.records.delete(uid);
     if (outcome === 'unanswered') throw new Error('store failed after the delete');
   }
