@@ -51,12 +51,14 @@ export class KubernetesLease implements Leadership {
   readonly #monotonic: () => number;
   readonly #path: string;
   readonly #listeners = new Set<(epoch: number | undefined) => void>();
+  readonly #holderListeners = new Set<(holder: string | undefined) => void>();
   /** What we hold and until when, by both clocks: the one that is further decides. */
   #held: { epoch: number; sinceMs: number; sinceWallMs: number; lease: Lease } | undefined;
   /** What another holds and since when we have seen it unchanged. */
   #seen:
     { resourceVersion: string; sinceMs: number; durationMs: number; holder: string } | undefined;
   #reported: number | undefined;
+  #reportedHolder: string | undefined;
   #timer: Timer | undefined;
   #expiry: Timer | undefined;
   #stopped = true;
@@ -106,6 +108,12 @@ export class KubernetesLease implements Leadership {
   onChange(listener: (epoch: number | undefined) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Calls back when `holder` is another. */
+  onHolderChange(listener: (holder: string | undefined) => void): () => void {
+    this.#holderListeners.add(listener);
+    return () => this.#holderListeners.delete(listener);
   }
 
   #tryAndAgain(): void {
@@ -160,6 +168,7 @@ export class KubernetesLease implements Leadership {
       return;
     }
     this.#lose();
+    if (holder === '') this.#seen = undefined;
     if (found && holder !== '' && !this.#hasRunOut(found, holder)) return;
     const highest = (await this.#options.highestEpoch?.()) ?? 0;
     const transitions = Math.max(leaseTransitions, highest) + 1;
@@ -198,15 +207,24 @@ export class KubernetesLease implements Leadership {
 
   #report(): void {
     const epoch = this.epoch();
-    if (epoch === this.#reported) return;
-    this.#reported = epoch;
-    this.#options.logger.info(
-      { epoch, identity: this.#options.identity },
-      epoch === undefined ? 'no longer the leader' : 'now the leader',
-    );
-    for (const listener of this.#listeners) {
+    if (epoch !== this.#reported) {
+      this.#reported = epoch;
+      this.#options.logger.info(
+        { epoch, identity: this.#options.identity },
+        epoch === undefined ? 'no longer the leader' : 'now the leader',
+      );
+      this.#tell(this.#listeners, epoch);
+    }
+    const holder = this.holder;
+    if (holder === this.#reportedHolder) return;
+    this.#reportedHolder = holder;
+    this.#tell(this.#holderListeners, holder);
+  }
+
+  #tell<T>(listeners: Iterable<(news: T) => void>, news: T): void {
+    for (const listener of listeners) {
       try {
-        listener(epoch);
+        listener(news);
       } catch (error) {
         this.#options.logger.error({ err: error }, 'a listener to leadership failed');
       }

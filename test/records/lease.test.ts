@@ -53,6 +53,28 @@ test('one of two leads, and the other takes over soon after the first has died',
   t.is(second.epoch(), 2);
 });
 
+test('those who follow hear who leads', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  const [first, second, third] = ['first', 'second', 'third'].map((identity) =>
+    candidate(kubernetes, clock, identity),
+  );
+  const heard: unknown[] = [];
+  third?.onHolderChange((holder) => heard.push(holder));
+  for (const lease of [first, second, third]) {
+    lease?.start();
+    await clock.advance(0);
+  }
+  t.deepEqual(heard, ['first']);
+  await first?.stop();
+  await clock.advance(DURATION_MS);
+  await second?.stop();
+  await clock.advance(DURATION_MS);
+  t.deepEqual(heard, ['first', 'second', 'third']);
+  await third?.stop();
+  t.is(heard.at(-1), undefined);
+});
+
 test('a leader that stops hands over at once, with a higher epoch', async (t) => {
   const kubernetes = new FakeKubernetes();
   const clock = new ManualClock();

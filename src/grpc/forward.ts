@@ -1,0 +1,137 @@
+/**
+ * Passes calls on to another server, message by message as bytes. On the wire unary and streaming
+ * calls are the same (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), so all are
+ * passed on as streams.
+ */
+import type { DescService } from '@bufbuild/protobuf';
+import {
+  Client,
+  type ChannelCredentials,
+  type ClientDuplexStream,
+  type handleBidiStreamingCall,
+  Metadata,
+  type Server,
+  type ServerDuplexStream,
+  type StatusObject,
+} from '@grpc/grpc-js';
+import type { GatewayError } from '../model/errors.js';
+import { GrpcStatus } from '../model/errors.js';
+import { toServiceError } from './status-details.js';
+
+export interface ForwarderOptions {
+  readonly credentials: ChannelCredentials;
+  /** Name in the other server's certificate, where it is not the address. */
+  readonly serverName?: string | undefined;
+  /** What a caller is told while there is nobody to pass its call on to. */
+  readonly unavailable: () => GatewayError;
+}
+
+/** Marks a call that was passed on once. It is not passed on again: two servers that take each other for the right one would go round in circles. */
+const FORWARDED_HEADER = 'spark-gateway-forwarded';
+
+/** A server that does not answer pings is left within seconds. */
+const channelOptions = {
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 1_000,
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+} as const;
+
+type Call = ServerDuplexStream<Buffer, Buffer>;
+
+export class Forwarder {
+  readonly #options: ForwarderOptions;
+  #target: { readonly address: string; readonly client: Client } | undefined;
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Where calls go from now on; undefined: nowhere. Calls under way go on with the server that they
+   * were passed on to: whoever owns the server ends them.
+   */
+  setTarget(address: string | undefined): void {
+    if (this.#target?.address === address) return;
+    this.#target?.client.close();
+    this.#target = address === undefined ? undefined : { address, client: this.#connect(address) };
+  }
+
+  /** Registers every method of these services on the server. */
+  addServices(server: Server, services: readonly DescService[]): void {
+    for (const service of services) {
+      for (const { name } of service.methods) {
+        const path = `/${service.typeName}/${name}`;
+        const handle: handleBidiStreamingCall<Buffer, Buffer> = (call) => this.#pass(path, call);
+        server.register(path, handle, identity, identity, 'bidi');
+      }
+    }
+  }
+
+  close(): void {
+    this.setTarget(undefined);
+  }
+
+  #connect(address: string): Client {
+    const { credentials, serverName } = this.#options;
+    return new Client(address, credentials, {
+      ...channelOptions,
+      ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName }),
+    });
+  }
+
+  #pass(path: string, call: Call): void {
+    if (!this.#target || call.metadata.get(FORWARDED_HEADER).length > 0) {
+      call.emit('error', toServiceError(this.#options.unavailable()));
+      return;
+    }
+    const metadata = new Metadata();
+    metadata.set(FORWARDED_HEADER, 'true');
+    const onward = this.#target.client.makeBidiStreamRequest<Buffer, Buffer>(
+      path,
+      identity,
+      identity,
+      metadata,
+      { deadline: call.getDeadline() },
+    );
+    copy(call, onward);
+    copy(onward, call);
+    call.on('end', () => onward.end());
+    call.on('cancelled', () => onward.cancel());
+    onward.on('metadata', (received: Metadata) => call.sendMetadata(received));
+    // Every end of the onward call, with or without an error, has a status.
+    onward.on('error', () => undefined);
+    const status = new Promise<StatusObject>((resolve) => onward.on('status', resolve));
+    // The status may overtake messages that the caller has not taken yet.
+    onward.on('end', () => void status.then((end) => this.#finish(call, end)));
+  }
+
+  #finish(call: Call, { code, details, metadata }: StatusObject): void {
+    if (code === GrpcStatus.OK) {
+      call.end(metadata);
+      return;
+    }
+    // A connection that fails has no details; a refusal by the other server has.
+    const failed =
+      code === GrpcStatus.UNAVAILABLE && metadata.get('grpc-status-details-bin').length === 0;
+    const error = failed
+      ? toServiceError(this.#options.unavailable())
+      : { code, details, metadata };
+    call.emit('error', error);
+  }
+}
+
+/** Reads no faster than the other side takes it. */
+function copy(
+  from: Call | ClientDuplexStream<Buffer, Buffer>,
+  to: Call | ClientDuplexStream<Buffer, Buffer>,
+): void {
+  from.on('data', (message: Buffer) => {
+    if (!to.write(message)) from.pause();
+  });
+  to.on('drain', () => from.resume());
+}
+
+function identity(bytes: Buffer): Buffer {
+  return bytes;
+}
