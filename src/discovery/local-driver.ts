@@ -1,5 +1,5 @@
 /** One local driver from request to end: its process and what is known of it. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readSync, fstatSync } from 'node:fs';
 import type { ObservedDriver, RequestedDriver } from '../model/driver.js';
 import { failureReason, type ExitStatus } from './failure-reason.js';
@@ -52,7 +52,11 @@ export class LocalDriver {
   /** Looks whether its process lives now. */
   isLive(): boolean {
     if (this.#ended !== undefined || this.#process === undefined) return false;
-    if (isAlive(this.#process)) return true;
+    try {
+      if (isAlive(this.#process)) return true;
+    } catch {
+      return true; // Not known now: only one that has surely ended is taken for ended.
+    }
     this.#ended = failureReason(this.#logTail(), this.#exit);
     return false;
   }
@@ -88,10 +92,7 @@ export class LocalDriver {
         onEnd();
       });
       child.unref();
-      if (child.pid !== undefined) {
-        // A process that has ended already is kept as one that cannot be alive.
-        this.#process = processId(child.pid) ?? { pid: child.pid, startTime: 'ended' };
-      }
+      this.#process = identityOf(child);
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       this.#ended = `The driver could not be started: ${text}`;
@@ -149,5 +150,17 @@ export class LocalDriver {
     } catch {
       return '';
     }
+  }
+}
+
+/** A process that cannot be recognised later must not run. undefined: it was not started. */
+function identityOf(child: ChildProcess): ProcessId | undefined {
+  if (child.pid === undefined) return undefined;
+  try {
+    // One that has ended already is kept as one that cannot be alive.
+    return processId(child.pid) ?? { pid: child.pid, startTime: 'ended' };
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
   }
 }

@@ -22,15 +22,20 @@ function parseStat(pid: number, text: string): ProcessStat | undefined {
   return { pid, state, session: Number(session), startTime };
 }
 
+/** What this machine or process is out of when a read fails although there may be such a process. */
+const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
+
+/** undefined: there is no such process, or it is not ours to look at. Throws when that is not known. */
 function statOf(pid: number): ProcessStat | undefined {
   try {
     return parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && SHORTAGES.has(error.code)) throw error;
     return undefined;
   }
 }
 
-/** The identity of a live process. */
+/** The identity of a live process. Throws when it cannot be known now, as all functions here. */
 export function processId(pid: number): ProcessId | undefined {
   const found = statOf(pid);
   return found && isLive(found) ? { pid, startTime: found.startTime } : undefined;
