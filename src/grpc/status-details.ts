@@ -55,18 +55,11 @@ export function toServiceError(thrown: unknown): Partial<ServiceError> & { code:
 /** The GatewayError that the other side sent; a transport failure becomes CONTROL_PLANE_UNAVAILABLE. */
 export function fromServiceError(error: ServiceError): GatewayError {
   const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
-  if (bytes instanceof Buffer) {
-    const status = fromBinary(StatusSchema, bytes);
-    let reason: string | undefined;
-    let retryAfterMs: number | undefined;
-    for (const detail of status.details) {
-      const info = anyUnpack(detail, ErrorInfoSchema);
-      if (info?.domain === ERROR_DOMAIN) reason = info.reason;
-      const delay = anyUnpack(detail, RetryInfoSchema)?.retryDelay;
-      if (delay) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
-    }
+  const status = bytes instanceof Buffer ? parseStatus(bytes) : undefined;
+  if (status) {
+    const { message, reason, retryAfterMs } = status;
     if (reason !== undefined && isErrorCode(reason)) {
-      return new GatewayError(reason, status.message, {
+      return new GatewayError(reason, message, {
         cause: error,
         ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       });
@@ -80,9 +73,35 @@ export function fromServiceError(error: ServiceError): GatewayError {
   );
 }
 
+interface Parsed {
+  readonly message: string;
+  readonly reason: string | undefined;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** undefined for bytes that are no google.rpc.Status: whatever stands between may have put them there. */
+function parseStatus(bytes: Buffer): Parsed | undefined {
+  try {
+    const { message, details } = fromBinary(StatusSchema, bytes);
+    let reason: string | undefined;
+    let retryAfterMs: number | undefined;
+    for (const detail of details) {
+      const info = anyUnpack(detail, ErrorInfoSchema);
+      if (info?.domain === ERROR_DOMAIN) reason = info.reason;
+      const delay = anyUnpack(detail, RetryInfoSchema)?.retryDelay;
+      if (delay) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+    }
+    return { message, reason, retryAfterMs };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whole milliseconds: `ms` may be an estimate with a fraction. */
 function durationFromMs(ms: number) {
+  const whole = Math.ceil(ms);
   return create(DurationSchema, {
-    seconds: BigInt(Math.floor(ms / 1000)),
-    nanos: Math.round(ms % 1000) * 1_000_000,
+    seconds: BigInt(Math.floor(whole / 1000)),
+    nanos: (whole % 1000) * 1_000_000,
   });
 }

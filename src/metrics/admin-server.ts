@@ -48,10 +48,13 @@ export function startAdminServer(options: AdminServerOptions): Promise<AdminServ
       sendText(response, 404, `Nothing here. There is: ${Object.keys(handlers).join(', ')}`);
       return;
     }
-    Promise.resolve(handler(request, response)).catch(() => {
-      if (!response.headersSent) response.writeHead(500);
-      response.end();
-    });
+    // A handler that throws at once must not end the process either.
+    Promise.resolve()
+      .then(() => handler(request, response))
+      .catch(() => {
+        if (!response.headersSent) response.writeHead(500);
+        response.end();
+      });
   });
   return new Promise((resolve, reject) => {
     server.once('error', reject);

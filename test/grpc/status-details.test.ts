@@ -40,3 +40,15 @@ test('a transport failure is doubt: UNAVAILABLE with a time to come back', (t) =
   t.is(fromServiceError(failure).code, 'CONTROL_PLANE_UNAVAILABLE');
   t.true((fromServiceError(failure).retryAfterMs ?? 0) > 0);
 });
+
+test('a time to come back that has a fraction is told in whole milliseconds', (t) => {
+  const error = new GatewayError('DRIVER_STARTING', 'soon', { retryAfterMs: 1999.7 });
+  t.is(overTheWire(error).retryAfterMs, 2000);
+});
+
+test('details that cannot be read are passed over', (t) => {
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', Buffer.from([0x0a, 0xff]));
+  const failure = { name: 'Error', message: '', code: 14, details: '', metadata };
+  t.is(fromServiceError(failure).code, 'CONTROL_PLANE_UNAVAILABLE');
+});

@@ -52,6 +52,8 @@ export class Follow {
   #retryTimer: Timer | undefined;
   #releaseTimer: Timer | undefined;
   #closing = false;
+  /** The gRPC status for want of which there is no connection, as it was logged. */
+  #trouble: number | undefined;
   #closed: () => void = () => undefined;
 
   constructor(options: FollowOptions) {
@@ -109,10 +111,13 @@ export class Follow {
     stream.on('error', () => undefined);
     stream.on('status', (status) => {
       if (this.#stream !== stream) return;
-      logger.debug(
-        { code: status.code, details: status.details },
-        'assignment notices interrupted',
-      );
+      if (!this.#closing && this.#trouble !== status.code) {
+        logger.warn(
+          { code: status.code, details: status.details },
+          'the control plane does not answer: known sessions go on for a while, new ones wait; is it running, and do assignments.connect_addr and the certificates of mtls fit?',
+        );
+        this.#trouble = status.code;
+      }
       this.#disconnected();
     });
     this.#report();
@@ -169,6 +174,8 @@ export class Follow {
     if (sentAtMs !== undefined) {
       cache.renew(sentAtMs);
       this.#attempt = 0;
+      if (this.#trouble !== undefined) this.#options.logger.info('the control plane answers again');
+      this.#trouble = undefined;
       if (this.#closing && this.#reports.waitingSinceMs === undefined) this.#closed();
     }
     // An address is given to a new driver only when every sidecar has confirmed the end of the old one.

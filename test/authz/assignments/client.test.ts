@@ -415,3 +415,26 @@ test('closing reports what is left and waits for it to be taken in', async (t) =
   await stream.ended;
   t.pass();
 });
+
+test('a control plane that does not answer is logged once, and that it answers again', async (t) => {
+  const { clock, plane } = t.context;
+  const lines = new Signal<{ msg: string; details?: string }>();
+  const client = new AssignmentsClient({
+    addresses: [plane.address],
+    credentials: credentials.createInsecure(),
+    clock,
+    logger: pino({}, { write: (line: string) => lines.emit(JSON.parse(line)) }),
+    random: () => 1,
+  });
+  t.teardown(() => client.close(0));
+  await lease({ ...t.context, client });
+  plane.stop();
+  t.regex((await lines.next()).msg, /does not answer.*is it running/);
+  const again = await ScriptedControlPlane.start(plane.address);
+  t.teardown(() => again.stop());
+  await clock.advance(100);
+  const stream = await again.follows.next();
+  const { report } = await stream.next();
+  await stream.apply({ acknowledgedReport: report });
+  t.is((await lines.next()).msg, 'the control plane answers again');
+});
