@@ -9,8 +9,12 @@
  *     port: 15002              # optional
  *     token_file: etl-1.token  # optional: the driver's spark.connect.authenticate.token,
  *     token_env: ETL_1_TOKEN   #   from a file (relative to this one) or the environment
+ *     instance: 2              # optional: change it whenever the driver was restarted
  *     spark_version: 4.0.1     # optional, for people
  * ```
+ *
+ * The gateway cannot see that such a driver was restarted. A changed `instance` says so: the sessions
+ * that were lost with its memory end, and it may serve another principal than before.
  */
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -26,6 +30,8 @@ export interface StaticEntry {
   readonly port: number;
   readonly tokenFile: string | undefined;
   readonly tokenEnv: string | undefined;
+  /** Tells one run of the driver from the next, as far as whoever runs it says so; else empty. */
+  readonly instance: string;
   readonly sparkVersion: string | undefined;
 }
 
@@ -46,6 +52,7 @@ const KEYS = [
   'port',
   'token_file',
   'token_env',
+  'instance',
   'spark_version',
 ] as const;
 type Key = (typeof KEYS)[number];
@@ -122,12 +129,21 @@ function readEntry(
   const name = required(field('name', DNS_LABEL, label), 'name');
   const namespace = required(field('namespace', DNS_LABEL, label), 'namespace');
   const given = required(
-    field('address', (text) => isIP(text) !== 0, 'an IP address, not a host name'),
+    field(
+      'address',
+      (text) => isIP(text) !== 0 && !text.includes('%'),
+      'an IP address, not a host name, and without a zone',
+    ),
     'address',
   );
   const port = Number(field('port', isPort, 'a port from 1 to 65535') ?? SPARK_CONNECT_PORT);
   const tokenFile = field('token_file', /./, 'a path');
   const tokenEnv = field('token_env', /^\w+$/, 'the name of an environment variable');
+  const instance = field(
+    'instance',
+    /^[\w.-]{1,64}$/,
+    'up to 64 of A-Z, a-z, 0-9, "_", "." and "-"',
+  );
   const sparkVersion = field('spark_version', /./, 'a version');
   if (tokenFile !== undefined && tokenEnv !== undefined) {
     refuse(item, 'token_file and token_env exclude each other.');
@@ -143,6 +159,7 @@ function readEntry(
     port,
     tokenFile,
     tokenEnv,
+    instance: instance ?? '',
     sparkVersion,
   };
 }

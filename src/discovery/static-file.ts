@@ -96,8 +96,8 @@ export class StaticFile implements DriverSource {
     const state = this.#ports.state(uid);
     const base = {
       uid,
-      // Whoever runs it may restart it unseen; only another entry is another driver.
-      instance: 'static',
+      // Whoever runs it may restart it unseen, and may say so.
+      instance: entry.instance === '' ? 'static' : `static/${entry.instance}`,
       namespace,
       address,
       port,

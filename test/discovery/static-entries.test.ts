@@ -15,10 +15,11 @@ test('an entry needs a name, a namespace and an address; the rest has defaults',
     address: '10.0.0.1',
     port: 15_002,
     tokenFile: undefined,
+    instance: '',
     sparkVersion: undefined,
   });
-  const all = `${ONE}    port: 15003\n    token_env: T\n    spark_version: 4.0.1\n`;
-  t.like(only(all), { port: 15_003, tokenEnv: 'T', sparkVersion: '4.0.1' });
+  const all = `${ONE}    port: 15003\n    token_env: T\n    instance: 2\n    spark_version: 4.0.1\n`;
+  t.like(only(all), { port: 15_003, tokenEnv: 'T', instance: '2', sparkVersion: '4.0.1' });
   t.deepEqual(parseStaticEntries('drivers: []'), { entries: [] });
 });
 
@@ -47,6 +48,8 @@ const mistakes: readonly [string, string, number, RegExp][] = [
     4,
     /address is "spark.local".*IP address/,
   ],
+  ['a zone', ONE.replace('10.0.0.1', 'fe80::1%eth0'), 4, /IP address.*without a zone/],
+  ['a bad instance', `${ONE}    instance: a b\n`, 5, /instance is "a b"; it must be/],
   ['a bad port', `${ONE}    port: 70000\n`, 5, /port is "70000"; it must be a port/],
   ['a bad name', ONE.replace('etl', 'Etl 1'), 2, /name is "Etl 1"; it must be a DNS label/],
   ['an unknown key', `${ONE}    adress: x\n`, 5, /"adress" is unknown; allowed are name,/],

@@ -52,6 +52,15 @@ test('drivers of the file are shown as they answer', async (t) => {
   );
 });
 
+test('whoever runs a driver may say that it was restarted', async (t) => {
+  const { path, source } = await openStatic(t, `drivers:\n${entry('a', '10.0.0.1')}`);
+  const [before] = await source.list();
+  await writeFile(path, `drivers:\n${entry('a', '10.0.0.1', '    instance: 2\n')}`);
+  const [after] = await untilSeen({ source }, ([seen]) => seen?.instance !== before?.instance);
+  t.is(after?.uid, before?.uid);
+  t.deepEqual([before?.instance, after?.instance], ['static', 'static/2']);
+});
+
 test('a driver that stops answering is not ready, never gone', async (t) => {
   const clock = new ManualClock();
   const { source, silent } = await openStatic(t, `drivers:\n${entry('a', '10.0.0.1')}`, clock);
