@@ -28,6 +28,8 @@ interface Key {
 export class TokenIssuer {
   readonly #server: Server;
   readonly #keys = new Map<string, Key>();
+  /** Published in front of the keys; need not be keys. */
+  oddKeys: readonly unknown[] = [];
   /** Key ids in the key set. */
   readonly published = new Set<string>();
   readonly url: string;
@@ -67,7 +69,7 @@ export class TokenIssuer {
     }
     if (path !== '/oauth2/default/keys') return undefined;
     this.keyFetches++;
-    return { keys: [...this.published].map((kid) => this.publicJwk(kid)) };
+    return { keys: [...this.oddKeys, ...[...this.published].map((kid) => this.publicJwk(kid))] };
   }
 
   async addKey(kid: string, alg: string, publish = true): Promise<void> {

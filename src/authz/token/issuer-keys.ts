@@ -163,7 +163,8 @@ export class IssuerKeys {
     const now = new Map<string, SigningKey>();
     for (const jwk of published) {
       // Never a shared secret: a token could be signed with what everyone can read.
-      if (typeof jwk !== 'object' || jwk === null || jwk.kty === 'oct') continue;
+      if (typeof jwk !== 'object' || jwk === null || Array.isArray(jwk)) continue;
+      if (jwk.kty === 'oct') continue;
       const content = JSON.stringify(Object.entries(jwk).toSorted(([a], [b]) => (a < b ? -1 : 1)));
       now.set(content, before?.get(content) ?? signingKey(jwk));
     }

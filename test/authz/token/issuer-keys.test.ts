@@ -164,6 +164,13 @@ test('a key that is replaced under the same id stops the tokens of the old one',
   t.is(await outcome(verifier, await issuer.token(clock.now())), 'accepted');
 });
 
+test('entries of a key set that are no usable keys are passed over', async (t) => {
+  const { issuer, clock, verifier } = t.context;
+  issuer.oddKeys = [[], null, 7, {}, { kty: 'RSA', kid: 3 }, { kty: 'oct', k: 'AAAA' }];
+  await verifier.useIssuers([issuer.policy()]);
+  t.is(await outcome(verifier, await issuer.token(clock.now())), 'accepted');
+});
+
 test('a discovery document of another issuer is not believed', async (t) => {
   const { issuer, clock, verifier } = t.context;
   issuer.claimedIssuer = 'https://elsewhere.example';
