@@ -1,4 +1,5 @@
 /** Drivers that someone else runs, from a file that is read again whenever it changes. */
+import { createHash } from 'node:crypto';
 import { watch, type FSWatcher } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -96,8 +97,7 @@ export class StaticFile implements DriverSource {
     const state = this.#ports.state(uid);
     const base = {
       uid,
-      // Whoever runs it may restart it unseen, and may say so.
-      instance: entry.instance === '' ? 'static' : `static/${entry.instance}`,
+      instance: instanceOf(entry, token),
       namespace,
       address,
       port,
@@ -191,6 +191,18 @@ function usable(token: string, what: string): string {
       ? `${what} is empty: put the driver's spark.connect.authenticate.token there, or leave the token out.`
       : `${what} holds spaces, line breaks or characters other than ASCII, which no header can carry.`,
   );
+}
+
+/**
+ * Whoever runs a driver may restart it unseen, and may say so. A driver's token cannot change while
+ * it runs, so another token in the same entry is another run, where the former sessions are lost.
+ */
+function instanceOf({ uid, instance }: StaticEntry, token: string | undefined): string {
+  const tokenMark =
+    token === undefined
+      ? ''
+      : createHash('sha256').update(`${uid} ${token}`).digest('hex').slice(0, 12);
+  return ['static', instance, tokenMark].filter((part) => part !== '').join('/');
 }
 
 async function readText(path: string, what: string): Promise<string> {

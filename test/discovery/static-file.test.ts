@@ -139,10 +139,15 @@ test('a token file is read with the drivers, and again when it changes', async (
     probe: () => Promise.resolve(undefined),
   });
   t.teardown(() => source.close());
-  t.is((await source.list())[0]?.token, 'first');
+  const [before] = await source.list();
+  t.is(before?.token, 'first');
   await writeFile(join(folder, 'a.token'), 'second\n');
-  const [driver] = await untilSeen({ source }, ([seen]) => seen?.token === 'second');
-  t.is(driver?.token, 'second');
+  const [after] = await untilSeen({ source }, ([seen]) => seen?.token === 'second');
+  t.is(after?.token, 'second');
+  // A running driver's token cannot change: this is another one, without the sessions of the first.
+  t.is(after?.uid, before?.uid);
+  t.not(after?.instance, before?.instance);
+  t.false(after?.instance.includes('second'));
 });
 
 test('a file that cannot be used at the start is refused with the reason', async (t) => {
