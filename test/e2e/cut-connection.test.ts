@@ -1,0 +1,111 @@
+import anyTest, { type TestFn } from 'ava';
+import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
+import { Gateway } from '../support/gateway.js';
+import { PySpark } from '../support/pyspark.js';
+import { PySparkError } from '../support/pyspark-error.js';
+import { RealDriver } from '../support/real-driver.js';
+import { RowGate } from '../support/row-gate.js';
+import { StaticDrivers } from '../support/static-drivers.js';
+import { TcpRelay } from '../support/tcp-relay.js';
+import { teamPolicy } from '../support/team-policy.js';
+
+/** Where the gateway believes the driver to be. */
+const RELAY = '127.91.23.1';
+const DRIVER = '127.91.23.2';
+
+interface Context {
+  readonly file: StaticDrivers;
+  readonly driver: RealDriver;
+  readonly relay: TcpRelay;
+  readonly gateway: Gateway;
+  readonly four: PySpark;
+  readonly three: PySpark;
+  gate: RowGate;
+}
+
+const test = anyTest as TestFn<Context>;
+
+test.before(async (t) => {
+  const file = new StaticDrivers();
+  const driver = await RealDriver.start(DRIVER, 'secret', 4);
+  const relay = await TcpRelay.start(RELAY, DRIVER, SPARK_CONNECT_PORT);
+  file.set({ name: 'etl', address: RELAY, token: 'secret' });
+  Object.assign(t.context, { file, driver, relay });
+  const [gateway, four, three] = await Promise.all([
+    Gateway.start({
+      addressRange: '127.91.23.0/24',
+      policy: teamPolicy({ size: 0 }),
+      settings: { drivers: { source: 'static', static_file: file.file } },
+    }),
+    PySpark.start('4'),
+    PySpark.start('3.5'),
+  ]);
+  Object.assign(t.context, { gateway, four, three });
+});
+
+test.beforeEach((t) => {
+  t.context.gate = new RowGate();
+});
+
+test.afterEach.always((t) => t.context.gate.remove());
+
+test.after.always(async (t) => {
+  const { file, driver, relay, gateway, four, three } = t.context;
+  await four?.kill();
+  await three?.kill();
+  t.is(await gateway?.stop(), 0);
+  await relay?.stop();
+  await driver?.kill();
+  file.remove();
+});
+
+/** A query of two rows on each session, of which one has come. */
+async function runningQueries(clients: readonly PySpark[], session: string, gate: RowGate) {
+  const queries = clients.map((client) => client.gated(session, gate, 2));
+  gate.open(0);
+  for (const query of queries) await query.event(({ type }) => type === 'row');
+  return queries;
+}
+
+test.serial(
+  'stock PySpark gives up a query whose stream is cut; its session goes on',
+  async (t) => {
+    const { gateway, four, three, relay, gate } = t.context;
+    await four.connect('stock', await gateway.url({ user: 'alice' }));
+    await three.connect('stock', await gateway.url35({ user: 'bob' }));
+    await four.createTempView('stock', 'mine', 'SELECT 42');
+    await three.createTempView('stock', 'mine', 'SELECT 42');
+    const queries = await runningQueries([four, three], 'stock', gate);
+    relay.cut();
+    for (const { result } of queries) {
+      const error = await t.throwsAsync(result, { instanceOf: PySparkError });
+      t.is(error?.code, 'INTERNAL');
+      t.regex(error?.message ?? '', /Received RST_STREAM/);
+    }
+    gate.open(1);
+    t.deepEqual((await four.sql('stock', 'SELECT * FROM mine')).rows, [[42]]);
+    t.deepEqual((await three.sql('stock', 'SELECT * FROM mine')).rows, [[42]]);
+  },
+);
+
+test.serial("the Python helper's sessions fetch the rest of a stream that is cut", async (t) => {
+  const { gateway, four, three, relay, gate } = t.context;
+  await four.connect('helped', await gateway.url({ user: 'alice' }), { how: 'helper' });
+  await three.connect('helped', await gateway.url({ user: 'bob' }), { how: 'helper' });
+  const queries = await runningQueries([four, three], 'helped', gate);
+  relay.cut();
+  gate.open(1);
+  for (const { result, events } of queries) {
+    t.is((await result).rows, 2);
+    t.deepEqual(
+      events.flatMap((event) => (event.type === 'row' ? [event.row] : [])),
+      [[0], [1]],
+    );
+  }
+});
+
+test.serial('a connection that is cut while nothing runs is not noticed', async (t) => {
+  const { four, relay } = t.context;
+  relay.cut();
+  t.deepEqual((await four.sql('stock', 'SELECT * FROM mine')).rows, [[42]]);
+});

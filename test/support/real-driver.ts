@@ -1,0 +1,69 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { sparkCommand } from '../../src/discovery/spark-command.js';
+import { tcpProbe } from '../../src/discovery/tcp-probe.js';
+import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
+import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
+import { sparkHome } from './spark-home.js';
+
+/** A Spark Connect server that is nobody's but the test's: for drivers that the gateway did not make. */
+export class RealDriver {
+  readonly address: string;
+  readonly #folder: string;
+  readonly #process: TetheredProcess;
+
+  private constructor(address: string, folder: string, process: TetheredProcess) {
+    this.address = address;
+    this.#folder = folder;
+    this.#process = process;
+  }
+
+  /**
+   * Starts one on port 15002 of a loopback address; resolves when it listens.
+   * @param token its `spark.connect.authenticate.token`
+   */
+  static async start(address: string, token: string, cores = 2): Promise<RealDriver> {
+    const folder = mkdtempSync(join(tmpdir(), 'real-driver-'));
+    const javaHome = process.env['JAVA_HOME'];
+    const makeCommand = sparkCommand({
+      sparkHome: sparkHome(),
+      ...(javaHome === undefined ? {} : { javaHome }),
+      master: `local[${cores}]`,
+      memory: '768m',
+    });
+    const name = `driver-${address}`;
+    const { file, args, env } = makeCommand({
+      request: {
+        resource: name,
+        namespace: 'test',
+        uid: name,
+        address,
+        port: SPARK_CONNECT_PORT,
+        token,
+        createdAtMs: 0,
+      },
+      workFolder: folder,
+      marker: `-Dtest.driver=${name}`,
+    });
+    const logFile = join(folder, 'driver.log');
+    const running = startTethered({ command: file, args, env, logFile });
+    let ended = false;
+    void running.ended.then(() => {
+      ended = true;
+    });
+    while ((await tcpProbe(address, SPARK_CONNECT_PORT, 1_000)) !== undefined) {
+      if (ended) throw new Error(`Spark did not start:\n${readFileSync(logFile, 'utf8')}`);
+      await pause(50);
+    }
+    return new RealDriver(address, folder, running);
+  }
+
+  /** Kills it without warning; resolves when it has ended. */
+  async kill(): Promise<void> {
+    this.#process.kill();
+    await this.#process.ended;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
