@@ -16,6 +16,7 @@ import { SessionExpiry } from '../sessions/expiry.js';
 import { SidecarNotices } from '../sessions/notices.js';
 import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
+import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { adminHandlers } from './admin-handlers.js';
@@ -118,7 +119,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
         logger,
         auditLogger: logger.child({ audit: true }),
         metrics: requestMetrics(registry),
-        intervalMs: settings.accessLog.intervalMs,
+        intervalMs: accessLogIntervalMs(settings),
       });
     },
   });

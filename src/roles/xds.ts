@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
+import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import type { Settings } from '../settings/table.js';
 import { ResourceCache } from '../xds/cache.js';
 import type { DiscoveryHub } from '../xds/hub.js';
@@ -78,14 +79,14 @@ export function createXds(
 }
 
 function envoySettings(settings: Settings): EnvoySettings {
-  const { accessLog, authz, headers, listenAddr, maxConnsPerHost, tlsCertFile } = settings;
+  const { authz, headers, listenAddr, maxConnsPerHost, tlsCertFile } = settings;
   return {
     listener: {
       address: listenAddr.host,
       port: listenAddr.port,
       tls: tlsCertFile !== undefined,
       trustedProxies: 0,
-      accessLogIntervalMs: accessLog.intervalMs,
+      accessLogIntervalMs: accessLogIntervalMs(settings),
     },
     authz: {
       longestHoldMs: authz.holdTimeMs,

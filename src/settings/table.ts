@@ -250,7 +250,8 @@ export const settingsTable = {
     interval: setting(duration('1s', '1h'), {
       default: '1m',
       roles: controlPlane,
-      about: 'How often a stream that stays open is reported.',
+      about:
+        'How often a stream that stays open is reported; in any case three times in session_ttl, so that a running query does not look idle.',
     }),
   }),
 

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { GatewayError } from '../../src/model/errors.js';
+import { accessLogIntervalMs } from '../../src/settings/access-log-interval.js';
 import { compileSettings, type SettingsSources } from '../../src/settings/compile.js';
 import type { Settings } from '../../src/settings/table.js';
 
@@ -159,6 +160,12 @@ test('a file that is not YAML, or not settings, is reported once', (t) => {
   t.deepEqual(mistakes('log_level: info\nlog_level: warn\n'), [
     '/etc/gateway.yaml:2:1: this key is given twice',
   ]);
+});
+
+test('a running query is reported often enough for its session not to look idle', (t) => {
+  t.is(accessLogIntervalMs(compile('')), 60_000);
+  t.is(accessLogIntervalMs(compile('access_log: {interval: 1h}')), 600_000);
+  t.is(accessLogIntervalMs(compile('session_ttl: 30s')), 10_000);
 });
 
 const together: readonly (readonly [string, RegExp])[] = [
