@@ -13,8 +13,9 @@
  *     spark_version: 4.0.1     # optional, for people
  * ```
  *
- * The gateway cannot see that such a driver was restarted. A changed `instance` says so: the sessions
- * that were lost with its memory end, and it may serve another principal than before.
+ * The gateway cannot see that such a driver was restarted, unless its token changed. A changed
+ * `instance` says so: the sessions that were lost with its memory end, and it may serve another
+ * principal than before.
  */
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
