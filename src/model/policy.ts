@@ -62,6 +62,11 @@ export interface Target {
   readonly namespace: string;
 }
 
+export interface TeamAndEnvironment {
+  readonly team: string;
+  readonly environment: string;
+}
+
 /** A loaded policy: an immutable value, replaced as a whole on reload. */
 export interface Policy {
   /** Content hash; changes whenever a decision could. */
@@ -79,6 +84,8 @@ export interface Policy {
   /** The caller that an unauthenticated source address stands for, where policy names its network. */
   sourceNetwork(address: string): Caller | undefined;
   pool(namespace: string): PoolPolicy | undefined;
+  /** The team and environment that name this namespace, where there are such. */
+  parseNamespace?(namespace: string): TeamAndEnvironment | undefined;
   /** Namespaces whose pools are kept warm ahead of any request. */
   readonly warmNamespaces: readonly string[];
   quotas(namespace: string): QuotaPolicy;

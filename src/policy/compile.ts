@@ -96,6 +96,7 @@ function compileDocument(
     service: compileServices(document.services, reader),
     sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     pool,
+    parseNamespace: (namespace) => template.parse(namespace),
     warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),
     quotas: compileQuotas(document.quotas, template),
   });

@@ -1,5 +1,4 @@
 /** `control-plane`: discovery → pools and sessions → xDS; assignments for authz; Envoy's access logs. */
-import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { addAccessLogService } from '../access-log/server.js';
 import { requestMetrics } from '../access-log/metrics.js';
@@ -7,9 +6,6 @@ import { startAdminServer } from '../metrics/admin-server.js';
 import { systemClock } from '../model/clock.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { PoolController } from '../pools/controller.js';
-import { FileLock } from '../records/file-lock.js';
-import { FileRecordStore } from '../records/file-store.js';
-import { openLedger } from '../records/ledger.js';
 import { addAssignmentService } from '../sessions/assignment-service.js';
 import { SessionAssigner } from '../sessions/assignments.js';
 import { SessionExpiry } from '../sessions/expiry.js';
@@ -23,7 +19,9 @@ import { adminHandlers } from './admin-handlers.js';
 import { controlPlaneMetrics } from './control-plane-metrics.js';
 import { openDrivers } from './drivers.js';
 import { mtlsFiles, startGrpcPort } from './grpc-port.js';
+import { connectKubernetes, openKubernetesDrivers, openKubernetesRecords } from './kubernetes.js';
 import { roleLogger } from './logger.js';
+import { openFileRecords } from './records.js';
 import { aborted, terminationSignal } from './termination.js';
 import { createXds } from './xds.js';
 
@@ -40,9 +38,12 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     logger,
   });
   const policy = () => policyFile.current;
-  const leadership = await FileLock.acquire(join(settings.stateDir, 'leader'));
-  const store = await FileRecordStore.open(join(settings.stateDir, 'records'), logger);
-  const ledger = await openLedger({ store, leadership, clock, logger });
+  const kubernetes =
+    settings.drivers.source === 'kubernetes' ? connectKubernetes(settings) : undefined;
+  const records = kubernetes
+    ? await openKubernetesRecords(settings, kubernetes, { clock, logger })
+    : await openFileRecords(settings, { clock, logger });
+  const { ledger, leadership } = records;
 
   const xds = createXds(settings, { clock, logger });
   const waitingRoom = new WaitingRoom(clock);
@@ -51,16 +52,17 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     clock,
     cacheTtlMs: settings.assignments.cacheTtlMs,
   });
-  const drivers = await openDrivers(settings, { clock, logger });
-  const unreadable = await store.unreadable();
-  if (unreadable.length > 0) {
-    logger.error(
-      { files: unreadable.map(({ file }) => file) },
-      'driver records cannot be read, so nobody knows whose memory those drivers hold: they are not used; look at the files and remove them',
-    );
-    await drivers.discard(new Set(unreadable.map(({ uid }) => uid)));
-  }
-  const pools = new PoolController({
+  const drivers = kubernetes
+    ? await openKubernetesDrivers(settings, kubernetes, {
+        clock,
+        logger,
+        policy,
+        records,
+        onChange: () => pools.trigger(),
+      })
+    : await openDrivers(settings, { clock, logger });
+  await drivers.discard(await records.unreadable());
+  const pools: PoolController = new PoolController({
     ...drivers,
     ledger,
     demand: waitingRoom,
@@ -74,6 +76,20 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     addressQuietMs: settings.assignments.cacheTtlMs,
   });
   policyFile.onChange(() => pools.trigger());
+  records.onLeadership(() => {
+    void records.unreadable().then((uids) => drivers.discard(uids));
+    pools.trigger();
+  });
+  records.onDrains((drains) => {
+    if (leadership.epoch() === undefined) return;
+    for (const [uid, deadlineMs] of drains) {
+      const phase = ledger.get(uid)?.phase;
+      if (phase === undefined || phase === 'gone' || phase === 'expired') continue;
+      pools.drain(uid, deadlineMs).catch((error: unknown) => {
+        logger.info({ driver: uid, err: error }, 'a driver cannot be drained now');
+      });
+    }
+  });
   const expiry = new SessionExpiry({
     ledger,
     leadership,
@@ -137,7 +153,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     host: settings.admin.listenAddr.host,
     port: settings.admin.listenAddr.port,
     registry,
-    readiness: () => pools.report().readError ?? drivers.problem(),
+    readiness: () => pools.report().readError ?? drivers.problem() ?? records.problem(),
     handlers: adminHandlers({ pools, xds: xds.hub, ledger, notices, policy: policyFile }),
   });
   logger.info({ admin: admin.port, epoch: leadership.epoch() }, 'control plane runs');
@@ -151,6 +167,6 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   await xdsPort.close();
   policyFile.close();
   drivers.close();
-  await ledger.close();
-  await leadership.release();
+  await records.close();
+  kubernetes?.close();
 }

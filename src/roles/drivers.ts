@@ -6,14 +6,10 @@ import { LocalProcesses } from '../discovery/local-processes.js';
 import { sparkCommand, type SparkCommandOptions } from '../discovery/spark-command.js';
 import { StaticFile } from '../discovery/static-file.js';
 import type { Clock } from '../model/clock.js';
-import {
-  SPARK_CONNECT_PORT,
-  type DriverFactory,
-  type DriverSource,
-  type ObservedDriver,
-} from '../model/driver.js';
+import { SPARK_CONNECT_PORT, type DriverFactory, type DriverSource } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { Settings } from '../settings/table.js';
+import { FilteredSource } from './filtered-source.js';
 
 export interface Drivers {
   readonly sources: readonly DriverSource[];
@@ -43,6 +39,7 @@ export function archivesFolder(settings: Settings): string {
   return join(settings.stateDir, 'class-archives');
 }
 
+/** Drivers on one machine. */
 export function openDrivers(settings: Settings, context: Context): Promise<Drivers> {
   return settings.drivers.source === 'static'
     ? openStatic(settings, context)
@@ -142,26 +139,4 @@ function sparkOptions(settings: Settings): SparkCommandOptions {
     sessionTimeoutMs: 2 * settings.sessionTtlMs + 3_600_000,
     conf: local.sparkConf,
   };
-}
-
-/** A source without some of its drivers. */
-class FilteredSource implements DriverSource {
-  readonly #source: DriverSource;
-  #hidden: ReadonlySet<string> = new Set();
-
-  constructor(source: DriverSource) {
-    this.#source = source;
-  }
-
-  hide(uids: ReadonlySet<string>): void {
-    this.#hidden = uids;
-  }
-
-  async list(): Promise<readonly ObservedDriver[]> {
-    return (await this.#source.list()).filter(({ uid }) => !this.#hidden.has(uid));
-  }
-
-  watch(listener: () => void): () => void {
-    return this.#source.watch(listener);
-  }
 }

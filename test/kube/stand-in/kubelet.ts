@@ -21,6 +21,17 @@ interface Running {
   writes: Promise<void>;
 }
 
+interface SecretKeyRef {
+  readonly name: string;
+  readonly key: string;
+}
+
+interface EnvVar {
+  readonly name: string;
+  readonly value?: string;
+  readonly valueFrom?: { readonly secretKeyRef?: SecretKeyRef };
+}
+
 const NODE = 'stand-in';
 /** An image with this in its name cannot be pulled. */
 export const MISSING_IMAGE = 'no-such-image';
@@ -99,7 +110,7 @@ export class Kubelet {
       await this.#status(pod, waitingStatus(pod));
       return;
     }
-    const driver = this.#runtime(pod);
+    const driver = this.#runtime(pod, await this.#environment(pod));
     const running: Running = {
       driver,
       startedAt: now(),
@@ -113,6 +124,31 @@ export class Kubelet {
     const exitCode = await driver.ended;
     await this.#write(pod, running, false, exitCode);
     this.#running.delete(uid);
+  }
+
+  /** A Secret that is not there yet is waited for, as a kubelet does. */
+  async #environment(pod: Pod): Promise<Record<string, string>> {
+    const { containers = [] } = pod.spec as { containers?: readonly { env?: readonly EnvVar[] }[] };
+    const env: Record<string, string> = {};
+    for (const { name, value, valueFrom } of containers[0]?.env ?? []) {
+      const reference = valueFrom?.secretKeyRef;
+      if (value !== undefined) env[name] = value;
+      else if (reference) env[name] = await this.#secret(pod, reference);
+    }
+    return env;
+  }
+
+  async #secret({ metadata }: Pod, { name, key }: SecretKeyRef): Promise<string> {
+    const path = `/api/v1/namespaces/${metadata.namespace}/secrets/${name}`;
+    for (;;) {
+      try {
+        const { data } = await this.#api.request<{ data: Record<string, string> }>({ path });
+        return Buffer.from(data[key] ?? '', 'base64').toString();
+      } catch (error) {
+        if (!(error instanceof KubernetesError) || this.#stopped) throw error;
+        await pause(50);
+      }
+    }
   }
 
   async #terminate(pod: Pod): Promise<void> {

@@ -12,7 +12,8 @@ export interface RunningDriver {
   stop(): void;
 }
 
-export type Runtime = (pod: Pod) => RunningDriver;
+/** `env`: the environment of the pod's first container, Secrets looked up. */
+export type Runtime = (pod: Pod, env: Readonly<Record<string, string>>) => RunningDriver;
 
 /** Hands out loopback addresses, the least recently used first. */
 export class LoopbackAddresses {
