@@ -12,14 +12,15 @@ export interface ProcessId {
 interface ProcessStat extends ProcessId {
   readonly state: string;
   readonly session: number;
+  readonly threads: number;
 }
 
 /** Fields of /proc/<pid>/stat; undefined when there is no such process. The name, field 2, may hold anything. */
 function parseStat(pid: number, text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const [state, session, startTime] = [fields[0], fields[3], fields[19]];
+  const [state, session, threads, startTime] = [fields[0], fields[3], fields[17], fields[19]];
   if (state === undefined || session === undefined || startTime === undefined) return undefined;
-  return { pid, state, session: Number(session), startTime };
+  return { pid, state, session: Number(session), threads: Number(threads), startTime };
 }
 
 /** What this machine or process is out of when a read fails although there may be such a process. */
@@ -41,13 +42,14 @@ export function processId(pid: number): ProcessId | undefined {
   return found && isLive(found) ? { pid, startTime: found.startTime } : undefined;
 }
 
-/** Whether exactly this process lives. A zombie has ended. */
+/** Whether exactly this process lives, or holds something still. A zombie has ended. */
 export function isAlive(id: ProcessId): boolean {
   return processId(id.pid)?.startTime === id.startTime;
 }
 
-function isLive({ state }: ProcessStat): boolean {
-  return state !== 'Z' && state !== 'X';
+/** A zombie of several threads is only its first thread: until the others have ended, its ports answer. */
+function isLive({ state, threads }: ProcessStat): boolean {
+  return state !== 'X' && (state !== 'Z' || threads > 1);
 }
 
 /** Sends a signal if exactly this process lives. */

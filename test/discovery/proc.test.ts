@@ -1,8 +1,10 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { isAlive, processId } from '../../src/discovery/proc.js';
+import { processEnded } from '../support/process-ended.js';
 
 test('a process is told from one that has ended and from a later one of its id', (t) => {
   const own = processId(process.pid);
@@ -33,4 +35,34 @@ test('with no file descriptor left nobody is taken for ended', async (t) => {
     script,
   ]);
   t.is(stdout.trim(), 'true true');
+});
+
+/** Its first thread ends, which makes the process a zombie; another one tells of that and goes on. */
+const WITHOUT_ITS_FIRST_THREAD = `
+import ctypes, threading, time
+
+def tell():
+    while open("/proc/self/stat").read().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    print("zombie", flush=True)
+    time.sleep(600)
+
+threading.Thread(target=tell).start()
+ctypes.CDLL(None).pthread_exit(None)
+`;
+
+test('a process lives until its last thread has ended', async (t) => {
+  const child = spawn('python3', ['-c', WITHOUT_ITS_FIRST_THREAD], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const pid = child.pid ?? 0;
+  t.teardown(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  const id = processId(pid);
+  t.truthy(id);
+  t.true(id && isAlive(id));
+
+  child.kill('SIGKILL');
+  await processEnded(pid);
+  t.false(id && isAlive(id));
 });

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { processId } from '../../src/discovery/proc.js';
 
 /** Resolves when no live process has this id (a zombie counts as ended). The kernel tells nobody but the parent, so it is asked again and again. */
 export async function processEnded(pid: number): Promise<void> {
@@ -7,10 +7,5 @@ export async function processEnded(pid: number): Promise<void> {
 }
 
 export function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
-  } catch {
-    return false;
-  }
+  return processId(pid) !== undefined;
 }
