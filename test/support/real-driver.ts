@@ -6,6 +6,7 @@ import { sparkCommand } from '../../src/discovery/spark-command.js';
 import { tcpProbe } from '../../src/discovery/tcp-probe.js';
 import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
+import { processEnded } from './process-ended.js';
 import { sparkHome } from './spark-home.js';
 
 /** A Spark Connect server that is nobody's but the test's: for drivers that the gateway did not make. */
@@ -63,7 +64,7 @@ export class RealDriver {
   /** Kills it without warning; resolves when it has ended. */
   async kill(): Promise<void> {
     this.#process.kill();
-    await this.#process.ended;
+    await processEnded(await this.#process.pid);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
