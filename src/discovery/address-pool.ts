@@ -1,6 +1,8 @@
 /** Loopback addresses for local drivers, handed out in turn so that one is not used again soon. */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { resolve } from 'node:path';
 import { GatewayError } from '../model/errors.js';
 import { isMissing, writeJson } from './files.js';
 
@@ -96,11 +98,20 @@ export class AddressPool {
   async #read(): Promise<State> {
     try {
       const value: unknown = JSON.parse(await readFile(this.#options.file, 'utf8'));
-      return isState(value) ? value : { next: 0, released: {} };
+      return isState(value) ? value : this.#firstState();
     } catch (error) {
-      if (isMissing(error)) return { next: 0, released: {} };
+      if (isMissing(error)) return this.#firstState();
       throw error;
     }
+  }
+
+  /**
+   * Gateways of one machine that have the same range begin at different places in it: of two that
+   * take one address in the same moment, one would probe the other's driver.
+   */
+  #firstState(): State {
+    const hash = createHash('sha256').update(resolve(this.#options.file)).digest();
+    return { next: hash.readUInt32BE(0) % this.#addresses.length, released: {} };
   }
 
   #write(state: State): Promise<void> {
@@ -113,11 +124,11 @@ function isState(value: unknown): value is State {
 }
 
 function isFree(address: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
+  return new Promise((answer) => {
     const server = createServer();
-    server.once('error', () => resolve(false));
+    server.once('error', () => answer(false));
     server.listen({ host: address, port, exclusive: true }, () => {
-      server.close(() => resolve(true));
+      server.close(() => answer(true));
     });
   });
 }

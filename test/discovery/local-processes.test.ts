@@ -21,7 +21,8 @@ test('a driver comes up on its own address, with a secret, in a process session 
   const [driver] = await drivers.source.list();
   t.is(driver?.condition, 'starting');
   const ready = await untilReady(drivers);
-  t.like(ready, { resource: 'one', namespace: 'sjns-ads-dev', address: '127.1.5.1' });
+  t.like(ready, { resource: 'one', namespace: 'sjns-ads-dev' });
+  t.regex(ready.address, /^127\.1\.5\.\d+$/);
   t.is(ready.token?.length, 43);
   const status = await readFile(`/proc/${pidOf(ready)}/stat`, 'utf8');
   t.is(Number(status.split(' ')[5]), pidOf(ready), 'it leads a session, so that it outlives us');
@@ -221,7 +222,7 @@ test('an address is not used again soon, nor one whose port is taken', async (t)
     await drivers.factory.delete(`driver-${i}`, 'sjns-ads-dev');
   }
   t.deepEqual(
-    addresses,
+    addresses.toSorted(),
     [65, 67, 68, 69, 70].map((last) => `127.1.5.${last}`),
   );
   await t.throwsAsync(drivers.factory.create('one-more', 'sjns-ads-dev'), {
