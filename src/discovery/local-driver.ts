@@ -5,7 +5,7 @@ import type { ObservedDriver, RequestedDriver } from '../model/driver.js';
 import { failureReason, type ExitStatus } from './failure-reason.js';
 import type { LocalFolders, LocalRequest } from './local-request.js';
 import { marker } from './local-marker.js';
-import { isAlive, processId, type ProcessId } from './proc.js';
+import { isAlive, listensOn, processId, type ProcessId } from './proc.js';
 import type { PortState } from './tcp-probe.js';
 
 /** How a driver's process is started. */
@@ -102,6 +102,11 @@ export class LocalDriver {
     }
   }
 
+  /** Whether it is its own process that listens on its port. */
+  async holdsItsPort(): Promise<boolean> {
+    return this.#process !== undefined && listensOn(this.#process, this.request.port);
+  }
+
   observe(port: PortState | undefined): ObservedDriver {
     const { resource, namespace, uid, address, token } = this.request;
     const base = {
@@ -121,6 +126,10 @@ export class LocalDriver {
     }
     if (this.deleting) return { ...base, condition: 'terminating', reason: 'It is being ended.' };
     if (port?.answers) return { ...base, condition: 'ready' };
+    if (port?.taken === true) {
+      const reason = `Another process answers at its address ${address}:${this.request.port}.`;
+      return { ...base, condition: 'starting', reason };
+    }
     if (!port?.hasAnswered) return { ...base, condition: 'starting', reason: 'Spark is starting.' };
     const reason = `Its port does not answer: ${port.reason ?? 'no reason known'}.`;
     return { ...base, condition: 'not_ready', reason };

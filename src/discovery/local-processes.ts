@@ -146,9 +146,11 @@ export class LocalProcesses {
     if (ended) this.#notify();
   }
 
-  #watchPort({ request: { resource, address, port } }: LocalDriver): Promise<void> {
+  #watchPort(driver: LocalDriver): Promise<void> {
+    const { resource, address, port } = driver.request;
     this.#live.add(resource);
-    return this.#ports.watch(resource, address, port);
+    // Two gateways may have found the address free before either's driver listened.
+    return this.#ports.watch(resource, address, port, () => driver.holdsItsPort());
   }
 
   #startQueued(): void {

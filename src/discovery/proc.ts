@@ -1,6 +1,6 @@
 /** Processes of this machine as Linux's /proc shows them (proc(5)). */
 import { readFileSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 
 /** A process, told from a later one with the same id by its start. */
 export interface ProcessId {
@@ -93,4 +93,42 @@ export async function findByArgument(
     if (argument !== undefined && id) found.push({ id, rest: argument.slice(prefix.length) });
   }
   return found;
+}
+
+/** Whether this process, or one in the session that it leads, listens on the TCP port. */
+export async function listensOn({ pid }: ProcessId, port: number): Promise<boolean> {
+  const sockets = await listeningSockets(port);
+  if (sockets.size === 0) return false;
+  if (await holdsAny(pid, sockets)) return true;
+  for (const member of await sessionMembers(pid)) {
+    if (await holdsAny(member.pid, sockets)) return true;
+  }
+  return false;
+}
+
+/** How /proc/net/tcp writes the state of a socket that listens: TCP_LISTEN of the kernel. */
+const LISTEN = '0A';
+
+/** Inodes of the sockets that listen on a TCP port of any local address. */
+async function listeningSockets(port: number): Promise<ReadonlySet<string>> {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const inodes = new Set<string>();
+  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of (await readFile(table, 'utf8').catch(() => '')).split('\n')) {
+      const [, local, , state, , , , , , inode] = line.trim().split(/\s+/);
+      if (state === LISTEN && local?.endsWith(suffix) && inode) inodes.add(inode);
+    }
+  }
+  return inodes;
+}
+
+async function holdsAny(pid: number, inodes: ReadonlySet<string>): Promise<boolean> {
+  const folder = `/proc/${pid}/fd`;
+  // It may end, and close files, while this looks.
+  for (const name of await readdir(folder).catch(() => [])) {
+    const target = await readlink(`${folder}/${name}`).catch(() => '');
+    const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+    if (inode !== undefined && inodes.has(inode)) return true;
+  }
+  return false;
 }

@@ -27,7 +27,12 @@ export interface PortState {
   readonly hasAnswered: boolean;
   /** Why it does not answer. */
   readonly reason: string | undefined;
+  /** Something answers that is not what is watched. */
+  readonly taken: boolean;
 }
+
+/** Whether what answers is what is watched; asked until it says so once. */
+export type ConfirmOwner = () => Promise<boolean>;
 
 export interface PortMonitorOptions {
   readonly clock: Clock;
@@ -39,6 +44,7 @@ export interface PortMonitorOptions {
 interface Target {
   readonly address: string;
   readonly port: number;
+  readonly isOwner: ConfirmOwner | undefined;
   first: Promise<void>;
   state: PortState;
   failures: number;
@@ -62,15 +68,16 @@ export class PortMonitor {
   }
 
   /** Begins to probe; resolves after the first result. Idempotent for the same address. */
-  watch(key: string, address: string, port: number): Promise<void> {
+  watch(key: string, address: string, port: number, isOwner?: ConfirmOwner): Promise<void> {
     const existing = this.#targets.get(key);
     if (existing?.address === address && existing.port === port) return existing.first;
     this.unwatch(key);
     const target: Target = {
       address,
       port,
+      isOwner,
       first: Promise.resolve(),
-      state: { answers: false, hasAnswered: false, reason: undefined },
+      state: { answers: false, hasAnswered: false, reason: undefined, taken: false },
       failures: 0,
       timer: undefined,
     };
@@ -98,12 +105,14 @@ export class PortMonitor {
 
   async #probe(key: string, target: Target): Promise<void> {
     const { clock, onChange, probe = tcpProbe } = this.#options;
-    const reason = await probe(target.address, target.port, TIMEOUT_MS);
-    if (this.#targets.get(key) !== target) return;
+    let reason = await probe(target.address, target.port, TIMEOUT_MS);
     const before = target.state;
+    const taken = reason === undefined && !before.hasAnswered && !(await isOwned(target));
+    if (taken) reason = 'another process answers';
+    if (this.#targets.get(key) !== target) return;
     target.failures = reason === undefined ? 0 : target.failures + 1;
     const answers = reason === undefined || (before.answers && target.failures < FAILURES_BELIEVED);
-    target.state = { answers, hasAnswered: before.hasAnswered || answers, reason };
+    target.state = { answers, hasAnswered: before.hasAnswered || answers, reason, taken };
     const periodMs =
       reason === undefined
         ? READY_PERIOD_MS
@@ -111,6 +120,11 @@ export class PortMonitor {
           ? FAILING_PERIOD_MS
           : STARTING_PERIOD_MS;
     target.timer = clock.setTimer(periodMs, () => void this.#probe(key, target));
-    if (before.answers !== answers) onChange();
+    if (before.answers !== answers || before.taken !== taken) onChange();
   }
+}
+
+async function isOwned({ isOwner }: Target): Promise<boolean> {
+  // What cannot be known now is asked again.
+  return isOwner === undefined || (await isOwner().catch(() => false));
 }

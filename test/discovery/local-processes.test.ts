@@ -229,3 +229,17 @@ test('an address is not used again soon, nor one whose port is taken', async (t)
     message: /No address of 127\.1\.5\.64\/29 is free/,
   });
 });
+
+test("a driver whose address another process answers at is not taken for that process's", async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const makeCommand = standInCommand('mute');
+  const drivers = await openLocal(t, { stateFolder, addressRange: '127.1.5.72/29', makeCommand });
+  await drivers.factory.create('one', 'sjns-ads-dev');
+  const [driver] = await drivers.source.list();
+  const other = createServer((socket) => socket.end());
+  t.teardown(() => other.close());
+  other.listen(driver?.port, driver?.address);
+  const [seen] = await untilSeen(drivers, ([one]) => one?.reason?.includes('Another') === true);
+  t.is(seen?.condition, 'starting');
+  t.is(seen?.reason, `Another process answers at its address ${seen?.address}:${seen?.port}.`);
+});

@@ -37,6 +37,24 @@ test('the first answer is noticed soon, and reported once', async (t) => {
   t.is(changes(), 1);
 });
 
+test('an answer counts only once its owner is confirmed', async (t) => {
+  const answer: { reason: string | undefined } = { reason: undefined };
+  const { clock, monitor, changes } = monitored(answer);
+  let owned = false;
+  let asked = 0;
+  await monitor.watch('a', '127.0.0.1', 1, () => {
+    asked += 1;
+    return owned ? Promise.resolve(true) : Promise.reject(new Error('cannot be known now'));
+  });
+  t.like(monitor.state('a'), { answers: false, hasAnswered: false, taken: true });
+  owned = true;
+  await clock.advance(250);
+  t.like(monitor.state('a'), { answers: true, hasAnswered: true, taken: false });
+  t.is(changes(), 2);
+  await clock.advance(60_000);
+  t.is(asked, 2);
+});
+
 test('one missed answer is forgiven, two are believed, and a return is noticed', async (t) => {
   const answer: { reason: string | undefined } = { reason: undefined };
   const { clock, monitor, changes } = monitored(answer);
