@@ -8,9 +8,9 @@ import { printFailure, SetupError } from './setup/setup-error.js';
 const [name, ...args] = process.argv.slice(2);
 const program = inRoot('build/bench', name ?? '', 'run.js');
 try {
-  Object.assign(process.env, await setup({ client: true }));
+  Object.assign(process.env, await setup({ client: true, kube: name === 'kube' }));
   if (!name || !existsSync(program)) {
-    throw new SetupError(`No benchmark "${name ?? ''}": it is one of authz, xds, proxy.`);
+    throw new SetupError(`No benchmark "${name ?? ''}": it is one of authz, xds, proxy, kube.`);
   }
 } catch (error) {
   printFailure(error);
