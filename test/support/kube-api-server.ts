@@ -13,6 +13,9 @@ import { startTethered, type TetheredProcess } from '../../src/supervisor/tether
 
 const ADMIN_TOKEN = randomUUID();
 
+/** Runs "$0" "$@". Asked to end, kube-apiserver would wait for an etcd that may be gone already. */
+const ENDS_AT_ONCE = `"$0" "$@" & trap 'kill -9 $!' TERM; wait $!`;
+
 export class KubeApiServer {
   readonly #dir: string;
   readonly #binaries: string;
@@ -164,13 +167,11 @@ export class KubeApiServer {
 
   /** Stops the API server's process where it stands: connections stay open and nothing answers. */
   async freezeApiServer(): Promise<void> {
-    const pid = await this.#apiServer?.pid;
-    if (pid !== undefined) process.kill(pid, 'SIGSTOP');
+    process.kill(await this.#apiServerPid(), 'SIGSTOP');
   }
 
   async thawApiServer(): Promise<void> {
-    const pid = await this.#apiServer?.pid;
-    if (pid !== undefined) process.kill(pid, 'SIGCONT');
+    process.kill(await this.#apiServerPid(), 'SIGCONT');
   }
 
   /** Drops etcd's history, so that an old resource version cannot be watched from any more. */
@@ -187,6 +188,11 @@ export class KubeApiServer {
       await child?.ended;
     }
     rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  async #apiServerPid(): Promise<number> {
+    const shell = await this.#apiServer?.pid;
+    return Number(readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim());
   }
 
   #client(
@@ -230,8 +236,8 @@ export class KubeApiServer {
 
   #run(program: string, args: readonly string[]): TetheredProcess {
     return startTethered({
-      command: join(this.#binaries, program),
-      args,
+      command: '/bin/sh',
+      args: ['-c', ENDS_AT_ONCE, join(this.#binaries, program), ...args],
       env: { PATH: process.env['PATH'], HOME: this.#dir },
       logFile: join(this.#dir, `${program}.log`),
     });
