@@ -90,6 +90,11 @@ export class KubernetesDrivers implements DriverSource {
     for (const { reflector } of this.#scopes) reflector.start();
   }
 
+  /** Resolves when every part that can be read has been read once, from a start in the same turn on. */
+  async read(): Promise<void> {
+    await Promise.all(this.#scopes.map(({ reflector }) => reflector.refresh().catch(() => {})));
+  }
+
   async stop(): Promise<void> {
     this.#stopWatching?.();
     await Promise.all(this.#scopes.map(({ reflector }) => reflector.stop()));

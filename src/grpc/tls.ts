@@ -50,6 +50,12 @@ export function clientCredentials(
   return experimental.createCertificateProviderChannelCredentials(provider, provider);
 }
 
+/** The URI and DNS names in the files' own certificate. */
+export function certificateNames({ certFile }: TlsFiles): readonly string[] {
+  const { uris, dnsNames } = peerIdentity(new X509Certificate(readFileSync(certFile)));
+  return [...uris, ...dnsNames];
+}
+
 interface Loaded {
   readonly identity: experimental.IdentityCertificateUpdate;
   readonly ca: experimental.CaCertificateUpdate;

@@ -75,7 +75,9 @@ export class Reflector<T> {
   start(): void {
     if (this.#stop) return;
     this.#stop = new AbortController();
-    this.#ended = this.#run(this.#stop.signal);
+    const { signal } = this.#stop;
+    // A `refresh` in the same turn is answered by the first list.
+    this.#ended = Promise.resolve().then(() => this.#run(signal));
   }
 
   async stop(): Promise<void> {

@@ -5,10 +5,16 @@ import type { Ledger } from '../model/ledger.js';
 import type { FleetPlan } from './fleet-plan.js';
 
 export interface Applied {
-  /** Resolve when the records are durable. */
-  readonly written: readonly Promise<unknown>[];
+  /** Each resolves when its record is durable. */
+  readonly written: readonly Write[];
   /** Drivers that had changed meanwhile, by resource (else uid): left to the next plan. */
   readonly overtaken: ReadonlySet<string>;
+}
+
+export interface Write {
+  /** Of the driver, by resource (else uid). */
+  readonly driver: string;
+  readonly done: Promise<unknown>;
 }
 
 /**
@@ -22,7 +28,7 @@ export function applyPlan(
   ledger: Ledger,
   log: Logger,
 ): Applied {
-  const written: Promise<unknown>[] = [];
+  const written: Write[] = [];
   const overtaken = new Set<string>();
   for (const next of plan.records) {
     const { uid, namespace, phase, reason, resource } = next;
@@ -34,8 +40,9 @@ export function applyPlan(
     if (before?.phase !== phase) {
       log.info({ uid, namespace, from: before?.phase, to: phase, reason }, 'driver phase');
     }
-    written.push(before ? ledger.update(uid, () => next) : ledger.create(next));
+    const done = before ? ledger.update(uid, () => next) : ledger.create(next);
+    written.push({ driver: resource ?? uid, done });
   }
-  for (const uid of plan.forget) written.push(ledger.delete(uid));
+  for (const uid of plan.forget) written.push({ driver: uid, done: ledger.delete(uid) });
   return { written, overtaken };
 }

@@ -22,8 +22,8 @@ import { type Applied, applyPlan } from './apply-plan.js';
 import { Background } from './background.js';
 import { Deadlines } from './deadlines.js';
 import { planFleet, type FleetPlan, type PoolCount, type Resource } from './fleet-plan.js';
-import { hasSessions } from './lifecycle.js';
 import { Publication } from './publication.js';
+import { RecordShapes } from './record-shapes.js';
 import { newDriverName } from './resource-name.js';
 import { routing } from './routing.js';
 import { checkSightings, unread, type Sightings } from './sightings.js';
@@ -69,8 +69,9 @@ export class PoolController implements Observations, PoolStatusSource {
   readonly #deleting: Background;
   readonly #publication: Publication;
   readonly #notReadySince = new Map<string, number>();
-  readonly #lastShape = new Map<string, string>();
+  readonly #shapes = new RecordShapes();
   readonly #stops: (() => void)[] = [];
+  readonly #lookListeners = new Set<(epoch: number | undefined) => void>();
   #sightings: Sightings = { drivers: new Map(), doubtful: new Set(), problems: [] };
   #failures: ReadonlyMap<string, StartFailures> = new Map();
   #counts: ReadonlyMap<string, PoolCount> = new Map();
@@ -102,14 +103,8 @@ export class PoolController implements Observations, PoolStatusSource {
    */
   start(): void {
     const { sources, ledger, demand, fleet, caches } = this.#options;
-    this.#publish(
-      routing(
-        ledger.all(),
-        () => undefined,
-        () => false,
-      ).routable,
-    );
-    for (const record of ledger.all()) this.#lastShape.set(record.uid, shape(record));
+    this.#publishRecorded(() => undefined);
+    for (const record of ledger.all()) this.#shapes.note(record);
     const trigger = () => this.trigger();
     this.#stops.push(
       ...sources.map((source) => source.watch(trigger)),
@@ -119,6 +114,15 @@ export class PoolController implements Observations, PoolStatusSource {
       caches.onChange(trigger),
     );
     this.trigger();
+  }
+
+  /**
+   * Calls back after each look at everything: with the epoch under which it was, undefined for a
+   * follower's. From then on Envoy is told of what the records and discovery show together.
+   */
+  onLook(listener: (epoch: number | undefined) => void): () => void {
+    this.#lookListeners.add(listener);
+    return () => this.#lookListeners.delete(listener);
   }
 
   /** Ends the reconciliation. Drivers live on. Resolves when nothing is under way any more. */
@@ -260,12 +264,8 @@ export class PoolController implements Observations, PoolStatusSource {
     }
     if (epoch === undefined) {
       // A follower shows Envoy what the leader has recorded.
-      const seen = routing(
-        ledger.all(),
-        (uid) => this.get(uid),
-        () => false,
-      );
-      this.#publish(seen.routable);
+      this.#publishRecorded((uid) => this.get(uid));
+      this.#looked(undefined);
       return;
     }
     const deadlines = new Deadlines(clock.now());
@@ -309,13 +309,24 @@ export class PoolController implements Observations, PoolStatusSource {
       for (let i = 0; i < count; i += 1) this.#create(namespace);
     }
 
-    const results = await Promise.allSettled(written);
+    this.#looked(epoch);
+
+    const results = await Promise.allSettled(written.map(({ done }) => done));
+    if (leadership.epoch() === epoch) {
+      const unwritten = new Set(
+        written.filter((_, at) => results[at]?.status === 'rejected').map(({ driver }) => driver),
+      );
+      for (const resource of plan.delete) {
+        if (overtaken.has(resource.resource) || unwritten.has(resource.resource)) continue;
+        this.#delete(resource);
+      }
+    }
     const failed = results.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
-    if (leadership.epoch() !== epoch) return;
-    for (const resource of plan.delete) {
-      if (!overtaken.has(resource.resource)) this.#delete(resource);
-    }
+  }
+
+  #looked(epoch: number | undefined): void {
+    for (const listener of this.#lookListeners) listener(epoch);
   }
 
   #forgotten(gone: DriverRecord, deadlines: Deadlines): boolean {
@@ -333,10 +344,14 @@ export class PoolController implements Observations, PoolStatusSource {
     this.#applying = true;
     const applied = applyPlan(plan, planned, ledger, log);
     this.#applying = false;
-    for (const next of plan.records) this.#lastShape.set(next.uid, shape(next));
-    for (const uid of plan.forget) this.#lastShape.delete(uid);
+    for (const next of plan.records) this.#shapes.note(next);
+    for (const uid of plan.forget) this.#shapes.forget(uid);
     if (applied.overtaken.size > 0) this.#again = true;
     return applied;
+  }
+
+  #publishRecorded(observed: Observations['get']): void {
+    this.#publish(routing(this.#options.ledger.all(), observed, () => false).routable);
   }
 
   #publish(routable: readonly RoutableDriver[]): void {
@@ -374,18 +389,8 @@ export class PoolController implements Observations, PoolStatusSource {
     );
   }
 
-  /** Activity changes records all the time; only what a plan depends on is a reason to look. */
   #recordChanged(uid: string): void {
     if (this.#applying) return;
-    const record = this.#options.ledger.get(uid);
-    const now = record === undefined ? undefined : shape(record);
-    if (this.#lastShape.get(uid) === now) return;
-    if (now === undefined) this.#lastShape.delete(uid);
-    else this.#lastShape.set(uid, now);
-    this.trigger();
+    if (this.#shapes.isNews(uid, this.#options.ledger.get(uid))) this.trigger();
   }
-}
-
-function shape(record: DriverRecord): string {
-  return `${record.phase} ${hasSessions(record)} ${record.drainDeadlineMs}`;
 }

@@ -3,6 +3,9 @@
  *
  * Its `epoch` is what everyone else in the process goes by. It shows leadership only after every
  * record has been read consistently under the epoch that was won, and no longer than the lease holds.
+ * When it ends, the records are shown as this process knew them until the watch has certainly caught
+ * up with what it wrote: a driver of which Envoy was told must not disappear for a moment, nor for as
+ * long as the API server is away.
  */
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
@@ -13,10 +16,19 @@ import type { KubernetesRecordMirror } from './kubernetes-mirror.js';
 import type { KubernetesLease } from './lease.js';
 import { openLedger, type StoredLedger } from './ledger.js';
 
+/** One time of leading, from its consistent read of the records to the loss of the lease. */
+export interface Term {
+  readonly epoch: number;
+  /** Of this term alone: it accepts no change once the term is over. */
+  readonly ledger: Ledger;
+  /** The epoch while the term lasts; undefined ever after, even if this process leads again. */
+  readonly leadership: Leadership;
+}
+
 export interface ElectedLedgerOptions {
   readonly lease: Pick<KubernetesLease, 'epoch' | 'onChange'>;
   readonly store: RecordStore;
-  readonly mirror: Pick<KubernetesRecordMirror, 'records' | 'onChange'>;
+  readonly mirror: Pick<KubernetesRecordMirror, 'records' | 'onChange' | 'refresh'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -27,9 +39,11 @@ export class ElectedLedger implements Ledger, Leadership {
   readonly #options: ElectedLedgerOptions;
   readonly #follower: FollowerLedger;
   readonly #listeners = new Set<(uid: string) => void>();
-  readonly #epochListeners = new Set<(epoch: number | undefined) => void>();
+  readonly #termListeners = new Set<(term: Term | undefined) => void>();
   readonly #stops: (() => void)[] = [];
-  #leading: { readonly epoch: number; readonly ledger: StoredLedger } | undefined;
+  #leading: (Term & { readonly ledger: StoredLedger }) | undefined;
+  /** The ledger of the term that ended last, until the watch has caught up. */
+  #former: StoredLedger | undefined;
   /** The epoch under which the records are being read. */
   #reading: number | undefined;
   #retry: Timer | undefined;
@@ -39,7 +53,7 @@ export class ElectedLedger implements Ledger, Leadership {
     this.#follower = new FollowerLedger(options.mirror);
     this.#stops.push(
       this.#follower.onChange((uid) => {
-        if (!this.#leading) this.#tell(uid);
+        if (this.#current === this.#follower) this.#tell(uid);
       }),
       options.lease.onChange(() => this.#elected()),
     );
@@ -52,10 +66,10 @@ export class ElectedLedger implements Ledger, Leadership {
     return epoch !== undefined && this.#leading?.epoch === epoch ? epoch : undefined;
   }
 
-  /** Calls back when leadership begins or ends. */
-  onEpoch(listener: (epoch: number | undefined) => void): () => void {
-    this.#epochListeners.add(listener);
-    return () => this.#epochListeners.delete(listener);
+  /** Calls back when this process begins to lead, and with undefined when that ends. */
+  onTerm(listener: (term: Term | undefined) => void): () => void {
+    this.#termListeners.add(listener);
+    return () => this.#termListeners.delete(listener);
   }
 
   /** Writes what was put off, while the lease still holds. */
@@ -63,6 +77,7 @@ export class ElectedLedger implements Ledger, Leadership {
     for (const stop of this.#stops.splice(0)) stop();
     this.#retry?.cancel();
     this.#follower.close();
+    this.#former = undefined;
     await this.#leading?.ledger.close();
   }
 
@@ -104,15 +119,17 @@ export class ElectedLedger implements Ledger, Leadership {
   }
 
   get #current(): Ledger {
-    return this.#leading?.ledger ?? this.#follower;
+    return this.#leading?.ledger ?? this.#former ?? this.#follower;
   }
 
   #elected(): void {
     const epoch = this.#options.lease.epoch();
     if (this.#leading && this.#leading.epoch !== epoch) {
-      const before = this.#leading.ledger;
+      const former = this.#leading.ledger;
       this.#leading = undefined;
-      this.#switched(before, this.#follower);
+      this.#former = former;
+      for (const listener of this.#termListeners) listener(undefined);
+      void this.#catchUp(former);
     }
     if (epoch === undefined || this.#leading || this.#reading === epoch) return;
     this.#reading = epoch;
@@ -129,11 +146,15 @@ export class ElectedLedger implements Ledger, Leadership {
       const ledger = await openLedger({ store, leadership, clock, logger });
       if (lease.epoch() !== epoch || this.#leading) return;
       ledger.onChange((uid) => {
-        if (this.#leading?.ledger === ledger) this.#tell(uid);
+        if (this.#current === ledger) this.#tell(uid);
       });
-      this.#leading = { epoch, ledger };
+      const before = this.#current;
+      const term = { epoch, ledger, leadership };
+      this.#leading = term;
+      this.#former = undefined;
       logger.info({ epoch, records: [...ledger.all()].length }, 'every record was read');
-      this.#switched(this.#follower, ledger);
+      for (const listener of this.#termListeners) listener(term);
+      this.#switched(before, ledger);
     } catch (error) {
       logger.error({ err: error, epoch }, 'the records cannot be read, so nothing is decided');
       this.#retry = clock.setTimer(RETRY_MS, () => this.#elected());
@@ -142,8 +163,21 @@ export class ElectedLedger implements Ledger, Leadership {
     }
   }
 
+  async #catchUp(former: StoredLedger): Promise<void> {
+    const { mirror, clock } = this.#options;
+    while (this.#former === former) {
+      try {
+        await mirror.refresh();
+        if (this.#former !== former) return;
+        this.#former = undefined;
+        this.#switched(former, this.#follower);
+      } catch {
+        await new Promise<void>((resolve) => clock.setTimer(RETRY_MS, resolve));
+      }
+    }
+  }
+
   #switched(before: Ledger, after: Ledger): void {
-    for (const listener of this.#epochListeners) listener(this.epoch());
     const uids = new Set([...before.all(), ...after.all()].map(({ uid }) => uid));
     for (const uid of uids) {
       if (before.get(uid) !== after.get(uid)) this.#tell(uid);

@@ -5,10 +5,11 @@
 import type { Logger } from 'pino';
 import type { KubernetesApi } from '../kubernetes/api.js';
 import { Reflector } from '../kubernetes/reflector.js';
+import type { KubernetesObject } from '../kubernetes/types.js';
 import type { Clock } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
 import { API_VERSION, decodeRecord } from './kubernetes-codec.js';
-import { isObject } from './record-schema.js';
+import { isObject, RecordSchemaError } from './record-schema.js';
 
 export interface DrainRequest {
   /** When the sessions that are left are ended; undefined: never. */
@@ -22,10 +23,10 @@ export interface KubernetesMirrorOptions {
   readonly logger: Logger;
 }
 
-interface Mirrored {
-  readonly record: DriverRecord;
-  readonly drain: DrainRequest | undefined;
-}
+type Mirrored =
+  | { readonly record: DriverRecord; readonly drain: DrainRequest | undefined }
+  /** Name of an object that is no record that the gateway can read. */
+  | { readonly unreadable: string };
 
 export class KubernetesRecordMirror {
   readonly #reflector: Reflector<Mirrored>;
@@ -35,7 +36,7 @@ export class KubernetesRecordMirror {
     this.#reflector = new Reflector<Mirrored>({
       api,
       path: `/apis/${API_VERSION}/namespaces/${namespace}/sparkdrivers`,
-      keep: (object) => ({ record: decodeRecord(object).record, drain: drainOf(object) }),
+      keep,
       clock,
       logger,
       onChange: () => {
@@ -50,22 +51,32 @@ export class KubernetesRecordMirror {
     return this.#reflector.refresh();
   }
 
+  /** Reads every record again, consistently. Rejects when that fails. */
+  refresh(): Promise<void> {
+    return this.#reflector.refresh();
+  }
+
   stop(): Promise<void> {
     return this.#reflector.stop();
   }
 
   /** The records as last seen. */
   *records(): Generator<DriverRecord, void> {
-    for (const { record } of this.#reflector.values()) yield record;
+    for (const kept of this.#reflector.values()) if ('record' in kept) yield kept.record;
   }
 
   /** Drivers that operators want drained, by uid. */
   drains(): ReadonlyMap<string, DrainRequest> {
     const drains = new Map<string, DrainRequest>();
-    for (const { record, drain } of this.#reflector.values()) {
-      if (drain) drains.set(record.uid, drain);
+    for (const kept of this.#reflector.values()) {
+      if ('record' in kept && kept.drain) drains.set(kept.record.uid, kept.drain);
     }
     return drains;
+  }
+
+  /** Names of objects that cannot be read: nobody knows whose memory the drivers of these uids hold. */
+  *unreadable(): Generator<string, void> {
+    for (const kept of this.#reflector.values()) if ('unreadable' in kept) yield kept.unreadable;
   }
 
   /** Why the records may be old, for people; undefined while they are kept up to date. */
@@ -76,6 +87,15 @@ export class KubernetesRecordMirror {
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+}
+
+function keep(object: KubernetesObject): Mirrored {
+  try {
+    return { record: decodeRecord(object).record, drain: drainOf(object) };
+  } catch (error) {
+    if (error instanceof RecordSchemaError) return { unreadable: object.metadata.name };
+    throw error;
   }
 }
 

@@ -3,24 +3,27 @@ import type { AdminHandler } from '../metrics/admin-server.js';
 import type { Ledger } from '../model/ledger.js';
 import type { PolicyFile } from '../policy/policy-file.js';
 import type { PoolController } from '../pools/controller.js';
-import type { SidecarNotices } from '../sessions/notices.js';
+import type { SidecarStatus } from '../sessions/notices.js';
 import type { DiscoveryHub } from '../xds/hub.js';
 
 export interface AdminSources {
   readonly pools: PoolController;
   readonly xds: DiscoveryHub;
   readonly ledger: Ledger;
-  readonly notices: SidecarNotices;
+  readonly sidecars: () => readonly SidecarStatus[];
+  /** Whether this process leads, and who does. */
+  readonly replica: () => Readonly<Record<string, unknown>>;
   readonly policy: PolicyFile;
 }
 
 export function adminHandlers(sources: AdminSources): Readonly<Record<string, AdminHandler>> {
-  const { pools, xds, ledger, notices, policy } = sources;
+  const { pools, xds, ledger, sidecars, policy, replica } = sources;
   return {
     'GET /drivers': json(() => pools.report()),
     'GET /sessions': json(() => sessionsOf(ledger)),
     'GET /envoys': json(() => xds.nodes()),
-    'GET /sidecars': json(() => notices.sidecars()),
+    'GET /sidecars': json(() => sidecars()),
+    'GET /replica': json(() => replica()),
     'GET /policy': json(() => policy.status),
     'GET /readyz/pools': (_request, response) => {
       const missing = missingDrivers(pools, policy);

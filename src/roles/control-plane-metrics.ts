@@ -1,5 +1,5 @@
 /** What Prometheus is shown of pools, sessions, xDS and the policy; read when it asks. */
-import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, type Registry } from 'prom-client';
 import type { Ledger } from '../model/ledger.js';
 import type { PolicyFile } from '../policy/policy-file.js';
 import type { PoolController } from '../pools/controller.js';
@@ -10,10 +10,25 @@ export interface ControlPlaneSources {
   readonly xds: DiscoveryHub;
   readonly ledger: Ledger;
   readonly policy: PolicyFile;
+  /** What only one of several replicas may tell, so that their numbers can be added. */
+  readonly leading: () => boolean;
+}
+
+/** Counts requests to Kubernetes' API servers: to be given to the clients. */
+export function kubernetesRequests(
+  registry: Registry,
+): (method: string, path: string, status: number) => void {
+  const requests = new Counter({
+    name: 'spark_gateway_kubernetes_requests_total',
+    help: 'Requests and watches made of API servers; status 0: no answer came.',
+    labelNames: ['method', 'status'],
+    registers: [registry],
+  });
+  return (method, _path, status) => requests.inc({ method, status });
 }
 
 export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSources): void {
-  const { pools, xds, ledger, policy } = sources;
+  const { pools, xds, ledger, policy, leading } = sources;
   collectDefaultMetrics({ register: registry });
   const gauge = <Labels extends string>(
     name: string,
@@ -32,15 +47,19 @@ export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSou
       },
     });
 
+  gauge('spark_gateway_leading', 'Whether this replica leads (1).', [], () => [
+    [{}, leading() ? 1 : 0],
+  ]);
   gauge('spark_gateway_drivers', 'Drivers by phase.', ['namespace', 'phase'], () =>
-    pools
-      .report()
-      .drivers.map(({ namespace, phase }): [{ namespace: string; phase: string }, number] => [
+    (leading() ? pools.report().drivers : []).map(
+      ({ namespace, phase }): [{ namespace: string; phase: string }, number] => [
         { namespace, phase },
         1,
-      ]),
+      ],
+    ),
   );
   gauge('spark_gateway_sessions', 'Live sessions.', ['team', 'environment'], function* read() {
+    if (!leading()) return;
     for (const { sessions } of ledger.all()) {
       for (const { team, environment } of Object.values(sessions)) {
         yield [{ team, environment }, 1];
@@ -48,7 +67,10 @@ export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSou
     }
   });
   gauge('spark_gateway_sessions_waiting', 'Sessions that wait for a driver.', ['namespace'], () =>
-    pools.report().pools.map(({ namespace, waiting }) => [{ namespace }, waiting]),
+    (leading() ? pools.report().pools : []).map(({ namespace, waiting }) => [
+      { namespace },
+      waiting,
+    ]),
   );
   gauge(
     'spark_gateway_xds_streams',

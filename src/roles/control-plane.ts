@@ -1,27 +1,25 @@
 /** `control-plane`: discovery → pools and sessions → xDS; assignments for authz; Envoy's access logs. */
 import { Registry } from 'prom-client';
-import { addAccessLogService } from '../access-log/server.js';
+import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
+import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { requestMetrics } from '../access-log/metrics.js';
+import { Forwarder } from '../grpc/forward.js';
+import { certificateNames, clientCredentials } from '../grpc/tls.js';
 import { startAdminServer } from '../metrics/admin-server.js';
 import { systemClock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { PoolController } from '../pools/controller.js';
-import { addAssignmentService } from '../sessions/assignment-service.js';
-import { SessionAssigner } from '../sessions/assignments.js';
-import { SessionExpiry } from '../sessions/expiry.js';
-import { SidecarNotices } from '../sessions/notices.js';
-import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
-import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { adminHandlers } from './admin-handlers.js';
-import { controlPlaneMetrics } from './control-plane-metrics.js';
-import { openDrivers } from './drivers.js';
-import { mtlsFiles, startGrpcPort } from './grpc-port.js';
-import { connectKubernetes, openKubernetesDrivers, openKubernetesRecords } from './kubernetes.js';
+import { controlPlaneMetrics, kubernetesRequests } from './control-plane-metrics.js';
+import { createGrpcPort, mtlsFiles } from './grpc-port.js';
+import { createLeader, type Leader } from './leader.js';
 import { roleLogger } from './logger.js';
-import { openFileRecords } from './records.js';
+import { openOwn, openReplica, type Place } from './place.js';
+import { Succession } from './succession.js';
 import { aborted, terminationSignal } from './termination.js';
 import { createXds } from './xds.js';
 
@@ -38,37 +36,65 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     logger,
   });
   const policy = () => policyFile.current;
-  const kubernetes =
-    settings.drivers.source === 'kubernetes' ? connectKubernetes(settings) : undefined;
-  const records = kubernetes
-    ? await openKubernetesRecords(settings, kubernetes, { clock, logger })
-    : await openFileRecords(settings, { clock, logger });
-  const { ledger, leadership } = records;
-
+  const place: Place =
+    settings.drivers.source === 'kubernetes'
+      ? await openReplica(settings, {
+          policy,
+          clock,
+          logger,
+          onRequest: kubernetesRequests(registry),
+        })
+      : await openOwn(settings, { clock, logger });
+  const { records, drivers } = place;
   const xds = createXds(settings, { clock, logger });
   const waitingRoom = new WaitingRoom(clock);
-  const notices = new SidecarNotices({
-    ledger,
+
+  const services = [AssignmentService, AccessLogService];
+  const tls = mtlsFiles(settings.mtls);
+  const { allowedSans } = settings.assignments;
+  const port = createGrpcPort({
+    name: 'assignments.listen_addr',
+    address: settings.assignments.listenAddr,
+    tls,
+    // Other replicas pass calls on with a certificate like ours.
+    allowedSans:
+      tls && allowedSans.length > 0 ? [...allowedSans, ...certificateNames(tls)] : allowedSans,
+    services,
     clock,
-    cacheTtlMs: settings.assignments.cacheTtlMs,
+    logger,
   });
-  const drivers = kubernetes
-    ? await openKubernetesDrivers(settings, kubernetes, {
+  const forwarder = new Forwarder({
+    credentials: clientCredentials(tls, { clock }),
+    serverName: settings.mtls.serverName,
+    unavailable: nobodyLeads,
+  });
+  let leader: Leader | undefined;
+  const requests = requestMetrics(registry);
+  const succession: Succession = new Succession({
+    createLeader: (term) =>
+      (leader = createLeader(term, {
+        settings,
+        pools,
+        waitingRoom,
+        policy,
+        requestMetrics: requests,
         clock,
         logger,
-        policy,
-        records,
-        onChange: () => pools.trigger(),
-      })
-    : await openDrivers(settings, { clock, logger });
-  await drivers.discard(await records.unreadable());
-  const pools: PoolController = new PoolController({
+      })),
+    port,
+    forwarder: {
+      setTarget: (address) => forwarder.setTarget(address),
+      addServices: (server) => forwarder.addServices(server, services),
+    },
+    notLeading: nobodyLeads,
+  });
+  const pools = new PoolController({
     ...drivers,
-    ledger,
+    ledger: records.ledger,
     demand: waitingRoom,
     fleet: xds.fleet,
-    caches: notices,
-    leadership,
+    caches: succession,
+    leadership: records.leadership,
     policy,
     clock,
     log: logger,
@@ -76,97 +102,77 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     addressQuietMs: settings.assignments.cacheTtlMs,
   });
   policyFile.onChange(() => pools.trigger());
-  records.onLeadership(() => {
-    void records.unreadable().then((uids) => drivers.discard(uids));
-    pools.trigger();
+  pools.onLook((epoch) => succession.looked(epoch));
+  records.onTerm((term) => {
+    if (!term) leader = undefined;
+    succession.setTerm(term);
   });
-  records.onDrains((drains) => {
-    if (leadership.epoch() === undefined) return;
-    for (const [uid, deadlineMs] of drains) {
-      const phase = ledger.get(uid)?.phase;
-      if (phase === undefined || phase === 'gone' || phase === 'expired') continue;
-      pools.drain(uid, deadlineMs).catch((error: unknown) => {
-        logger.info({ driver: uid, err: error }, 'a driver cannot be drained now');
-      });
-    }
-  });
-  const expiry = new SessionExpiry({
-    ledger,
-    leadership,
-    observations: pools,
-    sparkConnect: sparkConnectClient(),
-    clock,
-    logger,
-    sessionTtlMs: settings.sessionTtlMs,
-    tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
-  });
-  const assigner = new SessionAssigner({
-    ledger,
-    leadership,
-    observations: pools,
-    policy,
-    poolStatus: pools,
-    waitingRoom,
-    activity: expiry.activity,
-    clock,
-    logger,
-    cacheTtlMs: settings.assignments.cacheTtlMs,
-  });
-
-  const closeAssignments = await startGrpcPort({
-    name: 'assignments.listen_addr',
-    address: settings.assignments.listenAddr,
-    tls: mtlsFiles(settings.mtls),
-    allowedSans: settings.assignments.allowedSans,
-    clock,
-    logger,
-    addServices(server) {
-      addAssignmentService(server, {
-        assigner,
-        notices,
-        activity: expiry.activity,
-        leadership,
-        clock,
-        logger,
-      });
-      addAccessLogService(server, {
-        sink: expiry.activity,
-        clock,
-        logger,
-        auditLogger: logger.child({ audit: true }),
-        metrics: requestMetrics(registry),
-        intervalMs: accessLogIntervalMs(settings),
-      });
-    },
-  });
-  const stopWaiting = ledger.onChange((uid) => {
-    if (ledger.get(uid)?.phase !== 'available') return;
+  const stopWaiting = records.ledger.onChange((uid) => {
+    if (records.ledger.get(uid)?.phase !== 'available') return;
     stopWaiting();
     drivers.warmUp();
   });
-  pools.start();
-  const xdsPort = await xds.listen();
-  expiry.start();
 
-  controlPlaneMetrics(registry, { pools, xds: xds.hub, ledger, policy: policyFile });
+  let starting: string | undefined = 'starting';
+  const leading = () => records.leadership.epoch() !== undefined;
+  controlPlaneMetrics(registry, {
+    pools,
+    xds: xds.hub,
+    ledger: records.ledger,
+    policy: policyFile,
+    leading,
+  });
   const admin = await startAdminServer({
     host: settings.admin.listenAddr.host,
     port: settings.admin.listenAddr.port,
     registry,
-    readiness: () => pools.report().readError ?? drivers.problem() ?? records.problem(),
-    handlers: adminHandlers({ pools, xds: xds.hub, ledger, notices, policy: policyFile }),
+    readiness: () => starting ?? place.unready(pools),
+    handlers: adminHandlers({
+      pools,
+      xds: xds.hub,
+      ledger: records.ledger,
+      sidecars: () => leader?.notices.sidecars() ?? [],
+      policy: policyFile,
+      replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
+    }),
   });
-  logger.info({ admin: admin.port, epoch: leadership.epoch() }, 'control plane runs');
+  await port.listen();
+  const serving = place.start({ pools, succession }).then(async () => {
+    if (stop.aborted) return undefined;
+    const listening = await xds.listen();
+    starting = undefined;
+    place.started();
+    logger.info({ admin: admin.port, epoch: records.leadership.epoch() }, 'control plane runs');
+    return listening;
+  });
+  await Promise.race([serving.then(() => aborted(stop)), aborted(stop)]);
 
-  await aborted(stop);
   logger.info('control plane ends');
   await admin.close();
   await pools.stop();
-  expiry.stop();
-  await closeAssignments();
-  await xdsPort.close();
+  succession.close();
+  port.endCalls(nobodyLeads());
+  await records.close();
+  await port.close();
+  forwarder.close();
+  await (await settledSoon(serving))?.close();
   policyFile.close();
   drivers.close();
-  await records.close();
-  kubernetes?.close();
+  place.close();
+}
+
+/** A start that waits for something that never comes does not keep the process. */
+function settledSoon<T>(promise: Promise<T>): Promise<T | undefined> {
+  return Promise.race([
+    promise,
+    new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined))),
+  ]);
+}
+
+function nobodyLeads(): GatewayError {
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'No control plane leads now; the client tries again by itself.',
+    { retryAfterMs: 2_000 },
+  );
 }

@@ -16,8 +16,6 @@ export interface Drivers {
   readonly factory?: DriverFactory;
   /** Why the drivers' source as it is written now is not in force; the last good one is. */
   problem(): string | undefined;
-  /** Drivers that nobody may use: never seen again, and ended where they are ours. */
-  discard(uids: ReadonlySet<string>): Promise<void>;
   /** To be called once a first driver is ready: does what makes later ones start faster. */
   warmUp(): void;
   /** Stops looking; the drivers go on. */
@@ -39,32 +37,43 @@ export function archivesFolder(settings: Settings): string {
   return join(settings.stateDir, 'class-archives');
 }
 
-/** Drivers on one machine. */
-export function openDrivers(settings: Settings, context: Context): Promise<Drivers> {
+/**
+ * `unreadable`: drivers whose record cannot be read, so that nobody may use them. They are not seen,
+ * and are ended where they are ours.
+ */
+export function openOwnDrivers(
+  settings: Settings,
+  unreadable: ReadonlySet<string>,
+  context: Context,
+): Promise<Drivers> {
   return settings.drivers.source === 'static'
-    ? openStatic(settings, context)
-    : openLocal(settings, context);
+    ? openStatic(settings, unreadable, context)
+    : openLocal(settings, unreadable, context);
 }
 
-async function openStatic(settings: Settings, { clock, logger }: Context): Promise<Drivers> {
+async function openStatic(
+  settings: Settings,
+  unreadable: ReadonlySet<string>,
+  { clock, logger }: Context,
+): Promise<Drivers> {
   const path = settings.drivers.staticFile;
   if (path === undefined) {
     throw new GatewayError('SETTINGS_INVALID', 'drivers.source static needs drivers.static_file');
   }
   const file = await StaticFile.open({ path, clock, log: logger });
-  const source = new FilteredSource(file);
   return {
-    sources: [source],
+    sources: [new FilteredSource(file, () => unreadable)],
     problem: () => file.problem,
-    async discard(uids) {
-      source.hide(uids);
-    },
     warmUp: () => undefined,
     close: () => file.close(),
   };
 }
 
-async function openLocal(settings: Settings, { clock, logger }: Context): Promise<Drivers> {
+async function openLocal(
+  settings: Settings,
+  unreadable: ReadonlySet<string>,
+  { clock, logger }: Context,
+): Promise<Drivers> {
   refuseEveryAddress(settings);
   const { local } = settings.drivers;
   const { network, prefixLength } = local.addressRange;
@@ -81,19 +90,17 @@ async function openLocal(settings: Settings, { clock, logger }: Context): Promis
     addressQuietMs: settings.assignments.cacheTtlMs,
   });
   const closing = new AbortController();
-  const source = new FilteredSource(processes.source);
+  if (unreadable.size > 0) {
+    for (const { uid, resource, namespace } of await processes.source.list()) {
+      if (unreadable.has(uid) && resource !== undefined) {
+        await processes.factory.delete(resource, namespace);
+      }
+    }
+  }
   return {
-    sources: [source],
+    sources: [new FilteredSource(processes.source, () => unreadable)],
     factory: processes.factory,
     problem: () => undefined,
-    async discard(uids) {
-      source.hide(uids);
-      for (const { uid, resource, namespace } of await processes.source.list()) {
-        if (uids.has(uid) && resource !== undefined) {
-          await processes.factory.delete(resource, namespace);
-        }
-      }
-    },
     warmUp() {
       if (!local.classArchive) return;
       makeClassArchive({

@@ -1,20 +1,26 @@
 import type { DriverRecord, DriverSource, ObservedDriver } from '../model/driver.js';
 
-/** A source without some of its drivers. */
+/** A source without some of its drivers, and with further reasons to look at it. */
 export class FilteredSource implements DriverSource {
   readonly #source: DriverSource;
-  #hidden: ReadonlySet<string> = new Set();
+  readonly #listeners = new Set<() => void>();
+  readonly #hidden: () => ReadonlySet<string>;
 
-  constructor(source: DriverSource) {
+  /** `hidden`: the uids that are left out now. */
+  constructor(source: DriverSource, hidden: () => ReadonlySet<string>) {
     this.#source = source;
+    this.#hidden = hidden;
   }
 
-  hide(uids: ReadonlySet<string>): void {
-    this.#hidden = uids;
+  /** Says that it is time to look. */
+  changed(): void {
+    for (const listener of this.#listeners) listener();
   }
 
   async list(): Promise<readonly ObservedDriver[]> {
-    return (await this.#source.list()).filter(({ uid }) => !this.#hidden.has(uid));
+    const observed = await this.#source.list();
+    const hidden = this.#hidden();
+    return hidden.size === 0 ? observed : observed.filter(({ uid }) => !hidden.has(uid));
   }
 
   inDoubt(driver: Pick<DriverRecord, 'namespace' | 'cluster'>): boolean {
@@ -22,6 +28,11 @@ export class FilteredSource implements DriverSource {
   }
 
   watch(listener: () => void): () => void {
-    return this.#source.watch(listener);
+    this.#listeners.add(listener);
+    const stop = this.#source.watch(listener);
+    return () => {
+      this.#listeners.delete(listener);
+      stop();
+    };
   }
 }

@@ -1,4 +1,4 @@
-/** A grpc-js server on one of the gateway's own ports. */
+/** A grpc-js server on one of the gateway's own ports, whose services may change while it runs. */
 import { X509Certificate } from 'node:crypto';
 import {
   Server,
@@ -8,6 +8,9 @@ import {
   status,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import type { DescService } from '@bufbuild/protobuf';
+import { OpenCalls } from '../grpc/open-calls.js';
+import { serviceDefinition } from '../grpc/service.js';
 import { peerIdentity, serverCredentials, type TlsFiles } from '../grpc/tls.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
@@ -22,47 +25,65 @@ export interface GrpcPortOptions {
   readonly allowedSans: readonly string[];
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly addServices: (server: Server) => void;
+  /** Every service that may be served here. */
+  readonly services: readonly DescService[];
+}
+
+export interface GrpcPort {
+  /** What is added here answers calls from now on, and nothing else does. Calls under way are left alone. */
+  serve(addServices: (server: Server) => void): void;
+  /** Ends every call that is under way. */
+  endCalls(error: GatewayError): void;
+  /** Rejects with SETTINGS_INVALID when the address cannot be listened on. */
+  listen(): Promise<void>;
+  close(): Promise<void>;
 }
 
 /** Streams that have not ended by themselves after this are cut. */
 const CLOSE_GRACE_MS = 2_000;
 
-/** Resolves when it listens, with a function that closes it. */
-export async function startGrpcPort(options: GrpcPortOptions): Promise<() => Promise<void>> {
-  const { name, address, tls, clock, logger } = options;
+export function createGrpcPort(options: GrpcPortOptions): GrpcPort {
+  const { name, address, tls, services, clock, logger } = options;
+  const calls = new OpenCalls();
   const server = new Server({
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
     // Sidecars and Envoys ping more often than the default allows.
     'grpc.http2.min_ping_interval_without_data_ms': 5_000,
-    ...(tls ? { interceptors: [onlyNamed(options.allowedSans)] } : {}),
+    interceptors: [calls.interceptor, ...(tls ? [onlyNamed(options.allowedSans)] : [])],
   });
-  options.addServices(server);
   const credentials = serverCredentials(tls, {
     clock,
     onError: (error) => logger.error({ err: error }, `${name}: certificates cannot be renewed`),
   });
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(formatAddress(address), credentials, (error) => {
-      if (!error) resolve();
-      else {
-        reject(
-          new GatewayError(
-            'SETTINGS_INVALID',
-            `${name}: cannot listen on ${formatAddress(address)}: ${error.message}. Is the port in use?`,
-            { cause: error },
-          ),
-        );
-      }
-    });
-  });
-  return async () => {
-    const limit = clock.setTimer(CLOSE_GRACE_MS, () => server.forceShutdown());
-    await new Promise<void>((resolve) => {
-      server.tryShutdown(() => resolve());
-    });
-    limit.cancel();
+  return {
+    serve(addServices) {
+      for (const service of services) server.removeService(serviceDefinition(service));
+      addServices(server);
+    },
+    endCalls: (error) => calls.endAll(error),
+    listen: () =>
+      new Promise((resolve, reject) => {
+        server.bindAsync(formatAddress(address), credentials, (error) => {
+          if (!error) resolve();
+          else {
+            reject(
+              new GatewayError(
+                'SETTINGS_INVALID',
+                `${name}: cannot listen on ${formatAddress(address)}: ${error.message}. Is the port in use?`,
+                { cause: error },
+              ),
+            );
+          }
+        });
+      }),
+    async close() {
+      const limit = clock.setTimer(CLOSE_GRACE_MS, () => server.forceShutdown());
+      await new Promise<void>((resolve) => {
+        server.tryShutdown(() => resolve());
+      });
+      limit.cancel();
+    },
   };
 }
 

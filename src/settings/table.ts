@@ -319,6 +319,12 @@ export const settingsTable = {
         roles: controlPlane,
         about: 'Tells gateways apart that share a cluster; names the lease.',
       }),
+      replica_host: optional(plainText, {
+        fallbackEnv: 'POD_IP',
+        roles: controlPlane,
+        about:
+          'Where other replicas reach this one, on the port of assignments.listen_addr; without it, the host of that setting.',
+      }),
       lease_duration: setting(duration('2s', '5m'), {
         default: '10s',
         roles: controlPlane,

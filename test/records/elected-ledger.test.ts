@@ -2,7 +2,7 @@ import test from 'ava';
 import { pino } from 'pino';
 import { withSession } from '../../src/model/driver-record.js';
 import type { DriverRecord } from '../../src/model/driver.js';
-import { ElectedLedger } from '../../src/records/elected-ledger.js';
+import { ElectedLedger, type Term } from '../../src/records/elected-ledger.js';
 import { driverRecord, sessionId, sessionRecord, START_MS } from '../support/driver-records.js';
 import { ManualClock, settle } from '../support/manual-clock.js';
 import { MemoryStore } from '../support/memory-store.js';
@@ -40,6 +40,14 @@ class FakeMirror {
     return () => this.#listeners.delete(listener);
   }
 
+  /** What a consistent read would show; undefined while the API server is away. */
+  truth: (() => readonly DriverRecord[]) | undefined;
+
+  async refresh(): Promise<void> {
+    if (!this.truth) throw new Error('the API server is away');
+    this.show(...this.truth());
+  }
+
   show(...records: readonly DriverRecord[]): void {
     this.shown = records;
     for (const listener of this.#listeners) listener();
@@ -52,6 +60,7 @@ function setUp(...records: readonly DriverRecord[]) {
   const lease = new FakeLease();
   const mirror = new FakeMirror();
   mirror.show(...records);
+  mirror.truth = () => [...store.records.values()].map(({ record }) => record);
   const clock = new ManualClock(START_MS);
   const logger = pino({ level: 'silent' });
   const ledger = new ElectedLedger({ lease, store, mirror, clock, logger });
@@ -115,4 +124,53 @@ test('while the store cannot be read nobody leads, and it is tried again', async
   store.readable = true;
   await clock.advance(1_000);
   t.is(ledger.epoch(), 1);
+});
+
+test('what was written last is shown until the watch has caught up with it', async (t) => {
+  const { ledger, lease, mirror, clock, changed } = setUp(driverRecord('d1'));
+  await lease.set(1);
+  // The watch does not hear of it, and the API server is away.
+  await ledger.update('d1', addSession);
+  mirror.truth = undefined;
+  changed.length = 0;
+  await lease.set(undefined);
+  mirror.show(driverRecord('d1'));
+  await clock.advance(30_000);
+  t.is(ledger.bySession(sessionId(1))?.uid, 'd1');
+  t.deepEqual(changed, []);
+  mirror.truth = () => [driverRecord('d1', { reason: 'by the other leader' })];
+  await clock.advance(1_000);
+  t.is(ledger.get('d1')?.reason, 'by the other leader');
+  t.deepEqual(changed, ['d1']);
+});
+
+test('a term is over for good, even if the same process leads again', async (t) => {
+  const { ledger, lease } = setUp(driverRecord('d1'));
+  const terms: (Term | undefined)[] = [];
+  ledger.onTerm((term) => terms.push(term));
+  await lease.set(1);
+  await lease.set(undefined);
+  await lease.set(3);
+  t.deepEqual(
+    terms.map((term) => term?.epoch),
+    [1, undefined, 3],
+  );
+  const [first, , second] = terms;
+  t.is(first?.leadership.epoch(), undefined);
+  await t.throwsAsync(first?.ledger.update('d1', addSession) ?? Promise.resolve(), {
+    code: 'CONTROL_PLANE_UNAVAILABLE',
+  });
+  await second?.ledger.update('d1', addSession);
+  t.is(ledger.bySession(sessionId(1))?.epoch, 3);
+});
+
+test('a lease that is lost while the records are read begins no term', async (t) => {
+  const { ledger, lease } = setUp(driverRecord('d1'));
+  const terms: (Term | undefined)[] = [];
+  ledger.onTerm((term) => terms.push(term));
+  const won = lease.set(1);
+  const lost = lease.set(undefined);
+  await Promise.all([won, lost]);
+  t.deepEqual(terms, []);
+  t.is(ledger.epoch(), undefined);
 });

@@ -1,0 +1,131 @@
+/** Drivers as pods, in one cluster or several. */
+import type { Logger } from 'pino';
+import { KubernetesDrivers } from '../discovery/kubernetes.js';
+import { DriverResources } from '../kubernetes/driver-resources.js';
+import { reasonOf } from '../kubernetes/error.js';
+import type { Clock } from '../model/clock.js';
+import { SPARK_CONNECT_PORT } from '../model/driver.js';
+import type { Policy } from '../model/policy.js';
+import { KubernetesFactory } from '../pools/kubernetes/factory.js';
+import { NearestFactory } from '../pools/kubernetes/nearest-factory.js';
+import { WatchedTemplates } from '../pools/kubernetes/watched-templates.js';
+import type { Settings } from '../settings/table.js';
+import type { Drivers } from './drivers.js';
+import { FilteredSource } from './filtered-source.js';
+import type { Cluster, KubernetesAccess } from './kubernetes.js';
+import type { ReplicaRecords } from './replica-records.js';
+
+export interface KubernetesDriversContext {
+  readonly records: Pick<ReplicaRecords, 'ledger' | 'leadership' | 'unreadable'>;
+  readonly policy: () => Policy;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface DriversOfClusters extends Drivers {
+  /** Begins to look, and resolves once it was seen what there is, as far as it can be read. */
+  read(): Promise<void>;
+}
+
+export async function openKubernetesDrivers(
+  settings: Settings,
+  access: KubernetesAccess,
+  context: KubernetesDriversContext,
+): Promise<DriversOfClusters> {
+  const { clock, logger } = context;
+  const { templatesFile } = settings.drivers.kubernetes;
+  const changed = () => {
+    for (const { source } of parts) source.changed();
+  };
+  const templates =
+    templatesFile === undefined
+      ? undefined
+      : await WatchedTemplates.open({ path: templatesFile, clock, logger, onChange: changed });
+  const parts = access.clusters.map((cluster) =>
+    openCluster(cluster, { settings, access, context, templates }),
+  );
+  return {
+    sources: parts.map(({ source }) => source),
+    ...(templates ? { factory: new NearestFactory(parts, logger) } : {}),
+    problem: () => templates?.problem,
+    warmUp: () => undefined,
+    async read() {
+      await Promise.all(parts.map((part) => part.read()));
+    },
+    close() {
+      templates?.close();
+      for (const part of parts) part.stop();
+    },
+  };
+}
+
+interface ClusterOptions {
+  readonly settings: Settings;
+  readonly access: KubernetesAccess;
+  readonly context: KubernetesDriversContext;
+  readonly templates: WatchedTemplates | undefined;
+}
+
+function openCluster(
+  { name, api, place }: Cluster,
+  { settings, access, context, templates }: ClusterOptions,
+) {
+  const { gateway, key } = access;
+  const { records, policy, clock, logger } = context;
+  const { kubernetes } = settings.drivers;
+  const namespaces = kubernetes.namespaces.length === 0 ? undefined : kubernetes.namespaces;
+  const resources = new DriverResources({
+    api,
+    namespaces,
+    kinds: ['SparkConnect', 'SparkApplication'],
+    gateway,
+    key,
+    clock,
+    logger,
+  });
+  const pods = new KubernetesDrivers({
+    api,
+    resources,
+    selectors: kubernetes.selectors,
+    namespaces,
+    port: SPARK_CONNECT_PORT,
+    trusts: (namespace) => templates?.trusts(namespace) ?? false,
+    isRecorded: (uid) => records.ledger.get(uid) !== undefined,
+    leadership: records.leadership,
+    key,
+    ...(place ? { cluster: place } : {}),
+    clock,
+    logger,
+  });
+  const source = new FilteredSource(pods, () => records.unreadable());
+  const factory = new KubernetesFactory({
+    api,
+    resources,
+    gateway,
+    key,
+    template: (namespace) => templates?.template(namespace),
+    podLabels: (namespace) => ({ ...policy().parseNamespace?.(namespace) }),
+    leadership: records.leadership,
+    clock,
+    logger,
+    onChange: () => source.changed(),
+  });
+  return {
+    name,
+    source,
+    factory,
+    async read() {
+      pods.start();
+      await Promise.all([
+        pods.read(),
+        resources.start().catch((error: unknown) => {
+          logger.warn({ reason: reasonOf(error) }, 'the drivers cannot be read yet');
+        }),
+      ]);
+    },
+    stop() {
+      void pods.stop();
+      void resources.stop();
+    },
+  };
+}

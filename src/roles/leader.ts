@@ -1,0 +1,88 @@
+/** What only a leader has: the answers to sidecars, what they are told, and the end of sessions. Made for one term. */
+import type { Server } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import type { RequestMetrics } from '../access-log/metrics.js';
+import { addAccessLogService } from '../access-log/server.js';
+import type { Clock } from '../model/clock.js';
+import type { Policy } from '../model/policy.js';
+import type { Observations, PoolStatusSource } from '../model/pool.js';
+import type { Term } from '../records/elected-ledger.js';
+import { addAssignmentService } from '../sessions/assignment-service.js';
+import { SessionAssigner } from '../sessions/assignments.js';
+import { SessionExpiry } from '../sessions/expiry.js';
+import { SidecarNotices } from '../sessions/notices.js';
+import { sparkConnectClient } from '../sessions/spark-connect-client.js';
+import type { WaitingRoom } from '../sessions/waiting-room.js';
+import { accessLogIntervalMs } from '../settings/access-log-interval.js';
+import type { Settings } from '../settings/table.js';
+
+export interface LeaderOptions {
+  readonly settings: Settings;
+  readonly pools: Observations & PoolStatusSource;
+  readonly waitingRoom: WaitingRoom;
+  readonly policy: () => Policy;
+  readonly requestMetrics: RequestMetrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface Leader {
+  readonly notices: SidecarNotices;
+  /** Registers what sidecars and Envoys ask for. */
+  addServices(server: Server): void;
+  /** Begins to end sessions that are idle. */
+  start(): void;
+  stop(): void;
+}
+
+export function createLeader(term: Term, options: LeaderOptions): Leader {
+  const { settings, pools, waitingRoom, policy, requestMetrics, clock, logger } = options;
+  const { ledger, leadership } = term;
+  const { cacheTtlMs } = settings.assignments;
+  const notices = new SidecarNotices({ ledger, clock, cacheTtlMs });
+  const expiry = new SessionExpiry({
+    ledger,
+    leadership,
+    observations: pools,
+    sparkConnect: sparkConnectClient(),
+    clock,
+    logger,
+    sessionTtlMs: settings.sessionTtlMs,
+    tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
+  });
+  const assigner = new SessionAssigner({
+    ledger,
+    leadership,
+    observations: pools,
+    policy,
+    poolStatus: pools,
+    waitingRoom,
+    activity: expiry.activity,
+    clock,
+    logger,
+    cacheTtlMs,
+  });
+  return {
+    notices,
+    addServices(server) {
+      addAssignmentService(server, {
+        assigner,
+        notices,
+        activity: expiry.activity,
+        leadership,
+        clock,
+        logger,
+      });
+      addAccessLogService(server, {
+        sink: expiry.activity,
+        clock,
+        logger,
+        auditLogger: logger.child({ audit: true }),
+        metrics: requestMetrics,
+        intervalMs: accessLogIntervalMs(settings),
+      });
+    },
+    start: () => expiry.start(),
+    stop: () => expiry.stop(),
+  };
+}
