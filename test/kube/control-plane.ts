@@ -1,0 +1,216 @@
+/** A replica of the control plane as its pod runs it: a process of its own, on a loopback address of its own. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
+import type { FleetReport } from '../../src/pools/status.js';
+import type { SessionRecord } from '../../src/model/driver.js';
+import type { KubeApiServer } from '../support/kube-api-server.js';
+
+const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+const PATIENCE_MS = 120_000;
+const POLL_MS = 25;
+
+export interface ControlPlaneOptions {
+  readonly server: KubeApiServer;
+  /** Its loopback address. */
+  readonly host: string;
+  /** The gateway's namespace. */
+  readonly namespace: string;
+  /** The only namespace of drivers, with a pool that is kept warm. */
+  readonly drivers: string;
+  readonly pool: { readonly size: number; readonly maximum: number };
+  readonly leaseMs: number;
+}
+
+export interface ReplicaStatus {
+  readonly epoch?: number;
+  readonly leader?: string;
+}
+
+export class ControlPlane {
+  readonly host: string;
+  readonly #folder: string;
+  readonly #options: ControlPlaneOptions;
+  #process: TetheredProcess;
+
+  private constructor(options: ControlPlaneOptions) {
+    this.#options = options;
+    this.host = options.host;
+    this.#folder = mkdtempSync(join(tmpdir(), 'control-plane-'));
+    this.#writeFiles();
+    this.#process = this.#spawn();
+  }
+
+  static async start(options: ControlPlaneOptions): Promise<ControlPlane> {
+    const controlPlane = new ControlPlane(options);
+    await controlPlane.ready();
+    return controlPlane;
+  }
+
+  get assignments(): string {
+    return `${this.host}:18001`;
+  }
+
+  get xds(): string {
+    return `${this.host}:18000`;
+  }
+
+  ready(): Promise<void> {
+    return this.until('to be ready', async () => (await this.#get('/readyz')).ok);
+  }
+
+  async status(): Promise<ReplicaStatus> {
+    return this.#json('/replica');
+  }
+
+  async report(): Promise<FleetReport> {
+    return this.#json('/drivers');
+  }
+
+  async sessions(): Promise<readonly (SessionRecord & { driver: string })[]> {
+    return this.#json('/sessions');
+  }
+
+  async isLeading(): Promise<boolean> {
+    return (await this.status()).epoch !== undefined;
+  }
+
+  /** Asks again and again until it is so. */
+  async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+    const endMs = Date.now() + PATIENCE_MS;
+    let failure: unknown;
+    while (Date.now() < endMs) {
+      try {
+        if (await isSo()) return;
+        failure = undefined;
+      } catch (error) {
+        failure = error;
+      }
+      await pause(POLL_MS);
+    }
+    throw new Error(`Waited in vain for ${this.host} ${what}: ${String(failure)}\n${this.log()}`);
+  }
+
+  log(): string {
+    return readFileSync(join(this.#folder, 'log'), 'utf8').split('\n').slice(-40).join('\n');
+  }
+
+  /** Its log's entries with this message. */
+  logged(message: string): Record<string, unknown>[] {
+    const lines = readFileSync(join(this.#folder, 'log'), 'utf8').split('\n');
+    return lines
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+      .filter(({ msg }) => msg === message);
+  }
+
+  async signal(name: NodeJS.Signals): Promise<void> {
+    process.kill(await this.#process.pid, name);
+  }
+
+  /** Kills it, as a node that goes down does. */
+  async kill(): Promise<void> {
+    await this.signal('SIGKILL');
+    await this.#process.ended;
+  }
+
+  /** Asks it to end, as a deletion of its pod does. */
+  async end(): Promise<void> {
+    await this.signal('SIGTERM');
+    await this.#process.ended;
+  }
+
+  async restart(): Promise<void> {
+    this.#process = this.#spawn();
+    await this.ready();
+  }
+
+  async stop(): Promise<void> {
+    this.#process.kill();
+    await this.#process.ended;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #spawn(): TetheredProcess {
+    return startTethered({
+      command: process.execPath,
+      args: [
+        '--enable-source-maps',
+        main,
+        'control-plane',
+        '--config',
+        join(this.#folder, 'gateway.yaml'),
+      ],
+      env: { PATH: process.env['PATH'], KUBECONFIG: join(this.#folder, 'kubeconfig') },
+      logFile: join(this.#folder, 'log'),
+    });
+  }
+
+  #writeFiles(): void {
+    const { server, host, namespace, drivers, pool, leaseMs } = this.#options;
+    const file = (name: string, content: object | string) =>
+      writeFileSync(
+        join(this.#folder, name),
+        typeof content === 'string' ? content : stringify(content),
+      );
+    mkdirSync(join(this.#folder, 'state'));
+    file('kubeconfig', server.adminConfig().exportConfig());
+    file('gateway.yaml', {
+      listen_addr: `${host}:15002`,
+      policy_file: 'policy.yaml',
+      state_dir: 'state',
+      xds: { listen_addr: `${host}:18000`, connect_addr: `${host}:18000` },
+      assignments: { listen_addr: `${host}:18001`, connect_addr: `${host}:18001` },
+      admin: { listen_addr: `${host}:9090` },
+      drivers: {
+        source: 'kubernetes',
+        kubernetes: {
+          templates_file: 'templates.yaml',
+          namespaces: [drivers],
+          gateway_namespace: namespace,
+          lease_duration: `${leaseMs}ms`,
+        },
+      },
+    });
+    file('policy.yaml', {
+      apiVersion: 'spark-gateway/v1alpha1',
+      kind: 'RoutingPolicy',
+      issuers: [{ issuer: 'https://idp.test', audiences: ['gateway'] }],
+      access: [{ who: { groups: ['everyone'] }, what: { teams: ['*'], environments: ['*'] } }],
+      pools: [
+        {
+          size: String(pool.size),
+          maximum: String(pool.maximum),
+          sessions_per_driver: '1',
+          after_use: 'replace',
+        },
+      ],
+      warm_namespaces: [drivers],
+    });
+    file('templates.yaml', {
+      apiVersion: 'spark-gateway/v1alpha1',
+      kind: 'DriverTemplates',
+      templates: [
+        {
+          kind: 'SparkConnect',
+          spark_version: '4.1.3',
+          image: 'example.test/spark:4.1.3',
+          driver: { cores: '1', memory: '1g' },
+          executor: { cores: '1', memory: '1g' },
+        },
+      ],
+    });
+  }
+
+  #get(path: string): Promise<Response> {
+    return fetch(`http://${this.host}:9090${path}`, { signal: AbortSignal.timeout(2_000) });
+  }
+
+  async #json<T>(path: string): Promise<T> {
+    return (await (await this.#get(path)).json()) as T;
+  }
+}
