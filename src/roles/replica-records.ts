@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { reasonOf } from '../kubernetes/error.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
 import { ElectedLedger } from '../records/elected-ledger.js';
 import { KubernetesRecordMirror, type DrainRequest } from '../records/kubernetes-mirror.js';
 import { KubernetesRecordStore } from '../records/kubernetes-store.js';
@@ -40,7 +41,7 @@ export function openReplicaRecords(
   const { api } = home;
   const store = new KubernetesRecordStore({ api, namespace, clock, logger });
   const mirror = new KubernetesRecordMirror({ api, namespace, clock, logger });
-  const identity = replicaIdentity(hostname(), ownAddress(settings));
+  const identity = replicaIdentity(process.env['POD_NAME'] ?? hostname(), ownAddress(settings));
   const lease = new KubernetesLease({
     api,
     namespace,
@@ -104,5 +105,12 @@ export function openReplicaRecords(
 
 function ownAddress({ assignments, drivers }: Settings): string {
   const { host, port } = assignments.listenAddr;
-  return formatAddress({ host: drivers.kubernetes.replicaHost ?? host, port });
+  const { replicaHost } = drivers.kubernetes;
+  if (replicaHost === undefined && (host === '0.0.0.0' || host === '::')) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      'drivers.kubernetes.replica_host (or POD_IP) must say where other replicas reach this one: assignments.listen_addr names no address of it',
+    );
+  }
+  return formatAddress({ host: replicaHost ?? host, port });
 }

@@ -87,15 +87,6 @@ export const checks: readonly Check[] = [
         : undefined,
   },
   {
-    names: ['drivers.kubernetes.replica_host', 'drivers.source'],
-    check: ({ assignments, drivers: { kubernetes, source } }) =>
-      source === 'kubernetes' &&
-      kubernetes.replicaHost === undefined &&
-      isWildcard(assignments.listenAddr)
-        ? 'drivers.source "kubernetes" needs drivers.kubernetes.replica_host (or POD_IP): other replicas pass requests on to this one, and assignments.listen_addr names no address of it'
-        : undefined,
-  },
-  {
     names: ['issuer.enabled'],
     check: ({ issuer, listenAddr }) =>
       issuer.enabled && isOpen(listenAddr)
@@ -110,10 +101,6 @@ export const checks: readonly Check[] = [
         : 'headers.team, headers.environment and headers.user must differ',
   },
 ];
-
-function isWildcard({ host }: TcpAddress): boolean {
-  return host === '0.0.0.0' || host === '::';
-}
 
 function isOpen({ host }: TcpAddress): boolean {
   return !isLoopback(host);
