@@ -52,7 +52,8 @@ test.serial('the control plane is killed: a query goes on, a new session waits',
   const query = await runningQuery(t.context);
 
   process.kill(gateway.pid('control-plane'), 'SIGSTOP');
-  const newcomer = pyspark.connect('newcomer', await gateway.url({ user: 'bob' }));
+  await pyspark.connect('newcomer', await gateway.url({ user: 'bob' }));
+  const newcomer = pyspark.sql('newcomer', 'SELECT 1');
   t.deepEqual((await pyspark.sql('alice', 'SELECT * FROM mine')).rows, [[42]]);
   await gateway.restart('control-plane');
   gate.open(1, 2);
@@ -62,8 +63,7 @@ test.serial('the control plane is killed: a query goes on, a new session waits',
   t.is(after.uid, before.uid);
   t.is(gateway.driverPid(after.uid), pid);
   t.deepEqual((await pyspark.sql('alice', 'SELECT * FROM mine')).rows, [[42]]);
-  await newcomer;
-  t.deepEqual((await pyspark.sql('newcomer', 'SELECT 1')).rows, [[1]]);
+  t.deepEqual((await newcomer).rows, [[1]]);
   await pyspark.stop('newcomer');
 });
 

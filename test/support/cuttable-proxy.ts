@@ -28,11 +28,15 @@ export class CuttableProxy {
     });
   }
 
-  static async start(target: string): Promise<CuttableProxy> {
+  /** @param target URL, of which host and port count */
+  static async start(
+    target: string,
+    listen = { host: '127.0.0.1', port: 0 },
+  ): Promise<CuttableProxy> {
     const { hostname, port } = new URL(target);
     const proxy = new CuttableProxy(hostname, Number(port));
     await new Promise<void>((resolve) => {
-      proxy.#server.listen(0, '127.0.0.1', resolve);
+      proxy.#server.listen(listen, resolve);
     });
     return proxy;
   }
@@ -42,6 +46,7 @@ export class CuttableProxy {
     return `https://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
   }
 
+  /** Ends every connection; none can be made until it is healed. */
   cut(): void {
     this.#open = false;
     for (const socket of this.#sockets) socket.destroy();

@@ -1,4 +1,5 @@
-/** A policy under which the people of team data share few drivers, which a test then need not start. */
+import { routingPolicy } from './routing-policy.js';
+
 export interface TeamPolicyOptions {
   /** Idle drivers that stand ready. */
   readonly size?: number;
@@ -6,14 +7,10 @@ export interface TeamPolicyOptions {
   readonly sessionsPerDriver?: number;
 }
 
-/** The namespace of `sjns-data-dev`'s pool is the only one. */
+/** A policy under which everyone shares the drivers of team data, so that a test need not start many. */
 export function teamPolicy(options: TeamPolicyOptions = {}): object {
   const { size = 1, maximum = 3, sessionsPerDriver = 10 } = options;
-  return {
-    apiVersion: 'spark-gateway/v1alpha1',
-    kind: 'RoutingPolicy',
-    targets: { environments: ['dev'] },
-    access: [{ who: { groups: ['everyone'] }, what: { teams: ['data'], environments: ['dev'] } }],
+  return routingPolicy({
     pools: [
       {
         size: String(size),
@@ -24,5 +21,5 @@ export function teamPolicy(options: TeamPolicyOptions = {}): object {
       },
     ],
     warm_namespaces: ['sjns-data-dev'],
-  };
+  });
 }

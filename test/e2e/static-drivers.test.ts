@@ -1,22 +1,33 @@
 import anyTest, { type TestFn } from 'ava';
 import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
+import { CuttableProxy } from '../support/cuttable-proxy.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
 import { RealDriver } from '../support/real-driver.js';
 import { RowGate } from '../support/row-gate.js';
 import { StaticDrivers } from '../support/static-drivers.js';
-import { TcpRelay } from '../support/tcp-relay.js';
 import { teamPolicy } from '../support/team-policy.js';
 
 /** Where the gateway believes the driver to be. */
-const RELAY = '127.91.23.1';
+const PROXY = '127.91.23.1';
 const DRIVER = '127.91.23.2';
+const ADDED = '127.91.23.3';
+
+const etl = { name: 'etl', address: PROXY, token: 'secret' };
+
+/** What a proxy at this address leads to, and where it listens. */
+function proxied(address: string) {
+  return [
+    `http://${DRIVER}:${SPARK_CONNECT_PORT}`,
+    { host: address, port: SPARK_CONNECT_PORT },
+  ] as const;
+}
 
 interface Context {
   readonly file: StaticDrivers;
   readonly driver: RealDriver;
-  readonly relay: TcpRelay;
+  readonly proxy: CuttableProxy;
   readonly gateway: Gateway;
   readonly four: PySpark;
   readonly three: PySpark;
@@ -28,9 +39,9 @@ const test = anyTest as TestFn<Context>;
 test.before(async (t) => {
   const file = new StaticDrivers();
   const driver = await RealDriver.start(DRIVER, 'secret', 4);
-  const relay = await TcpRelay.start(RELAY, DRIVER, SPARK_CONNECT_PORT);
-  file.set({ name: 'etl', address: RELAY, token: 'secret' });
-  Object.assign(t.context, { file, driver, relay });
+  const proxy = await CuttableProxy.start(...proxied(PROXY));
+  file.set(etl);
+  Object.assign(t.context, { file, driver, proxy });
   const [gateway, four, three] = await Promise.all([
     Gateway.start({
       addressRange: '127.91.23.0/24',
@@ -50,14 +61,20 @@ test.beforeEach((t) => {
 test.afterEach.always((t) => t.context.gate.remove());
 
 test.after.always(async (t) => {
-  const { file, driver, relay, gateway, four, three } = t.context;
+  const { file, driver, proxy, gateway, four, three } = t.context;
   await four?.kill();
   await three?.kill();
   t.is(await gateway?.stop(), 0);
-  await relay?.stop();
+  proxy?.stop();
   await driver?.kill();
   file.remove();
 });
+
+/** Ends every connection between Envoy and the driver; new ones can be made. */
+function cut(proxy: CuttableProxy): void {
+  proxy.cut();
+  proxy.heal();
+}
 
 /** A query of two rows on each session, of which one has come. */
 async function runningQueries(clients: readonly PySpark[], session: string, gate: RowGate) {
@@ -70,13 +87,13 @@ async function runningQueries(clients: readonly PySpark[], session: string, gate
 test.serial(
   'stock PySpark gives up a query whose stream is cut; its session goes on',
   async (t) => {
-    const { gateway, four, three, relay, gate } = t.context;
+    const { gateway, four, three, proxy, gate } = t.context;
     await four.connect('stock', await gateway.url({ user: 'alice' }));
     await three.connect('stock', await gateway.url35({ user: 'bob' }));
     await four.createTempView('stock', 'mine', 'SELECT 42');
     await three.createTempView('stock', 'mine', 'SELECT 42');
     const queries = await runningQueries([four, three], 'stock', gate);
-    relay.cut();
+    cut(proxy);
     for (const { result } of queries) {
       const error = await t.throwsAsync(result, { instanceOf: PySparkError });
       t.is(error?.code, 'INTERNAL');
@@ -89,11 +106,11 @@ test.serial(
 );
 
 test.serial("the Python helper's sessions fetch the rest of a stream that is cut", async (t) => {
-  const { gateway, four, three, relay, gate } = t.context;
+  const { gateway, four, three, proxy, gate } = t.context;
   await four.connect('helped', await gateway.url({ user: 'alice' }), { how: 'helper' });
   await three.connect('helped', await gateway.url({ user: 'bob' }), { how: 'helper' });
   const queries = await runningQueries([four, three], 'helped', gate);
-  relay.cut();
+  cut(proxy);
   gate.open(1);
   for (const { result, events } of queries) {
     t.is((await result).rows, 2);
@@ -105,7 +122,34 @@ test.serial("the Python helper's sessions fetch the rest of a stream that is cut
 });
 
 test.serial('a connection that is cut while nothing runs is not noticed', async (t) => {
-  const { four, relay } = t.context;
-  relay.cut();
+  const { four, proxy } = t.context;
+  cut(proxy);
   t.deepEqual((await four.sql('stock', 'SELECT * FROM mine')).rows, [[42]]);
 });
+
+test.serial(
+  'a driver that is added to the file and taken out again disturbs no other',
+  async (t) => {
+    const { gateway, four, file, gate } = t.context;
+    const added = async () =>
+      (await gateway.fleet()).drivers.find(({ uid }) => uid.startsWith('added-'));
+    const query = four.gated('stock', gate, 3);
+    const row = (number: number) => {
+      gate.open(number);
+      return query.event((event) => event.type === 'row' && event.row[0] === number);
+    };
+    await row(0);
+
+    const second = await CuttableProxy.start(...proxied(ADDED));
+    t.teardown(() => second.stop());
+    file.set(etl, { name: 'added', address: ADDED, token: 'secret' });
+    await gateway.until(added, (driver) => driver?.phase === 'available');
+    await row(1);
+
+    file.set(etl);
+    const gone = await gateway.until(added, (driver) => driver?.phase === 'gone');
+    t.false(gone?.routable);
+    await row(2);
+    t.is((await query.result).rows, 3);
+  },
+);
