@@ -153,3 +153,12 @@ test.serial(
     t.is((await query.result).rows, 3);
   },
 );
+
+test.serial('stop() returns although the driver cannot be reached', async (t) => {
+  const { gateway, four, proxy } = t.context;
+  const { sessionId } = await four.identity('stock');
+  proxy.cut();
+  await four.stop('stock');
+  proxy.heal();
+  t.false((await gateway.sessions()).some((session) => session.sessionId === sessionId));
+});
