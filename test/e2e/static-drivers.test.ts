@@ -6,26 +6,14 @@ import { PySpark } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
 import { RealDriver } from '../support/real-driver.js';
 import { RowGate } from '../support/row-gate.js';
-import { StaticDrivers } from '../support/static-drivers.js';
+import { StaticDrivers, type StaticDriver } from '../support/static-drivers.js';
 import { teamPolicy } from '../support/team-policy.js';
-
-/** Where the gateway believes the driver to be. */
-const PROXY = '127.91.23.1';
-const DRIVER = '127.91.23.2';
-const ADDED = '127.91.23.3';
-
-const etl = { name: 'etl', address: PROXY, token: 'secret' };
-
-/** What a proxy at this address leads to, and where it listens. */
-function proxied(address: string) {
-  return [
-    `http://${DRIVER}:${SPARK_CONNECT_PORT}`,
-    { host: address, port: SPARK_CONNECT_PORT },
-  ] as const;
-}
+import { unusedAddress } from '../support/unused-address.js';
 
 interface Context {
   readonly file: StaticDrivers;
+  /** The driver as the file names it: where the proxy is. */
+  readonly etl: StaticDriver;
   readonly driver: RealDriver;
   readonly proxy: CuttableProxy;
   readonly gateway: Gateway;
@@ -36,12 +24,23 @@ interface Context {
 
 const test = anyTest as TestFn<Context>;
 
+const NETWORK = '127.91.23';
+
+/** Listens where the gateway believes the driver to be, and leads to it. */
+function startProxy({ address }: StaticDriver, driver: RealDriver): Promise<CuttableProxy> {
+  return CuttableProxy.start(`http://${driver.address}:${SPARK_CONNECT_PORT}`, {
+    host: address,
+    port: SPARK_CONNECT_PORT,
+  });
+}
+
 test.before(async (t) => {
   const file = new StaticDrivers();
-  const driver = await RealDriver.start(DRIVER, 'secret', 4);
-  const proxy = await CuttableProxy.start(...proxied(PROXY));
+  const driver = await RealDriver.start(await unusedAddress(NETWORK), 'secret', 4);
+  const etl = { name: 'etl', address: await unusedAddress(NETWORK), token: 'secret' };
+  const proxy = await startProxy(etl, driver);
   file.set(etl);
-  Object.assign(t.context, { file, driver, proxy });
+  Object.assign(t.context, { file, etl, driver, proxy });
   const [gateway, four, three] = await Promise.all([
     Gateway.start({
       addressRange: '127.91.23.0/24',
@@ -127,32 +126,30 @@ test.serial('a connection that is cut while nothing runs is not noticed', async 
   t.deepEqual((await four.sql('stock', 'SELECT * FROM mine')).rows, [[42]]);
 });
 
-test.serial(
-  'a driver that is added to the file and taken out again disturbs no other',
-  async (t) => {
-    const { gateway, four, file, gate } = t.context;
-    const added = async () =>
-      (await gateway.fleet()).drivers.find(({ uid }) => uid.startsWith('added-'));
-    const query = four.gated('stock', gate, 3);
-    const row = (number: number) => {
-      gate.open(number);
-      return query.event((event) => event.type === 'row' && event.row[0] === number);
-    };
-    await row(0);
+test.serial('a driver is added to the file and taken out: no other is disturbed', async (t) => {
+  const { gateway, four, file, etl, driver, gate } = t.context;
+  const added = async () =>
+    (await gateway.fleet()).drivers.find(({ uid }) => uid.startsWith('added-'));
+  const query = four.gated('stock', gate, 3);
+  const row = (number: number) => {
+    gate.open(number);
+    return query.event((event) => event.type === 'row' && event.row[0] === number);
+  };
+  await row(0);
 
-    const second = await CuttableProxy.start(...proxied(ADDED));
-    t.teardown(() => second.stop());
-    file.set(etl, { name: 'added', address: ADDED, token: 'secret' });
-    await gateway.until(added, (driver) => driver?.phase === 'available');
-    await row(1);
+  const another = { ...etl, name: 'added', address: await unusedAddress(NETWORK) };
+  const second = await startProxy(another, driver);
+  t.teardown(() => second.stop());
+  file.set(etl, another);
+  await gateway.until(added, (seen) => seen?.phase === 'available');
+  await row(1);
 
-    file.set(etl);
-    const gone = await gateway.until(added, (driver) => driver?.phase === 'gone');
-    t.false(gone?.routable);
-    await row(2);
-    t.is((await query.result).rows, 3);
-  },
-);
+  file.set(etl);
+  const gone = await gateway.until(added, (seen) => seen?.phase === 'gone');
+  t.false(gone?.routable);
+  await row(2);
+  t.is((await query.result).rows, 3);
+});
 
 test.serial('stop() returns although the driver cannot be reached', async (t) => {
   const { gateway, four, proxy } = t.context;

@@ -6,10 +6,10 @@ import { PySparkError } from '../support/pyspark-error.js';
 import { RealDriver } from '../support/real-driver.js';
 import { StaticDrivers } from '../support/static-drivers.js';
 import { teamPolicy } from '../support/team-policy.js';
-
-const ADDRESS = '127.91.22.1';
+import { unusedAddress } from '../support/unused-address.js';
 
 interface Context {
+  readonly address: string;
   readonly file: StaticDrivers;
   readonly gateway: Gateway;
   readonly pyspark: PySpark;
@@ -22,7 +22,8 @@ const test = anyTest as TestFn<Context>;
 test.before(async (t) => {
   const running: RealDriver[] = [];
   const file = new StaticDrivers();
-  Object.assign(t.context, { running, file });
+  const address = await unusedAddress('127.91.22');
+  Object.assign(t.context, { running, file, address });
   const gateway = await Gateway.start({
     addressRange: '127.91.22.0/24',
     policy: teamPolicy({ size: 0 }),
@@ -33,8 +34,8 @@ test.before(async (t) => {
     },
   });
   Object.assign(t.context, { gateway, pyspark: await PySpark.start('4') });
-  running.push(await RealDriver.start(ADDRESS, 'token-of-first'));
-  file.set({ name: 'first', address: ADDRESS, token: 'token-of-first' });
+  running.push(await RealDriver.start(address, 'token-of-first'));
+  file.set({ name: 'first', address, token: 'token-of-first' });
 });
 
 test.after.always(async (t) => {
@@ -46,11 +47,11 @@ test.after.always(async (t) => {
 });
 
 test.serial('who goes round the gateway needs the token of the driver itself', async (t) => {
-  const { gateway, pyspark } = t.context;
+  const { gateway, pyspark, address } = t.context;
   const { sessionId } = await pyspark.connect('alice', await gateway.url({ user: 'alice' }));
   await pyspark.createTempView('alice', 'mine', "SELECT 'of alice' AS text");
   const request: RawRequest = {
-    target: `${ADDRESS}:${SPARK_CONNECT_PORT}`,
+    target: `${address}:${SPARK_CONNECT_PORT}`,
     method: 'Config',
     sessionId,
     userId: 'alice',
@@ -69,9 +70,9 @@ test.serial('who goes round the gateway needs the token of the driver itself', a
 });
 
 test.serial('a process that took the address of a driver turns its sessions away', async (t) => {
-  const { pyspark, running } = t.context;
+  const { pyspark, running, address } = t.context;
   await running.pop()?.kill();
-  running.push(await RealDriver.start(ADDRESS, 'token-of-second'));
+  running.push(await RealDriver.start(address, 'token-of-second'));
   // The file still says that it is the first.
   const error = await t.throwsAsync(pyspark.sql('alice', 'SELECT * FROM mine'), {
     instanceOf: PySparkError,
@@ -81,12 +82,12 @@ test.serial('a process that took the address of a driver turns its sessions away
 });
 
 test.serial('a new driver waits until nothing leads to its address for the old one', async (t) => {
-  const { gateway, file } = t.context;
+  const { gateway, file, address } = t.context;
   const second = async () =>
     (await gateway.fleet()).drivers.find(({ uid }) => uid.startsWith('second-'));
   // An Envoy that has not confirmed the removal of the first could still send its requests there.
   process.kill(gateway.pid('envoy'), 'SIGSTOP');
-  file.set({ name: 'second', address: ADDRESS, token: 'token-of-second' });
+  file.set({ name: 'second', address, token: 'token-of-second' });
   const withheld = await gateway.until(second, (driver) => driver?.condition === 'ready');
   t.is(withheld?.phase, 'warming');
   t.false(withheld?.routable);
