@@ -67,6 +67,9 @@ export interface TeamAndEnvironment {
   readonly environment: string;
 }
 
+/** What a caller may do with the gateway itself; `admin` includes `read`. */
+export type AdministrationRole = 'none' | 'read' | 'admin';
+
 /** A loaded policy: an immutable value, replaced as a whole on reload. */
 export interface Policy {
   /** Content hash; changes whenever a decision could. */
@@ -83,6 +86,8 @@ export interface Policy {
   service(peer: PeerCertificate): Caller | undefined;
   /** The caller that an unauthenticated source address stands for, where policy names its network. */
   sourceNetwork(address: string): Caller | undefined;
+  /** Who may see the gateway's state (`read`) and who may operate it (`admin`). */
+  administration(caller: Caller): AdministrationRole;
   pool(namespace: string): PoolPolicy | undefined;
   /** The team and environment that name this namespace, where there are such. */
   parseNamespace?(namespace: string): TeamAndEnvironment | undefined;

@@ -5,7 +5,7 @@ import { didYouMean } from '../yaml/suggest.js';
 import type { Reader } from '../yaml/schema.js';
 import type { AccessEntry } from './document.js';
 import { NameSet } from './glob.js';
-import { compileWho, type Who, WhoIndex } from './who.js';
+import { checkWho, compileWho, type KnownNames, type Who, WhoIndex } from './who.js';
 
 /** Teams and environments that a caller may use; patterns stay patterns. */
 export interface Grant {
@@ -71,37 +71,11 @@ function compileRule(entry: AccessEntry): Rule {
 /** Mistakes that only the document as a whole shows. */
 export function checkAccess(
   entries: readonly AccessEntry[],
-  known: {
-    readonly services: readonly string[];
-    readonly issuers: readonly string[];
-    readonly environments: readonly string[] | undefined;
-  },
+  known: KnownNames & { readonly environments: readonly string[] | undefined },
   reader: Reader,
 ): void {
   for (const { who, what } of entries) {
-    if (who.groups.length + who.principals.length + who.services.length === 0) {
-      reader.refuseAt(
-        who,
-        undefined,
-        'who needs groups, principals or services; principals: ["*"] is everyone with a token',
-      );
-    }
-    for (const service of who.services) {
-      const found = known.services.some((name) => new NameSet([service]).matches(name));
-      if (found) continue;
-      const hint = didYouMean(service, known.services);
-      reader.refuseAt(
-        who,
-        'services',
-        `"${service}" is no service or source network of this policy${hint}`,
-      );
-    }
-    for (const issuer of who.issuers) {
-      if (known.issuers.includes(issuer)) continue;
-      const hint =
-        didYouMean(issuer, known.issuers) || `; there are ${known.issuers.join(', ') || 'none'}`;
-      reader.refuseAt(who, 'issuers', `${issuer} is no issuer of this policy${hint}`);
-    }
+    checkWho(who, known, reader);
     for (const environment of what.environments) {
       const { environments } = known;
       if (!environments || environments.some((name) => new NameSet([environment]).matches(name))) {

@@ -7,6 +7,7 @@ import { parseYaml } from '../yaml/document.js';
 import { formatProblems } from '../yaml/problem.js';
 import { Reader } from '../yaml/schema.js';
 import { AccessRules, checkAccess } from './access.js';
+import { compileAdministration } from './administration.js';
 import { compileServices, compileSourceNetworks } from './callers.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
 import { compileIssuers } from './issuers.js';
@@ -62,15 +63,8 @@ function compileDocument(
   const names = [...document.services, ...document.source_networks].map(({ name }) => name);
   checkNames(document, reader);
   checkTargets(targets, template, reader);
-  checkAccess(
-    document.access,
-    {
-      services: names,
-      issuers: issuers.map(({ issuer }) => issuer),
-      environments: targets.environments,
-    },
-    reader,
-  );
+  const known = { services: names, issuers: issuers.map(({ issuer }) => issuer) };
+  checkAccess(document.access, { ...known, environments: targets.environments }, reader);
   if (issuers.length + names.length === 0) {
     reader.refuseAt(
       document,
@@ -95,6 +89,7 @@ function compileDocument(
     refuseUserId: compileUserIdRule(document.user_id),
     service: compileServices(document.services, reader),
     sourceNetwork: compileSourceNetworks(document.source_networks, reader),
+    administration: compileAdministration(document.administration, known, reader),
     pool,
     parseNamespace: (namespace) => template.parse(namespace),
     warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),

@@ -107,22 +107,28 @@ const userId = object('a user_id rule', {
   ignore_domain: withDefault(text(boolean), false),
 });
 
+const who = object('who', {
+  groups: patterns(),
+  principals: patterns(),
+  services: patterns(),
+  issuers: withDefault(list(text(issuerUrl)), []),
+});
+
 const access = object('an access rule', {
   name: optional(text(plainText)),
-  who: required(
-    object('who', {
-      groups: patterns(),
-      principals: patterns(),
-      services: patterns(),
-      issuers: withDefault(list(text(issuerUrl)), []),
-    }),
-  ),
+  who: required(who),
   what: required(
     object('what', {
       teams: required(list(text(teamPattern), { least: 1 })),
       environments: required(list(text(labelPattern), { least: 1 })),
     }),
   ),
+});
+
+/** Who may see and who may operate the gateway; nobody unless it says so. */
+const administration = object('administration', {
+  read: withDefault(list(who), []),
+  admin: withDefault(list(who), []),
 });
 
 /** Which namespaces an entry is for; it must meet each field that is there. */
@@ -159,6 +165,7 @@ export const policyDocument = object('a routing policy', {
   targets: optional(targets),
   user_id: optional(userId),
   access: required(list(access), []),
+  administration: optional(administration),
   pools: optional(list(pool)),
   warm_namespaces: withDefault(list(text(label)), []),
   quotas: withDefault(list(quota), []),
@@ -170,7 +177,9 @@ export type ServiceEntry = TypeOf<typeof service>;
 export type SourceNetworkEntry = TypeOf<typeof sourceNetwork>;
 export type TargetsEntry = TypeOf<typeof targets>;
 export type UserIdEntry = TypeOf<typeof userId>;
+export type WhoEntry = TypeOf<typeof who>;
 export type AccessEntry = TypeOf<typeof access>;
+export type AdministrationEntry = TypeOf<typeof administration>;
 export type MatchEntry = TypeOf<typeof match>;
 export type PoolEntry = TypeOf<typeof pool>;
 export type QuotaEntry = TypeOf<typeof quota>;

@@ -1,6 +1,8 @@
 /** Which callers a rule is for, and an index that finds the rules of a caller without trying all. */
 import { type Caller, CERTIFICATE_ISSUER, NETWORK_ISSUER } from '../model/principal.js';
-import type { AccessEntry } from './document.js';
+import type { Reader } from '../yaml/schema.js';
+import { didYouMean } from '../yaml/suggest.js';
+import type { WhoEntry } from './document.js';
 import { NameSet } from './glob.js';
 
 export interface Who {
@@ -12,7 +14,7 @@ export interface Who {
   readonly issuers: ReadonlySet<string>;
 }
 
-export function compileWho(entry: AccessEntry['who']): Who {
+export function compileWho(entry: WhoEntry): Who {
   return {
     groups: new NameSet(entry.groups),
     principals: new NameSet(entry.principals),
@@ -21,12 +23,46 @@ export function compileWho(entry: AccessEntry['who']): Who {
   };
 }
 
+/** What `who` may name. */
+export interface KnownNames {
+  /** Services and source networks. */
+  readonly services: readonly string[];
+  readonly issuers: readonly string[];
+}
+
+/** Reports mistakes that only the document as a whole shows. */
+export function checkWho(who: WhoEntry, known: KnownNames, reader: Reader): void {
+  if (who.groups.length + who.principals.length + who.services.length === 0) {
+    reader.refuseAt(
+      who,
+      undefined,
+      'who needs groups, principals or services; principals: ["*"] is everyone with a token',
+    );
+  }
+  for (const service of who.services) {
+    const pattern = new NameSet([service]);
+    if (known.services.some((name) => pattern.matches(name))) continue;
+    const hint = didYouMean(service, known.services);
+    reader.refuseAt(
+      who,
+      'services',
+      `"${service}" is no service or source network of this policy${hint}`,
+    );
+  }
+  for (const issuer of who.issuers) {
+    if (known.issuers.includes(issuer)) continue;
+    const hint =
+      didYouMean(issuer, known.issuers) || `; there are ${known.issuers.join(', ') || 'none'}`;
+    reader.refuseAt(who, 'issuers', `${issuer} is no issuer of this policy${hint}`);
+  }
+}
+
 /** Whether the caller was known by something else than a token. */
 export function hasNoToken({ principal }: Caller): boolean {
   return principal.issuer === CERTIFICATE_ISSUER || principal.issuer === NETWORK_ISSUER;
 }
 
-function matches(who: Who, caller: Caller): boolean {
+export function matchesWho(who: Who, caller: Caller): boolean {
   const { issuer, subject } = caller.principal;
   if (hasNoToken(caller)) return who.services.matches(subject);
   if (who.issuers.size > 0 && !who.issuers.has(issuer)) return false;
@@ -61,7 +97,7 @@ export class WhoIndex<Rule extends { readonly who: Who }> {
       for (const group of caller.groups) yield* this.#trusted(this.#byGroup.get(group), caller);
       yield* this.#trusted(this.#byPrincipal.get(subject), caller);
     }
-    for (const rule of this.#patterns) if (matches(rule.who, caller)) yield rule;
+    for (const rule of this.#patterns) if (matchesWho(rule.who, caller)) yield rule;
   }
 
   *#trusted(rules: readonly Rule[] | undefined, caller: Caller): Generator<Rule> {

@@ -39,6 +39,7 @@ export function plainPolicy(options: PlainPolicyOptions): Policy {
         : new GatewayError('USER_ID_MISMATCH', `user_id must be ${caller.principal.subject}.`),
     service: (peer) => options.service?.(peer),
     sourceNetwork: (address) => options.sourceNetwork?.(address),
+    administration: () => 'none',
     pool: () => undefined,
     warmNamespaces: [],
     quotas: () => ({

@@ -140,6 +140,7 @@ const unused = {
   refuseUse: () => never(),
   refuseUserId: () => never(),
   service: () => never(),
+  administration: () => never(),
   sourceNetwork: () => never(),
   quotas: () => never(),
 };

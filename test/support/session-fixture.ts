@@ -33,6 +33,7 @@ export function testPolicy(
     refuseUse: () => undefined,
     refuseUserId: () => undefined,
     service: () => undefined,
+    administration: () => 'none',
     sourceNetwork: () => undefined,
     pool: (namespace) => (namespace.startsWith('sjns-') ? { ...pool, ...fields } : undefined),
     warmNamespaces: [],
