@@ -4,6 +4,7 @@ import { GatewayError } from '../model/errors.js';
 import { SPARK_CONNECT_SERVICE } from '../model/names.js';
 import type { PeerCertificate, Policy, Target } from '../model/policy.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
+import { tokenMissing } from '../model/refusals.js';
 import type { CheckRequest } from './check-codec.js';
 import { bearerToken, CREDENTIAL_HEADERS, duplicated, refuseDuplicates } from './credentials.js';
 import { sparkMethod, type SparkMethod } from './methods.js';
@@ -76,10 +77,7 @@ export function authenticateWithoutToken(facts: RequestFacts, policy: Policy): A
     (facts.peer && policy.service(facts.peer)) ??
     (facts.sourceAddress === '' ? undefined : policy.sourceNetwork(facts.sourceAddress));
   if (caller) return { caller };
-  throw new GatewayError(
-    'TOKEN_MISSING',
-    'Your request has no token. Put one in the URL: sc://<host>:15002/;token=<token>.',
-  );
+  throw tokenMissing();
 }
 
 /** `graceMs`: how long after its end a token is still good for what finishes a running query. */

@@ -1,4 +1,5 @@
 import type { GatewayError } from './errors.js';
+import type { ExplainRequest, Explanation } from './explanation.js';
 import type { Caller } from './principal.js';
 
 /** How the drivers of one namespace are kept. All durations are milliseconds. */
@@ -88,6 +89,8 @@ export interface Policy {
   sourceNetwork(address: string): Caller | undefined;
   /** Who may see the gateway's state (`read`) and who may operate it (`admin`). */
   administration(caller: Caller): AdministrationRole;
+  /** Why a request is allowed or refused, by the same rules as the methods above. Not for the path of a request. */
+  explain(request: ExplainRequest): Explanation;
   pool(namespace: string): PoolPolicy | undefined;
   /** The team and environment that name this namespace, where there are such. */
   parseNamespace?(namespace: string): TeamAndEnvironment | undefined;

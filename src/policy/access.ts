@@ -1,11 +1,13 @@
 /** Who may use which team and environment. What no rule allows is refused. */
+import type { ExplainedRule } from '../model/explanation.js';
 import type { Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
+import { quote } from '../yaml/problem.js';
 import { didYouMean } from '../yaml/suggest.js';
 import type { Reader } from '../yaml/schema.js';
 import type { AccessEntry } from './document.js';
 import { NameSet } from './glob.js';
-import { checkWho, compileWho, type KnownNames, type Who, WhoIndex } from './who.js';
+import { checkWho, compileWho, type KnownNames, type Who, WhoIndex, whyMatches } from './who.js';
 
 /** Teams and environments that a caller may use; patterns stay patterns. */
 export interface Grant {
@@ -20,21 +22,29 @@ interface Rule {
   readonly teamClaims: readonly string[];
   readonly environments: NameSet;
   readonly entry: AccessEntry;
+  readonly line: number | undefined;
 }
 
 export class AccessRules {
+  readonly #all: readonly Rule[];
   readonly #index = new WhoIndex<Rule>();
   /** A caller is the same value for as long as its token is remembered, so this is found once for each. */
   readonly #rules = new WeakMap<Caller, readonly Rule[]>();
 
-  constructor(entries: readonly AccessEntry[]) {
-    for (const entry of entries) this.#index.add(compileRule(entry));
+  constructor(entries: readonly AccessEntry[], reader: Reader) {
+    this.#all = entries.map((entry) => compileRule(entry, reader));
+    for (const rule of this.#all) this.#index.add(rule);
   }
 
   allows(caller: Caller, { team, environment }: Target): boolean {
     return this.#rulesFor(caller).some(
       (rule) => rule.environments.matches(environment) && coversTeam(rule, caller, team),
     );
+  }
+
+  /** What each rule makes of the request, in the policy's order. */
+  explain(caller: Caller, target: Target): readonly ExplainedRule[] {
+    return this.#all.map((rule, index) => explainRule(rule, index + 1, caller, target));
   }
 
   /** What the caller may use, in the policy's words, with claims filled in. */
@@ -57,7 +67,32 @@ export class AccessRules {
   }
 }
 
-function compileRule(entry: AccessEntry): Rule {
+function explainRule(
+  rule: Rule,
+  number: number,
+  caller: Caller,
+  { team, environment }: Target,
+): ExplainedRule {
+  const { entry, line } = rule;
+  const why = whyMatches(rule.who, caller);
+  const missing = [
+    ...(coversTeam(rule, caller, team) ? [] : [`team ${quote(team)}`]),
+    ...(rule.environments.matches(environment) ? [] : [`environment ${quote(environment)}`]),
+  ];
+  return {
+    number,
+    ...(entry.name === undefined ? {} : { name: entry.name }),
+    ...(line === undefined ? {} : { line }),
+    allows: why !== undefined && missing.length === 0,
+    forCaller: why !== undefined,
+    reason:
+      why === undefined
+        ? 'not for this caller'
+        : `for ${why}${missing.length === 0 ? '' : `, but not for ${missing.join(' and ')}`}`,
+  };
+}
+
+function compileRule(entry: AccessEntry, reader: Reader): Rule {
   const plain = entry.what.teams.filter((team) => claimOf(team) === undefined);
   return {
     who: compileWho(entry.who),
@@ -65,6 +100,7 @@ function compileRule(entry: AccessEntry): Rule {
     teamClaims: entry.what.teams.flatMap((team) => claimOf(team) ?? []),
     environments: new NameSet(entry.what.environments),
     entry,
+    line: reader.placeOf(entry)?.line,
   };
 }
 

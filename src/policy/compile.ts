@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import { GatewayError } from '../model/errors.js';
-import type { IssuerPolicy, Policy } from '../model/policy.js';
+import type { IssuerPolicy, Policy, Target } from '../model/policy.js';
+import type { Caller } from '../model/principal.js';
 import { parseYaml } from '../yaml/document.js';
 import { formatProblems } from '../yaml/problem.js';
 import { Reader } from '../yaml/schema.js';
@@ -10,6 +11,7 @@ import { AccessRules, checkAccess } from './access.js';
 import { compileAdministration } from './administration.js';
 import { compileServices, compileSourceNetworks } from './callers.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
+import { compileExplain } from './explain.js';
 import { compileIssuers } from './issuers.js';
 import { type ClientUrl, refusedUse } from './messages.js';
 import {
@@ -72,28 +74,37 @@ function compileDocument(
       'nobody could use this gateway: name issuers, services or source_networks, or set okta_issuer in the settings',
     );
   }
-  const access = new AccessRules(document.access);
+  const access = new AccessRules(document.access, reader);
   const pool = compilePools(document.pools, poolDefaults, template, reader);
   for (const namespace of document.warm_namespaces) {
     if (pool(namespace)) continue;
     reader.refuseAt(document, 'warm_namespaces', `no entry of pools is for ${namespace}`);
   }
-  return Object.freeze<Policy>({
+  const decisions = {
     version,
     issuers,
     target: compileTargets(targets, template, clientUrl),
-    refuseUse: (caller, target) =>
+    refuseUse: (caller: Caller, target: Target) =>
       access.allows(caller, target)
         ? undefined
         : refusedUse(caller, target, access.grants(caller), clientUrl),
     refuseUserId: compileUserIdRule(document.user_id),
-    service: compileServices(document.services, reader),
-    sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     administration: compileAdministration(document.administration, known, reader),
     pool,
+    quotas: compileQuotas(document.quotas, template),
+  };
+  return Object.freeze<Policy>({
+    ...decisions,
+    service: compileServices(document.services, reader),
+    sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     parseNamespace: (namespace) => template.parse(namespace),
     warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),
-    quotas: compileQuotas(document.quotas, template),
+    explain: compileExplain(decisions, {
+      access,
+      clientUrl,
+      services: names,
+      comparesUserId: document.user_id !== undefined,
+    }),
   });
 }
 

@@ -1,6 +1,7 @@
 /** Which callers a rule is for, and an index that finds the rules of a caller without trying all. */
 import { type Caller, CERTIFICATE_ISSUER, NETWORK_ISSUER } from '../model/principal.js';
 import type { Reader } from '../yaml/schema.js';
+import { quote } from '../yaml/problem.js';
 import { didYouMean } from '../yaml/suggest.js';
 import type { WhoEntry } from './document.js';
 import { NameSet } from './glob.js';
@@ -63,12 +64,19 @@ export function hasNoToken({ principal }: Caller): boolean {
 }
 
 export function matchesWho(who: Who, caller: Caller): boolean {
+  return whyMatches(who, caller) !== undefined;
+}
+
+/** What of the caller the rule is for, such as `group "data-eng"`; undefined: nothing. */
+export function whyMatches(who: Who, caller: Caller): string | undefined {
   const { issuer, subject } = caller.principal;
-  if (hasNoToken(caller)) return who.services.matches(subject);
-  if (who.issuers.size > 0 && !who.issuers.has(issuer)) return false;
-  return (
-    who.principals.matches(subject) || caller.groups.some((group) => who.groups.matches(group))
-  );
+  if (hasNoToken(caller)) {
+    return who.services.matches(subject) ? `service ${quote(subject)}` : undefined;
+  }
+  if (who.issuers.size > 0 && !who.issuers.has(issuer)) return undefined;
+  if (who.principals.matches(subject)) return `principal ${quote(subject)}`;
+  const group = caller.groups.find((name) => who.groups.matches(name));
+  return group === undefined ? undefined : `group ${quote(group)}`;
 }
 
 /** Rules by the exact names of those they are for; rules with patterns are tried one by one. */

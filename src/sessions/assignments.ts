@@ -11,6 +11,7 @@ import type { Leadership, Ledger } from '../model/ledger.js';
 import { clusterName } from '../model/names.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import type { Policy } from '../model/policy.js';
+import { namespaceWithoutPool } from '../model/refusals.js';
 import { samePrincipal, type Principal } from '../model/principal.js';
 import { Attempt } from './attempt.js';
 import { isFull, isSameDriver, mayShare, MAX_RECORD_ENTRIES, openDrivers } from './eligibility.js';
@@ -157,7 +158,7 @@ export class SessionAssigner implements Assigner {
   /** Puts a new session in line, and gives it a driver at once if there is one. */
   #begin(request: AssignRequest): Attempt {
     const { namespace } = request;
-    if (!this.#o.policy().pool(namespace)) throw refusals.namespaceWithoutPool(namespace);
+    if (!this.#o.policy().pool(namespace)) throw namespaceWithoutPool(namespace);
     const refusal = this.#overQuota(request);
     if (refusal) throw refusal;
     const waiting = this.#o.waitingRoom.places(namespace).length;

@@ -52,13 +52,6 @@ export function sessionEnded(end: SessionEnd): GatewayError {
   );
 }
 
-export function namespaceWithoutPool(namespace: string): GatewayError {
-  return new GatewayError(
-    'NAMESPACE_REFUSED',
-    `No pool of Spark drivers is set up for ${namespace}. Check the team and environment, or ask the platform team for a pool.`,
-  );
-}
-
 export function quotaExceeded(
   scope: 'principal' | 'team' | 'namespace',
   name: string,

@@ -32,6 +32,11 @@ export class Reader {
     this.#places.set(read, { own, fields });
   }
 
+  /** Where something that a schema read was written. */
+  placeOf(read: object): Place | undefined {
+    return this.#places.get(read)?.own;
+  }
+
   /** Reports a mistake at a field of something that a schema read, or at the thing itself. */
   refuseAt(read: object, field: string | undefined, message: string): void {
     const places = this.#places.get(read);

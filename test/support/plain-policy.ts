@@ -40,6 +40,9 @@ export function plainPolicy(options: PlainPolicyOptions): Policy {
     service: (peer) => options.service?.(peer),
     sourceNetwork: (address) => options.sourceNetwork?.(address),
     administration: () => 'none',
+    explain: () => {
+      throw new TypeError('this policy explains nothing');
+    },
     pool: () => undefined,
     warmNamespaces: [],
     quotas: () => ({

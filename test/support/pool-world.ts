@@ -141,6 +141,7 @@ const unused = {
   refuseUserId: () => never(),
   service: () => never(),
   administration: () => never(),
+  explain: () => never(),
   sourceNetwork: () => never(),
   quotas: () => never(),
 };

@@ -34,6 +34,9 @@ export function testPolicy(
     refuseUserId: () => undefined,
     service: () => undefined,
     administration: () => 'none',
+    explain: () => {
+      throw new TypeError('this policy explains nothing');
+    },
     sourceNetwork: () => undefined,
     pool: (namespace) => (namespace.startsWith('sjns-') ? { ...pool, ...fields } : undefined),
     warmNamespaces: [],

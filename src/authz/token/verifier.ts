@@ -12,6 +12,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
 import type { IssuerPolicy } from '../../model/policy.js';
+import { issuerUnknown } from '../../model/refusals.js';
 import type { Caller } from '../../model/principal.js';
 import { callerOf, refuseClient } from './claims.js';
 import { fetchKeysOverHttp, type FetchKeys } from './fetch-keys.js';
@@ -177,13 +178,7 @@ export class TokenVerifier {
       const header = decodeProtectedHeader(token);
       const { iss } = decodeJwt(token);
       const issuer = this.#issuers.get(iss ?? '');
-      if (!issuer) {
-        const accepted = [...this.#issuers.keys()].join(', ') || 'none';
-        throw new GatewayError(
-          'TOKEN_ISSUER_UNKNOWN',
-          `Your token is of issuer ${JSON.stringify(iss ?? '').slice(0, 200)}; accepted: ${accepted}.`,
-        );
-      }
+      if (!issuer) throw issuerUnknown(iss ?? '', [...this.#issuers.keys()]);
       const { alg } = header;
       if (alg === undefined || !issuer.algorithms.includes(alg)) {
         throw new GatewayError(

@@ -1,0 +1,24 @@
+/** Refusals that one part gives and another must be able to foretell (`Policy.explain`). */
+import { GatewayError } from './errors.js';
+
+export function tokenMissing(): GatewayError {
+  return new GatewayError(
+    'TOKEN_MISSING',
+    'Your request has no token. Put one in the URL: sc://<host>:15002/;token=<token>.',
+  );
+}
+
+/** `accepted`: the issuers that the policy names. */
+export function issuerUnknown(issuer: string, accepted: readonly string[]): GatewayError {
+  return new GatewayError(
+    'TOKEN_ISSUER_UNKNOWN',
+    `Your token is of issuer ${JSON.stringify(issuer).slice(0, 200)}; accepted: ${accepted.join(', ') || 'none'}.`,
+  );
+}
+
+export function namespaceWithoutPool(namespace: string): GatewayError {
+  return new GatewayError(
+    'NAMESPACE_REFUSED',
+    `No pool of Spark drivers is set up for ${namespace}. Check the team and environment, or ask the platform team for a pool.`,
+  );
+}
