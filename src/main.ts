@@ -3,12 +3,12 @@
  * `spark-gateway`: reads the command line and runs what it names. Each role is imported when it is
  * the one to run, so that a sidecar does not load what the control plane needs.
  */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { renderHelp } from './cli/help.js';
 import { parseCommandLine, type SettingsArguments } from './cli/parse.js';
 import { EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
 import { renderExample } from './settings/example.js';
+import { version } from './roles/version.js';
 import { loadSettings } from './settings/load.js';
 import { describeSettings } from './settings/rows.js';
 import type { Settings } from './settings/table.js';
@@ -89,14 +89,6 @@ function withDefaults<T extends SettingsArguments>(command: T): T {
 
 function settingsOf({ config, overrides }: SettingsArguments): Promise<Settings> {
   return loadSettings({ file: config, overrides, env: process.env, cwd: process.cwd() });
-}
-
-function version(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  const parsed: unknown = JSON.parse(readFileSync(file, 'utf8'));
-  return typeof parsed === 'object' && parsed !== null && 'version' in parsed
-    ? String(parsed.version)
-    : 'unknown';
 }
 
 try {

@@ -1,78 +1,40 @@
 /** The HTTP port of a role: metrics for Prometheus, liveness and readiness, and what the role adds. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { text } from '../http/answer.js';
+import type { Routes } from '../http/router.js';
+import { type HttpServer, startHttpServer } from '../http/server.js';
+import type { TcpAddress } from '../model/address.js';
 
 /** undefined: ready. Otherwise what is still missing, for people. */
 export type Readiness = () => string | undefined;
 
-export type AdminHandler = (
-  request: IncomingMessage,
-  response: ServerResponse,
-) => void | Promise<void>;
-
 export interface AdminServerOptions {
-  readonly host: string;
-  readonly port: number;
+  readonly address: TcpAddress;
   readonly registry: Registry;
   readonly readiness: Readiness;
-  /** By `METHOD /path`, without query. */
-  readonly handlers?: Readonly<Record<string, AdminHandler>>;
-}
-
-export interface AdminServer {
-  /** The port in use, also when 0 was asked for. */
-  readonly port: number;
-  close(): Promise<void>;
+  readonly routes?: Routes;
+  readonly logger: Logger;
 }
 
 /** Rejects when the address cannot be listened on. */
-export function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
-  const handlers: Record<string, AdminHandler> = {
-    'GET /metrics': async (_request, response) => {
-      const body = await options.registry.metrics();
-      response.writeHead(200, { 'content-type': options.registry.contentType }).end(body);
+export function startAdminServer(options: AdminServerOptions): Promise<HttpServer> {
+  const { address, registry, readiness, logger } = options;
+  return startHttpServer({
+    address,
+    logger,
+    routes: {
+      'GET /metrics': async () => ({
+        status: 200,
+        headers: { 'content-type': registry.contentType },
+        body: await registry.metrics(),
+      }),
+      'GET /healthz': () => text('ok'),
+      'GET /readyz': () => {
+        const missing = readiness();
+        return text(missing ?? 'ok', missing === undefined ? 200 : 503);
+      },
+      ...options.routes,
     },
-    'GET /healthz': (_request, response) => {
-      sendText(response, 200, 'ok');
-    },
-    'GET /readyz': (_request, response) => {
-      const missing = options.readiness();
-      sendText(response, missing === undefined ? 200 : 503, missing ?? 'ok');
-    },
-    ...options.handlers,
-  };
-  const server = createServer((request, response) => {
-    const path = (request.url ?? '/').split('?', 1)[0];
-    const handler = handlers[`${request.method} ${path}`];
-    if (!handler) {
-      sendText(response, 404, `Nothing here. There is: ${Object.keys(handlers).join(', ')}`);
-      return;
-    }
-    // A handler that throws at once must not end the process either.
-    Promise.resolve()
-      .then(() => handler(request, response))
-      .catch(() => {
-        if (!response.headersSent) response.writeHead(500);
-        response.end();
-      });
   });
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port, options.host, () => {
-      server.off('error', reject);
-      const address = server.address();
-      resolve({
-        port: typeof address === 'object' && address ? address.port : options.port,
-        close: () =>
-          new Promise((done) => {
-            server.close(() => done());
-            server.closeAllConnections();
-          }),
-      });
-    });
-  });
-}
-
-function sendText(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
 }

@@ -72,6 +72,13 @@ const statusByCode = {
 
   /** An operator named a driver that does not exist. */
   DRIVER_UNKNOWN: GrpcStatus.NOT_FOUND,
+  /** The caller's role is not enough for what it asks of the gateway itself. */
+  ADMINISTRATION_REFUSED: GrpcStatus.PERMISSION_DENIED,
+  /** An operator's request has an argument that is not allowed. */
+  ARGUMENT_INVALID: GrpcStatus.INVALID_ARGUMENT,
+  HTTP_PATH_UNKNOWN: GrpcStatus.NOT_FOUND,
+  HTTP_METHOD_REFUSED: GrpcStatus.UNIMPLEMENTED,
+  HTTP_BODY_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,
 
   /** An xDS client sent what cannot be read or served. */
   XDS_REQUEST_INVALID: GrpcStatus.INVALID_ARGUMENT,

@@ -6,12 +6,10 @@ import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
+import type { PolicyRevision } from '../model/reports.js';
 import { compilePolicy, type PolicyOptions } from './compile.js';
 
-export interface PolicyStatus {
-  /** Of the policy in force. */
-  readonly version: string;
-  readonly loadedAtMs: number;
+export interface PolicyStatus extends PolicyRevision {
   /** Why the file as it is now is not in force: every mistake, one on each line. */
   readonly error: string | undefined;
 }
@@ -51,9 +49,14 @@ export class PolicyFile {
     this.#options = options;
     this.#text = text;
     this.#policy = policy;
-    this.#status = this.#inForce(policy);
+    this.#status = this.#inForce(policy, text);
     this.#watch();
     this.#lookIn(LOOK_AGAIN_MS);
+  }
+
+  /** Where the policy comes from. */
+  get path(): string {
+    return this.#path;
   }
 
   get current(): Policy {
@@ -90,7 +93,7 @@ export class PolicyFile {
       if (this.#closed || text === this.#text) return;
       this.#text = text;
       this.#policy = compilePolicy(text, this.#path, this.#options.compile);
-      this.#status = this.#inForce(this.#policy);
+      this.#status = this.#inForce(this.#policy, text);
       this.#options.logger.info({ version: this.#policy.version }, 'policy loaded');
     } catch (thrown) {
       if (this.#closed) return;
@@ -114,8 +117,8 @@ export class PolicyFile {
     }
   }
 
-  #inForce({ version }: Policy): PolicyStatus {
-    return { version, loadedAtMs: this.#options.clock.now(), error: undefined };
+  #inForce({ version }: Policy, text: string): PolicyStatus {
+    return { version, loadedAtMs: this.#options.clock.now(), text, error: undefined };
   }
 
   /**

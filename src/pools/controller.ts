@@ -18,6 +18,7 @@ import { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { DemandSource, Observations, PoolStatus, PoolStatusSource } from '../model/pool.js';
+import type { FleetReport } from '../model/reports.js';
 import { type Applied, applyPlan } from './apply-plan.js';
 import { Background } from './background.js';
 import { Deadlines } from './deadlines.js';
@@ -28,7 +29,7 @@ import { newDriverName } from './resource-name.js';
 import { routing } from './routing.js';
 import { checkSightings, unread, type Sightings } from './sightings.js';
 import { afterFailure, type StartFailures } from './start-failures.js';
-import { fleetReport, type FleetReport } from './status.js';
+import { fleetReport } from './status.js';
 
 export interface PoolControllerOptions {
   readonly sources: readonly DriverSource[];

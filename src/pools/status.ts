@@ -1,4 +1,4 @@
-/** What operators see of the pools. Holds no secret. */
+/** What operators see of the pools. */
 import {
   hostPort,
   type DriverPhase,
@@ -7,48 +7,7 @@ import {
 } from '../model/driver.js';
 import type { PoolPolicy } from '../model/policy.js';
 import type { PoolStatus } from '../model/pool.js';
-import type { Principal } from '../model/principal.js';
-
-export interface DriverStatus {
-  readonly uid: string;
-  readonly namespace: string;
-  /** `ip:port`; empty until there is one. */
-  readonly address: string;
-  readonly phase: DriverPhase;
-  readonly reason: string | undefined;
-  /** What discovery saw last; undefined when it did not see the driver. */
-  readonly condition: ObservedDriver['condition'] | undefined;
-  /** The name under which this gateway made it; undefined for a driver that someone else runs. */
-  readonly resource: string | undefined;
-  /** Whether Envoy is told of it. */
-  readonly routable: boolean;
-  readonly sessions: number;
-  readonly tenant: { readonly principal: Principal; readonly team: string } | undefined;
-  readonly createdAtMs: number;
-  readonly phaseSinceMs: number;
-  readonly drainDeadlineMs: number | undefined;
-}
-
-export interface PoolReport extends PoolStatus {
-  readonly namespace: string;
-  readonly size: number;
-  readonly waiting: number;
-  readonly available: number;
-  readonly inUse: number;
-  readonly draining: number;
-  readonly sessions: number;
-}
-
-export interface FleetReport {
-  readonly drivers: readonly DriverStatus[];
-  readonly pools: readonly PoolReport[];
-  /** What discovery reported that cannot be believed, and why drivers are withheld. */
-  readonly problems: readonly string[];
-  /** When discovery was last read as a whole; undefined before the first time. */
-  readonly lastReadMs: number | undefined;
-  /** Why the last read failed: until one succeeds, nothing changes. */
-  readonly readError: string | undefined;
-}
+import type { DriverStatus, FleetReport, PoolReport } from '../model/reports.js';
 
 /** Where a report takes its facts from. */
 export interface FleetFacts extends Pick<FleetReport, 'problems' | 'lastReadMs' | 'readError'> {
@@ -77,6 +36,7 @@ function driverStatus(record: DriverRecord, facts: FleetFacts): DriverStatus {
     uid: record.uid,
     namespace: record.namespace,
     address: record.address === '' ? '' : hostPort(record.address, record.port),
+    cluster: record.cluster?.name,
     phase: record.phase,
     reason: record.reason,
     condition: facts.observed(record.uid)?.condition,

@@ -3,6 +3,7 @@ import { Registry } from 'prom-client';
 import { AssignmentsClient } from '../authz/assignments/client.js';
 import { startAuthzServer } from '../authz/server.js';
 import { clientCredentials } from '../grpc/tls.js';
+import { text } from '../http/answer.js';
 import { startAdminServer } from '../metrics/admin-server.js';
 import { formatAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
@@ -56,20 +57,18 @@ export async function runAuthz(settings: Settings): Promise<void> {
     keyCooldownMs: authz.keysCooldownMs,
   });
   const admin = await startAdminServer({
-    host: authz.metricsAddr.host,
-    port: authz.metricsAddr.port,
+    address: authz.metricsAddr,
     registry,
     readiness: () => undefined,
-    handlers: {
+    routes: {
       // Apart from /readyz: services with certificates are served even if no issuer can be reached.
-      'GET /readyz/issuers': (_request, response) => {
+      'GET /readyz/issuers': () => {
         const missing = server.issuersWithoutKeys();
         const ready = missing.length === 0 || missing.length < policyFile.current.issuers.length;
-        response
-          .writeHead(ready ? 200 : 503, { 'content-type': 'text/plain' })
-          .end(ready ? 'ok\n' : `the keys of the token issuer ${missing.join(', ')}\n`);
+        return ready ? text('ok') : text(`the keys of the token issuer ${missing.join(', ')}`, 503);
       },
     },
+    logger,
   });
   logger.info({ target: server.target, metrics: admin.port }, 'authz runs');
 

@@ -13,7 +13,7 @@ import { PoolController } from '../pools/controller.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
-import { adminHandlers } from './admin-handlers.js';
+import { adminRoutes } from './admin-routes.js';
 import { controlPlaneMetrics, kubernetesRequests } from './control-plane-metrics.js';
 import { createGrpcPort, mtlsFiles } from './grpc-port.js';
 import { createLeader, type Leader } from './leader.js';
@@ -122,19 +122,22 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     policy: policyFile,
     leading,
   });
+  const administration = adminRoutes({
+    pools,
+    xds: xds.hub,
+    ledger: records.ledger,
+    leader: () => leader,
+    replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
+    policy: policyFile,
+    clock,
+    logger,
+  });
   const admin = await startAdminServer({
-    host: settings.admin.listenAddr.host,
-    port: settings.admin.listenAddr.port,
+    address: settings.admin.listenAddr,
     registry,
     readiness: () => starting ?? place.unready(pools),
-    handlers: adminHandlers({
-      pools,
-      xds: xds.hub,
-      ledger: records.ledger,
-      sidecars: () => leader?.notices.sidecars() ?? [],
-      policy: policyFile,
-      replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
-    }),
+    routes: administration.routes,
+    logger,
   });
   await port.listen();
   const serving = place.start({ pools, succession }).then(async () => {
@@ -149,6 +152,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
 
   logger.info('control plane ends');
   await admin.close();
+  administration.close();
   await pools.stop();
   succession.close();
   port.endCalls(nobodyLeads());

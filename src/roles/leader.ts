@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { RequestMetrics } from '../access-log/metrics.js';
 import { addAccessLogService } from '../access-log/server.js';
 import type { Clock } from '../model/clock.js';
+import type { SessionRecord } from '../model/driver.js';
 import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import type { Term } from '../records/elected-ledger.js';
@@ -28,6 +29,12 @@ export interface LeaderOptions {
 
 export interface Leader {
   readonly notices: SidecarNotices;
+  /** What reporters saw of a session. */
+  activityOf(session: SessionRecord): {
+    readonly lastActiveMs: number;
+    /** RPCs that run now. */
+    readonly openStreams: number;
+  };
   /** Registers what sidecars and Envoys ask for. */
   addServices(server: Server): void;
   /** Begins to end sessions that are idle. */
@@ -64,6 +71,10 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
   });
   return {
     notices,
+    activityOf: (session) => ({
+      lastActiveMs: expiry.activity.lastActiveMs(session),
+      openStreams: expiry.activity.openStreams(session.sessionId),
+    }),
     addServices(server) {
       addAssignmentService(server, {
         assigner,

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { KubernetesApiOptions } from '../kubernetes/api.js';
 import type { Clock } from '../model/clock.js';
 import type { Policy } from '../model/policy.js';
+import type { ReplicaReport } from '../model/reports.js';
 import type { PoolController } from '../pools/controller.js';
 import type { Settings } from '../settings/table.js';
 import { openOwnDrivers, type Drivers } from './drivers.js';
@@ -23,7 +24,7 @@ export interface Place {
   /** Why requests should not be sent here, for people. */
   unready(pools: PoolController): string | undefined;
   /** Who leads, for people. */
-  status(): Readonly<Record<string, unknown>>;
+  status(): Pick<ReplicaReport, 'leader' | 'problem'>;
   close(): void;
 }
 
@@ -43,7 +44,7 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
     },
     started: () => undefined,
     unready: (pools) => pools.report().readError ?? drivers.problem(),
-    status: () => ({}),
+    status: () => ({ leader: undefined, problem: drivers.problem() }),
     close: () => undefined,
   };
 }

@@ -76,7 +76,12 @@ export class ActivityTable implements ActivitySink {
   }
 
   hasOpenStream(sessionId: string): boolean {
-    return (this.#seen.get(sessionId)?.streams.size ?? 0) > 0;
+    return this.openStreams(sessionId) > 0;
+  }
+
+  /** RPCs of this session that run now. */
+  openStreams(sessionId: string): number {
+    return this.#seen.get(sessionId)?.streams.size ?? 0;
   }
 
   lastActiveMs(session: SessionRecord): number {

@@ -9,6 +9,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
 import type { SidecarCaches } from '../model/envoy-fleet.js';
 import type { Ledger } from '../model/ledger.js';
+import type { SidecarStatus } from '../model/reports.js';
 import { SidecarState, type Notice } from './sidecar-state.js';
 
 export interface SidecarNoticesOptions {
@@ -34,14 +35,6 @@ export interface SidecarConnection {
   report(applied: bigint, report: bigint): void;
   writable(): void;
   closed(): void;
-}
-
-export interface SidecarStatus {
-  readonly sidecarId: string;
-  readonly connected: boolean;
-  /** Until when it may use what it has cached. */
-  readonly leaseEndsMs: number;
-  readonly pendingNotices: number;
 }
 
 export class SidecarNotices implements SidecarCaches {

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { type Clock, systemClock } from '../model/clock.js';
+import type { NodeStatus } from '../model/reports.js';
 import type { ResourceCache, ViewChange } from './cache.js';
 import { XdsCounters } from './counters.js';
 import { Debounce, type DebounceOptions } from './debounce.js';
@@ -12,7 +13,6 @@ import type { Protocol } from './protocol.js';
 import type { TypeUrl } from './resource.js';
 import { ResponseEncoder } from './response-encoder.js';
 import { createSotw } from './sotw.js';
-import type { NodeStatus } from './status.js';
 import { DiscoveryStream, type StreamContext, type StreamOptions } from './stream.js';
 import { SubscriberIndex } from './subscribers.js';
 import type { NodeInfo, ViewOf } from './view.js';

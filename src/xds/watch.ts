@@ -3,6 +3,7 @@
  * be sent. While a response waits for its acknowledgement only names gather here, so that a slow
  * client gets the newest state and never a backlog.
  */
+import type { SyncState } from '../model/reports.js';
 import type { ResourceCache, ResourceChange } from './cache.js';
 import type { DiscoveryRequest, KnownState, Protocol, Rejection } from './protocol.js';
 import type { EncodedResource, TypeUrl } from './resource.js';
@@ -58,8 +59,6 @@ export type Answer =
   | { readonly kind: 'none' }
   /** Was sent before the client saw the newest response. */
   | { readonly kind: 'stale' };
-
-export type WatchState = 'NEVER_SENT' | 'SYNCED' | 'STALE' | 'NACKED';
 
 export class Watch {
   readonly typeUrl: TypeUrl;
@@ -223,7 +222,7 @@ export class Watch {
     return since === Infinity ? this.#cache.revision : Math.max(0, since - 1);
   }
 
-  get state(): WatchState {
+  get state(): SyncState {
     if (this.#rejection) return 'NACKED';
     if (this.#outstanding || this.isDirty('all')) return 'STALE';
     return this.#acknowledgedVersion === '' ? 'NEVER_SENT' : 'SYNCED';

@@ -83,32 +83,35 @@ async function shownCertificate({ gateway, authority }: Context): Promise<string
 test.serial('a new policy is in force at once, and its larger pool is filled', async (t) => {
   const { gateway } = t.context;
   await nextRow(t.context);
-  const before = await gateway.policyStatus();
+  const before = await gateway.policy();
   gateway.setPolicy(teamPolicy({ size: 1, maximum: 2 }));
   const after = await gateway.until(
-    () => gateway.policyStatus(),
+    () => gateway.policy(),
     ({ version }) => version !== before.version,
   );
-  t.is(after.error, undefined);
+  t.is(after.problem, undefined);
   await gateway.until(
-    () => gateway.fleet(),
-    ({ drivers }) => drivers.some(({ phase }) => phase === 'available'),
+    () => gateway.drivers(),
+    (drivers) => drivers.some(({ phase }) => phase === 'available'),
   );
   await nextRow(t.context);
 });
 
 test.serial(
-  'a policy with a mistake does not take effect; /policy says what is wrong',
+  'a policy with a mistake does not take effect; the admin API says what is wrong',
   async (t) => {
     const { gateway, pyspark } = t.context;
-    const before = await gateway.policyStatus();
+    const before = await gateway.policy();
     gateway.setPolicy({ ...teamPolicy(), quota: [{ sessions_per_principal: 0 }] });
     const after = await gateway.until(
-      () => gateway.policyStatus(),
-      ({ error }) => error !== undefined,
+      () => gateway.policy(),
+      ({ problem }) => problem !== undefined,
     );
     t.is(after.version, before.version);
-    t.regex(after.error ?? '', /policy\.yaml:\d+:\d+: "quota" is no field .*did you mean "quotas"/);
+    t.regex(
+      after.problem ?? '',
+      /policy\.yaml:\d+:\d+: "quota" is no field .*did you mean "quotas"/,
+    );
     await pyspark.connect('bob', await gateway.url({ user: 'bob', tls: true }));
     t.deepEqual((await pyspark.sql('bob', 'SELECT 1')).rows, [[1]]);
     await nextRow(t.context);

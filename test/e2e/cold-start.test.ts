@@ -40,7 +40,7 @@ test.serial('PySpark 3.5 waits while its driver starts', async (t) => {
   const told = await refusals(gateway, sessionId);
   t.true(told.length >= 1);
   t.deepEqual(new Set(told), new Set(['DRIVER_STARTING']));
-  t.is((await gateway.fleet()).drivers.length, 1);
+  t.is((await gateway.drivers()).length, 1);
 });
 
 test.serial('PySpark waits while its driver starts, and is told when to come back', async (t) => {
@@ -70,5 +70,5 @@ test.serial('PySpark waits while its driver starts, and is told when to come bac
   const told = await refusals(gateway, sessionId);
   t.true(told.length >= 2, `it was told to come back ${told.length} times`);
   t.deepEqual(new Set(told), new Set(['DRIVER_STARTING']));
-  t.is((await gateway.fleet()).drivers.length, 2, 'coming back makes no further driver');
+  t.is((await gateway.drivers()).length, 2, 'coming back makes no further driver');
 });

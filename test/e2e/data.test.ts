@@ -145,7 +145,7 @@ test.serial('a clone with an id of its own shares its driver, and keeps it', asy
   await pyspark.stop('alice');
   await gateway.until(
     () => gateway.sessions(),
-    (sessions) => sessions.every(({ sessionId }) => sessionId !== session),
+    (sessions) => sessions.every((live) => live.id !== session),
   );
   t.deepEqual((await pyspark.sql('twin', 'SELECT * FROM shared')).rows, [['before']]);
 });

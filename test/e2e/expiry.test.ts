@@ -59,7 +59,7 @@ test.serial('an idle session expires, one with a running query does not', async 
     (sessions) => sessions.length === 1,
   );
   t.deepEqual(
-    left.map(({ sessionId }) => sessionId),
+    left.map(({ id }) => id),
     [busy],
   );
   gate.open(0);
@@ -135,7 +135,7 @@ test.serial(
     await pyspark.stop('brief');
     await gateway.until(
       () => gateway.sessions(),
-      (sessions) => sessions.every((session) => session.sessionId !== sessionId),
+      (sessions) => sessions.every(({ id }) => id !== sessionId),
     );
   },
 );

@@ -114,10 +114,10 @@ test.serial('after a lost driver, PySpark 3.5 needs stop() before getOrCreate()'
 
 test.serial('the pool has replaced the driver, and remembers how it ended', async (t) => {
   const { gateway, lost } = t.context;
-  const { drivers } = await gateway.fleet();
+  const drivers = await gateway.drivers();
   const [gone] = drivers.filter(({ uid }) => uid === lost.driver);
   t.is(gone?.phase, 'gone');
-  t.regex(gone?.reason ?? '', /SIGKILL/);
+  t.regex(gone?.problem ?? '', /SIGKILL/);
   t.deepEqual(
     drivers.filter(({ uid }) => uid !== lost.driver).map(({ phase }) => phase),
     ['in_use'],

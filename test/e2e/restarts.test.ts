@@ -29,7 +29,7 @@ test.afterEach.always((t) => t.context.gate.remove());
 
 test.after.always(async (t) => {
   const { gateway, pyspark } = t.context;
-  const drivers = (await gateway?.fleet())?.drivers ?? [];
+  const drivers = (await gateway?.drivers()) ?? [];
   const pids = drivers.map(({ uid }) => gateway.driverPid(uid));
   t.is(await gateway?.stop(), 0);
   await Promise.all(pids.map((pid) => processEnded(pid)));

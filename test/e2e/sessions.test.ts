@@ -46,7 +46,7 @@ async function begin(
 }
 
 async function pool(gateway: Gateway, namespace: string) {
-  const found = (await gateway.fleet()).pools.find((report) => report.namespace === namespace);
+  const found = (await gateway.pools()).find((report) => report.namespace === namespace);
   if (!found) throw new Error(`There is no pool ${namespace}.`);
   return found;
 }
@@ -69,9 +69,7 @@ test.serial(
     t.is(new Set(taken).size, 2);
 
     const ids = await Promise.all(names.map((name) => pyspark.identity(name)));
-    const late = ids.findIndex(
-      ({ sessionId }) => !served.some((session) => session.sessionId === sessionId),
-    );
+    const late = ids.findIndex(({ sessionId }) => !served.some(({ id }) => id === sessionId));
     const [stopped = 0, kept = 0] = [0, 1, 2].filter((index) => index !== late);
     await Promise.all([begun[stopped], begun[kept]]);
     await pyspark.stop(names[stopped] ?? '');
@@ -85,13 +83,13 @@ test.serial(
 
 test.serial('after use the drivers are replaced and the pool is at its size', async (t) => {
   const { gateway, pyspark } = t.context;
-  const used = (await gateway.fleet()).drivers.map(({ uid }) => uid);
+  const used = (await gateway.drivers()).map(({ uid }) => uid);
   await Promise.all(['a', 'b', 'c'].map((name) => pyspark.stop(name)));
   await gateway.until(
     () => pool(gateway, WARM),
     (report) => report.drivers === 1 && report.available === 1,
   );
-  const { drivers } = await gateway.fleet();
+  const drivers = await gateway.drivers();
   const [fresh, ...others] = drivers.filter(({ phase }) => phase !== 'gone');
   t.deepEqual(others, []);
   t.false(used.includes(fresh?.uid ?? ''));
@@ -160,6 +158,6 @@ test.serial('a driver that is used again is for the same user only', async (t) =
 
   const other = await begin(t.context, 'other', { user: 'bob', environment: 'staging' });
   t.not(await driverOf(other), first);
-  const [former] = (await gateway.fleet()).drivers.filter(({ uid }) => uid === first);
+  const [former] = (await gateway.drivers()).filter(({ uid }) => uid === first);
   t.is(former?.phase ?? 'gone', 'gone');
 });

@@ -128,8 +128,7 @@ test.serial('a connection that is cut while nothing runs is not noticed', async 
 
 test.serial('a driver is added to the file and taken out: no other is disturbed', async (t) => {
   const { gateway, four, file, etl, driver, gate } = t.context;
-  const added = async () =>
-    (await gateway.fleet()).drivers.find(({ uid }) => uid.startsWith('added-'));
+  const added = async () => (await gateway.drivers()).find(({ uid }) => uid.startsWith('added-'));
   const query = four.gated('stock', gate, 3);
   const row = (number: number) => {
     gate.open(number);
@@ -157,5 +156,5 @@ test.serial('stop() returns although the driver cannot be reached', async (t) =>
   proxy.cut();
   await four.stop('stock');
   proxy.heal();
-  t.false((await gateway.sessions()).some((session) => session.sessionId === sessionId));
+  t.false((await gateway.sessions()).some(({ id }) => id === sessionId));
 });

@@ -83,15 +83,14 @@ test.serial('a process that took the address of a driver turns its sessions away
 
 test.serial('a new driver waits until nothing leads to its address for the old one', async (t) => {
   const { gateway, file, address } = t.context;
-  const second = async () =>
-    (await gateway.fleet()).drivers.find(({ uid }) => uid.startsWith('second-'));
+  const second = async () => (await gateway.drivers()).find(({ uid }) => uid.startsWith('second-'));
   // An Envoy that has not confirmed the removal of the first could still send its requests there.
   process.kill(gateway.pid('envoy'), 'SIGSTOP');
   file.set({ name: 'second', address, token: 'token-of-second' });
   const withheld = await gateway.until(second, (driver) => driver?.condition === 'ready');
   t.is(withheld?.phase, 'warming');
   t.false(withheld?.routable);
-  t.regex(withheld?.reason ?? '', /held by driver first-\w+, which is gone but not yet forgotten/);
+  t.regex(withheld?.problem ?? '', /held by driver first-\w+, which is gone but not yet forgotten/);
 
   process.kill(gateway.pid('envoy'), 'SIGCONT');
   const open = await gateway.until(second, (driver) => driver?.phase === 'available');

@@ -6,9 +6,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
-import type { FleetReport } from '../../src/pools/status.js';
-import type { SessionRecord } from '../../src/model/driver.js';
+import type { DriverView } from '../../src/console/views/drivers.js';
+import type { PoolView } from '../../src/console/views/pools.js';
+import type { SessionView } from '../../src/console/views/sessions.js';
+import type { StatusView } from '../../src/console/views/status.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
+import { TokenIssuer } from '../support/token-issuer.js';
 
 const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const PATIENCE_MS = 120_000;
@@ -26,19 +29,17 @@ export interface ControlPlaneOptions {
   readonly leaseMs: number;
 }
 
-export interface ReplicaStatus {
-  readonly epoch?: number;
-  readonly leader?: string;
-}
-
 export class ControlPlane {
   readonly host: string;
   readonly #folder: string;
   readonly #options: ControlPlaneOptions;
+  /** Of operators. */
+  readonly #issuer: TokenIssuer;
   #process: TetheredProcess;
 
-  private constructor(options: ControlPlaneOptions) {
+  private constructor(options: ControlPlaneOptions, issuer: TokenIssuer) {
     this.#options = options;
+    this.#issuer = issuer;
     this.host = options.host;
     this.#folder = mkdtempSync(join(tmpdir(), 'control-plane-'));
     this.#writeFiles();
@@ -46,7 +47,10 @@ export class ControlPlane {
   }
 
   static async start(options: ControlPlaneOptions): Promise<ControlPlane> {
-    const controlPlane = new ControlPlane(options);
+    const controlPlane = new ControlPlane(
+      options,
+      await TokenIssuer.start('operators', options.host),
+    );
     await controlPlane.ready();
     return controlPlane;
   }
@@ -63,20 +67,24 @@ export class ControlPlane {
     return this.until('to be ready', async () => (await this.#get('/readyz')).ok);
   }
 
-  async status(): Promise<ReplicaStatus> {
-    return this.#json('/replica');
+  status(): Promise<StatusView> {
+    return this.#api('status');
   }
 
-  async report(): Promise<FleetReport> {
-    return this.#json('/drivers');
+  drivers(): Promise<readonly DriverView[]> {
+    return this.#api('drivers');
   }
 
-  async sessions(): Promise<readonly (SessionRecord & { driver: string })[]> {
-    return this.#json('/sessions');
+  pools(): Promise<readonly PoolView[]> {
+    return this.#api('pools');
+  }
+
+  sessions(): Promise<readonly SessionView[]> {
+    return this.#api('sessions');
   }
 
   async isLeading(): Promise<boolean> {
-    return (await this.status()).epoch !== undefined;
+    return (await this.status()).replica.leads;
   }
 
   /** Asks again and again until it is so. */
@@ -132,6 +140,7 @@ export class ControlPlane {
   async stop(): Promise<void> {
     this.#process.kill();
     await this.#process.ended;
+    await this.#issuer.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -179,7 +188,11 @@ export class ControlPlane {
     file('policy.yaml', {
       apiVersion: 'spark-gateway/v1alpha1',
       kind: 'RoutingPolicy',
-      issuers: [{ issuer: 'https://idp.test', audiences: ['gateway'] }],
+      issuers: [
+        { issuer: 'https://idp.test', audiences: ['gateway'] },
+        { issuer: this.#issuer.url, audiences: ['api://spark'] },
+      ],
+      administration: { admin: [{ issuers: [this.#issuer.url], principals: ['*'] }] },
       access: [{ who: { groups: ['everyone'] }, what: { teams: ['*'], environments: ['*'] } }],
       pools: [
         {
@@ -206,11 +219,15 @@ export class ControlPlane {
     });
   }
 
-  #get(path: string): Promise<Response> {
-    return fetch(`http://${this.host}:9090${path}`, { signal: AbortSignal.timeout(2_000) });
+  #get(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
+    const signal = AbortSignal.timeout(2_000);
+    return fetch(`http://${this.host}:9090${path}`, { headers, signal });
   }
 
-  async #json<T>(path: string): Promise<T> {
-    return (await (await this.#get(path)).json()) as T;
+  async #api<T>(path: string): Promise<T> {
+    const token = await this.#issuer.token(Date.now());
+    const response = await this.#get(`/api/v1/${path}`, { authorization: `Bearer ${token}` });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as T;
   }
 }

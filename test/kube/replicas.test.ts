@@ -87,6 +87,6 @@ test.serial(
     t.is(asked?.driverUid, again?.driverUid);
     const record = (await records()).find(({ uid }) => uid === asked?.driverUid);
     t.truthy(record?.sessions[id]);
-    t.is(record?.epoch, (await leader.status()).epoch);
+    t.is(record?.epoch, (await leader.status()).replica.epoch);
   },
 );

@@ -1,14 +1,15 @@
 import test from 'ava';
+import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { startAdminServer } from '../../src/metrics/admin-server.js';
 
 test('a handler that fails is one bad answer, not the end of the process', async (t) => {
   const server = await startAdminServer({
-    host: '127.1.40.1',
-    port: 0,
+    address: { host: '127.1.40.1', port: 0 },
+    logger: pino({ enabled: false }),
     registry: new Registry(),
     readiness: () => undefined,
-    handlers: {
+    routes: {
       'GET /broken': () => {
         throw new Error('broken');
       },

@@ -16,10 +16,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import { stringify } from 'yaml';
-import type { SessionRecord } from '../../src/model/driver.js';
-import type { FleetReport } from '../../src/pools/status.js';
+import type { DriverView } from '../../src/console/views/drivers.js';
+import type { EnvoyView } from '../../src/console/views/envoys.js';
+import type { PolicyView } from '../../src/console/views/policy.js';
+import type { PoolView } from '../../src/console/views/pools.js';
+import type { SessionView } from '../../src/console/views/sessions.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
-import type { NodeStatus } from '../../src/xds/status.js';
 import { isAlive, processEnded } from './process-ended.js';
 import { unusedPort } from './unused-port.js';
 
@@ -52,10 +54,8 @@ export interface AuditLine {
   readonly bytesSent: number;
 }
 
-export interface LiveSession extends SessionRecord {
-  readonly driver: string;
-  readonly namespace: string;
-}
+/** Of the development issuer; the policies of the tests name them as admin. */
+const OPERATOR = 'alice';
 
 const children = ['control-plane', 'authz', 'envoy', 'issuer'] as const;
 
@@ -81,6 +81,7 @@ export class Gateway {
   readonly port: number;
   readonly #ports: Ports;
   #process: TetheredProcess;
+  #operatorToken: string | undefined;
 
   private constructor(folder: string, ports: Ports) {
     this.folder = folder;
@@ -105,7 +106,7 @@ export class Gateway {
     writeFileSync(
       join(folder, 'policy.yaml'),
       options.policy
-        ? stringify(policyOf(options.policy, `http://127.0.0.1:${ports.issuer}`))
+        ? policyText(policyOf(options.policy, `http://127.0.0.1:${ports.issuer}`))
         : readFileSync(join(root, 'config/development/policy.yaml')),
     );
     writeFileSync(
@@ -154,20 +155,29 @@ export class Gateway {
     return this.#http('issuer');
   }
 
-  fleet(): Promise<FleetReport> {
-    return this.#admin('/drivers');
+  /** Where the admin API and metrics are. */
+  get adminUrl(): string {
+    return this.#http('admin');
   }
 
-  sessions(): Promise<readonly LiveSession[]> {
-    return this.#admin('/sessions');
+  drivers(): Promise<readonly DriverView[]> {
+    return this.#api('drivers');
   }
 
-  envoys(): Promise<readonly NodeStatus[]> {
-    return this.#admin('/envoys');
+  pools(): Promise<readonly PoolView[]> {
+    return this.#api('pools');
   }
 
-  policyStatus(): Promise<{ readonly version: string; readonly error?: string }> {
-    return this.#admin('/policy');
+  sessions(): Promise<readonly SessionView[]> {
+    return this.#api('sessions');
+  }
+
+  envoys(): Promise<readonly EnvoyView[]> {
+    return this.#api('envoys');
+  }
+
+  policy(): Promise<PolicyView> {
+    return this.#api('policy');
   }
 
   async metrics(): Promise<string> {
@@ -184,9 +194,9 @@ export class Gateway {
   }
 
   /** The driver that a session is on. */
-  async driverOf(sessionId: string): Promise<FleetReport['drivers'][number]> {
-    const session = (await this.sessions()).find((live) => live.sessionId === sessionId);
-    const driver = (await this.fleet()).drivers.find(({ uid }) => uid === session?.driver);
+  async driverOf(sessionId: string): Promise<DriverView> {
+    const session = (await this.sessions()).find(({ id }) => id === sessionId);
+    const driver = (await this.drivers()).find(({ uid }) => uid === session?.driver);
     if (!driver) throw new Error(`session ${sessionId} has no driver`);
     return driver;
   }
@@ -255,7 +265,7 @@ export class Gateway {
   }
 
   setPolicy(policy: object): void {
-    writeFileSync(join(this.folder, 'policy.yaml'), stringify(policy));
+    writeFileSync(join(this.folder, 'policy.yaml'), policyText(policy));
   }
 
   /** The end of what every process has logged, for a failing test. */
@@ -326,8 +336,15 @@ export class Gateway {
     return `http://127.0.0.1:${this.#ports[port]}`;
   }
 
-  async #admin<T>(path: string): Promise<T> {
-    return (await (await fetch(`${this.#http('admin')}${path}`)).json()) as T;
+  /** Asks the admin API as an operator. The token is kept, so that this goes on while the issuer is down. */
+  async #api<T>(path: string): Promise<T> {
+    this.#operatorToken ??= await this.token(OPERATOR);
+    const response = await fetch(`${this.#http('admin')}/api/v1/${path}`, {
+      headers: { authorization: `Bearer ${this.#operatorToken}` },
+    });
+    if (response.status === 401) this.#operatorToken = undefined;
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as T;
   }
 
   async #says(text: string): Promise<void> {
@@ -352,6 +369,12 @@ function gatewayEnv(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('SPARK_GATEWAY_')),
   );
+}
+
+/** With an operator, unless it says who that is. */
+function policyText(policy: object): string {
+  const administration = { admin: [{ principals: [`${OPERATOR}@example.com`] }] };
+  return stringify({ administration, ...policy });
 }
 
 function policyOf(policy: NonNullable<GatewayOptions['policy']>, issuer: string): object {

@@ -13,7 +13,7 @@ import { ResourceCache } from '../../../src/xds/cache.js';
 import type { DiscoveryHub } from '../../../src/xds/hub.js';
 import { type EncodedResource, encodeResource, TypeUrl } from '../../../src/xds/resource.js';
 import { startXdsServer } from '../../../src/xds/server.js';
-import type { TypeStatus } from '../../../src/xds/status.js';
+import type { TypeStatus } from '../../../src/model/reports.js';
 import { EnvoyProcess } from '../../support/envoy.js';
 import { endpoints } from '../../support/xds-resources.js';
 

@@ -1,0 +1,75 @@
+/** The admin API's addresses that show something. */
+import { json } from '../http/answer.js';
+import type { Exchange } from '../http/exchange.js';
+import type { Handler, Routes } from '../http/router.js';
+import { GatewayError } from '../model/errors.js';
+import type { Gatekeeper } from './gatekeeper.js';
+import type { ConsoleSources } from './sources.js';
+import { driverDetail, driverViews } from './views/drivers.js';
+import { envoyViews, sidecarViews } from './views/envoys.js';
+import { policyHistoryView, policyView } from './views/policy.js';
+import { poolViews } from './views/pools.js';
+import { sessionView, sessionViews } from './views/sessions.js';
+import { statusView } from './views/status.js';
+
+export const API_ROOT = '/api/v1';
+
+export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Routes {
+  const shown = (read: (exchange: Exchange) => unknown): Handler => {
+    return async (exchange) => {
+      await gatekeeper.admit(exchange, 'read');
+      return json(read(exchange));
+    };
+  };
+  return {
+    [`GET ${API_ROOT}/status`]: shown(() => statusView(sources)),
+    [`GET ${API_ROOT}/sessions`]: shown(({ query }) =>
+      sessionViews(
+        sources,
+        filterOf(query, ['team', 'environment', 'namespace', 'principal', 'driver']),
+      ),
+    ),
+    [`GET ${API_ROOT}/sessions/{id}`]: shown(({ parameters: { id = '' } }) =>
+      known(sessionView(sources, id), 'SESSION_UNKNOWN', `There is no session ${id}.`),
+    ),
+    [`GET ${API_ROOT}/drivers`]: shown(({ query }) =>
+      driverViews(sources, filterOf(query, ['namespace', 'phase'])),
+    ),
+    [`GET ${API_ROOT}/drivers/{uid}`]: shown(({ parameters: { uid = '' } }) =>
+      known(driverDetail(sources, uid), 'DRIVER_UNKNOWN', `There is no driver ${uid}.`),
+    ),
+    [`GET ${API_ROOT}/pools`]: shown(() => poolViews(sources)),
+    [`GET ${API_ROOT}/envoys`]: shown(() => envoyViews(sources)),
+    [`GET ${API_ROOT}/sidecars`]: shown(() => sidecarViews(sources)),
+    [`GET ${API_ROOT}/policy`]: shown(() => policyView(sources)),
+    [`GET ${API_ROOT}/policy/history`]: shown(() => policyHistoryView(sources)),
+  };
+}
+
+function known<T>(
+  found: T | undefined,
+  code: 'SESSION_UNKNOWN' | 'DRIVER_UNKNOWN',
+  message: string,
+): T {
+  if (found === undefined) throw new GatewayError(code, message);
+  return found;
+}
+
+/** A filter that is not known would show what it was to hide, so it is refused. */
+function filterOf<Name extends string>(
+  query: URLSearchParams,
+  names: readonly Name[],
+): Partial<Record<Name, string>> {
+  const filter: Partial<Record<Name, string>> = {};
+  for (const [key, value] of query) {
+    const name = names.find((candidate) => candidate === key);
+    if (name === undefined || filter[name] !== undefined) {
+      throw new GatewayError(
+        'ARGUMENT_INVALID',
+        `"${key.slice(0, 100)}" is no filter here, or is given twice; there are ${names.join(', ')}.`,
+      );
+    }
+    filter[name] = value;
+  }
+  return filter;
+}

@@ -1,0 +1,38 @@
+/** What the admin API and the console show, taken from the other parts by src/roles. */
+import type { SessionRecord } from '../model/driver.js';
+import type { Ledger } from '../model/ledger.js';
+import type { Policy } from '../model/policy.js';
+import type {
+  FleetReport,
+  NodeStatus,
+  PolicyReport,
+  PolicyRevision,
+  ReplicaReport,
+  SidecarStatus,
+} from '../model/reports.js';
+
+/** What was seen of a session beyond its record. */
+export interface SeenActivity {
+  readonly lastActiveMs: number;
+  /** RPCs that run now. */
+  readonly openStreams: number;
+}
+
+export interface ConsoleSources {
+  /** The gateway's release. */
+  readonly version: string;
+  /** The records as this replica knows them. */
+  readonly ledger: Pick<Ledger, 'all' | 'get' | 'bySession'>;
+  fleet(): FleetReport;
+  envoys(): readonly NodeStatus[];
+  /** Of the leader; empty elsewhere. */
+  sidecars(): readonly SidecarStatus[];
+  replica(): ReplicaReport;
+  /** Only a leader is told what sessions do; undefined elsewhere. */
+  activity(session: SessionRecord): SeenActivity | undefined;
+  /** In force now. */
+  policy(): Policy;
+  policyReport(): PolicyReport;
+  /** Newest first. */
+  policyHistory(): readonly PolicyRevision[];
+}

@@ -1,0 +1,100 @@
+/** Envoys and sidecars as the admin API shows them. */
+import type { NodeStatus, SidecarStatus, SyncState, TypeStatus } from '../../model/reports.js';
+import type { ConsoleSources } from '../sources.js';
+import { isoTime } from './time.js';
+
+/** Short names of the types of resources, and the end of each one's type URL. */
+const typeNames = {
+  CDS: 'Cluster',
+  EDS: 'ClusterLoadAssignment',
+  LDS: 'Listener',
+  RDS: 'RouteConfiguration',
+  SDS: 'Secret',
+  ECDS: 'TypedExtensionConfig',
+} as const;
+export type XdsType = keyof typeof typeNames;
+
+export interface XdsTypeView {
+  readonly state: SyncState;
+  /** The last version that the Envoy acknowledged; empty for none. */
+  readonly version: string;
+  /** Why it rejected what it was sent. */
+  readonly reason?: string;
+}
+
+export interface EnvoyView {
+  readonly node: string;
+  readonly cluster: string;
+  readonly address: string;
+  readonly connectedSince: string;
+  readonly types: Readonly<Record<XdsType, XdsTypeView>>;
+}
+
+export interface SidecarView {
+  readonly id: string;
+  readonly connected: boolean;
+  /** Until when it may use what it remembers. */
+  readonly leaseEnds: string;
+  /** Ends of sessions and drivers that it has not confirmed yet. */
+  readonly pendingNotices: number;
+}
+
+/** Connected Envoys by name. The streams of one that is not aggregated are one Envoy. */
+export function envoyViews({ envoys }: Pick<ConsoleSources, 'envoys'>): readonly EnvoyView[] {
+  const apart: NodeStatus[][] = [];
+  const together = new Map<string, NodeStatus[]>();
+  for (const stream of envoys()) {
+    const known = stream.aggregated ? undefined : together.get(stream.id);
+    if (known) known.push(stream);
+    else {
+      const streams = [stream];
+      apart.push(streams);
+      if (!stream.aggregated) together.set(stream.id, streams);
+    }
+  }
+  return apart.map(envoyView).toSorted((a, b) => (a.node < b.node ? -1 : 1));
+}
+
+export function sidecarViews({
+  sidecars,
+}: Pick<ConsoleSources, 'sidecars'>): readonly SidecarView[] {
+  return sidecars().map(({ sidecarId, connected, leaseEndsMs, pendingNotices }: SidecarStatus) => ({
+    id: sidecarId,
+    connected,
+    leaseEnds: isoTime(leaseEndsMs),
+    pendingNotices,
+  }));
+}
+
+/** The state that wants attention most, over all types. */
+export function envoyState({ types }: EnvoyView): SyncState {
+  const states = Object.values(types).map(({ state }) => state);
+  return severity.find((state) => states.includes(state)) ?? 'NEVER_SENT';
+}
+
+const severity: readonly SyncState[] = ['NACKED', 'STALE', 'SYNCED', 'NEVER_SENT'];
+
+function envoyView(streams: readonly NodeStatus[]): EnvoyView {
+  const types = streams.flatMap((stream) => stream.types);
+  return {
+    node: streams[0]?.id ?? '',
+    cluster: streams[0]?.cluster ?? '',
+    address: streams[0]?.remoteAddress ?? '',
+    connectedSince: isoTime(Math.min(...streams.map(({ connectedAtMs }) => connectedAtMs))),
+    types: {
+      CDS: typeView('CDS', types),
+      EDS: typeView('EDS', types),
+      LDS: typeView('LDS', types),
+      RDS: typeView('RDS', types),
+      SDS: typeView('SDS', types),
+      ECDS: typeView('ECDS', types),
+    },
+  };
+}
+
+function typeView(name: XdsType, types: readonly TypeStatus[]): XdsTypeView {
+  const found = types.find(({ typeUrl }) => typeUrl.endsWith(`.${typeNames[name]}`));
+  if (!found) return { state: 'NEVER_SENT', version: '' };
+  const { state, version, error } = found;
+  return { state, version, ...(error === undefined ? {} : { reason: error }) };
+}

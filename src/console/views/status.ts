@@ -1,0 +1,88 @@
+/** The gateway at a glance. */
+import type { DriverPhase } from '../../model/driver.js';
+import type { ConsoleSources } from '../sources.js';
+import { envoyState, type EnvoyView, envoyViews } from './envoys.js';
+import { poolViews } from './pools.js';
+
+export interface StatusView {
+  readonly version: string;
+  readonly replica: {
+    readonly leads: boolean;
+    /** While it leads. */
+    readonly epoch?: number;
+    /** Identity of the leader, where there are several replicas. */
+    readonly leader?: string;
+  };
+  readonly policy: { readonly version: string; readonly problem?: string };
+  /** Those connected to this replica. */
+  readonly envoys: Readonly<Record<'connected' | 'synced' | 'stale' | 'nacked', number>>;
+  readonly sessions: number;
+  readonly drivers: Readonly<Record<DriverPhase, number>>;
+  /** What an operator should know, one sentence each; empty: all is well. */
+  readonly problems: readonly string[];
+}
+
+export function statusView(sources: ConsoleSources): StatusView {
+  const { epoch, leader } = sources.replica();
+  const { version, problem } = sources.policyReport();
+  const envoys = envoyViews(sources);
+  const { drivers } = sources.fleet();
+  return {
+    version: sources.version,
+    replica: {
+      leads: epoch !== undefined,
+      ...(epoch === undefined ? {} : { epoch }),
+      ...(leader === undefined ? {} : { leader }),
+    },
+    policy: { version, ...(problem === undefined ? {} : { problem }) },
+    envoys: envoyCounts(envoys),
+    sessions: drivers.reduce((sum, { sessions }) => sum + sessions, 0),
+    drivers: {
+      warming: count(drivers, 'warming'),
+      available: count(drivers, 'available'),
+      in_use: count(drivers, 'in_use'),
+      draining: count(drivers, 'draining'),
+      expired: count(drivers, 'expired'),
+      gone: count(drivers, 'gone'),
+    },
+    problems: problemsOf(sources, envoys),
+  };
+}
+
+function count(drivers: readonly { readonly phase: DriverPhase }[], phase: DriverPhase): number {
+  return drivers.filter((driver) => driver.phase === phase).length;
+}
+
+function envoyCounts(envoys: readonly EnvoyView[]): StatusView['envoys'] {
+  const states = envoys.map(envoyState);
+  return {
+    connected: envoys.length,
+    synced: states.filter((state) => state === 'SYNCED' || state === 'NEVER_SENT').length,
+    stale: states.filter((state) => state === 'STALE').length,
+    nacked: states.filter((state) => state === 'NACKED').length,
+  };
+}
+
+function problemsOf(sources: ConsoleSources, envoys: readonly EnvoyView[]): readonly string[] {
+  const { epoch, leader, problem: replicaProblem } = sources.replica();
+  const { readError, problems } = sources.fleet();
+  const { problem: policyProblem, version } = sources.policyReport();
+  const found: string[] = [];
+  if (epoch === undefined && leader === undefined) {
+    found.push('No control plane leads: new sessions wait.');
+  }
+  if (replicaProblem !== undefined) found.push(replicaProblem);
+  if (readError !== undefined) found.push(`Drivers cannot be looked for: ${readError}`);
+  if (policyProblem !== undefined) {
+    found.push(`The policy as it is now is not good; ${version} stays in force: ${policyProblem}`);
+  }
+  for (const { node, types } of envoys) {
+    for (const [type, { reason }] of Object.entries(types)) {
+      if (reason !== undefined) found.push(`Envoy ${node} rejects its ${type}: ${reason}`);
+    }
+  }
+  for (const { namespace, failure } of poolViews(sources)) {
+    if (failure !== undefined) found.push(`No driver comes up in ${namespace}: ${failure}`);
+  }
+  return [...found, ...problems];
+}

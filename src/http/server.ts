@@ -1,0 +1,142 @@
+/** An HTTP server that a bad request, a slow client or a failing handler cannot bring down. */
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from 'node:http';
+import type { Logger } from 'pino';
+import type { TcpAddress } from '../model/address.js';
+import { GatewayError, toGatewayError } from '../model/errors.js';
+import { type Answer, failure } from './answer.js';
+import { type Exchange, readBody } from './exchange.js';
+import { Router, type Routes } from './router.js';
+
+export interface HttpServerOptions {
+  readonly address: TcpAddress;
+  readonly routes: Routes;
+  readonly logger: Logger;
+}
+
+export interface HttpServer {
+  /** The port in use, also when 0 was asked for. */
+  readonly port: number;
+  /** Cuts what is under way. */
+  close(): Promise<void>;
+}
+
+/** A request must have come as a whole within this. */
+const REQUEST_TIMEOUT_MS = 30_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+const IDLE_TIMEOUT_MS = 60_000;
+const MAX_HEADER_BYTES = 32 * 1024;
+const MAX_CONNECTIONS = 1_000;
+
+/** https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers */
+const securityHeaders: Answer['headers'] = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+};
+
+/** Rejects when the address cannot be listened on. */
+export function startHttpServer({
+  address,
+  routes,
+  logger,
+}: HttpServerOptions): Promise<HttpServer> {
+  const router = new Router(routes);
+  const server = createServer(
+    {
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      keepAliveTimeout: IDLE_TIMEOUT_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 2,
+    },
+    (request, response) => {
+      answerOf(router, request, response)
+        .catch((error: unknown) => {
+          logFailure(logger, request, error);
+          return failure(error);
+        })
+        .then((answer) => send(request, response, answer))
+        .catch((error: unknown) => {
+          logFailure(logger, request, error);
+          response.destroy();
+        });
+    },
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(address.port, address.host, () => {
+      server.off('error', reject);
+      server.on('error', (error) => logger.error({ err: error }, 'the HTTP server failed'));
+      const bound = server.address();
+      resolve({
+        port: typeof bound === 'object' && bound ? bound.port : address.port,
+        close: () =>
+          new Promise((done) => {
+            server.close(() => done());
+            server.closeAllConnections();
+          }),
+      });
+    });
+  });
+}
+
+async function answerOf(
+  router: Router,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<Answer> {
+  const { method = 'GET', headers } = request;
+  const [path = '/', ...query] = (request.url ?? '/').split('?');
+  const match = router.match(method, path);
+  switch (match.kind) {
+    case 'unknown':
+      throw new GatewayError('HTTP_PATH_UNKNOWN', 'There is nothing at this address.');
+    case 'other methods': {
+      const allowed = match.allowed.join(', ');
+      return failure(
+        new GatewayError('HTTP_METHOD_REFUSED', `Only ${allowed} can be used with this address.`),
+        { allow: allowed },
+      );
+    }
+    case 'found': {
+      const abort = new AbortController();
+      response.on('close', () => abort.abort());
+      const exchange: Exchange = {
+        method,
+        path,
+        query: new URLSearchParams(query.join('?')),
+        headers,
+        parameters: match.parameters,
+        signal: abort.signal,
+        body: () => readBody(request),
+      };
+      return match.handler(exchange);
+    }
+  }
+}
+
+function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+  if (response.destroyed) return;
+  const headers: OutgoingHttpHeaders = { ...securityHeaders, ...answer.headers };
+  // What is left of a body that nobody read would be taken for the next request.
+  if (!request.complete) headers['connection'] = 'close';
+  response.writeHead(answer.status, headers);
+  if (request.method === 'HEAD') response.end();
+  else if (typeof answer.body === 'function') answer.body(response);
+  else response.end(answer.body);
+}
+
+/** Refusals are the client's to know; a failure is ours. */
+function logFailure(logger: Logger, { method, url }: IncomingMessage, error: unknown): void {
+  if (toGatewayError(error).code !== 'INTERNAL') return;
+  logger.error({ err: error, method, path: url?.split('?', 1)[0] }, 'a request failed');
+}

@@ -1,0 +1,112 @@
+/** What the parts of the gateway tell operators of themselves. None of it holds a secret. */
+import type { DriverPhase, ObservedDriver } from './driver.js';
+import type { PoolStatus } from './pool.js';
+import type { Principal } from './principal.js';
+
+export interface DriverStatus {
+  readonly uid: string;
+  readonly namespace: string;
+  /** `ip:port`; empty until there is one. */
+  readonly address: string;
+  /** Name of the Kubernetes cluster it runs in, where several are in use. */
+  readonly cluster: string | undefined;
+  readonly phase: DriverPhase;
+  readonly reason: string | undefined;
+  /** What discovery saw last; undefined when it did not see the driver. */
+  readonly condition: ObservedDriver['condition'] | undefined;
+  /** The name under which this gateway made it; undefined for a driver that someone else runs. */
+  readonly resource: string | undefined;
+  /** Whether Envoy is told of it. */
+  readonly routable: boolean;
+  readonly sessions: number;
+  readonly tenant: { readonly principal: Principal; readonly team: string } | undefined;
+  readonly createdAtMs: number;
+  readonly phaseSinceMs: number;
+  readonly drainDeadlineMs: number | undefined;
+}
+
+export interface PoolReport extends PoolStatus {
+  readonly namespace: string;
+  readonly size: number;
+  readonly waiting: number;
+  readonly available: number;
+  readonly inUse: number;
+  readonly draining: number;
+  readonly sessions: number;
+}
+
+export interface FleetReport {
+  readonly drivers: readonly DriverStatus[];
+  readonly pools: readonly PoolReport[];
+  /** What discovery reported that cannot be believed, and why drivers are withheld. */
+  readonly problems: readonly string[];
+  /** When discovery was last read as a whole; undefined before the first time. */
+  readonly lastReadMs: number | undefined;
+  /** Why the last read failed: until one succeeds, nothing changes. */
+  readonly readError: string | undefined;
+}
+
+/**
+ * How far a client of xDS is with one type of resource. `NEVER_SENT`: nothing was there to send;
+ * `STALE`: something is to be sent or not yet answered; `NACKED`: the client rejected a version and
+ * keeps its last good one.
+ */
+export type SyncState = 'NEVER_SENT' | 'SYNCED' | 'STALE' | 'NACKED';
+
+export interface TypeStatus {
+  readonly typeUrl: string;
+  readonly state: SyncState;
+  /** The last version that the client acknowledged; empty for none. */
+  readonly version: string;
+  readonly lastAckMs: number | undefined;
+  readonly wildcard: boolean;
+  /** How many resources it subscribes to by name. */
+  readonly names: number;
+  /** What the client said when it rejected. */
+  readonly error: string | undefined;
+}
+
+/** One stream of an xDS client. An Envoy has one when it is aggregated, else one for each type. */
+export interface NodeStatus {
+  readonly id: string;
+  readonly cluster: string;
+  readonly view: string;
+  readonly remoteAddress: string;
+  readonly protocol: 'sotw' | 'delta';
+  readonly aggregated: boolean;
+  readonly connectedAtMs: number;
+  readonly types: readonly TypeStatus[];
+}
+
+export interface SidecarStatus {
+  readonly sidecarId: string;
+  readonly connected: boolean;
+  /** Until when it may use what it has cached. */
+  readonly leaseEndsMs: number;
+  readonly pendingNotices: number;
+}
+
+/** A policy that is or was in force. */
+export interface PolicyRevision {
+  readonly version: string;
+  readonly loadedAtMs: number;
+  /** As it was written. */
+  readonly text: string;
+}
+
+export interface PolicyReport extends PolicyRevision {
+  /** Where it comes from: a file's path, or a custom resource's name. */
+  readonly source: string;
+  /** Why what is there now is not in force: every mistake, one on each line. */
+  readonly problem: string | undefined;
+}
+
+/** Who leads, as one replica sees it. */
+export interface ReplicaReport {
+  /** While this replica leads. */
+  readonly epoch: number | undefined;
+  /** Identity of the leader, where there are several replicas and one leads. */
+  readonly leader: string | undefined;
+  /** Why what this replica knows may be old. */
+  readonly problem: string | undefined;
+}

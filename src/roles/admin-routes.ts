@@ -1,0 +1,99 @@
+/** What the control plane's HTTP port offers beside metrics and health. */
+import type { Logger } from 'pino';
+import { PolicyTokens } from '../authz/token/policy-tokens.js';
+import { TokenVerifier } from '../authz/token/verifier.js';
+import { readRoutes } from '../console/api.js';
+import { BearerIdentification } from '../console/bearer.js';
+import { Gatekeeper } from '../console/gatekeeper.js';
+import type { ConsoleSources } from '../console/sources.js';
+import { text } from '../http/answer.js';
+import type { Routes } from '../http/router.js';
+import type { Clock } from '../model/clock.js';
+import type { Ledger } from '../model/ledger.js';
+import type { Policy } from '../model/policy.js';
+import type { ReplicaReport } from '../model/reports.js';
+import { PolicyHistory } from '../policy/history.js';
+import type { PolicyFile } from '../policy/policy-file.js';
+import type { PoolController } from '../pools/controller.js';
+import type { DiscoveryHub } from '../xds/hub.js';
+import type { Leader } from './leader.js';
+import { version } from './version.js';
+
+export interface AdminParts {
+  readonly pools: PoolController;
+  readonly xds: DiscoveryHub;
+  readonly ledger: Ledger;
+  /** While this replica leads. */
+  readonly leader: () => Leader | undefined;
+  readonly replica: () => ReplicaReport;
+  readonly policy: PolicyFile;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface AdminRoutes {
+  readonly routes: Routes;
+  close(): void;
+}
+
+export function adminRoutes(parts: AdminParts): AdminRoutes {
+  const { pools, policy, clock, logger } = parts;
+  const verifier = new TokenVerifier({ clock, logger });
+  const inForce = () => policy.current;
+  const gatekeeper = new Gatekeeper({
+    identifications: [new BearerIdentification(new PolicyTokens(verifier, inForce))],
+    policy: inForce,
+    clock,
+  });
+  return {
+    routes: {
+      ...readRoutes(consoleSources(parts), gatekeeper),
+      'GET /readyz/pools': () => {
+        const missing = missingDrivers(pools, inForce());
+        return text(missing ?? 'ok', missing === undefined ? 200 : 503);
+      },
+    },
+    close: () => verifier.close(),
+  };
+}
+
+function consoleSources({
+  pools,
+  xds,
+  ledger,
+  leader,
+  replica,
+  policy,
+}: AdminParts): ConsoleSources {
+  const history = new PolicyHistory();
+  history.note(policy.status);
+  policy.onChange(() => history.note(policy.status));
+  return {
+    version: version(),
+    ledger,
+    fleet: () => pools.report(),
+    envoys: () => xds.nodes(),
+    sidecars: () => leader()?.notices.sidecars() ?? [],
+    replica,
+    activity: (session) => leader()?.activityOf(session),
+    policy: () => policy.current,
+    policyReport: () => {
+      const { error, ...revision } = policy.status;
+      return { ...revision, source: policy.path, problem: error };
+    },
+    policyHistory: () => history.revisions,
+  };
+}
+
+/** Which warm pool has no driver yet, and why; undefined when each has one. */
+function missingDrivers(pools: PoolController, policy: Policy): string | undefined {
+  const { pools: reports } = pools.report();
+  for (const namespace of policy.warmNamespaces) {
+    const size = policy.pool(namespace)?.size ?? 0;
+    const pool = reports.find((report) => report.namespace === namespace);
+    if (size === 0 || (pool && pool.available + pool.inUse > 0)) continue;
+    const failure = pool?.failure === undefined ? '' : `: ${pool.failure}`;
+    return `a first driver of ${namespace} (${pool?.warming ?? 0} starting)${failure}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,249 @@
+import test from 'ava';
+import type { DriverView } from '../../src/console/views/drivers.js';
+import type { EnvoyView } from '../../src/console/views/envoys.js';
+import type { PoolView } from '../../src/console/views/pools.js';
+import type { SessionView } from '../../src/console/views/sessions.js';
+import type { StatusView } from '../../src/console/views/status.js';
+import type { NodeStatus, SyncState } from '../../src/model/reports.js';
+import { startAdminApi } from '../support/admin-api.js';
+import {
+  bob,
+  driverRecord,
+  NAMESPACE,
+  sessionId,
+  sessionRecord,
+  START_MS,
+} from '../support/driver-records.js';
+
+const at = (ms: number) => new Date(START_MS + ms).toISOString();
+
+const oldest = sessionRecord(sessionId(1));
+const bobs = sessionRecord(sessionId(2), {
+  principal: bob,
+  team: 'ml',
+  createdAtMs: START_MS + 1000,
+  lastActiveMs: START_MS + 2000,
+});
+const records = [
+  driverRecord('driver-2', {
+    namespace: 'sjns-ml-dev',
+    phase: 'draining',
+    reason: 'It is drained by an operator.',
+    drainDeadlineMs: START_MS + 60_000,
+    sessions: { [bobs.sessionId]: bobs },
+  }),
+  driverRecord('driver-1', {
+    phase: 'in_use',
+    resource: 'driver-abc',
+    sessions: { [oldest.sessionId]: oldest },
+    tombstones: {
+      [sessionId(3)]: {
+        sessionId: sessionId(3),
+        principal: bob,
+        namespace: NAMESPACE,
+        endedAtMs: START_MS + 500,
+        end: 'expired',
+      },
+    },
+  }),
+];
+const observed = [
+  { uid: 'driver-1', condition: 'ready' },
+  { uid: 'driver-2', condition: 'ready' },
+] as const;
+
+test('sessions: who is where since when, the oldest first', async (t) => {
+  const api = await startAdminApi(t, {
+    records,
+    observed,
+    activity: (id) =>
+      id === oldest.sessionId ? { lastActiveMs: START_MS + 9000, openStreams: 2 } : undefined,
+  });
+  t.deepEqual(await api.read('sessions'), [
+    {
+      id: oldest.sessionId,
+      principal: { issuer: 'https://idp.test', subject: 'alice' },
+      team: 'ads',
+      environment: 'dev',
+      namespace: NAMESPACE,
+      driver: 'driver-1',
+      state: 'live',
+      createdAt: at(0),
+      lastActivityAt: at(9000),
+      runningQueries: 2,
+    },
+    {
+      id: bobs.sessionId,
+      principal: { issuer: 'https://idp.test', subject: 'bob' },
+      team: 'ml',
+      environment: 'dev',
+      namespace: 'sjns-ml-dev',
+      driver: 'driver-2',
+      state: 'draining',
+      createdAt: at(1000),
+      lastActivityAt: at(2000),
+    },
+  ]);
+});
+
+const filters: readonly (readonly [string, readonly string[]])[] = [
+  ['team=ml', [bobs.sessionId]],
+  ['principal=alice', [oldest.sessionId]],
+  [`namespace=${NAMESPACE}`, [oldest.sessionId]],
+  ['driver=driver-2', [bobs.sessionId]],
+  ['environment=dev&team=ads', [oldest.sessionId]],
+  ['environment=prod', []],
+];
+for (const [query, expected] of filters) {
+  test(`sessions: filtered by ${query}`, async (t) => {
+    const api = await startAdminApi(t, { records, observed });
+    const found = await api.read<SessionView[]>(`sessions?${query}`);
+    t.deepEqual(
+      found.map(({ id }) => id),
+      expected,
+    );
+  });
+}
+
+test('a filter that is not known is refused: it would show what it was to hide', async (t) => {
+  const api = await startAdminApi(t, { records, observed });
+  for (const query of ['teams=ml', 'team=ml&team=ads']) {
+    const response = await api.ask(`sessions?${query}`, { token: await api.tokenOf('reader') });
+    t.is(response.status, 400);
+  }
+});
+
+test('one session: also one that has ended and is remembered', async (t) => {
+  const api = await startAdminApi(t, { records, observed: [] });
+  t.like(await api.read(`sessions/${oldest.sessionId}`), { state: 'unreachable' });
+  t.deepEqual(await api.read(`sessions/${sessionId(3)}`), {
+    id: sessionId(3),
+    principal: { issuer: 'https://idp.test', subject: 'bob' },
+    namespace: NAMESPACE,
+    driver: 'driver-1',
+    state: 'ended',
+    end: 'expired',
+    endedAt: at(500),
+  });
+  const token = await api.tokenOf('reader');
+  t.is((await api.ask(`sessions/${sessionId(4)}`, { token })).status, 404);
+});
+
+test('drivers: by namespace and phase, and one with its sessions and what has ended on it', async (t) => {
+  const api = await startAdminApi(t, { records, observed });
+  const [first, second, ...others] = await api.read<DriverView[]>('drivers');
+  t.deepEqual(others, []);
+  t.like(first, { uid: 'driver-1', name: 'driver-abc', phase: 'in_use', ready: true, sessions: 1 });
+  t.like(second, {
+    uid: 'driver-2',
+    name: 'driver-2',
+    drainDeadline: at(60_000),
+    problem: 'It is drained by an operator.',
+  });
+  t.is((await api.read<DriverView[]>('drivers?phase=draining')).length, 1);
+  const detail = await api.read('drivers/driver-1');
+  t.like(detail, { uid: 'driver-1', instance: 'driver-1@1', epoch: 0 });
+  t.like(detail, {
+    sessions: [{ id: oldest.sessionId }],
+    ended: [{ id: sessionId(3), end: 'expired', at: at(500) }],
+  });
+});
+
+test('pools: a warm one is shown before it has a driver, and a follower counts by the records', async (t) => {
+  const api = await startAdminApi(t, { records, observed });
+  t.deepEqual(await api.read<PoolView[]>('pools'), [
+    {
+      namespace: NAMESPACE,
+      team: 'ads',
+      environment: 'dev',
+      size: 2,
+      maximum: 4,
+      drivers: 1,
+      warming: 0,
+      available: 0,
+      inUse: 1,
+      draining: 0,
+      sessions: 1,
+    },
+    {
+      namespace: 'sjns-ml-dev',
+      team: 'ml',
+      environment: 'dev',
+      size: 2,
+      maximum: 4,
+      drivers: 1,
+      warming: 0,
+      available: 0,
+      inUse: 0,
+      draining: 1,
+      sessions: 1,
+    },
+  ]);
+});
+
+function stream(id: string, states: Readonly<Record<string, SyncState>>, aggregated = true) {
+  const types = Object.entries(states).map(([name, state]) => ({
+    typeUrl: `type.googleapis.com/envoy.any.v3.${name}`,
+    state,
+    version: 'v1',
+    lastAckMs: START_MS,
+    wildcard: true,
+    names: 0,
+    error: state === 'NACKED' ? 'no such route' : undefined,
+  }));
+  const node: NodeStatus = {
+    id,
+    cluster: 'front',
+    view: 'front',
+    remoteAddress: '10.1.1.1:4711',
+    protocol: 'delta',
+    aggregated,
+    connectedAtMs: START_MS,
+    types,
+  };
+  return node;
+}
+
+test('Envoys: the state of each type, and why one was rejected', async (t) => {
+  const envoys = [
+    stream('b', { Cluster: 'SYNCED', RouteConfiguration: 'NACKED' }),
+    stream('a', { Cluster: 'SYNCED' }, false),
+    stream('a', { ClusterLoadAssignment: 'STALE' }, false),
+  ];
+  const api = await startAdminApi(t, { envoys });
+  const [a, b, ...others] = await api.read<EnvoyView[]>('envoys');
+  t.deepEqual(others, []);
+  t.deepEqual(
+    [a?.types.CDS.state, a?.types.EDS.state, a?.types.LDS.state],
+    ['SYNCED', 'STALE', 'NEVER_SENT'],
+  );
+  t.deepEqual(b?.types.RDS, { state: 'NACKED', version: 'v1', reason: 'no such route' });
+  const status = await api.read<StatusView>('status');
+  t.deepEqual(status.envoys, { connected: 2, synced: 0, stale: 1, nacked: 1 });
+  t.deepEqual(status.problems, ['Envoy b rejects its RDS: no such route']);
+});
+
+test('status: what is wrong, in sentences', async (t) => {
+  const api = await startAdminApi(t, {
+    records,
+    observed,
+    fleet: { readError: 'connect ECONNREFUSED' },
+    replica: { epoch: undefined },
+  });
+  const status = await api.read<StatusView>('status');
+  t.like(status, { version: '1.2.3', replica: { leads: false }, sessions: 2 });
+  t.is(status.drivers.in_use, 1);
+  t.deepEqual(status.problems, [
+    'No control plane leads: new sessions wait.',
+    'Drivers cannot be looked for: connect ECONNREFUSED',
+  ]);
+});
+
+test('policy: what is in force, as it was written', async (t) => {
+  const api = await startAdminApi(t);
+  const policy = await api.read<{ text: string; version: string }>('policy');
+  t.regex(policy.text, /^administration:$/m);
+  t.deepEqual(await api.read('policy/history'), [
+    { version: policy.version, loadedAt: at(0), text: policy.text },
+  ]);
+});

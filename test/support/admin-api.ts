@@ -1,0 +1,138 @@
+/** The admin API behind a real HTTP server, over the real ledger, with a real issuer of tokens. */
+import type { ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import { PolicyTokens } from '../../src/authz/token/policy-tokens.js';
+import { TokenVerifier } from '../../src/authz/token/verifier.js';
+import { readRoutes } from '../../src/console/api.js';
+import { BearerIdentification } from '../../src/console/bearer.js';
+import { Gatekeeper } from '../../src/console/gatekeeper.js';
+import type { ConsoleSources, SeenActivity } from '../../src/console/sources.js';
+import { startHttpServer } from '../../src/http/server.js';
+import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
+import type { FleetReport, NodeStatus, ReplicaReport } from '../../src/model/reports.js';
+import { compilePolicy } from '../../src/policy/compile.js';
+import { fleetReport } from '../../src/pools/status.js';
+import { openLedger } from '../../src/records/ledger.js';
+import { options as policyOptions } from '../policy/support.js';
+import { TestLeadership } from './leadership.js';
+import { ManualClock } from './manual-clock.js';
+import { MemoryStore } from './memory-store.js';
+import { TokenIssuer } from './token-issuer.js';
+
+/** Where its server and its issuer listen. */
+const HOST = '127.1.41.1';
+
+export interface AdminApiOptions {
+  readonly records?: readonly DriverRecord[];
+  readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition'>[];
+  readonly fleet?: Partial<FleetReport>;
+  readonly envoys?: readonly NodeStatus[];
+  readonly replica?: Partial<ReplicaReport>;
+  readonly activity?: (sessionId: string) => SeenActivity | undefined;
+}
+
+export interface AdminApi {
+  readonly url: string;
+  readonly clock: ManualClock;
+  readonly issuer: TokenIssuer;
+  /** Asks as someone with this token; without one if it is undefined. */
+  ask(
+    path: string,
+    init?: RequestInit & { readonly token?: string | undefined },
+  ): Promise<Response>;
+  /** What a GET by someone with the role "read" shows. */
+  read<T = unknown>(path: string): Promise<T>;
+  tokenOf(person: 'reader' | 'operator' | 'nobody'): Promise<string>;
+}
+
+export async function startAdminApi(
+  t: ExecutionContext,
+  options: AdminApiOptions = {},
+): Promise<AdminApi> {
+  const clock = new ManualClock();
+  const logger = pino({ enabled: false });
+  const issuer = await TokenIssuer.start('corporate', HOST);
+  const policy = compilePolicy(policyText(issuer.url), 'policy.yaml', policyOptions);
+  const verifier = new TokenVerifier({ clock, logger });
+  const gatekeeper = new Gatekeeper({
+    identifications: [new BearerIdentification(new PolicyTokens(verifier, () => policy))],
+    policy: () => policy,
+    clock,
+  });
+  const store = new MemoryStore();
+  for (const record of options.records ?? []) await store.write(record, undefined);
+  const leadership = new TestLeadership();
+  const ledger = await openLedger({ store, leadership, clock, logger });
+  const observed = new Map((options.observed ?? []).map((driver) => [driver.uid, driver]));
+  const sources: ConsoleSources = {
+    version: '1.2.3',
+    ledger,
+    fleet: () => ({
+      ...fleetReport({
+        records: [...ledger.all()],
+        namespaces: [],
+        observed: (uid) => observed.get(uid) as ObservedDriver | undefined,
+        routable: (uid) => observed.has(uid),
+        pool: (namespace) => policy.pool(namespace),
+        waiting: () => 0,
+        status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
+        problems: [],
+        lastReadMs: clock.now(),
+        readError: undefined,
+      }),
+      ...options.fleet,
+    }),
+    envoys: () => options.envoys ?? [],
+    sidecars: () => [],
+    replica: () => ({ epoch: 7, leader: undefined, problem: undefined, ...options.replica }),
+    activity: ({ sessionId }) => options.activity?.(sessionId),
+    policy: () => policy,
+    policyReport: () => ({ ...revision, source: 'policy.yaml', problem: undefined }),
+    policyHistory: () => [revision],
+  };
+  const revision = {
+    version: policy.version,
+    loadedAtMs: clock.now(),
+    text: policyText(issuer.url),
+  };
+  const server = await startHttpServer({
+    address: { host: HOST, port: 0 },
+    routes: readRoutes(sources, gatekeeper),
+    logger,
+  });
+  t.teardown(async () => {
+    await server.close();
+    await issuer.close();
+    verifier.close();
+  });
+  const url = `http://${HOST}:${server.port}`;
+  const ask: AdminApi['ask'] = (path, { token, ...init } = {}) =>
+    fetch(`${url}/api/v1/${path}`, {
+      ...init,
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    });
+  const tokenOf: AdminApi['tokenOf'] = (person) =>
+    issuer.token(clock.now(), { sub: `${person}@example.com` });
+  return {
+    url,
+    clock,
+    issuer,
+    ask,
+    tokenOf,
+    read: async <T>(path: string) =>
+      (await (await ask(path, { token: await tokenOf('reader') })).json()) as T,
+  };
+}
+
+function policyText(issuer: string): string {
+  return `apiVersion: spark-gateway/v1alpha1
+kind: RoutingPolicy
+issuers: [{ issuer: "${issuer}", audiences: ["api://spark"] }]
+access: []
+administration:
+  read: [{ principals: [reader@example.com] }]
+  admin: [{ principals: [operator@example.com] }]
+pools: [{ size: 2, maximum: 4 }]
+warm_namespaces: [sjns-ads-dev]
+`;
+}
