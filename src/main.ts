@@ -43,6 +43,11 @@ async function main(): Promise<void> {
       await validatePolicies(command.files, await settingsOf(command));
       return;
     }
+    case 'policy schema': {
+      const { renderPolicySchema } = await import('./policy/policy-schema.js');
+      process.stdout.write(renderPolicySchema());
+      return;
+    }
     case 'bootstrap': {
       const { bootstrapOf } = await import('./roles/bootstrap.js');
       process.stdout.write(`${bootstrapOf(await settingsOf(command))}\n`);

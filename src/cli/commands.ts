@@ -66,6 +66,10 @@ export const commands = [
     settingsOf: 'authz',
   },
   {
+    name: 'policy schema',
+    about: 'Prints the JSON Schema of routing policies, for editors.',
+  },
+  {
     name: 'settings validate',
     about: 'Checks the settings as the other commands would read them, and says every mistake.',
     settingsOf: 'start',

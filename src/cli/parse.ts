@@ -29,7 +29,7 @@ export type Command =
       readonly kind: 'policy validate';
       readonly files: readonly string[];
     } & SettingsArguments)
-  | { readonly kind: 'settings example' };
+  | { readonly kind: 'settings example' | 'policy schema' };
 
 /** The environment variable that stands in for `--config`. */
 export const CONFIG_VARIABLE = 'SPARK_GATEWAY_CONFIG';
@@ -102,6 +102,7 @@ export function parseCommandLine(
         ? usageError(messages)
         : { kind: command.name, files: operands, ...settings };
     case 'settings example':
+    case 'policy schema':
       return messages.length > 0 ? usageError(messages) : { kind: command.name };
     case 'token': {
       const user = single.get('user');

@@ -9,19 +9,13 @@ import { compileGlob, type Glob } from './glob.js';
 /** Finds the first service whose names match the certificate. */
 export function compileServices(
   entries: readonly ServiceEntry[],
-  reader: Reader,
 ): (peer: PeerCertificate) => Caller | undefined {
-  const services = entries.map((entry) => {
-    if (entry.uri_sans.length + entry.dns_sans.length + entry.subjects.length === 0) {
-      reader.refuseAt(entry, undefined, 'a service needs uri_sans, dns_sans or subjects');
-    }
-    return {
-      caller: callerOf(CERTIFICATE_ISSUER, entry.name),
-      uriSans: entry.uri_sans.map((pattern) => compileGlob(pattern, '/')),
-      dnsSans: entry.dns_sans.map((pattern) => compileGlob(pattern, '.')),
-      subjects: new Set(entry.subjects),
-    };
-  });
+  const services = entries.map((entry) => ({
+    caller: callerOf(CERTIFICATE_ISSUER, entry.name),
+    uriSans: entry.uri_sans.map((pattern) => compileGlob(pattern, '/')),
+    dnsSans: entry.dns_sans.map((pattern) => compileGlob(pattern, '.')),
+    subjects: new Set(entry.subjects),
+  }));
   return (peer) =>
     services.find(
       ({ uriSans, dnsSans, subjects }) =>

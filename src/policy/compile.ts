@@ -95,7 +95,7 @@ function compileDocument(
   };
   return Object.freeze<Policy>({
     ...decisions,
-    service: compileServices(document.services, reader),
+    service: compileServices(document.services),
     sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     parseNamespace: (namespace) => template.parse(namespace),
     warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),

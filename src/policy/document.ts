@@ -3,7 +3,7 @@
  * compiles it, and a line in compile.ts.
  */
 import {
-  type Field,
+  about,
   list,
   object,
   optional,
@@ -13,162 +13,233 @@ import {
   type TypeOf,
   withDefault,
 } from '../yaml/schema.js';
-import { choice, integer, issuerUrl, plainText, boolean, textType } from '../yaml/text-type.js';
+import { boolean, choice, integer, issuerUrl, plainText } from '../yaml/text-type.js';
 import { duration } from '../yaml/units.js';
 import { DEFAULT_TEMPLATE } from './namespace-template.js';
+import {
+  algorithms,
+  durationOrNever,
+  hostPattern,
+  label,
+  labelPattern,
+  name,
+  network,
+  patterns,
+  teamPattern,
+} from './texts.js';
 
 export const API_VERSION = 'spark-gateway/v1alpha1';
 
-/** Asymmetric only: with HMAC, whoever can check a token can make one (RFC 8725 section 3.1). */
-const algorithms = choice(
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
+const issuer = object(
+  'an issuer',
+  {
+    issuer: about("As in the token's iss, byte for byte.", required(text(issuerUrl))),
+    discovery_url: about(
+      'The discovery document, if not at <issuer>/.well-known/openid-configuration.',
+      optional(text(issuerUrl)),
+    ),
+    jwks_uri: about('The key set, of an issuer without discovery.', optional(text(issuerUrl))),
+    audiences: about(
+      'One of these must be in aud; default: any.',
+      withDefault(list(text(plainText)), []),
+    ),
+    client_ids: about(
+      'One of these must be cid or azp; default: any.',
+      withDefault(list(text(plainText)), []),
+    ),
+    algorithms: about(
+      'Of signatures, asymmetric ones only; default: RS256.',
+      withDefault(list(text(algorithms), { least: 1 }), ['RS256']),
+    ),
+    groups_claim: about('The claim that lists groups.', withDefault(text(plainText), 'groups')),
+    principal_claim: about('The claim that names the caller.', withDefault(text(plainText), 'sub')),
+    clock_skew: about(
+      'How far exp and nbf may be off; default: 60s.',
+      withDefault(text(duration('0', '5m')), 60_000),
+    ),
+  },
+  {
+    needsOneOf: ['audiences', 'client_ids'],
+    because: ': else tokens made for any other application would be accepted',
+  },
 );
 
-const name = textType('a name of letters, digits, ".", "_" and "-"', (written) =>
-  /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(written) ? written : undefined,
+const service = object(
+  'a service',
+  {
+    name: about('What access rules call it.', required(text(name))),
+    uri_sans: about('URI SANs of its certificate; * stands for one segment.', patterns()),
+    dns_sans: about('DNS SANs of its certificate; * stands for one segment.', patterns()),
+    subjects: about(
+      'Subjects of its certificate, as CN=airflow,O=Example.',
+      withDefault(list(text(plainText)), []),
+    ),
+  },
+  { needsOneOf: ['uri_sans', 'dns_sans', 'subjects'] },
 );
-
-const label = textType('lower-case letters, digits and "-"', (written) =>
-  /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(written) ? written : undefined,
-);
-
-const pattern = textType('a name, in which * stands for any text', (written) =>
-  written.trim() === '' ? undefined : written,
-);
-
-const labelPattern = textType(
-  'lower-case letters, digits and "-", in which * stands for any text',
-  (written) => (/^[a-z0-9*-]{1,63}$/.test(written) ? written : undefined),
-);
-
-const teamPattern = textType(
-  'lower-case letters, digits and "-", in which * stands for any text; or ${claim}, for the team that this claim of the token names',
-  (written) =>
-    /^[a-z0-9*-]{1,63}$/.test(written) || /^\$\{[^{}]+\}$/.test(written) ? written : undefined,
-);
-
-const hostPattern = textType('a host name, in which * stands for any text', (written) =>
-  /^[a-z0-9.*:-]{1,253}$/.test(written) ? written : undefined,
-);
-
-const network = textType('a network such as 10.1.0.0/16 or fd00::/8', (written) =>
-  /^[0-9a-fA-F.:]+\/\d{1,3}$/.test(written) ? written : undefined,
-);
-
-/** Text, or "never" for no end. */
-const durationOrNever = textType(`${duration('1s').allowed}; or never`, (written) =>
-  written === 'never' ? Number.POSITIVE_INFINITY : duration('1s').parse(written, ''),
-);
-
-const patterns = (): Field<readonly string[]> => withDefault(list(text(pattern)), []);
-
-const issuer = object('an issuer', {
-  issuer: required(text(issuerUrl)),
-  discovery_url: optional(text(issuerUrl)),
-  jwks_uri: optional(text(issuerUrl)),
-  audiences: withDefault(list(text(plainText)), []),
-  client_ids: withDefault(list(text(plainText)), []),
-  algorithms: withDefault(list(text(algorithms), { least: 1 }), ['RS256']),
-  groups_claim: withDefault(text(plainText), 'groups'),
-  principal_claim: withDefault(text(plainText), 'sub'),
-  clock_skew: withDefault(text(duration('0', '5m')), 60_000),
-});
-
-const service = object('a service', {
-  name: required(text(name)),
-  uri_sans: patterns(),
-  dns_sans: patterns(),
-  subjects: withDefault(list(text(plainText)), []),
-});
 
 const sourceNetwork = object('a source network', {
-  name: required(text(name)),
-  networks: required(list(text(network), { least: 1 })),
+  name: about('What access rules call it.', required(text(name))),
+  networks: about('Its addresses.', required(list(text(network), { least: 1 }))),
 });
 
 const targets = object('targets', {
-  namespace: withDefault(text(plainText), DEFAULT_TEMPLATE),
-  environments: optional(list(text(label), { least: 1 })),
-  team_claim: optional(text(plainText)),
-  environment_by_host: withDefault(record(hostPattern, text(label)), new Map<string, string>()),
-});
-
-const userId = object('a user_id rule', {
-  claim: required(text(plainText)),
-  ignore_domain: withDefault(text(boolean), false),
-});
-
-const who = object('who', {
-  groups: patterns(),
-  principals: patterns(),
-  services: patterns(),
-  issuers: withDefault(list(text(issuerUrl)), []),
-});
-
-const access = object('an access rule', {
-  name: optional(text(plainText)),
-  who: required(who),
-  what: required(
-    object('what', {
-      teams: required(list(text(teamPattern), { least: 1 })),
-      environments: required(list(text(labelPattern), { least: 1 })),
-    }),
+  namespace: about(
+    'How a team and an environment name a namespace.',
+    withDefault(text(plainText), DEFAULT_TEMPLATE),
+  ),
+  environments: about(
+    'The environments that there are; default: any of letters and digits.',
+    optional(list(text(label), { least: 1 })),
+  ),
+  team_claim: about(
+    'The claim that names the team where the header is missing.',
+    optional(text(plainText)),
+  ),
+  environment_by_host: about(
+    'The environment where the header is missing, by the host that the client asked for.',
+    withDefault(record(hostPattern, text(label)), new Map<string, string>()),
   ),
 });
 
-/** Who may see and who may operate the gateway; nobody unless it says so. */
+const userId = object('a user_id rule', {
+  claim: about("What the client's user_id must be.", required(text(plainText))),
+  ignore_domain: about('alice is alice@example.com.', withDefault(text(boolean), false)),
+});
+
+const who = object(
+  'who',
+  {
+    groups: about("Groups of the caller's token.", patterns()),
+    principals: about('Subjects of tokens; "*" is everyone with a token.', patterns()),
+    services: about('Names of services and source_networks.', patterns()),
+    issuers: about(
+      'Narrows groups and principals to tokens of these; default: any.',
+      withDefault(list(text(issuerUrl)), []),
+    ),
+  },
+  {
+    needsOneOf: ['groups', 'principals', 'services'],
+    because: '; principals: ["*"] is everyone with a token',
+  },
+);
+
+const access = object('an access rule', {
+  name: about('For people only.', optional(text(plainText))),
+  who: about('Whom it is for: one of these must match.', required(who)),
+  what: about(
+    'What they may use.',
+    required(
+      object('what', {
+        teams: about('These teams.', required(list(text(teamPattern), { least: 1 }))),
+        environments: about(
+          'In these environments.',
+          required(list(text(labelPattern), { least: 1 })),
+        ),
+      }),
+    ),
+  ),
+});
+
 const administration = object('administration', {
-  read: withDefault(list(who), []),
-  admin: withDefault(list(who), []),
+  read: about('Who may see sessions, drivers, Envoys and this policy.', withDefault(list(who), [])),
+  admin: about('Who may also drain, evict and release.', withDefault(list(who), [])),
 });
 
 /** Which namespaces an entry is for; it must meet each field that is there. */
 const match = object('match', {
-  namespaces: withDefault(list(text(labelPattern)), []),
-  teams: withDefault(list(text(labelPattern)), []),
-  environments: withDefault(list(text(labelPattern)), []),
+  namespaces: about('Namespaces by name.', withDefault(list(text(labelPattern)), [])),
+  teams: about('Namespaces of these teams.', withDefault(list(text(labelPattern)), [])),
+  environments: about('And of these environments.', withDefault(list(text(labelPattern)), [])),
 });
+
+const matchField = about(
+  'Which namespaces it is for: all that are given must match; default: every one.',
+  optional(match),
+);
 
 const pool = object('a pool', {
-  match: optional(match),
-  size: optional(text(integer(0, 1000))),
-  maximum: optional(text(integer(1, 10_000))),
-  sessions_per_driver: withDefault(text(integer(1, 100)), 1),
-  sharing: withDefault(text(choice('principal', 'team')), 'principal'),
-  after_use: withDefault(text(choice('replace', 'reuse')), 'replace'),
-  idle_ttl: withDefault(text(durationOrNever), 30 * 60_000),
-  start_timeout: optional(text(duration('5s', '1h'))),
+  match: matchField,
+  size: about(
+    'Drivers ready ahead of demand; default: hot_pool_size of the settings.',
+    optional(text(integer(0, 1000))),
+  ),
+  maximum: about(
+    'Drivers at most; default: pools.maximum of the settings.',
+    optional(text(integer(1, 10_000))),
+  ),
+  sessions_per_driver: about(
+    '1: each session has a driver of its own.',
+    withDefault(text(integer(1, 100)), 1),
+  ),
+  sharing: about(
+    'Who may share a driver or have it next.',
+    withDefault(text(choice('principal', 'team')), 'principal'),
+  ),
+  after_use: about(
+    'What becomes of a driver after its last session.',
+    withDefault(text(choice('replace', 'reuse')), 'replace'),
+  ),
+  idle_ttl: about(
+    'How long a ready driver beyond size is kept; default: 30m.',
+    withDefault(text(durationOrNever), 30 * 60_000),
+  ),
+  start_timeout: about(
+    'How long a driver may take to come up; default: pools.start_timeout of the settings.',
+    optional(text(duration('5s', '1h'))),
+  ),
 });
 
+const sessions = (whose: string) =>
+  about(
+    `Sessions at a time of one ${whose}; default: no limit.`,
+    optional(text(integer(0, 1_000_000))),
+  );
+
 const quota = object('a quota', {
-  match: optional(match),
-  sessions_per_principal: optional(text(integer(0, 1_000_000))),
-  sessions_per_team: optional(text(integer(0, 1_000_000))),
-  sessions_per_namespace: optional(text(integer(0, 1_000_000))),
+  match: matchField,
+  sessions_per_principal: sessions('principal'),
+  sessions_per_team: sessions('team'),
+  sessions_per_namespace: sessions('namespace'),
 });
 
 export const policyDocument = object('a routing policy', {
   apiVersion: required(text(choice(API_VERSION)), API_VERSION),
   kind: required(text(choice('RoutingPolicy')), 'RoutingPolicy'),
-  issuers: withDefault(list(issuer), []),
-  services: withDefault(list(service), []),
-  source_networks: withDefault(list(sourceNetwork), []),
-  targets: optional(targets),
-  user_id: optional(userId),
-  access: required(list(access), []),
-  administration: optional(administration),
-  pools: optional(list(pool)),
-  warm_namespaces: withDefault(list(text(label)), []),
-  quotas: withDefault(list(quota), []),
+  issuers: about(
+    'Whose tokens are accepted, beside okta_issuer of the settings.',
+    withDefault(list(issuer), []),
+  ),
+  services: about(
+    'Services that show a certificate instead of a token; the first whose names match counts.',
+    withDefault(list(service), []),
+  ),
+  source_networks: about(
+    'Callers without token or certificate that are known by their address alone.',
+    withDefault(list(sourceNetwork), []),
+  ),
+  targets: about('How a request says where it wants to go.', optional(targets)),
+  user_id: about(
+    'What the client claims in user_id must be a claim of its token; default: anything goes.',
+    optional(userId),
+  ),
+  access: about('Who may use what. What no rule allows is refused.', required(list(access), [])),
+  administration: about(
+    'Who may use the admin API, the console and the commands that ask them; default: nobody.',
+    optional(administration),
+  ),
+  pools: about(
+    'Pools of drivers by namespace: the first entry that matches counts.',
+    optional(list(pool)),
+  ),
+  warm_namespaces: about(
+    'Namespaces whose pool is filled before anybody asks.',
+    withDefault(list(text(label)), []),
+  ),
+  quotas: about(
+    'Sessions at a time: the first entry that matches counts.',
+    withDefault(list(quota), []),
+  ),
 });
 
 export type PolicyDocument = TypeOf<typeof policyDocument>;

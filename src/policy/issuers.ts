@@ -13,13 +13,6 @@ export function compileIssuers(
     if (byIssuer.has(entry.issuer)) {
       reader.refuseAt(entry, 'issuer', `issuer ${entry.issuer} is given twice`);
     }
-    if (entry.audiences.length === 0 && entry.client_ids.length === 0) {
-      reader.refuseAt(
-        entry,
-        undefined,
-        'an issuer needs audiences, client_ids or both: else tokens made for any other application would be accepted',
-      );
-    }
     if (entry.discovery_url !== undefined && entry.jwks_uri !== undefined) {
       reader.refuseAt(entry, 'jwks_uri', 'give discovery_url or jwks_uri, not both');
     }

@@ -2,7 +2,7 @@
  * Schemas for YAML documents: each reads one value, reports every mistake at its place, and has the
  * type of what it reads. `undefined` from `read` means that a mistake was reported.
  */
-import type { YamlValue } from './document.js';
+import type { YamlEntry, YamlValue } from './document.js';
 import { type Place, type Problem, quote } from './problem.js';
 import { didYouMean } from './suggest.js';
 import type { TextType } from './text-type.js';
@@ -10,8 +10,24 @@ import type { TextType } from './text-type.js';
 export interface Schema<T> {
   /** What may be written, for messages. */
   readonly allowed: string;
+  /** What it is made of, for programs that describe it. */
+  readonly shape: Shape;
   read(value: YamlValue, reader: Reader): T | undefined;
 }
+
+export type Shape =
+  | { readonly kind: 'text'; readonly type: TextType<unknown> }
+  | { readonly kind: 'list'; readonly item: Schema<unknown>; readonly least: number }
+  | { readonly kind: 'record'; readonly key: TextType<string>; readonly item: Schema<unknown> }
+  | {
+      readonly kind: 'object';
+      readonly name: string;
+      readonly fields: Fields;
+      readonly needsOneOf: readonly string[];
+    }
+  | { readonly kind: 'either'; readonly of: readonly Schema<unknown>[] }
+  /** A list or map of which nothing more is said. */
+  | { readonly kind: 'any list' | 'any map' };
 
 /** Gathers mistakes and remembers where each object and each of its fields was written. */
 export class Reader {
@@ -48,6 +64,7 @@ export class Reader {
 export function text<T>(type: TextType<T>): Schema<T> {
   return {
     allowed: type.allowed,
+    shape: { kind: 'text', type },
     read(value, reader) {
       const parsed = value.kind === 'text' ? type.parse(value.text, reader.base) : undefined;
       if (parsed !== undefined) return parsed;
@@ -67,6 +84,7 @@ export function list<T>(
   const allowed = `a list${least > 0 ? ` of at least ${least}` : ''}, each ${item.allowed}`;
   return {
     allowed,
+    shape: { kind: 'list', item, least },
     read(value, reader) {
       if (value.kind !== 'list' || value.items.length < least) {
         return reader.refuse(value.place, `${describe(value)} is not ${allowed}`);
@@ -84,6 +102,7 @@ export function record<T>(key: TextType<string>, item: Schema<T>): Schema<Readon
   const allowed = `names (${key.allowed}) with values, each ${item.allowed}`;
   return {
     allowed,
+    shape: { kind: 'record', key, item },
     read(value, reader) {
       if (value.kind !== 'map') {
         return reader.refuse(value.place, `${describe(value)} is not ${allowed}`);
@@ -107,6 +126,8 @@ export interface Field<T> {
   readonly schema: Schema<unknown>;
   readonly required: boolean;
   readonly fallback: T | undefined;
+  /** What it is for, for people who write it. */
+  readonly about?: string;
 }
 
 /** `standIn` takes its place when it is missing or wrong, so that the rest can still be checked. */
@@ -122,6 +143,11 @@ export function withDefault<T>(schema: Schema<T>, fallback: T): Field<T> {
   return { schema, required: false, fallback };
 }
 
+/** The same field with what it is for. */
+export function about<T>(what: string, field: Field<T>): Field<T> {
+  return { ...field, about: what };
+}
+
 export interface Fields {
   readonly [name: string]: Field<unknown>;
 }
@@ -132,11 +158,23 @@ export type ObjectOf<F extends Fields> = {
 
 export type TypeOf<S> = S extends Schema<infer T> ? T : never;
 
+export interface ObjectOptions<F> {
+  /** Fields, each a list, of which at least one must not be empty. */
+  readonly needsOneOf?: readonly (keyof F & string)[];
+  /** Put behind what is said when all of these are empty. */
+  readonly because?: string;
+}
+
 /** An object with exactly these fields; `name` says what it is: `an issuer`. */
-export function object<F extends Fields>(name: string, fields: F): Schema<ObjectOf<F>> {
+export function object<F extends Fields>(
+  name: string,
+  fields: F,
+  { needsOneOf = [], because = '' }: ObjectOptions<F> = {},
+): Schema<ObjectOf<F>> {
   const names = Object.keys(fields);
   return {
     allowed: `${name} with ${names.join(', ')}`,
+    shape: { kind: 'object', name, fields, needsOneOf },
     read(value, reader) {
       if (value.kind !== 'map') {
         return reader.refuse(
@@ -168,12 +206,24 @@ export function object<F extends Fields>(name: string, fields: F): Schema<Object
         }
         read[key] ??= field.fallback;
       }
+      if (needsOneOf.length > 0 && !value.entries.some((entry) => holds(entry, needsOneOf))) {
+        reader.refuse(value.place, `${name} needs ${alternatives(needsOneOf)}${because}`);
+      }
       if (!complete) return undefined;
       reader.remember(read, value.place, places);
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each field was read by its own schema
       return read as ObjectOf<F>;
     },
   };
+}
+
+function holds({ key, value }: YamlEntry, names: readonly string[]): boolean {
+  if (!names.includes(key) || value.kind === 'nothing') return false;
+  return value.kind !== 'list' || value.items.length > 0;
+}
+
+function alternatives(names: readonly string[]): string {
+  return names.join(', ').replace(/, ([^,]*)$/, ' or $1');
 }
 
 function describe(value: YamlValue): string {

@@ -2,11 +2,19 @@
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 
+/** What JSON Schema can say of a value that is written as text. */
+export type TextForm =
+  | { readonly type: 'string'; readonly pattern?: string }
+  | { readonly type: 'integer'; readonly minimum: number; readonly maximum: number }
+  | { readonly type: 'boolean' };
+
 export interface TextType<T> {
   /** What may be written, to be put behind "allowed: ". */
   readonly allowed: string;
   /** The values, where there are only a few. */
   readonly choices?: readonly string[];
+  /** Left out: any text. It may allow more than `parse`, never less. */
+  readonly form?: TextForm;
   /** undefined: not allowed. A relative path is resolved against `base`, the directory of its file. */
   parse(text: string, base: string): T | undefined;
 }
@@ -14,15 +22,28 @@ export interface TextType<T> {
 export function textType<T>(
   allowed: string,
   parse: (text: string, base: string) => T | undefined,
+  form: TextForm = { type: 'string' },
 ): TextType<T> {
-  return { allowed, parse };
+  return { allowed, parse, form };
 }
 
-export const plainText = textType('text', (text) => (text.trim() === '' ? undefined : text));
+/** Text that a regular expression describes; it must begin with ^ and end with $. */
+export function matching(allowed: string, expression: RegExp): TextType<string> {
+  return textType(allowed, (text) => (expression.test(text) ? text : undefined), {
+    type: 'string',
+    pattern: expression.source,
+  });
+}
+
+export const plainText = textType('text', (text) => (text.trim() === '' ? undefined : text), {
+  type: 'string',
+  pattern: '\\S',
+});
 
 export const boolean: TextType<boolean> = {
   allowed: 'true or false',
   choices: ['true', 'false'],
+  form: { type: 'boolean' },
   parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
 };
 
@@ -36,11 +57,16 @@ export function choice<const C extends string>(...choices: readonly C[]): TextTy
 
 export function integer(least: number, most?: number): TextType<number> {
   const range = most === undefined ? `of at least ${least}` : `from ${least} to ${most}`;
-  return textType(`a whole number ${range}`, (text) => {
-    if (!/^-?\d{1,15}$/.test(text)) return undefined;
-    const value = Number(text);
-    return value >= least && value <= (most ?? Number.MAX_SAFE_INTEGER) ? value : undefined;
-  });
+  const maximum = most ?? Number.MAX_SAFE_INTEGER;
+  return textType(
+    `a whole number ${range}`,
+    (text) => {
+      if (!/^-?\d{1,15}$/.test(text)) return undefined;
+      const value = Number(text);
+      return value >= least && value <= maximum ? value : undefined;
+    },
+    { type: 'integer', minimum: least, maximum },
+  );
 }
 
 /** A path of the file system, made absolute. */
@@ -57,6 +83,7 @@ export const issuerUrl = textType(
     if (parsed.protocol === 'https:') return text;
     return parsed.protocol === 'http:' && isLoopback(parsed.hostname) ? text : undefined;
   },
+  { type: 'string', pattern: '^https?://' },
 );
 
 /** `localhost`, 127.0.0.0/8 and `::1`, the last one with or without brackets. */

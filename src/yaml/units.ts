@@ -35,6 +35,7 @@ export function duration(least: string, most?: string): Duration {
   return {
     unit: 'Ms',
     allowed: `a duration such as 500ms, 30s, 5m or 1h30m, ${range}`,
+    form: { type: 'string', pattern: DURATION.source },
     parse(text) {
       const ms = parseDuration(text);
       return ms !== undefined && ms >= leastMs && ms <= mostMs ? ms : undefined;
@@ -42,9 +43,11 @@ export function duration(least: string, most?: string): Duration {
   };
 }
 
+const DURATION = /^(0|(\d{1,9}(ms|s|m|h|d))+)$/;
+
 function parseDuration(text: string): number | undefined {
   if (text === '0') return 0;
-  if (!/^(\d{1,9}(ms|s|m|h|d))+$/.test(text)) return undefined;
+  if (!DURATION.test(text)) return undefined;
   let total = 0;
   let last = Number.POSITIVE_INFINITY;
   for (const [, amount, unit = ''] of text.matchAll(/(\d+)(ms|s|m|h|d)/g)) {
@@ -64,6 +67,7 @@ export function size(least: string, most?: string): Size {
   return {
     unit: 'Bytes',
     allowed: `a size such as 512KiB, 256MiB or 2GiB, ${range}`,
+    form: { type: 'string', pattern: SIZE.source },
     parse(text) {
       const bytes = parseSize(text);
       return bytes !== undefined && bytes >= leastBytes && bytes <= mostBytes ? bytes : undefined;
@@ -71,8 +75,10 @@ export function size(least: string, most?: string): Size {
   };
 }
 
+const SIZE = /^(\d{1,9})(B|KiB|MiB|GiB|TiB)$/;
+
 function parseSize(text: string): number | undefined {
-  const match = /^(\d{1,9})(B|KiB|MiB|GiB|TiB)$/.exec(text);
+  const match = SIZE.exec(text);
   if (!match) return undefined;
   const bytes = Number(match[1]) * (BYTES_PER_UNIT[match[2] ?? ''] ?? 0);
   return Number.isSafeInteger(bytes) ? bytes : undefined;

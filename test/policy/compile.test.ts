@@ -29,8 +29,9 @@ quotas: 5
 `;
   t.deepEqual(mistakesIn(text), [
     'policy.yaml:1:13: "spark-gateway/v1" is not spark-gateway/v1alpha1',
+    'policy.yaml:4:5: an issuer needs audiences or client_ids: else tokens made for any other application would be accepted',
     'policy.yaml:4:13: "http://example.okta.com" is not a URL that starts with https://, or http:// for a loopback address',
-    'policy.yaml:5:5: an issuer needs audiences, client_ids or both: else tokens made for any other application would be accepted',
+    'policy.yaml:5:5: an issuer needs audiences or client_ids: else tokens made for any other application would be accepted',
     'policy.yaml:6:18: "HS256" is not RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA; did you mean "RS256"?',
     'policy.yaml:6:25: "none" is not RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA',
     'policy.yaml:7:5: "audience" is no field of an issuer; did you mean "audiences"?',
@@ -38,6 +39,7 @@ quotas: 5
     'policy.yaml:11:24: "airflw" is no service or source network of this policy; did you mean "airflow"?',
     'policy.yaml:12:20: "Data" is not lower-case letters, digits and "-", in which * stands for any text; or ${claim}, for the team that this claim of the token names',
     'policy.yaml:12:27: "dv" is none of targets.environments; did you mean "dev"?; allowed: dev, prod',
+    'policy.yaml:13:10: who needs groups, principals or services; principals: ["*"] is everyone with a token',
     'policy.yaml:14:11: what needs "environments": a list of at least 1, each lower-case letters, digits and "-", in which * stands for any text',
     'policy.yaml:17:3: a namespace template holds {team} and {environment} once each, with lower-case letters, digits and "-" around and between them, such as sjns-{team}-{environment}',
     'policy.yaml:19:6: size (5) must not exceed maximum (3)',
@@ -50,7 +52,7 @@ quotas: 5
 const asAWhole: readonly (readonly [string, string])[] = [
   [
     'issuers: [{issuer: "https://a.example.com"}]\naccess: []',
-    '3:11: an issuer needs audiences, client_ids or both',
+    '3:11: an issuer needs audiences or client_ids',
   ],
   [
     'issuers: [{issuer: "https://a.com", audiences: [a]}, {issuer: "https://a.com", audiences: [b]}]\naccess: []',

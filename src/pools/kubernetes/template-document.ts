@@ -38,6 +38,7 @@ function raw(kind: 'list' | 'map'): Schema<YamlValue> {
   const allowed = `a ${kind} as the Kubernetes API has it`;
   return {
     allowed,
+    shape: { kind: `any ${kind}` },
     read: (value, reader) =>
       value.kind === kind ? value : reader.refuse(value.place, `this must be ${allowed}`),
   };
@@ -53,6 +54,7 @@ const secret = object('a key of a Secret', {
 
 const variable: Schema<string | TypeOf<typeof secret>> = {
   allowed: `text, or ${secret.allowed}`,
+  shape: { kind: 'either', of: [text(textType('text', (written) => written)), secret] },
   read: (value, reader) => (value.kind === 'text' ? value.text : secret.read(value, reader)),
 };
 
