@@ -1,6 +1,7 @@
 // Brings this checkout into a state in which the gateway runs, and does nothing when it is.
 // Needs Node and Python; Java is installed when there is none. Run alone: node scripts/setup.js [--test]
 import { fileURLToPath } from 'node:url';
+import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
 import { kubeAssets, kubeStep } from './setup/kube.js';
 import { withSetupLock } from './setup/lock.js';
@@ -27,7 +28,7 @@ const testVenv = venvStep({
 
 /**
  * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean}} needs
- *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client, too;
+ *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client and Chromium, too;
  *   kube: kube-apiserver and etcd.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
@@ -36,6 +37,7 @@ export async function setup({ run = true, client = false, test = false, kube = f
   checkOverrides();
   return withSetupLock(async () => {
     const javaHome = run ? findJavaHome() : undefined;
+    const chromium = test ? findChromium() : undefined;
     const overridden = process.env.ENVOY_BIN && process.env.SPARK_HOME;
     const steps = [
       packages,
@@ -44,6 +46,7 @@ export async function setup({ run = true, client = false, test = false, kube = f
       ...((run && !overridden) || client || test ? [runtimeVenv] : []),
       ...(run && !javaHome ? [javaStep] : []),
       ...(test ? [testVenv] : []),
+      ...(test && !chromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
     ];
     await runSteps(steps);
@@ -55,6 +58,7 @@ export async function setup({ run = true, client = false, test = false, kube = f
       }),
       ...((client || test) && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
       ...(test && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
+      ...(test && (chromium ? { CHROMIUM_BIN: chromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
     };
   });

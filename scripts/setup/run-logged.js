@@ -12,14 +12,14 @@ const TAIL_LINES = 15;
  * @param {string} name of the log file
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{env?: object, onLine?: (line: string) => void, append?: boolean}} [options]
+ * @param {{env?: object, onLine?: (line: string) => void, append?: boolean, cwd?: string}} [options]
  */
-export async function runLogged(name, command, args, { env, onLine, append } = {}) {
+export async function runLogged(name, command, args, { env, onLine, append, cwd = root } = {}) {
   mkdirSync(logs, { recursive: true });
   const logFile = join(logs, `${name}.log`);
   const log = createWriteStream(logFile, { flags: append ? 'a' : 'w' });
   const child = spawn(command, args, {
-    cwd: root,
+    cwd,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

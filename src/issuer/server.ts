@@ -9,9 +9,12 @@ import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { isLoopback } from '../yaml/text-type.js';
 import { duration } from '../yaml/units.js';
+import { type Answer, json, text } from './answer.js';
+import { Authorization, type AuthorizedPerson } from './authorization.js';
 import { ALGORITHM, IssuerKeys } from './keys.js';
 import { findPerson, people } from './people.js';
-import { issuerUrl, mintToken, unknownPerson } from './tokens.js';
+import { readForm } from './read-form.js';
+import { issuerUrl, mintIdToken, mintToken, unknownPerson } from './tokens.js';
 
 export interface DevelopmentIssuerOptions {
   /** A loopback address; port 0 takes a free one. */
@@ -43,12 +46,6 @@ export interface DevelopmentIssuer {
   close(): Promise<void>;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly type: 'application/json' | 'text/plain';
-  readonly body: string;
-}
-
 const tokenLife = duration('1s', '30d');
 
 export async function startDevelopmentIssuer(
@@ -78,8 +75,22 @@ export async function startDevelopmentIssuer(
       }),
   };
 
+  const authorization = new Authorization({
+    clientId,
+    clock,
+    tokens: async ({ user, nonce }: AuthorizedPerson) => {
+      const token = { issuer: url, audience, clientId, issuedAtMs: clock.now() };
+      const ttlMs = options.tokenTtlMs;
+      return {
+        accessToken: await mintToken(keys, user, { ...token, ttlMs }),
+        idToken: await mintIdToken(keys, user, { ...token, ttlMs }, nonce),
+        ttlMs,
+      };
+    },
+  });
+
   server.on('request', (request, response) => {
-    answer(request, issuer, keys).then(
+    answer(request, issuer, keys, authorization).then(
       (result) => send(response, result),
       (error: unknown) => {
         logger.error({ err: error }, 'the development issuer failed to answer');
@@ -95,6 +106,7 @@ async function answer(
   request: IncomingMessage,
   issuer: DevelopmentIssuer,
   keys: IssuerKeys,
+  authorization: Authorization,
 ): Promise<Answer> {
   const { url } = issuer;
   // A page in a browser may reach a loopback address under a name of its own (DNS rebinding).
@@ -110,6 +122,10 @@ async function answer(
       return json(keys.jwks());
     case 'GET /token':
       return giveToken(searchParams, issuer);
+    case 'GET /authorize':
+      return authorization.authorize(searchParams);
+    case 'POST /token':
+      return authorization.exchange(await readForm(request));
     case 'POST /rotate':
       await issuer.rotateKeys({ revoke: searchParams.get('revoke') === 'true' });
       return json(keys.jwks());
@@ -134,8 +150,13 @@ function discoveryDocument(url: string): Readonly<Record<string, unknown>> {
   return {
     issuer: url,
     jwks_uri: `${url}/v1/keys`,
+    authorization_endpoint: `${url}/authorize`,
     token_endpoint: `${url}/token`,
-    response_types_supported: ['token'],
+    token_endpoint_auth_methods_supported: ['none'],
+    grant_types_supported: ['authorization_code'],
+    response_types_supported: ['code'],
+    code_challenge_methods_supported: ['S256'],
+    scopes_supported: ['openid'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [ALGORITHM],
     claims_supported: ['iss', 'sub', 'aud', 'cid', 'groups', 'team', 'exp', 'iat', 'ver'],
@@ -145,6 +166,7 @@ function discoveryDocument(url: string): Readonly<Record<string, unknown>> {
 function usage(url: string): string {
   return [
     'Development token issuer of the Spark Connect gateway.',
+    `GET  ${url}/authorize   sign-in of the console (authorization code with PKCE)`,
     `GET  ${url}/token?user=<${people.map(({ user }) => user).join('|')}>[&ttl=10m]`,
     `POST ${url}/rotate[?revoke=true]`,
     `GET  ${url}/v1/keys`,
@@ -156,16 +178,14 @@ function hostOf({ headers }: IncomingMessage): string {
   return URL.canParse(host) ? new URL(host).hostname : '';
 }
 
-function json(value: unknown): Answer {
-  return { status: 200, type: 'application/json', body: JSON.stringify(value) };
-}
-
-function text(status: number, body: string): Answer {
-  return { status, type: 'text/plain', body: `${body}\n` };
-}
-
-function send(response: ServerResponse, { status, type, body }: Answer): void {
-  response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
+function send(response: ServerResponse, { status, headers, body }: Answer): void {
+  response
+    .writeHead(status, {
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+      ...headers,
+    })
+    .end(body);
 }
 
 /** Resolves with the port. */

@@ -4,7 +4,7 @@ import { SignJWT } from 'jose';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import { GatewayError } from '../model/errors.js';
 import { ALGORITHM, type IssuerKeys } from './keys.js';
-import { findPerson, people } from './people.js';
+import { findPerson, people, type Person } from './people.js';
 
 export interface TokenOptions {
   /** The `iss` claim. */
@@ -31,23 +31,58 @@ export async function mintToken(
   options: TokenOptions,
   claims: Readonly<Record<string, unknown>> = {},
 ): Promise<string> {
-  const person = findPerson(user);
-  if (!person) throw new GatewayError('SETTINGS_INVALID', unknownPerson(user));
-  const { kid, privateKey } = await keys.signingKey();
-  const issuedAt = Math.floor(options.issuedAtMs / 1000);
-  return new SignJWT({
+  const person = known(user);
+  return sign(keys, options, {
     ver: 1,
     jti: `AT.${randomUUID()}`,
-    iss: options.issuer,
     aud: options.audience,
-    iat: issuedAt,
-    exp: issuedAt + Math.ceil(options.ttlMs / 1000),
     cid: options.clientId,
     uid: person.user,
     scp: ['openid', 'spark'],
-    sub: person.subject,
-    groups: person.groups,
-    ...(person.team === undefined ? {} : { team: person.team }),
+    ...claimsOf(person),
+    ...claims,
+  });
+}
+
+/** An ID token (OpenID Connect Core 1.0, section 2) of a sample person. */
+export async function mintIdToken(
+  keys: IssuerKeys,
+  user: string,
+  options: Omit<TokenOptions, 'audience'>,
+  nonce: string | undefined,
+): Promise<string> {
+  const person = known(user);
+  return sign(keys, options, {
+    jti: `ID.${randomUUID()}`,
+    aud: options.clientId,
+    name: person.user,
+    auth_time: Math.floor(options.issuedAtMs / 1000),
+    ...(nonce === undefined ? {} : { nonce }),
+    ...claimsOf(person),
+  });
+}
+
+function known(user: string): Person {
+  const person = findPerson(user);
+  if (!person) throw new GatewayError('SETTINGS_INVALID', unknownPerson(user));
+  return person;
+}
+
+function claimsOf({ subject, groups, team }: Person) {
+  return { sub: subject, groups, ...(team === undefined ? {} : { team }) };
+}
+
+async function sign(
+  keys: IssuerKeys,
+  { issuer, issuedAtMs, ttlMs }: Omit<TokenOptions, 'audience'>,
+  claims: Readonly<Record<string, unknown>>,
+): Promise<string> {
+  const { kid, privateKey } = await keys.signingKey();
+  const issuedAt = Math.floor(issuedAtMs / 1000);
+  return new SignJWT({
+    iss: issuer,
+    iat: issuedAt,
+    exp: issuedAt + Math.ceil(ttlMs / 1000),
     ...claims,
   })
     .setProtectedHeader({ alg: ALGORITHM, kid, typ: 'JWT' })

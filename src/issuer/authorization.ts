@@ -1,0 +1,129 @@
+/**
+ * Sign-in with the development issuer: the authorization code flow (RFC 6749 section 4.1) with PKCE
+ * (RFC 7636). Whoever asks chooses one of the sample people.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import type { Clock } from '../model/clock.js';
+import { isLoopback } from '../yaml/text-type.js';
+import { type Answer, json, redirect, text } from './answer.js';
+import { findPerson } from './people.js';
+import { signInPage } from './sign-in-page.js';
+
+export interface AuthorizedPerson {
+  readonly user: string;
+  readonly nonce: string | undefined;
+}
+
+export interface AuthorizationOptions {
+  readonly clientId: string;
+  readonly clock: Clock;
+  tokens(person: AuthorizedPerson): Promise<{
+    readonly accessToken: string;
+    readonly idToken: string;
+    readonly ttlMs: number;
+  }>;
+}
+
+interface Grant extends AuthorizedPerson {
+  readonly redirectUri: string;
+  /** S256 of the verifier. */
+  readonly challenge: string;
+  readonly goodUntilMs: number;
+}
+
+const CODE_TTL_MS = 60_000;
+const MAX_CODES = 1000;
+
+export class Authorization {
+  readonly #options: AuthorizationOptions;
+  readonly #grants = new Map<string, Grant>();
+
+  constructor(options: AuthorizationOptions) {
+    this.#options = options;
+  }
+
+  /** Shows who there is; with `user` it goes back to the application with a code. */
+  authorize(query: URLSearchParams): Answer {
+    const target = redirectTarget(query.get('redirect_uri'));
+    if (!target) {
+      return text(400, 'redirect_uri must be an http URL with a loopback address or localhost');
+    }
+    const challenge = query.get('code_challenge');
+    if (query.get('client_id') !== this.#options.clientId) {
+      return text(400, `client_id must be ${this.#options.clientId}`);
+    }
+    const state = query.get('state');
+    if (state !== null) target.searchParams.set('state', state);
+    if (query.get('response_type') !== 'code') {
+      target.searchParams.set('error', 'unsupported_response_type');
+      return redirect(target);
+    }
+    if (!challenge || query.get('code_challenge_method') !== 'S256') {
+      target.searchParams.set('error', 'invalid_request');
+      target.searchParams.set('error_description', 'code_challenge with S256 is needed');
+      return redirect(target);
+    }
+    const user = query.get('user');
+    if (user === null) return signInPage(query);
+    if (!findPerson(user)) {
+      target.searchParams.set('error', 'access_denied');
+      return redirect(target);
+    }
+    const code = this.#grant({
+      user,
+      nonce: query.get('nonce') ?? undefined,
+      redirectUri: query.get('redirect_uri') ?? '',
+      challenge,
+      goodUntilMs: this.#options.clock.now() + CODE_TTL_MS,
+    });
+    target.searchParams.set('code', code);
+    return redirect(target);
+  }
+
+  /** The token endpoint. A code serves once. */
+  async exchange(form: URLSearchParams): Promise<Answer> {
+    if (form.get('grant_type') !== 'authorization_code') {
+      return json({ error: 'unsupported_grant_type' }, 400);
+    }
+    const code = form.get('code') ?? '';
+    const grant = this.#grants.get(code);
+    this.#grants.delete(code);
+    const challenge = createHash('sha256')
+      .update(form.get('code_verifier') ?? '')
+      .digest('base64url');
+    if (
+      !grant ||
+      grant.goodUntilMs <= this.#options.clock.now() ||
+      form.get('redirect_uri') !== grant.redirectUri ||
+      form.get('client_id') !== this.#options.clientId ||
+      challenge !== grant.challenge
+    ) {
+      return json({ error: 'invalid_grant' }, 400);
+    }
+    const { accessToken, idToken, ttlMs } = await this.#options.tokens(grant);
+    return json({
+      access_token: accessToken,
+      id_token: idToken,
+      token_type: 'Bearer',
+      expires_in: Math.ceil(ttlMs / 1000),
+      scope: 'openid',
+    });
+  }
+
+  #grant(grant: Grant): string {
+    const now = this.#options.clock.now();
+    for (const [code, { goodUntilMs }] of this.#grants) {
+      if (goodUntilMs <= now || this.#grants.size >= MAX_CODES) this.#grants.delete(code);
+    }
+    const code = randomBytes(24).toString('base64url');
+    this.#grants.set(code, grant);
+    return code;
+  }
+}
+
+/** Any port, as for native applications (RFC 8252 section 7.3). */
+function redirectTarget(uri: string | null): URL | undefined {
+  if (uri === null || !URL.canParse(uri)) return undefined;
+  const target = new URL(uri);
+  return target.protocol === 'http:' && isLoopback(target.hostname) ? target : undefined;
+}
