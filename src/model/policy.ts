@@ -2,12 +2,29 @@ import type { GatewayError } from './errors.js';
 import type { ExplainRequest, Explanation } from './explanation.js';
 import type { Caller } from './principal.js';
 
-/** How the drivers of one namespace are kept. All durations are milliseconds. */
-export interface PoolPolicy {
+export interface PoolSize {
   /** Drivers kept `available` ahead of demand. */
   readonly size: number;
   /** Drivers at most, whatever their phase. */
   readonly maximum: number;
+}
+
+export interface ScheduledSize extends PoolSize {
+  /** When it may change, milliseconds since the epoch. */
+  readonly untilMs: number;
+}
+
+export interface PoolSchedule {
+  /** The scheduled times, for people. */
+  readonly times: readonly string[];
+  /** What is in force at a moment, milliseconds since the epoch. */
+  at(nowMs: number): ScheduledSize;
+}
+
+/** How the drivers of one namespace are kept. All durations are milliseconds. */
+export interface PoolPolicy extends PoolSize {
+  /** Takes the place of `size` and `maximum`, where there is one: see `poolAt`. */
+  readonly schedule?: PoolSchedule;
   /** 1: each session has a driver of its own. */
   readonly sessionsPerDriver: number;
   /** Who may share a driver, or have it after another: one principal, or one team. */

@@ -1,4 +1,12 @@
 import type { ObservedDriver } from './driver.js';
+import type { PoolPolicy } from './policy.js';
+
+/** The pool with the size that its schedule gives it at a moment. */
+export function poolAt(pool: PoolPolicy, nowMs: number): PoolPolicy {
+  if (!pool.schedule) return pool;
+  const { size, maximum } = pool.schedule.at(nowMs);
+  return { ...pool, size, maximum };
+}
 
 /** How many new sessions wait for a driver, so that a pool can grow on demand. */
 export interface DemandSource {

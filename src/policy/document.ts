@@ -16,6 +16,7 @@ import {
 import { boolean, choice, integer, issuerUrl, plainText } from '../yaml/text-type.js';
 import { duration } from '../yaml/units.js';
 import { DEFAULT_TEMPLATE } from './namespace-template.js';
+import { scheduleEntry } from './schedule.js';
 import {
   algorithms,
   durationOrNever,
@@ -187,6 +188,10 @@ const pool = object('a pool', {
   start_timeout: about(
     'How long a driver may take to come up; default: pools.start_timeout of the settings.',
     optional(text(duration('5s', '1h'))),
+  ),
+  schedule: about(
+    'Other sizes at certain times: the first entry that is for the moment counts.',
+    withDefault(list(scheduleEntry), []),
   ),
 });
 

@@ -5,6 +5,7 @@ import type { Reader } from '../yaml/schema.js';
 import type { MatchEntry, PoolEntry, QuotaEntry } from './document.js';
 import { NameSet } from './glob.js';
 import type { NamespaceTemplate } from './namespace-template.js';
+import { compileSchedule } from './schedule.js';
 
 /** For what a pool's entry leaves out. */
 export interface PoolDefaults {
@@ -30,12 +31,12 @@ export function compilePools(
   reader: Reader,
 ): (namespace: string) => PoolPolicy | undefined {
   if (!entries) {
-    const pool = compilePool({ ...DEFAULT_ENTRY }, defaults);
+    const pool = compilePool({ ...DEFAULT_ENTRY }, defaults, reader);
     return () => pool;
   }
   return firstMatch(
     entries.map((entry) => {
-      const value = compilePool(entry, defaults);
+      const value = compilePool(entry, defaults, reader);
       if (value.size > value.maximum) {
         reader.refuseAt(
           entry,
@@ -76,13 +77,16 @@ const DEFAULT_ENTRY: PoolEntry = {
   after_use: 'replace',
   idle_ttl: 30 * 60_000,
   start_timeout: undefined,
+  schedule: [],
 };
 
-function compilePool(entry: PoolEntry, defaults: PoolDefaults): PoolPolicy {
+function compilePool(entry: PoolEntry, defaults: PoolDefaults, reader: Reader): PoolPolicy {
   const maximum = entry.maximum ?? Math.max(defaults.maximum, entry.size ?? 0);
+  const usual = { size: entry.size ?? Math.min(defaults.size, maximum), maximum };
+  const { schedule } = entry;
   return Object.freeze({
-    size: entry.size ?? Math.min(defaults.size, maximum),
-    maximum,
+    ...usual,
+    ...(schedule.length === 0 ? {} : { schedule: compileSchedule(schedule, usual, reader) }),
     sessionsPerDriver: entry.sessions_per_driver,
     sharing: entry.sharing,
     afterUse: entry.after_use,

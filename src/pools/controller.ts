@@ -16,8 +16,14 @@ import type {
 import type { EnvoyFleet, SidecarCaches } from '../model/envoy-fleet.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
-import type { Policy } from '../model/policy.js';
-import type { DemandSource, Observations, PoolStatus, PoolStatusSource } from '../model/pool.js';
+import type { Policy, PoolPolicy } from '../model/policy.js';
+import {
+  type DemandSource,
+  type Observations,
+  poolAt,
+  type PoolStatus,
+  type PoolStatusSource,
+} from '../model/pool.js';
 import type { FleetReport } from '../model/reports.js';
 import { type Applied, applyPlan } from './apply-plan.js';
 import { Background } from './background.js';
@@ -151,7 +157,7 @@ export class PoolController implements Observations, PoolStatusSource {
     const retryInMs = failures && Math.max(0, failures.retryAtMs - this.#options.clock.now());
     return {
       drivers: count?.drivers ?? 0,
-      maximum: this.#options.policy().pool(namespace)?.maximum ?? count?.maximum ?? 0,
+      maximum: this.#pool(namespace)?.maximum ?? count?.maximum ?? 0,
       warming: count?.warming ?? 0,
       failure: failures?.reason,
       retryInMs,
@@ -159,13 +165,13 @@ export class PoolController implements Observations, PoolStatusSource {
   }
 
   report(): FleetReport {
-    const { ledger, policy, demand } = this.#options;
+    const { ledger, demand } = this.#options;
     return fleetReport({
       records: [...ledger.all()],
       namespaces: [...this.#counts.keys()],
       observed: (uid) => this.get(uid),
       routable: (uid) => this.#publication.sinceMs(uid) !== undefined,
-      pool: (namespace) => policy().pool(namespace),
+      pool: (namespace) => this.#pool(namespace),
       waiting: (namespace) => demand.waiting(namespace),
       status: (namespace) => this.status(namespace),
       problems: [...this.#sightings.problems, ...this.#withheld.values()],
@@ -193,6 +199,11 @@ export class PoolController implements Observations, PoolStatusSource {
         ...(deadlineMs === undefined ? {} : { drainDeadlineMs: deadlineMs }),
       };
     });
+  }
+
+  #pool(namespace: string): PoolPolicy | undefined {
+    const pool = this.#options.policy().pool(namespace);
+    return pool && poolAt(pool, this.#options.clock.now());
   }
 
   #wakeAt(dueMs: number): void {

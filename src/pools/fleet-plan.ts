@@ -10,6 +10,7 @@ import type {
   RoutableDriver,
 } from '../model/driver.js';
 import type { PoolPolicy } from '../model/policy.js';
+import { poolAt } from '../model/pool.js';
 import type { Deadlines } from './deadlines.js';
 import { firstRecord, follow, seenAgain } from './follow.js';
 import { advance, hasSessions, isManaged } from './lifecycle.js';
@@ -119,7 +120,9 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
   const pools = new Map<string, PoolCount>();
   const create = new Map<string, number>();
   for (const namespace of namespacesOf(input, after.values())) {
-    const policy = input.pool(namespace);
+    const inPolicy = input.pool(namespace);
+    const policy = inPolicy && poolAt(inPolicy, nowMs);
+    if (inPolicy?.schedule) deadlines.passed(inPolicy.schedule.at(nowMs).untilMs);
     const records = live.get(namespace) ?? [];
     const coming = requests.coming.get(namespace) ?? 0;
     pools.set(namespace, {

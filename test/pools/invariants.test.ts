@@ -2,6 +2,7 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import type { RoutableDriver } from '../../src/model/driver.js';
+import type { PoolSchedule } from '../../src/model/policy.js';
 import { NAMESPACE, sessionId } from '../support/driver-records.js';
 import { FakeFleet } from '../support/fake-fleet.js';
 import { POOL, PoolWorld } from '../support/pool-world.js';
@@ -10,6 +11,7 @@ type Step =
   | { readonly do: 'wait'; readonly ms: number }
   | { readonly do: 'demand'; readonly count: number }
   | { readonly do: 'size'; readonly count: number }
+  | { readonly do: 'schedule'; readonly count: number; readonly maximum: number }
   | {
       readonly do:
         'ready' | 'not_ready' | 'end' | 'terminate' | 'vanish' | 'restart' | 'reuse address';
@@ -34,6 +36,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(100, 6_000, 61_000, 700_000) }),
   fc.record({ do: fc.constant('demand' as const), count: fc.nat(4) }),
   fc.record({ do: fc.constant('size' as const), count: fc.nat(3) }),
+  fc.record({
+    do: fc.constant('schedule' as const),
+    count: fc.nat(3),
+    maximum: fc.integer({ min: 1, max: 4 }),
+  }),
   fc.record({
     do: fc.constantFrom(
       'ready' as const,
@@ -105,6 +112,18 @@ class StrictFleet extends FakeFleet {
   }
 }
 
+/** In every other minute the pool has this size instead of its own. */
+function everyMinute(size: number, maximum: number): PoolSchedule {
+  return {
+    times: [],
+    at(nowMs) {
+      const minute = Math.floor(nowMs / 60_000);
+      const inForce = minute % 2 === 0 ? { size: Math.min(size, maximum), maximum } : POOL;
+      return { size: inForce.size, maximum: inForce.maximum, untilMs: (minute + 1) * 60_000 };
+    },
+  };
+}
+
 class Run {
   readonly world = new PoolWorld();
   readonly objections: string[] = [];
@@ -138,6 +157,10 @@ class Run {
         break;
       case 'size':
         world.pools.set(NAMESPACE, { ...POOL, size: next.count });
+        world.controller.trigger();
+        break;
+      case 'schedule':
+        world.pools.set(NAMESPACE, { ...POOL, schedule: everyMinute(next.count, next.maximum) });
         world.controller.trigger();
         break;
       case 'ready':
@@ -227,6 +250,8 @@ class Run {
     drivers.nextAddress = undefined;
     world.store.outcomes.length = 0;
     world.demand.set(NAMESPACE, 0);
+    const { schedule: _, ...pool } = world.pools.get(NAMESPACE) ?? POOL;
+    world.pools.set(NAMESPACE, pool);
     await this.take({ do: 'answering Envoys' });
     for (let i = 0; i < 40; i += 1) {
       for (const { uid, condition } of drivers.observed.values()) {
