@@ -109,7 +109,8 @@ export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): 
   if (repeated !== undefined) throw duplicated(repeated);
   if (target instanceof GatewayError) throw target;
   const refusal =
-    policy.refuseUse(caller, target) ?? policy.refuseUserId(caller, facts.request.userId);
+    policy.refuseUse(caller, target, facts.host) ??
+    policy.refuseUserId(caller, facts.request.userId);
   if (refusal) throw refusal;
   return target;
 }

@@ -88,6 +88,20 @@ export interface TeamAndEnvironment {
 /** What a caller may do with the gateway itself; `admin` includes `read`. */
 export type AdministrationRole = 'none' | 'read' | 'admin';
 
+/** Told of what a policy meets while it decides. Its methods must be cheap and must not throw. */
+export interface PolicyObserver {
+  /** The expression of a rule gave no answer, so that the rule did not match. */
+  expressionFailed(failure: {
+    /** The policy's. */
+    readonly version: string;
+    /** The rule's name, or its line. */
+    readonly rule: string;
+    /** Such as `no_such_key`: one of a few. */
+    readonly code: string;
+    readonly message: string;
+  }): void;
+}
+
 /** A loaded policy: an immutable value, replaced as a whole on reload. */
 export interface Policy {
   /** Content hash; changes whenever a decision could. */
@@ -96,8 +110,8 @@ export interface Policy {
   readonly issuers: readonly IssuerPolicy[];
   /** Where the request goes, defaults applied. TEAM_MISSING, ENVIRONMENT_MISSING or TEAM_OR_ENVIRONMENT_INVALID otherwise. */
   target(request: TargetRequest): Target | GatewayError;
-  /** undefined: allowed. NAMESPACE_REFUSED otherwise, saying what the caller may use. */
-  refuseUse(caller: Caller, target: Target): GatewayError | undefined;
+  /** undefined: allowed. NAMESPACE_REFUSED otherwise, saying what the caller may use. `host` as in the target's request. */
+  refuseUse(caller: Caller, target: Target, host?: string): GatewayError | undefined;
   /** undefined: allowed. USER_ID_MISMATCH where the policy asks that `user_id` be the caller's. */
   refuseUserId(caller: Caller, userId: string): GatewayError | undefined;
   /** The service that a verified peer certificate stands for, if policy names it. `uriSans`, `dnsSans`, `subject` as Envoy verified them. */

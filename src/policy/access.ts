@@ -6,6 +6,7 @@ import { quote } from '../yaml/problem.js';
 import { didYouMean } from '../yaml/suggest.js';
 import type { Reader } from '../yaml/schema.js';
 import type { AccessEntry } from './document.js';
+import { compileExpression, type Expression, ExpressionProblem, NoAnswer } from './expression.js';
 import { NameSet } from './glob.js';
 import { checkWho, compileWho, type KnownNames, type Who, WhoIndex, whyMatches } from './who.js';
 
@@ -13,6 +14,15 @@ import { checkWho, compileWho, type KnownNames, type Who, WhoIndex, whyMatches }
 export interface Grant {
   readonly teams: readonly string[];
   readonly environments: readonly string[];
+  /** Whether an expression narrows it. */
+  readonly conditional: boolean;
+}
+
+/** What somebody asks to use. */
+export interface Use {
+  readonly caller: Caller;
+  readonly target: Target;
+  readonly host: string;
 }
 
 interface Rule {
@@ -21,84 +31,131 @@ interface Rule {
   /** Claims whose value is a team, or a list of teams. */
   readonly teamClaims: readonly string[];
   readonly environments: NameSet;
+  readonly when: Expression | undefined;
   readonly entry: AccessEntry;
   readonly line: number | undefined;
 }
 
+/** Told of a rule whose expression gave no answer. */
+type OnNoAnswer = (rule: string, failure: NoAnswer) => void;
+
 export class AccessRules {
   readonly #all: readonly Rule[];
-  readonly #index = new WhoIndex<Rule>();
-  /** A caller is the same value for as long as its token is remembered, so this is found once for each. */
-  readonly #rules = new WeakMap<Caller, readonly Rule[]>();
+  readonly #enforced = new RulesOfCallers();
+  readonly #shadows = new RulesOfCallers();
+  readonly #onNoAnswer: OnNoAnswer;
 
-  constructor(entries: readonly AccessEntry[], reader: Reader) {
+  constructor(entries: readonly AccessEntry[], reader: Reader, onNoAnswer: OnNoAnswer) {
+    this.#onNoAnswer = onNoAnswer;
     this.#all = entries.map((entry) => compileRule(entry, reader));
-    for (const rule of this.#all) this.#index.add(rule);
+    for (const rule of this.#all) {
+      (rule.entry.mode === 'shadow' ? this.#shadows : this.#enforced).add(rule);
+    }
   }
 
-  allows(caller: Caller, { team, environment }: Target): boolean {
-    return this.#rulesFor(caller).some(
-      (rule) => rule.environments.matches(environment) && coversTeam(rule, caller, team),
-    );
+  allows(use: Use): boolean {
+    return this.#enforced.of(use.caller).some((rule) => this.#covers(rule, use));
+  }
+
+  /** A rule in shadow mode that would allow it, by its name or line. */
+  shadowFor(use: Use): string | undefined {
+    const found = this.#shadows.of(use.caller).find((rule) => this.#covers(rule, use));
+    return found && nameOf(found);
   }
 
   /** What each rule makes of the request, in the policy's order. */
-  explain(caller: Caller, target: Target): readonly ExplainedRule[] {
-    return this.#all.map((rule, index) => explainRule(rule, index + 1, caller, target));
+  explain(use: Use): readonly ExplainedRule[] {
+    return this.#all.map((rule, index) => explainRule(rule, index + 1, use));
   }
 
   /** What the caller may use, in the policy's words, with claims filled in. */
   grants(caller: Caller): readonly Grant[] {
-    return this.#rulesFor(caller).flatMap(({ entry, teamClaims }): Grant[] => {
+    return this.#enforced.of(caller).flatMap(({ entry, teamClaims, when }): Grant[] => {
       const teams = [
         ...entry.what.teams.filter((team) => claimOf(team) === undefined),
         ...teamClaims.flatMap((claim) => claimedTeams(caller, claim)),
       ];
-      return teams.length === 0 ? [] : [{ teams, environments: entry.what.environments }];
+      const { environments } = entry.what;
+      return teams.length === 0 ? [] : [{ teams, environments, conditional: when !== undefined }];
     });
   }
 
-  #rulesFor(caller: Caller): readonly Rule[] {
-    const known = this.#rules.get(caller);
+  #covers(rule: Rule, use: Use): boolean {
+    const { caller, target } = use;
+    if (!rule.environments.matches(target.environment)) return false;
+    if (!coversTeam(rule, caller, target.team)) return false;
+    const answer = rule.when?.evaluate(caller, target, use.host) ?? true;
+    if (!(answer instanceof NoAnswer)) return answer;
+    this.#onNoAnswer(nameOf(rule), answer);
+    return false;
+  }
+}
+
+class RulesOfCallers {
+  readonly #index = new WhoIndex<Rule>();
+  /** A caller is the same value for as long as its token is remembered, so this is found once for each. */
+  readonly #found = new WeakMap<Caller, readonly Rule[]>();
+
+  add(rule: Rule): void {
+    this.#index.add(rule);
+  }
+
+  of(caller: Caller): readonly Rule[] {
+    const known = this.#found.get(caller);
     if (known) return known;
     const rules = [...new Set(this.#index.rulesFor(caller))];
-    this.#rules.set(caller, rules);
+    this.#found.set(caller, rules);
     return rules;
   }
 }
 
-function explainRule(
-  rule: Rule,
-  number: number,
-  caller: Caller,
-  { team, environment }: Target,
-): ExplainedRule {
+function nameOf({ entry, line }: Rule): string {
+  return entry.name ?? `line ${line}`;
+}
+
+function explainRule(rule: Rule, number: number, use: Use): ExplainedRule {
   const { entry, line } = rule;
-  const why = whyMatches(rule.who, caller);
-  const missing = [
-    ...(coversTeam(rule, caller, team) ? [] : [`team ${quote(team)}`]),
-    ...(rule.environments.matches(environment) ? [] : [`environment ${quote(environment)}`]),
-  ];
+  const why = whyMatches(rule.who, use.caller);
+  const missing = why === undefined ? [] : whatIsMissing(rule, use);
+  const covers = why !== undefined && missing.length === 0;
+  const shadow = entry.mode === 'shadow';
+  const but = missing.length === 0 ? '' : `, but ${missing.join(' and ')}`;
   return {
     number,
     ...(entry.name === undefined ? {} : { name: entry.name }),
     ...(line === undefined ? {} : { line }),
-    allows: why !== undefined && missing.length === 0,
+    allows: covers && !shadow,
     forCaller: why !== undefined,
     reason:
       why === undefined
         ? 'not for this caller'
-        : `for ${why}${missing.length === 0 ? '' : `, but not for ${missing.join(' and ')}`}`,
+        : `for ${why}${but}${covers && shadow ? ', but in shadow mode: it allows nothing' : ''}`,
   };
+}
+
+function whatIsMissing(rule: Rule, { caller, target, host }: Use): readonly string[] {
+  const { team, environment } = target;
+  const missing = [
+    ...(coversTeam(rule, caller, team) ? [] : [`not for team ${quote(team)}`]),
+    ...(rule.environments.matches(environment)
+      ? []
+      : [`not for environment ${quote(environment)}`]),
+  ];
+  const answer = rule.when?.evaluate(caller, target, host) ?? true;
+  if (answer instanceof NoAnswer) return [...missing, `when gave no answer (${answer.message})`];
+  return answer ? missing : [...missing, 'when is false'];
 }
 
 function compileRule(entry: AccessEntry, reader: Reader): Rule {
   const plain = entry.what.teams.filter((team) => claimOf(team) === undefined);
+  const when = entry.when === undefined ? undefined : compileExpression(entry.when);
+  if (when instanceof ExpressionProblem) reader.refuseAt(entry, 'when', when.message);
   return {
     who: compileWho(entry.who),
     teams: new NameSet(plain),
     teamClaims: entry.what.teams.flatMap((team) => claimOf(team) ?? []),
     environments: new NameSet(entry.what.environments),
+    when: when instanceof ExpressionProblem ? undefined : when,
     entry,
     line: reader.placeOf(entry)?.line,
   };

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import { GatewayError } from '../model/errors.js';
-import type { IssuerPolicy, Policy, Target } from '../model/policy.js';
+import type { IssuerPolicy, Policy, PolicyObserver, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import { parseYaml } from '../yaml/document.js';
 import { formatProblems } from '../yaml/problem.js';
@@ -31,6 +31,7 @@ export interface PolicyOptions {
   readonly poolDefaults: PoolDefaults;
   /** Accepted beside the policy's own issuers, unless it names them itself. */
   readonly furtherIssuers: readonly IssuerPolicy[];
+  readonly observer?: PolicyObserver;
 }
 
 const DEFAULT_TARGETS: TargetsEntry = {
@@ -55,7 +56,7 @@ export function compilePolicy(text: string, file: string, options: PolicyOptions
 
 function compileDocument(
   document: PolicyDocument,
-  { clientUrl, furtherIssuers, poolDefaults }: PolicyOptions,
+  { clientUrl, furtherIssuers, observer, poolDefaults }: PolicyOptions,
   version: string,
   reader: Reader,
 ): Policy {
@@ -74,7 +75,9 @@ function compileDocument(
       'nobody could use this gateway: name issuers, services or source_networks, or set okta_issuer in the settings',
     );
   }
-  const access = new AccessRules(document.access, reader);
+  const access = new AccessRules(document.access, reader, (rule, { code, message }) =>
+    observer?.expressionFailed({ version, rule, code, message }),
+  );
   const pool = compilePools(document.pools, poolDefaults, template, reader);
   for (const namespace of document.warm_namespaces) {
     if (pool(namespace)) continue;
@@ -84,8 +87,8 @@ function compileDocument(
     version,
     issuers,
     target: compileTargets(targets, template, clientUrl),
-    refuseUse: (caller: Caller, target: Target) =>
-      access.allows(caller, target)
+    refuseUse: (caller: Caller, target: Target, host = '') =>
+      access.allows({ caller, target, host })
         ? undefined
         : refusedUse(caller, target, access.grants(caller), clientUrl),
     refuseUserId: compileUserIdRule(document.user_id),
@@ -138,7 +141,7 @@ function checkNames(document: PolicyDocument, reader: Reader): void {
 /** Settings that decisions depend on are part of the version, too. */
 function versionOf(text: string, options: PolicyOptions): string {
   return createHash('sha256')
-    .update(JSON.stringify(options))
+    .update(JSON.stringify({ ...options, observer: undefined }))
     .update('\0')
     .update(text)
     .digest('hex')

@@ -15,6 +15,7 @@ import {
 } from '../yaml/schema.js';
 import { boolean, choice, integer, issuerUrl, plainText } from '../yaml/text-type.js';
 import { duration } from '../yaml/units.js';
+import { expressionText } from './expression.js';
 import { DEFAULT_TEMPLATE } from './namespace-template.js';
 import { scheduleEntry } from './schedule.js';
 import {
@@ -139,6 +140,11 @@ const access = object('an access rule', {
         ),
       }),
     ),
+  ),
+  when: about('A condition besides, in CEL.', optional(text(expressionText))),
+  mode: about(
+    'shadow: allows nothing, but reports whom it would allow what no other rule does.',
+    withDefault(text(choice('enforce', 'shadow')), 'enforce'),
   ),
 });
 

@@ -63,10 +63,11 @@ export function compileExplain(
       },
       access() {
         if (!target) return '';
-        rules = context.access.explain(caller, target);
+        const host = hostOf(request);
+        rules = context.access.explain({ caller, target, host });
         const { number, name } = rules.find(({ allows }) => allows) ?? {};
         return (
-          decisions.refuseUse(caller, target) ??
+          decisions.refuseUse(caller, target, host) ??
           `rule ${number}${name === undefined ? '' : ` (${name})`} allows it`
         );
       },
@@ -112,12 +113,21 @@ export function compileExplain(
   };
 }
 
-function targetRequest({ caller, host, team, environment }: ExplainRequest, url: ClientUrl) {
+function hostOf({ host = '' }: ExplainRequest): string {
+  return host.toLowerCase();
+}
+
+function targetRequest(request: ExplainRequest, url: ClientUrl) {
+  const { caller, team, environment } = request;
   const headers = new Map([
     [url.teamHeader, team],
     [url.environmentHeader, environment],
   ]);
-  return { caller, host: host ?? '', header: (name: string) => headers.get(name) || undefined };
+  return {
+    caller,
+    host: hostOf(request),
+    header: (name: string) => headers.get(name) || undefined,
+  };
 }
 
 function sourceOfTarget(request: ExplainRequest, { team, environment }: Target): string {

@@ -43,7 +43,10 @@ export function refusedUse(
   }
   const listed = grants
     .slice(0, LISTED)
-    .map(({ teams, environments }) => `team ${words(teams)} in ${words(environments)}`)
+    .map(
+      ({ teams, environments, conditional }) =>
+        `team ${words(teams)} in ${words(environments)}${conditional ? ' on a condition of the policy' : ''}`,
+    )
     .join('; ');
   const more = grants.length > LISTED ? `; and ${grants.length - LISTED} more` : '';
   const first = grants[0];

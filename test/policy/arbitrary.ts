@@ -36,19 +36,28 @@ export const arbitraryWho = fc
   })
   .filter((who) => who.groups.length + who.principals.length + who.services.length > 0);
 
-const rule = fc.record({
-  who: arbitraryWho,
-  what: fc.record({
-    teams: fc.uniqueArray(fc.constantFrom('data', 'ml-*', '*', '${team}'), {
-      minLength: 1,
-      maxLength: 2,
+const rule = fc.record(
+  {
+    who: arbitraryWho,
+    what: fc.record({
+      teams: fc.uniqueArray(fc.constantFrom('data', 'ml-*', '*', '${team}'), {
+        minLength: 1,
+        maxLength: 2,
+      }),
+      environments: fc.uniqueArray(fc.constantFrom('dev', 'prod', '*', 'd*'), {
+        minLength: 1,
+        maxLength: 2,
+      }),
     }),
-    environments: fc.uniqueArray(fc.constantFrom('dev', 'prod', '*', 'd*'), {
-      minLength: 1,
-      maxLength: 2,
-    }),
-  }),
-});
+    when: fc.constantFrom(
+      '"ml" in caller.groups',
+      'caller.claims.email.startsWith("a")',
+      'environment == "dev" && host == "dev.example.com"',
+    ),
+    mode: fc.constantFrom('enforce', 'shadow'),
+  },
+  { requiredKeys: ['who', 'what'] },
+);
 
 /** What comes behind the head of a policy, as text. */
 export const arbitraryPolicy: fc.Arbitrary<string> = fc
