@@ -3,7 +3,7 @@
  * calls are the same (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), so all are
  * passed on as streams.
  */
-import type { DescService } from '@bufbuild/protobuf';
+import type { DescMessage, DescMethod, DescService, MessageShape } from '@bufbuild/protobuf';
 import {
   Client,
   type ChannelCredentials,
@@ -12,11 +12,13 @@ import {
   Metadata,
   type Server,
   type ServerDuplexStream,
+  type ServiceError,
   type StatusObject,
 } from '@grpc/grpc-js';
 import type { GatewayError } from '../model/errors.js';
 import { GrpcStatus } from '../model/errors.js';
-import { toServiceError } from './status-details.js';
+import { methodDefinition } from './service.js';
+import { fromServiceError, toServiceError } from './status-details.js';
 
 export interface ForwarderOptions {
   readonly credentials: ChannelCredentials;
@@ -66,6 +68,37 @@ export class Forwarder {
         server.register(path, handle, identity, identity, 'bidi');
       }
     }
+  }
+
+  /**
+   * A call of this process's own, to where calls go now. Rejects with what the other server says, or
+   * with what `unavailable` makes. `timeoutMs`: how long an answer is waited for.
+   */
+  call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethod & { readonly input: I; readonly output: O },
+    message: MessageShape<I>,
+    timeoutMs: number,
+  ): Promise<MessageShape<O>> {
+    const target = this.#target;
+    if (!target) return Promise.reject(this.#options.unavailable());
+    const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+    const metadata = new Metadata();
+    metadata.set(FORWARDED_HEADER, 'true');
+    return new Promise((resolve, reject) => {
+      target.client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        message,
+        metadata,
+        { deadline: Date.now() + timeoutMs },
+        (error: ServiceError | null, response?: MessageShape<O>) => {
+          if (response) resolve(response);
+          else if (error) reject(fromServiceError(error));
+          else reject(this.#options.unavailable());
+        },
+      );
+    });
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 /** What an HTTP handler answers with. */
 import type { ServerResponse } from 'node:http';
+import type { ErrorBody } from '../model/admin-api.js';
 import { type GatewayError, toGatewayError } from '../model/errors.js';
 import { httpStatus } from './status.js';
 
@@ -38,12 +39,6 @@ export function failure(
     ...answer,
     headers: { ...answer.headers, ...retryAfter(error), ...challenge(error, answer), ...headers },
   };
-}
-
-/** How an error looks in a JSON body. */
-export interface ErrorBody {
-  readonly code: string;
-  readonly message: string;
 }
 
 function errorBody({ code, message }: GatewayError): ErrorBody {

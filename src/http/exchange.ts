@@ -10,6 +10,8 @@ export interface Exchange {
   readonly headers: IncomingHttpHeaders;
   /** What stands for `{name}` in the route, decoded. */
   readonly parameters: Readonly<Record<string, string>>;
+  /** IP address of whoever asks. */
+  readonly client: string | undefined;
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
   /** The whole body. Rejects with HTTP_BODY_TOO_LARGE or, when the client went, with REQUEST_UNREADABLE. */

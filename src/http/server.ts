@@ -116,6 +116,7 @@ async function answerOf(
         query: new URLSearchParams(query.join('?')),
         headers,
         parameters: match.parameters,
+        client: request.socket.remoteAddress,
         signal: abort.signal,
         body: () => readBody(request),
       };

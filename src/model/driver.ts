@@ -12,7 +12,19 @@ export const SPARK_CONNECT_PORT = 15002;
  * - `expired`: has no session and is to be deleted;
  * - `gone`: surely ended; the record stays for its tombstones.
  */
-export type DriverPhase = 'warming' | 'available' | 'in_use' | 'draining' | 'expired' | 'gone';
+export const driverPhases = [
+  'warming',
+  'available',
+  'in_use',
+  'draining',
+  'expired',
+  'gone',
+] as const;
+export type DriverPhase = (typeof driverPhases)[number];
+
+export function isDriverPhase(text: string): text is DriverPhase {
+  return driverPhases.some((phase) => phase === text);
+}
 
 /** What discovery says of a driver at one moment. */
 export type DriverCondition =
@@ -105,7 +117,12 @@ export interface SessionRecord {
   readonly lastActiveMs: number;
 }
 
-export type SessionEnd = 'released' | 'expired' | 'driver_gone' | 'evicted';
+export const sessionEnds = ['released', 'expired', 'driver_gone', 'evicted'] as const;
+export type SessionEnd = (typeof sessionEnds)[number];
+
+export function isSessionEnd(text: string): text is SessionEnd {
+  return sessionEnds.some((end) => end === text);
+}
 
 /** What is remembered of a session that has ended, so that it is never re-pinned in silence. */
 export interface Tombstone {

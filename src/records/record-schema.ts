@@ -1,22 +1,12 @@
 /** Checks that a value read back from a store is a driver record. */
-import type {
-  DriverPhase,
-  DriverRecord,
-  SessionEnd,
-  SessionRecord,
-  Tombstone,
+import {
+  type DriverRecord,
+  driverPhases,
+  sessionEnds,
+  type SessionRecord,
+  type Tombstone,
 } from '../model/driver.js';
 import type { Principal } from '../model/principal.js';
-
-const PHASES: readonly DriverPhase[] = [
-  'warming',
-  'available',
-  'in_use',
-  'draining',
-  'expired',
-  'gone',
-];
-const ENDS: readonly SessionEnd[] = ['released', 'expired', 'driver_gone', 'evicted'];
 
 /** What is wrong with a stored value, with the path to it. */
 export class RecordSchemaError extends Error {
@@ -39,7 +29,7 @@ export function parseDriverRecord(value: unknown): DriverRecord {
     address: string(o['address'], 'address'),
     port: number(o['port'], 'port'),
     ...(cluster === undefined ? {} : { cluster }),
-    phase: oneOf(o['phase'], PHASES, 'phase'),
+    phase: oneOf(o['phase'], driverPhases, 'phase'),
     ...(reason === undefined ? {} : { reason }),
     createdAtMs: number(o['createdAtMs'], 'createdAtMs'),
     phaseSinceMs: number(o['phaseSinceMs'], 'phaseSinceMs'),
@@ -71,7 +61,7 @@ function tombstone(value: unknown, path: string): Tombstone {
     principal: principal(o['principal'], `${path}.principal`),
     namespace: nonEmpty(o['namespace'], `${path}.namespace`),
     endedAtMs: number(o['endedAtMs'], `${path}.endedAtMs`),
-    end: oneOf(o['end'], ENDS, `${path}.end`),
+    end: oneOf(o['end'], sessionEnds, `${path}.end`),
   };
 }
 

@@ -2,12 +2,15 @@
 import type { Logger } from 'pino';
 import { PolicyTokens } from '../authz/token/policy-tokens.js';
 import { TokenVerifier } from '../authz/token/verifier.js';
+import { actionRoutes } from '../console/actions.js';
 import { readRoutes } from '../console/api.js';
 import { BearerIdentification } from '../console/bearer.js';
 import { Gatekeeper } from '../console/gatekeeper.js';
+import { type CallLeader, RemoteOperations } from '../console/replicas/client.js';
 import type { ConsoleSources } from '../console/sources.js';
 import { text } from '../http/answer.js';
 import type { Routes } from '../http/router.js';
+import type { AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import type { Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
@@ -25,6 +28,9 @@ export interface AdminParts {
   readonly ledger: Ledger;
   /** While this replica leads. */
   readonly leader: () => Leader | undefined;
+  /** Asks the leader elsewhere. */
+  readonly toLeader: CallLeader;
+  readonly audit: Pick<AuditSink, 'adminAction'>;
   readonly replica: () => ReplicaReport;
   readonly policy: PolicyFile;
   readonly clock: Clock;
@@ -37,7 +43,9 @@ export interface AdminRoutes {
 }
 
 export function adminRoutes(parts: AdminParts): AdminRoutes {
-  const { pools, policy, clock, logger } = parts;
+  const { pools, policy, leader, audit, clock, logger } = parts;
+  const elsewhere = new RemoteOperations(parts.toLeader);
+  const current = () => leader()?.operations ?? elsewhere;
   const verifier = new TokenVerifier({ clock, logger });
   const inForce = () => policy.current;
   const gatekeeper = new Gatekeeper({
@@ -48,6 +56,16 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
   return {
     routes: {
       ...readRoutes(consoleSources(parts), gatekeeper),
+      ...actionRoutes({
+        operations: {
+          drain: (...action) => current().drain(...action),
+          evict: (...action) => current().evict(...action),
+          release: (...action) => current().release(...action),
+        },
+        gatekeeper,
+        audit,
+        clock,
+      }),
       'GET /readyz/pools': () => {
         const missing = missingDrivers(pools, inForce());
         return text(missing ?? 'ok', missing === undefined ? 200 : 503);

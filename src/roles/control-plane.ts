@@ -1,12 +1,15 @@
 /** `control-plane`: discovery → pools and sessions → xDS; assignments for authz; Envoy's access logs. */
 import { Registry } from 'prom-client';
 import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
+import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { requestMetrics } from '../access-log/metrics.js';
+import type { CallLeader } from '../console/replicas/client.js';
 import { Forwarder } from '../grpc/forward.js';
-import { certificateNames, clientCredentials } from '../grpc/tls.js';
+import { clientCredentials } from '../grpc/tls.js';
 import { startAdminServer } from '../metrics/admin-server.js';
 import { systemClock } from '../model/clock.js';
+import type { AdminAction } from '../model/audit.js';
 import { GatewayError } from '../model/errors.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { PoolController } from '../pools/controller.js';
@@ -22,6 +25,9 @@ import { openOwn, openReplica, type Place } from './place.js';
 import { Succession } from './succession.js';
 import { aborted, terminationSignal } from './termination.js';
 import { createXds } from './xds.js';
+
+/** How long the leader may take over what an operator asked another replica for. */
+const OPERATION_TIMEOUT_MS = 15_000;
 
 /** Runs until a signal ends it. Drivers it has started go on, for the next one to adopt. */
 export async function runControlPlane(settings: Settings): Promise<void> {
@@ -51,15 +57,13 @@ export async function runControlPlane(settings: Settings): Promise<void> {
 
   const services = [AssignmentService, AccessLogService];
   const tls = mtlsFiles(settings.mtls);
-  const { allowedSans } = settings.assignments;
   const port = createGrpcPort({
     name: 'assignments.listen_addr',
     address: settings.assignments.listenAddr,
     tls,
-    // Other replicas pass calls on with a certificate like ours.
-    allowedSans:
-      tls && allowedSans.length > 0 ? [...allowedSans, ...certificateNames(tls)] : allowedSans,
-    services,
+    allowedSans: settings.assignments.allowedSans,
+    services: [...services, AdministrationService],
+    replicaServices: [AdministrationService],
     clock,
     logger,
   });
@@ -75,6 +79,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
       (leader = createLeader(term, {
         settings,
         pools,
+        records,
         waitingRoom,
         policy,
         requestMetrics: requests,
@@ -122,11 +127,19 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     policy: policyFile,
     leading,
   });
+  const auditLogger = logger.child({ audit: true });
+  const audit = { adminAction: (action: AdminAction) => auditLogger.info(action, 'admin action') };
+  const toLeader: CallLeader = (method, message) => {
+    if (!tls) return Promise.reject(replicasNeedCertificates());
+    return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
+  };
   const administration = adminRoutes({
     pools,
     xds: xds.hub,
     ledger: records.ledger,
     leader: () => leader,
+    toLeader,
+    audit,
     replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
     policy: policyFile,
     clock,
@@ -171,6 +184,13 @@ function settledSoon<T>(promise: Promise<T>): Promise<T | undefined> {
     promise,
     new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined))),
   ]);
+}
+
+function replicasNeedCertificates(): GatewayError {
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'This replica does not lead, and without mtls.cert_file it passes on nothing that an operator asks: ask the leader.',
+  );
 }
 
 function nobodyLeads(): GatewayError {

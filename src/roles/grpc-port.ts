@@ -11,7 +11,7 @@ import type { Logger } from 'pino';
 import type { DescService } from '@bufbuild/protobuf';
 import { OpenCalls } from '../grpc/open-calls.js';
 import { serviceDefinition } from '../grpc/service.js';
-import { peerIdentity, serverCredentials, type TlsFiles } from '../grpc/tls.js';
+import { certificateNames, peerIdentity, serverCredentials, type TlsFiles } from '../grpc/tls.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
@@ -27,6 +27,11 @@ export interface GrpcPortOptions {
   readonly logger: Logger;
   /** Every service that may be served here. */
   readonly services: readonly DescService[];
+  /**
+   * Those of them that only other replicas may call: whose certificate has a name of our own. Without
+   * certificates nobody may.
+   */
+  readonly replicaServices: readonly DescService[];
 }
 
 export interface GrpcPort {
@@ -44,13 +49,14 @@ const CLOSE_GRACE_MS = 2_000;
 
 export function createGrpcPort(options: GrpcPortOptions): GrpcPort {
   const { name, address, tls, services, clock, logger } = options;
+  const mayCall = gate(options);
   const calls = new OpenCalls();
   const server = new Server({
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
     // Sidecars and Envoys ping more often than the default allows.
     'grpc.http2.min_ping_interval_without_data_ms': 5_000,
-    interceptors: [calls.interceptor, ...(tls ? [onlyNamed(options.allowedSans)] : [])],
+    interceptors: [calls.interceptor, onlyNamed(mayCall)],
   });
   const credentials = serverCredentials(tls, {
     clock,
@@ -87,30 +93,46 @@ export function createGrpcPort(options: GrpcPortOptions): GrpcPort {
   };
 }
 
-function onlyNamed(allowed: readonly string[]) {
+/** Whether a client whose certificate has the names that `names` reads may call the method at `path`. */
+type Gate = (path: string, names: () => readonly string[]) => boolean;
+
+function gate({ tls, allowedSans, replicaServices }: GrpcPortOptions): Gate {
+  const own = tls ? certificateNames(tls) : [];
+  // Other replicas pass calls on with a certificate like ours.
+  const allowed = new Set([...allowedSans, ...own]);
+  const forReplicas = replicaServices.map(({ typeName }) => `/${typeName}/`);
+  return (path, names) => {
+    if (forReplicas.some((prefix) => path.startsWith(prefix))) {
+      return names().some((name) => own.includes(name));
+    }
+    if (!tls || allowedSans.length === 0) return true;
+    return names().some((name) => allowed.has(name));
+  };
+}
+
+function onlyNamed(mayCall: Gate) {
   return (
-    _method: ServerMethodDefinition<unknown, unknown>,
+    { path }: ServerMethodDefinition<unknown, unknown>,
     call: ServerInterceptingCallInterface,
   ) =>
     new ServerInterceptingCall(call, {
       start(next) {
         next();
-        if (!isNamed(call, allowed)) {
+        if (!mayCall(path, () => namesOf(call))) {
           call.sendStatus({
             code: status.PERMISSION_DENIED,
-            details: 'The client certificate has none of the names that may use this port.',
+            details: 'The client certificate has none of the names that may call this.',
           });
         }
       },
     });
 }
 
-function isNamed(call: ServerInterceptingCallInterface, allowed: readonly string[]): boolean {
-  if (allowed.length === 0) return true;
+function namesOf(call: ServerInterceptingCallInterface): readonly string[] {
   const certificate = call.getAuthContext().sslPeerCertificate;
-  if (!certificate) return false;
+  if (!certificate) return [];
   const { uris, dnsNames } = peerIdentity(new X509Certificate(certificate.raw));
-  return [...uris, ...dnsNames].some((name) => allowed.includes(name));
+  return [...uris, ...dnsNames];
 }
 
 /** The certificates between the gateway's parts, where settings name them. */

@@ -3,10 +3,13 @@ import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { RequestMetrics } from '../access-log/metrics.js';
 import { addAccessLogService } from '../access-log/server.js';
+import { addAdministrationService } from '../console/replicas/service.js';
+import type { Operations } from '../model/administration.js';
 import type { Clock } from '../model/clock.js';
 import type { SessionRecord } from '../model/driver.js';
 import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
+import type { PoolController } from '../pools/controller.js';
 import type { Term } from '../records/elected-ledger.js';
 import { addAssignmentService } from '../sessions/assignment-service.js';
 import { SessionAssigner } from '../sessions/assignments.js';
@@ -16,10 +19,13 @@ import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import type { WaitingRoom } from '../sessions/waiting-room.js';
 import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import type { Settings } from '../settings/table.js';
+import { LeaderOperations } from './operations.js';
+import type { Records } from './records.js';
 
 export interface LeaderOptions {
   readonly settings: Settings;
-  readonly pools: Observations & PoolStatusSource;
+  readonly pools: Observations & PoolStatusSource & Pick<PoolController, 'drain'>;
+  readonly records: Pick<Records, 'askDrain'>;
   readonly waitingRoom: WaitingRoom;
   readonly policy: () => Policy;
   readonly requestMetrics: RequestMetrics;
@@ -29,13 +35,14 @@ export interface LeaderOptions {
 
 export interface Leader {
   readonly notices: SidecarNotices;
+  readonly operations: Operations;
   /** What reporters saw of a session. */
   activityOf(session: SessionRecord): {
     readonly lastActiveMs: number;
     /** RPCs that run now. */
     readonly openStreams: number;
   };
-  /** Registers what sidecars and Envoys ask for. */
+  /** Registers what sidecars, Envoys and other replicas ask for. */
   addServices(server: Server): void;
   /** Begins to end sessions that are idle. */
   start(): void;
@@ -43,7 +50,7 @@ export interface Leader {
 }
 
 export function createLeader(term: Term, options: LeaderOptions): Leader {
-  const { settings, pools, waitingRoom, policy, requestMetrics, clock, logger } = options;
+  const { settings, pools, records, waitingRoom, policy, requestMetrics, clock, logger } = options;
   const { ledger, leadership } = term;
   const { cacheTtlMs } = settings.assignments;
   const notices = new SidecarNotices({ ledger, clock, cacheTtlMs });
@@ -69,8 +76,17 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     logger,
     cacheTtlMs,
   });
+  const operations = new LeaderOperations({
+    ledger,
+    pools,
+    sessions: expiry,
+    records,
+    clock,
+    logger,
+  });
   return {
     notices,
+    operations,
     activityOf: (session) => ({
       lastActiveMs: expiry.activity.lastActiveMs(session),
       openStreams: expiry.activity.openStreams(session.sessionId),
@@ -92,6 +108,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         metrics: requestMetrics,
         intervalMs: accessLogIntervalMs(settings),
       });
+      addAdministrationService(server, { operations, logger });
     },
     start: () => expiry.start(),
     stop: () => expiry.stop(),

@@ -15,6 +15,11 @@ export interface Records {
   readonly leadership: Leadership;
   /** Calls back when this process begins to lead (also if it does so already), and with undefined when that ends. */
   onTerm(listener: (term: Term | undefined) => void): void;
+  /**
+   * Puts down in the store that operators want this driver drained, where they may also say so there:
+   * the store and the admin API must not say different things.
+   */
+  askDrain?(driverUid: string, deadlineMs: number | undefined): Promise<void>;
   /** Writes what was put off and gives leadership up. */
   close(): Promise<void>;
 }

@@ -6,6 +6,7 @@ import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { ElectedLedger } from '../records/elected-ledger.js';
+import { writeDrain } from '../records/kubernetes-drain.js';
 import { KubernetesRecordMirror, type DrainRequest } from '../records/kubernetes-mirror.js';
 import { KubernetesRecordStore } from '../records/kubernetes-store.js';
 import { KubernetesLease } from '../records/lease.js';
@@ -93,6 +94,7 @@ export function openReplicaRecords(
     // What this process has read before, it goes by: an end of such a driver must not be concluded.
     unreadable: () => new Set([...mirror.unreadable()].filter((uid) => !ledger.get(uid))),
     drains: () => mirror.drains(),
+    askDrain: (uid, deadlineMs) => writeDrain({ api, namespace }, uid, deadlineMs),
     onChange: (listener) => void mirror.onChange(listener),
     problem: () => mirror.problem,
     async close() {

@@ -1,9 +1,11 @@
 import test from 'ava';
-import type { DriverView } from '../../src/console/views/drivers.js';
-import type { EnvoyView } from '../../src/console/views/envoys.js';
-import type { PoolView } from '../../src/console/views/pools.js';
-import type { SessionView } from '../../src/console/views/sessions.js';
-import type { StatusView } from '../../src/console/views/status.js';
+import type {
+  DriverView,
+  EnvoyView,
+  PoolView,
+  SessionView,
+  StatusView,
+} from '../../src/model/admin-api.js';
 import type { NodeStatus, SyncState } from '../../src/model/reports.js';
 import { startAdminApi } from '../support/admin-api.js';
 import {

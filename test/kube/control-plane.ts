@@ -5,11 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import type { DriverView, PoolView, SessionView, StatusView } from '../../src/model/admin-api.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
-import type { DriverView } from '../../src/console/views/drivers.js';
-import type { PoolView } from '../../src/console/views/pools.js';
-import type { SessionView } from '../../src/console/views/sessions.js';
-import type { StatusView } from '../../src/console/views/status.js';
+import type { TlsFiles } from '../../src/grpc/tls.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
 import { TokenIssuer } from '../support/token-issuer.js';
 
@@ -27,6 +25,8 @@ export interface ControlPlaneOptions {
   readonly drivers: string;
   readonly pool: { readonly size: number; readonly maximum: number };
   readonly leaseMs: number;
+  /** Certificates between replicas; without them nothing is passed on that operators ask. */
+  readonly tls?: TlsFiles & { readonly serverName: string };
 }
 
 export class ControlPlane {
@@ -81,6 +81,11 @@ export class ControlPlane {
 
   sessions(): Promise<readonly SessionView[]> {
     return this.#api('sessions');
+  }
+
+  /** What an operator asks of this replica, such as `drivers/<uid>/drain`. */
+  act<T>(path: string, body?: object): Promise<T> {
+    return this.#api(path, { method: 'POST', ...(body ? { body: JSON.stringify(body) } : {}) });
   }
 
   async isLeading(): Promise<boolean> {
@@ -160,7 +165,7 @@ export class ControlPlane {
   }
 
   #writeFiles(): void {
-    const { server, host, namespace, drivers, pool, leaseMs } = this.#options;
+    const { server, host, namespace, drivers, pool, leaseMs, tls } = this.#options;
     const file = (name: string, content: object | string) =>
       writeFileSync(
         join(this.#folder, name),
@@ -175,6 +180,16 @@ export class ControlPlane {
       xds: { listen_addr: `${host}:18000`, connect_addr: `${host}:18000` },
       assignments: { listen_addr: `${host}:18001`, connect_addr: `${host}:18001` },
       admin: { listen_addr: `${host}:9090` },
+      ...(tls
+        ? {
+            mtls: {
+              cert_file: tls.certFile,
+              key_file: tls.keyFile,
+              ca_file: tls.caFile,
+              server_name: tls.serverName,
+            },
+          }
+        : {}),
       drivers: {
         source: 'kubernetes',
         kubernetes: {
@@ -219,14 +234,15 @@ export class ControlPlane {
     });
   }
 
-  #get(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
-    const signal = AbortSignal.timeout(2_000);
-    return fetch(`http://${this.host}:9090${path}`, { headers, signal });
+  #get(path: string, init: RequestInit = {}): Promise<Response> {
+    const signal = AbortSignal.timeout(5_000);
+    return fetch(`http://${this.host}:9090${path}`, { ...init, signal });
   }
 
-  async #api<T>(path: string): Promise<T> {
+  async #api<T>(path: string, init: RequestInit = {}): Promise<T> {
     const token = await this.#issuer.token(Date.now());
-    const response = await this.#get(`/api/v1/${path}`, { authorization: `Bearer ${token}` });
+    const headers = { authorization: `Bearer ${token}` };
+    const response = await this.#get(`/api/v1/${path}`, { ...init, headers });
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
     return (await response.json()) as T;
   }

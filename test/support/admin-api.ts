@@ -3,12 +3,16 @@ import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { PolicyTokens } from '../../src/authz/token/policy-tokens.js';
 import { TokenVerifier } from '../../src/authz/token/verifier.js';
+import { actionRoutes } from '../../src/console/actions.js';
 import { readRoutes } from '../../src/console/api.js';
 import { BearerIdentification } from '../../src/console/bearer.js';
 import { Gatekeeper } from '../../src/console/gatekeeper.js';
 import type { ConsoleSources, SeenActivity } from '../../src/console/sources.js';
 import { startHttpServer } from '../../src/http/server.js';
+import type { Operations } from '../../src/model/administration.js';
+import type { AdminAction } from '../../src/model/audit.js';
 import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
+import { GatewayError } from '../../src/model/errors.js';
 import type { FleetReport, NodeStatus, ReplicaReport } from '../../src/model/reports.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { fleetReport } from '../../src/pools/status.js';
@@ -29,12 +33,15 @@ export interface AdminApiOptions {
   readonly envoys?: readonly NodeStatus[];
   readonly replica?: Partial<ReplicaReport>;
   readonly activity?: (sessionId: string) => SeenActivity | undefined;
+  readonly operations?: Partial<Operations>;
 }
 
 export interface AdminApi {
   readonly url: string;
   readonly clock: ManualClock;
   readonly issuer: TokenIssuer;
+  /** What was recorded, in order. */
+  readonly actions: readonly AdminAction[];
   /** Asks as someone with this token; without one if it is undefined. */
   ask(
     path: string,
@@ -95,9 +102,18 @@ export async function startAdminApi(
     loadedAtMs: clock.now(),
     text: policyText(issuer.url),
   };
+  const actions: AdminAction[] = [];
   const server = await startHttpServer({
     address: { host: HOST, port: 0 },
-    routes: readRoutes(sources, gatekeeper),
+    routes: {
+      ...readRoutes(sources, gatekeeper),
+      ...actionRoutes({
+        operations: { ...noOperations, ...options.operations },
+        gatekeeper,
+        audit: { adminAction: (action) => void actions.push(action) },
+        clock,
+      }),
+    },
     logger,
   });
   t.teardown(async () => {
@@ -117,12 +133,16 @@ export async function startAdminApi(
     url,
     clock,
     issuer,
+    actions,
     ask,
     tokenOf,
     read: async <T>(path: string) =>
       (await (await ask(path, { token: await tokenOf('reader') })).json()) as T,
   };
 }
+
+const nothing = () => Promise.reject(new GatewayError('DRIVER_UNKNOWN', 'There is nothing.'));
+const noOperations: Operations = { drain: nothing, evict: nothing, release: nothing };
 
 function policyText(issuer: string): string {
   return `apiVersion: spark-gateway/v1alpha1

@@ -16,11 +16,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import { stringify } from 'yaml';
-import type { DriverView } from '../../src/console/views/drivers.js';
-import type { EnvoyView } from '../../src/console/views/envoys.js';
-import type { PolicyView } from '../../src/console/views/policy.js';
-import type { PoolView } from '../../src/console/views/pools.js';
-import type { SessionView } from '../../src/console/views/sessions.js';
+import type {
+  DriverView,
+  EnvoyView,
+  PolicyView,
+  PoolView,
+  SessionView,
+} from '../../src/model/admin-api.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
 import { isAlive, processEnded } from './process-ended.js';
 import { unusedPort } from './unused-port.js';

@@ -1,43 +1,18 @@
 /** Envoys and sidecars as the admin API shows them. */
+import type { EnvoyView, SidecarView, XdsType, XdsTypeView } from '../../model/admin-api.js';
 import type { NodeStatus, SidecarStatus, SyncState, TypeStatus } from '../../model/reports.js';
 import type { ConsoleSources } from '../sources.js';
 import { isoTime } from './time.js';
 
-/** Short names of the types of resources, and the end of each one's type URL. */
-const typeNames = {
+/** The end of each type's URL. */
+const typeNames: Record<XdsType, string> = {
   CDS: 'Cluster',
   EDS: 'ClusterLoadAssignment',
   LDS: 'Listener',
   RDS: 'RouteConfiguration',
   SDS: 'Secret',
   ECDS: 'TypedExtensionConfig',
-} as const;
-export type XdsType = keyof typeof typeNames;
-
-export interface XdsTypeView {
-  readonly state: SyncState;
-  /** The last version that the Envoy acknowledged; empty for none. */
-  readonly version: string;
-  /** Why it rejected what it was sent. */
-  readonly reason?: string;
-}
-
-export interface EnvoyView {
-  readonly node: string;
-  readonly cluster: string;
-  readonly address: string;
-  readonly connectedSince: string;
-  readonly types: Readonly<Record<XdsType, XdsTypeView>>;
-}
-
-export interface SidecarView {
-  readonly id: string;
-  readonly connected: boolean;
-  /** Until when it may use what it remembers. */
-  readonly leaseEnds: string;
-  /** Ends of sessions and drivers that it has not confirmed yet. */
-  readonly pendingNotices: number;
-}
+};
 
 /** Connected Envoys by name. The streams of one that is not aggregated are one Envoy. */
 export function envoyViews({ envoys }: Pick<ConsoleSources, 'envoys'>): readonly EnvoyView[] {

@@ -1,29 +1,8 @@
 /** Pools as the admin API shows them. */
+import type { PoolView } from '../../model/admin-api.js';
 import type { DriverPhase } from '../../model/driver.js';
 import type { DriverStatus, PoolReport } from '../../model/reports.js';
 import type { ConsoleSources } from '../sources.js';
-
-export interface PoolView {
-  readonly namespace: string;
-  /** Absent for a namespace that the policy's pattern does not make. */
-  readonly team?: string;
-  readonly environment?: string;
-  /** Drivers kept ready ahead of demand. */
-  readonly size: number;
-  readonly maximum: number;
-  /** Those that there are, in any phase. */
-  readonly drivers: number;
-  readonly warming: number;
-  readonly available: number;
-  readonly inUse: number;
-  /** On their way out. */
-  readonly draining: number;
-  readonly sessions: number;
-  /** Sessions that wait for a driver; only the leader knows. */
-  readonly waiting?: number;
-  /** Why the last attempt to start a driver failed, until one succeeds; only the leader knows. */
-  readonly failure?: string;
-}
 
 /** Every namespace that has drivers, or that somebody waits for, or that is kept warm, by name. */
 export function poolViews({

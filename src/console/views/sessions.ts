@@ -1,40 +1,8 @@
 /** Sessions as the admin API shows them. */
-import type { DriverRecord, SessionEnd, SessionRecord, Tombstone } from '../../model/driver.js';
-import type { Principal } from '../../model/principal.js';
+import type { EndedSessionView, SessionView } from '../../model/admin-api.js';
+import type { DriverRecord, SessionRecord, Tombstone } from '../../model/driver.js';
 import type { ConsoleSources, SeenActivity } from '../sources.js';
 import { isoTime } from './time.js';
-
-/**
- * `live`; `draining`: its driver takes no new session and ends when this one does or at a deadline;
- * `unreachable`: its driver does not answer or is in doubt, and the session is kept.
- */
-export type SessionState = 'live' | 'draining' | 'unreachable';
-
-export interface SessionView {
-  readonly id: string;
-  readonly principal: Principal;
-  readonly team: string;
-  readonly environment: string;
-  readonly namespace: string;
-  /** The driver's uid. */
-  readonly driver: string;
-  readonly state: SessionState;
-  readonly createdAt: string;
-  /** On a replica that does not lead it may lag behind by a tenth of the session TTL. */
-  readonly lastActivityAt: string;
-  /** RPCs that run now; only the leader knows. */
-  readonly runningQueries?: number;
-}
-
-export interface EndedSessionView {
-  readonly id: string;
-  readonly principal: Principal;
-  readonly namespace: string;
-  readonly driver: string;
-  readonly state: 'ended';
-  readonly end: SessionEnd;
-  readonly endedAt: string;
-}
 
 /** Fields that a session must have; each is optional. */
 export type SessionFilter = Partial<

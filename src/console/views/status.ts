@@ -1,26 +1,9 @@
 /** The gateway at a glance. */
+import type { EnvoyView, StatusView } from '../../model/admin-api.js';
 import type { DriverPhase } from '../../model/driver.js';
 import type { ConsoleSources } from '../sources.js';
-import { envoyState, type EnvoyView, envoyViews } from './envoys.js';
+import { envoyState, envoyViews } from './envoys.js';
 import { poolViews } from './pools.js';
-
-export interface StatusView {
-  readonly version: string;
-  readonly replica: {
-    readonly leads: boolean;
-    /** While it leads. */
-    readonly epoch?: number;
-    /** Identity of the leader, where there are several replicas. */
-    readonly leader?: string;
-  };
-  readonly policy: { readonly version: string; readonly problem?: string };
-  /** Those connected to this replica. */
-  readonly envoys: Readonly<Record<'connected' | 'synced' | 'stale' | 'nacked', number>>;
-  readonly sessions: number;
-  readonly drivers: Readonly<Record<DriverPhase, number>>;
-  /** What an operator should know, one sentence each; empty: all is well. */
-  readonly problems: readonly string[];
-}
 
 export function statusView(sources: ConsoleSources): StatusView {
   const { epoch, leader } = sources.replica();

@@ -1,0 +1,139 @@
+/** The admin API's addresses that do something. Each is recorded, also when it is refused. */
+import { type Answer, json } from '../http/answer.js';
+import type { Exchange } from '../http/exchange.js';
+import type { Handler, Routes } from '../http/router.js';
+import type { DriverAnswer, SessionAnswer } from '../model/admin-api.js';
+import type { DriverOutcome, Operations, SessionOutcome } from '../model/administration.js';
+import type { AdminAction, AuditSink } from '../model/audit.js';
+import type { Clock } from '../model/clock.js';
+import { GatewayError, toGatewayError } from '../model/errors.js';
+import type { Principal } from '../model/principal.js';
+import { API_ROOT } from './api.js';
+import type { Gatekeeper } from './gatekeeper.js';
+import { isoTime } from './views/time.js';
+
+export interface ActionOptions {
+  readonly operations: Operations;
+  readonly gatekeeper: Gatekeeper;
+  readonly audit: Pick<AuditSink, 'adminAction'>;
+  readonly clock: Clock;
+}
+
+/** What an action did, and what is worth recording of it. */
+interface Done {
+  readonly answer: unknown;
+  readonly detail?: AdminAction['detail'];
+}
+
+type Action = (object: string, exchange: Exchange, by: Principal) => Promise<Done>;
+
+export function actionRoutes(options: ActionOptions): Routes {
+  const { operations, clock } = options;
+  return {
+    [`POST ${API_ROOT}/drivers/{id}/drain`]: recorded(
+      options,
+      'driver.drain',
+      async (uid, exchange, by) => {
+        const deadlineMs = deadlineOf(await bodyOf(exchange), clock.now());
+        const outcome = await operations.drain(uid, deadlineMs, by);
+        return {
+          answer: driverAnswer(outcome),
+          ...(deadlineMs === undefined ? {} : { detail: { deadline: isoTime(deadlineMs) } }),
+        };
+      },
+    ),
+    [`POST ${API_ROOT}/drivers/{id}/evict`]: recorded(
+      options,
+      'driver.evict',
+      async (uid, _exchange, by) => ({
+        answer: driverAnswer(await operations.evict(uid, by)),
+      }),
+    ),
+    [`POST ${API_ROOT}/sessions/{id}/release`]: recorded(
+      options,
+      'session.release',
+      async (id, _exchange, by) => ({ answer: sessionAnswer(await operations.release(id, by)) }),
+    ),
+  };
+}
+
+function recorded(options: ActionOptions, action: string, act: Action): Handler {
+  const { gatekeeper, audit } = options;
+  return async (exchange): Promise<Answer> => {
+    const object = exchange.parameters['id'] ?? '';
+    let principal: Principal | undefined;
+    const record = (outcome: AdminAction['outcome'], rest: Partial<AdminAction>) =>
+      audit.adminAction({
+        principal,
+        action,
+        object,
+        outcome,
+        ...(exchange.client === undefined ? {} : { client: exchange.client }),
+        ...rest,
+      });
+    try {
+      const { caller } = await gatekeeper.identify(exchange);
+      principal = caller.principal;
+      await gatekeeper.admit(exchange, 'admin');
+      const { answer, detail } = await act(object, exchange, principal);
+      record('done', detail ? { detail } : {});
+      return json(answer);
+    } catch (error) {
+      const { code } = toGatewayError(error);
+      const inDoubt = code === 'INTERNAL' || code === 'CONTROL_PLANE_UNAVAILABLE';
+      record(inDoubt ? 'failed' : 'refused', { code });
+      throw error;
+    }
+  };
+}
+
+function driverAnswer({ uid, phase, sessions, drainDeadlineMs }: DriverOutcome): DriverAnswer {
+  return {
+    uid,
+    phase,
+    sessions,
+    ...(drainDeadlineMs === undefined ? {} : { drainDeadline: isoTime(drainDeadlineMs) }),
+  };
+}
+
+function sessionAnswer({ sessionId, driverUid, end, endedAtMs }: SessionOutcome): SessionAnswer {
+  return { id: sessionId, driver: driverUid, state: 'ended', end, endedAt: isoTime(endedAtMs) };
+}
+
+async function bodyOf(exchange: Exchange): Promise<unknown> {
+  const text = (await exchange.body()).toString('utf8');
+  if (text.trim() === '') return {};
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new GatewayError('ARGUMENT_INVALID', 'The body is not JSON.', { cause: error });
+  }
+}
+
+/** RFC 3339; without a zone a time would mean another moment on another machine. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
+
+function deadlineOf(body: unknown, nowMs: number): number | undefined {
+  const isObject = typeof body === 'object' && body !== null && !Array.isArray(body);
+  const unknown = isObject ? Object.keys(body).filter((name) => name !== 'deadline') : [];
+  if (!isObject || unknown.length > 0) {
+    throw new GatewayError('ARGUMENT_INVALID', 'The body may hold "deadline" and nothing else.');
+  }
+  const deadline: unknown = 'deadline' in body ? body.deadline : undefined;
+  if (deadline === undefined || deadline === null) return undefined;
+  const deadlineMs =
+    typeof deadline === 'string' && TIME.test(deadline) ? Date.parse(deadline) : Number.NaN;
+  if (Number.isNaN(deadlineMs)) {
+    throw new GatewayError(
+      'ARGUMENT_INVALID',
+      '"deadline" must be a time such as "2030-01-31T18:00:00Z".',
+    );
+  }
+  if (deadlineMs <= nowMs) {
+    throw new GatewayError(
+      'ARGUMENT_INVALID',
+      `"deadline" is over; it is ${isoTime(nowMs)} now. To end the driver with its sessions, evict it.`,
+    );
+  }
+  return deadlineMs;
+}

@@ -1,0 +1,131 @@
+import test from 'ava';
+import type { DriverOutcome } from '../../src/model/administration.js';
+import { GatewayError } from '../../src/model/errors.js';
+import type { Principal } from '../../src/model/principal.js';
+import { startAdminApi } from '../support/admin-api.js';
+import { sessionId, START_MS } from '../support/driver-records.js';
+
+const DEADLINE = '2023-11-14T23:00:00Z';
+
+const outcome = (uid: string, drainDeadlineMs?: number): DriverOutcome => ({
+  uid,
+  phase: 'draining',
+  sessions: 1,
+  drainDeadlineMs,
+});
+
+/** Operations that remember what they were asked. */
+function driverOperations() {
+  const asked: unknown[] = [];
+  return {
+    asked,
+    operations: {
+      drain: async (uid: string, deadlineMs: number | undefined, by: Principal) => {
+        asked.push(['drain', uid, deadlineMs, by.subject]);
+        return outcome(uid, deadlineMs);
+      },
+      evict: async (uid: string, by: Principal) => {
+        asked.push(['evict', uid, by.subject]);
+        return outcome(uid);
+      },
+    },
+  };
+}
+
+test('drain: until its last session leaves, or at a deadline; recorded with who asked', async (t) => {
+  const { asked, operations } = driverOperations();
+  const api = await startAdminApi(t, { operations });
+  const token = await api.tokenOf('operator');
+  const ask = (body?: string) =>
+    api.ask('drivers/driver-1/drain', { method: 'POST', token, ...(body ? { body } : {}) });
+  t.deepEqual(await (await ask()).json(), { uid: 'driver-1', phase: 'draining', sessions: 1 });
+  t.like(await (await ask(JSON.stringify({ deadline: DEADLINE }))).json(), {
+    drainDeadline: '2023-11-14T23:00:00.000Z',
+  });
+  t.deepEqual(asked, [
+    ['drain', 'driver-1', undefined, 'operator@example.com'],
+    ['drain', 'driver-1', Date.parse(DEADLINE), 'operator@example.com'],
+  ]);
+  const principal = { issuer: api.issuer.url, subject: 'operator@example.com' };
+  const recorded = { principal, action: 'driver.drain', object: 'driver-1', outcome: 'done' };
+  t.deepEqual(api.actions, [
+    { ...recorded, client: '127.0.0.1' },
+    { ...recorded, client: '127.0.0.1', detail: { deadline: '2023-11-14T23:00:00.000Z' } },
+  ] as typeof api.actions);
+});
+
+const badBodies: readonly (readonly [string, RegExp])[] = [
+  ['{', /is not JSON/],
+  ['[]', /may hold .*deadline.* and nothing else/],
+  ['{"deadlin":"2030-01-01T00:00:00Z"}', /may hold .*deadline.* and nothing else/],
+  ['{"deadline":"tomorrow"}', /must be a time/],
+  ['{"deadline":"2030-01-01T00:00:00"}', /must be a time/],
+  ['{"deadline":1893456000}', /must be a time/],
+  ['{"deadline":"2023-11-14T22:13:20Z"}', /is over.*evict it/],
+];
+for (const [body, message] of badBodies) {
+  test(`drain: ${body} is refused, and nothing is done`, async (t) => {
+    const { asked, operations } = driverOperations();
+    const api = await startAdminApi(t, { operations });
+    const token = await api.tokenOf('operator');
+    const response = await api.ask('drivers/driver-1/drain', { method: 'POST', token, body });
+    t.is(response.status, 400);
+    t.regex(await response.text(), message);
+    t.deepEqual(asked, []);
+    t.like(api.actions[0], { outcome: 'refused', code: 'ARGUMENT_INVALID' });
+  });
+}
+
+test('whoever may only read is refused, and that is recorded', async (t) => {
+  const { asked, operations } = driverOperations();
+  const api = await startAdminApi(t, { operations });
+  const path = 'drivers/driver-1/evict';
+  const reader = await api.ask(path, { method: 'POST', token: await api.tokenOf('reader') });
+  t.is(reader.status, 403);
+  t.regex(await reader.text(), /lacks the role \\"admin\\"/);
+  t.is((await api.ask(path, { method: 'POST' })).status, 401);
+  t.is((await api.ask(path, { token: await api.tokenOf('operator') })).status, 405);
+  t.deepEqual(asked, []);
+  t.deepEqual(
+    api.actions.map((action) => [action.principal?.subject, action.outcome, action.code]),
+    [
+      ['reader@example.com', 'refused', 'ADMINISTRATION_REFUSED'],
+      [undefined, 'refused', 'TOKEN_MISSING'],
+    ],
+  );
+});
+
+test('release: says how the session ended; unknown ones are 404', async (t) => {
+  const api = await startAdminApi(t, {
+    operations: {
+      release: async (id) => {
+        if (id !== sessionId(1)) throw new GatewayError('SESSION_UNKNOWN', 'There is none.');
+        return { sessionId: id, driverUid: 'driver-1', end: 'released', endedAtMs: START_MS };
+      },
+    },
+  });
+  const token = await api.tokenOf('operator');
+  const ask = (n: number) => api.ask(`sessions/${sessionId(n)}/release`, { method: 'POST', token });
+  t.deepEqual(await (await ask(1)).json(), {
+    id: sessionId(1),
+    driver: 'driver-1',
+    state: 'ended',
+    end: 'released',
+    endedAt: new Date(START_MS).toISOString(),
+  });
+  t.is((await ask(2)).status, 404);
+});
+
+test('while nobody leads, what was asked is recorded as failed: it may have been done in part', async (t) => {
+  const api = await startAdminApi(t, {
+    operations: {
+      evict: () => Promise.reject(new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'Nobody leads.')),
+    },
+  });
+  const response = await api.ask('drivers/driver-1/evict', {
+    method: 'POST',
+    token: await api.tokenOf('operator'),
+  });
+  t.is(response.status, 503);
+  t.like(api.actions[0], { outcome: 'failed', code: 'CONTROL_PLANE_UNAVAILABLE' });
+});
