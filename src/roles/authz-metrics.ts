@@ -1,6 +1,7 @@
 /** authz's decisions and caches for Prometheus. */
-import { collectDefaultMetrics, Counter, Histogram, type Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { AuthzMetrics } from '../authz/metrics.js';
+import type { ConfigurationSource } from '../xds/relay/relay.js';
 
 export function authzMetrics(registry: Registry): AuthzMetrics {
   const registers = [registry];
@@ -45,4 +46,15 @@ export function authzMetrics(registry: Registry): AuthzMetrics {
     assignmentCache: (result) => assignments.inc({ result }),
     keyFetch: (issuer, ok) => keys.inc({ issuer, result: ok ? 'ok' : 'failed' }),
   };
+}
+
+/** @param read where the Envoy beside this process has its configuration from. */
+export function configurationSource(registry: Registry, read: () => ConfigurationSource): void {
+  const live: Gauge = new Gauge({
+    name: 'spark_gateway_envoy_configuration_live',
+    help: '1 while the Envoy beside it has its configuration from a control plane, 0 while it has a kept one or none.',
+    registers: [],
+    collect: () => live.set(read() === 'control-plane' ? 1 : 0),
+  });
+  registry.registerMetric(live);
 }

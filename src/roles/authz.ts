@@ -10,9 +10,10 @@ import { systemClock } from '../model/clock.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
-import { authzMetrics } from './authz-metrics.js';
+import { authzMetrics, configurationSource } from './authz-metrics.js';
 import { mtlsFiles } from './grpc-port.js';
 import { roleLogger } from './logger.js';
+import { startRelay } from './relay.js';
 import { aborted, terminationSignal } from './termination.js';
 
 /** Runs until a signal ends it; checks that are under way are answered first. */
@@ -27,13 +28,16 @@ export async function runAuthz(settings: Settings): Promise<void> {
     clock,
     logger,
   });
+  const credentials = clientCredentials(mtlsFiles(settings.mtls), {
+    clock,
+    onError: (error) => logger.error({ err: error }, 'certificates cannot be renewed'),
+  });
+  const relay = await startRelay(settings, { credentials, clock, logger });
+  if (relay) configurationSource(registry, () => relay.source);
   const assignments = new AssignmentsClient({
     addresses: [formatAddress(settings.assignments.connectAddr)],
     serverName: settings.mtls.serverName,
-    credentials: clientCredentials(mtlsFiles(settings.mtls), {
-      clock,
-      onError: (error) => logger.error({ err: error }, 'certificates cannot be renewed'),
-    }),
+    credentials,
     clock,
     logger,
     onCache: (result) => metrics.assignmentCache(result),
@@ -77,5 +81,6 @@ export async function runAuthz(settings: Settings): Promise<void> {
   await server.close(settings.drainTimeMs);
   await admin.close();
   await assignments.close();
+  await relay?.close();
   policyFile.close();
 }

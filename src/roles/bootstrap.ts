@@ -3,10 +3,12 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { SocketAddress } from '../model/address.js';
 import type { Settings } from '../settings/table.js';
 import {
   type ControlPlaneTls,
   controlPlaneSecrets,
+  type LocalServer,
   renderBootstrap,
 } from '../xds/resources/bootstrap.js';
 import { mtlsFiles } from './grpc-port.js';
@@ -23,14 +25,18 @@ export function bootstrapOf(settings: Settings): string {
     nodeId: envoy.nodeId ?? hostname(),
     nodeCluster: envoy.nodeCluster,
     admin: envoy.adminAddr,
-    xds: [xds.connectAddr],
+    xds: xds.relayAddr ? { relay: localServer(xds.relayAddr) } : [xds.connectAddr],
     adsProtocol: 'incremental',
     accessLog: [assignments.connectAddr],
     controlPlaneTls: writeControlPlaneTls(settings),
-    authz: 'path' in authz.listenAddr ? { socketPath: authz.listenAddr.path } : authz.listenAddr,
+    authz: localServer(authz.listenAddr),
     heapBytes: envoy.maxHeapBytes,
     downstreamConnections: envoy.maxConnections,
   });
+}
+
+function localServer(address: SocketAddress): LocalServer {
+  return 'path' in address ? { socketPath: address.path } : address;
 }
 
 function writeControlPlaneTls(settings: Settings): ControlPlaneTls | undefined {

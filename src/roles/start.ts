@@ -10,6 +10,7 @@ import { Supervisor } from '../supervisor/supervisor.js';
 import { envoyArguments } from '../xds/resources/bootstrap.js';
 import { bootstrapOf } from './bootstrap.js';
 import { archivesFolder, driversFolder } from './drivers.js';
+import { forgetConfiguration } from './relay.js';
 import { roleLogger } from './logger.js';
 import { checkPorts, type NeededPort } from './ports.js';
 import { say } from './say.js';
@@ -32,6 +33,8 @@ export async function runStart(settings: Settings, launch: Launch): Promise<void
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const bootstrapFile = join(stateDir, 'envoy.json');
   writeFileSync(bootstrapFile, bootstrapOf(settings), { mode: 0o600 });
+  // One of a former run may name other ports, and authz knows no session before the control plane answers.
+  forgetConfiguration(settings);
 
   const supervisor: Supervisor = new Supervisor({
     stateDir,
@@ -105,6 +108,9 @@ function neededPorts(settings: Settings): readonly NeededPort[] {
   ];
   if (!('path' in authz.listenAddr)) {
     ports.push({ setting: 'authz.listen_addr', address: authz.listenAddr });
+  }
+  if (xds.relayAddr && !('path' in xds.relayAddr)) {
+    ports.push({ setting: 'xds.relay_addr', address: xds.relayAddr });
   }
   if (issuer.enabled) ports.push({ setting: 'issuer.listen_addr', address: issuer.listenAddr });
   return ports;

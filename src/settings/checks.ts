@@ -1,5 +1,5 @@
 /** What settings must fulfil together. */
-import type { TcpAddress } from '../model/address.js';
+import { formatAddress, type TcpAddress } from '../model/address.js';
 import { isLoopback } from '../yaml/text-type.js';
 import type { Settings } from './table.js';
 
@@ -53,6 +53,13 @@ export const checks: readonly Check[] = [
         ? `${name}.listen_addr is reachable from elsewhere: set mtls.cert_file, mtls.key_file and mtls.ca_file, or listen on a loopback address`
         : undefined,
   })),
+  {
+    names: ['xds.relay_addr', 'authz.listen_addr'],
+    check: ({ authz, xds }) =>
+      xds.relayAddr && formatAddress(xds.relayAddr) === formatAddress(authz.listenAddr)
+        ? 'xds.relay_addr and authz.listen_addr must differ'
+        : undefined,
+  },
   {
     names: ['authz.timeout', 'authz.hold_time'],
     check: ({ authz }) =>

@@ -61,8 +61,9 @@ export const settingsTable = {
   }),
   state_dir: setting(path, {
     default: '/var/lib/spark-gateway',
-    roles: [...controlPlane, ...issuer],
-    about: 'Where this process keeps what must outlive it: driver records, keys, logs of drivers.',
+    roles: [...servers, ...issuer],
+    about:
+      'Where this process keeps what must outlive it: driver records, keys, logs of drivers; beside an Envoy its last configuration, private keys included.',
   }),
   session_ttl: setting(duration('10s', '7d'), {
     default: '30m',
@@ -147,8 +148,13 @@ export const settingsTable = {
     }),
     connect_addr: setting(tcpAddress, {
       default: '127.0.0.1:18000',
-      roles: ['bootstrap'],
-      about: 'Where Envoys reach it.',
+      roles: ['authz', 'bootstrap'],
+      about: 'Where Envoys, or the relays beside them, reach it.',
+    }),
+    relay_addr: optional(socketAddress, {
+      roles: ['authz', 'bootstrap'],
+      about:
+        'Where authz passes xDS on to the Envoy beside it, and gives it the last configuration while no control plane answers. Must be local to the Envoy. Without it Envoy asks the control plane itself, and starts only while one answers.',
     }),
     allowed_sans: list(plainText, {
       roles: controlPlane,

@@ -132,7 +132,7 @@ export class EnvoyProcess {
       this.#kill();
       await exited;
     }
-    rmSync(this.#directory, { recursive: true });
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   readonly #kill = (): void => {

@@ -396,7 +396,11 @@ function settingsOf(
     state_dir: join(folder, 'state'),
     drain_time: '5s',
     issuer: { enabled: true, listen_addr: at('issuer') },
-    xds: { listen_addr: at('xds'), connect_addr: at('xds') },
+    xds: {
+      listen_addr: at('xds'),
+      connect_addr: at('xds'),
+      relay_addr: `unix:${join(folder, 'xds.sock')}`,
+    },
     assignments: { listen_addr: at('assignments'), connect_addr: at('assignments') },
     admin: { listen_addr: at('admin') },
     authz: { listen_addr: `unix:${join(folder, 'authz.sock')}`, metrics_addr: at('authzMetrics') },

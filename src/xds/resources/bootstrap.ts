@@ -9,19 +9,24 @@ export interface HostAndPort {
   readonly port: number;
 }
 
+export type LocalServer = { readonly socketPath: string } | HostAndPort;
+
 export interface BootstrapValues {
   /** Unique for each Envoy process; the control plane knows it by this name. */
   readonly nodeId: string;
   readonly nodeCluster: string;
   readonly admin: HostAndPort;
-  /** xDS of every control plane. Either all hosts are IP addresses or all are names. */
-  readonly xds: readonly HostAndPort[];
+  /**
+   * xDS of every control plane (either all hosts are IP addresses or all are names), or of the relay
+   * beside Envoy.
+   */
+  readonly xds: readonly HostAndPort[] | { readonly relay: LocalServer };
   readonly adsProtocol: 'incremental' | 'state-of-the-world';
   /** Access log service of every control plane. */
   readonly accessLog: readonly HostAndPort[];
   /** Mutual TLS to the control plane; undefined: in the clear, for one machine only. */
   readonly controlPlaneTls: ControlPlaneTls | undefined;
-  readonly authz: { readonly socketPath: string } | HostAndPort;
+  readonly authz: LocalServer;
   /** Memory at which Envoy starts to refuse requests, bytes. */
   readonly heapBytes: number;
   /** Client connections at most. */
@@ -50,22 +55,22 @@ export interface ControlPlaneTlsFiles {
  *   unquoted `n` is false)
  */
 export function renderBootstrap(template: string, values: BootstrapValues): string {
-  const controlPlane = [...values.xds, ...values.accessLog];
+  const { accessLog, xds } = values;
+  const tls = values.controlPlaneTls && transportSocket(values.controlPlaneTls);
   const filled = fill(parse(template), {
     node_id: values.nodeId,
     node_cluster: values.nodeCluster,
     admin_address: address(values.admin),
     ads_api_type: values.adsProtocol === 'incremental' ? 'DELTA_GRPC' : 'GRPC',
-    control_plane_discovery: discovery(controlPlane),
-    xds_endpoints: endpoints(values.xds),
-    access_log_endpoints: endpoints(values.accessLog),
-    control_plane_transport_socket:
-      values.controlPlaneTls && transportSocket(values.controlPlaneTls),
-    authz_discovery: 'socketPath' in values.authz ? 'STATIC' : discovery([values.authz]),
-    authz_address:
-      'socketPath' in values.authz
-        ? { pipe: { path: values.authz.socketPath } }
-        : address(values.authz),
+    xds_discovery: 'relay' in xds ? localDiscovery(xds.relay) : discovery(xds),
+    xds_endpoints: 'relay' in xds ? localEndpoints(xds.relay) : endpoints(xds),
+    // The relay shows itself to the control plane in place of Envoy.
+    xds_transport_socket: 'relay' in xds ? undefined : tls,
+    access_log_discovery: discovery(accessLog),
+    access_log_endpoints: endpoints(accessLog),
+    access_log_transport_socket: tls,
+    authz_discovery: localDiscovery(values.authz),
+    authz_endpoints: localEndpoints(values.authz),
     heap_bytes: values.heapBytes,
     downstream_connections: values.downstreamConnections,
   });
@@ -144,6 +149,15 @@ function address({ host, port }: HostAndPort) {
 
 function endpoints(hosts: readonly HostAndPort[]) {
   return [{ lb_endpoints: hosts.map((host) => ({ endpoint: { address: address(host) } })) }];
+}
+
+function localEndpoints(server: LocalServer) {
+  const where = 'socketPath' in server ? { pipe: { path: server.socketPath } } : address(server);
+  return [{ lb_endpoints: [{ endpoint: { address: where } }] }];
+}
+
+function localDiscovery(server: LocalServer): 'STATIC' | 'STRICT_DNS' {
+  return 'socketPath' in server ? 'STATIC' : discovery([server]);
 }
 
 function discovery(hosts: readonly HostAndPort[]): 'STATIC' | 'STRICT_DNS' {

@@ -1,0 +1,130 @@
+/**
+ * Follows one stream between an Envoy and a control plane and knows what the Envoy has: what it
+ * acknowledged on this stream, and what it said that it had at the stream's beginning.
+ */
+import { delta } from '../delta.js';
+import { isTypeUrl, TypeUrl } from '../resource.js';
+import { Subscription, type SubscriptionChange } from '../subscription.js';
+import { type KeptResource, readResponse, withoutInitialVersions } from './messages.js';
+import type { Snapshot } from './snapshot.js';
+
+interface OfType {
+  readonly subscription: Subscription;
+  readonly held: Map<string, KeptResource>;
+  /** Names that Envoy waits for, or whose content is to come again. */
+  readonly awaited: Set<string>;
+  /** Whether Envoy has got what the wildcard stands for. */
+  answered: boolean;
+}
+
+type Answer = ReturnType<typeof readResponse>;
+
+export class Recorder {
+  readonly #before: Snapshot | undefined;
+  readonly #types = new Map<TypeUrl, OfType>();
+  /** Responses without an answer, by nonce. */
+  readonly #unanswered = new Map<string, Answer>();
+
+  /** @param before what was known of the Envoy when its last stream ended. */
+  constructor(before: Snapshot | undefined) {
+    this.#before = before;
+  }
+
+  /**
+   * Takes in what Envoy sends. Returns what is to be passed on: the same bytes, unless Envoy has
+   * resources whose content is not known here; it then asks for them again.
+   * @throws RangeError when the bytes are no request.
+   */
+  request(bytes: Buffer): Buffer {
+    const { typeUrl, nonce, rejection, names, known } = delta.decode(bytes);
+    if (!isTypeUrl(typeUrl) || names.kind !== 'changes' || known.kind !== 'each') return bytes;
+    const answered = this.#unanswered.get(nonce);
+    if (answered?.typeUrl === typeUrl) {
+      this.#unanswered.delete(nonce);
+      if (!rejection) this.#accept(typeUrl, answered);
+    }
+    const first = !this.#types.has(typeUrl);
+    const type = this.#type(typeUrl);
+    const unknown = first ? this.#begin(typeUrl, type, known.versions) : NONE;
+    const change = type.subscription.modify(names.subscribe, names.unsubscribe);
+    for (const name of change.added) if (!type.held.has(name)) type.awaited.add(name);
+    forget(type, change);
+    return withoutInitialVersions(bytes, unknown);
+  }
+
+  /**
+   * Takes in what the control plane sends.
+   * @throws RangeError when the bytes are no response.
+   */
+  response(bytes: Buffer): void {
+    const response = readResponse(bytes);
+    this.#unanswered.set(response.nonce, response);
+  }
+
+  /** Everything that Envoy has, if it lacks nothing to start from; undefined in the middle of a change. */
+  snapshot(): Snapshot | undefined {
+    const complete =
+      this.#types.has(TypeUrl.CLUSTER) &&
+      (this.#types.get(TypeUrl.LISTENER)?.held.size ?? 0) > 0 &&
+      [...this.#types.values()].every(
+        ({ awaited, subscription, answered }) =>
+          awaited.size === 0 && (answered || !subscription.wildcard),
+      );
+    if (!complete) return undefined;
+    return new Map([...this.#types].map(([typeUrl, { held }]) => [typeUrl, new Map(held)]));
+  }
+
+  #type(typeUrl: TypeUrl): OfType {
+    let type = this.#types.get(typeUrl);
+    if (!type) {
+      type = {
+        subscription: new Subscription(typeUrl),
+        held: new Map(),
+        awaited: new Set(),
+        answered: false,
+      };
+      this.#types.set(typeUrl, type);
+    }
+    return type;
+  }
+
+  /** Returns the names of what Envoy has in a version that is not known here. */
+  #begin(
+    typeUrl: TypeUrl,
+    { held, awaited }: OfType,
+    versions: ReadonlyMap<string, string>,
+  ): ReadonlySet<string> {
+    const before = this.#before?.get(typeUrl);
+    for (const [name, version] of versions) {
+      const resource = before?.get(name);
+      if (resource?.version === version) held.set(name, resource);
+      else awaited.add(name);
+    }
+    this.#type(typeUrl).answered = held.size > 0;
+    return new Set(awaited);
+  }
+
+  #accept(typeUrl: TypeUrl, { resources, removed }: Answer): void {
+    const type = this.#type(typeUrl);
+    type.answered = true;
+    for (const resource of resources) {
+      type.awaited.delete(resource.name);
+      if (type.subscription.includes(resource.name)) type.held.set(resource.name, resource);
+    }
+    for (const name of removed) {
+      type.awaited.delete(name);
+      type.held.delete(name);
+    }
+  }
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+function forget({ subscription, held, awaited }: OfType, change: SubscriptionChange): void {
+  const left = change.wildcardEnded ? [...held.keys(), ...awaited] : change.removed;
+  for (const name of left) {
+    if (subscription.includes(name)) continue;
+    held.delete(name);
+    awaited.delete(name);
+  }
+}

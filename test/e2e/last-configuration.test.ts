@@ -1,0 +1,63 @@
+import anyTest, { type TestFn } from 'ava';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Gateway } from '../support/gateway.js';
+import { PySpark } from '../support/pyspark.js';
+import { RowGate } from '../support/row-gate.js';
+import { teamPolicy } from '../support/team-policy.js';
+
+const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; gate: RowGate }>;
+
+test.before(async (t) => {
+  t.context.gateway = await Gateway.start({
+    addressRange: '127.91.27.0/24',
+    policy: teamPolicy({ maximum: 1 }),
+    settings: { drivers: { local: { cores: '3' } } },
+  });
+  t.context.pyspark = await PySpark.start('4');
+});
+
+test.beforeEach((t) => {
+  t.context.gate = new RowGate();
+});
+
+test.afterEach.always((t) => t.context.gate.remove());
+
+test.after.always(async (t) => {
+  t.is(await t.context.gateway?.stop(), 0);
+  await t.context.pyspark?.kill();
+});
+
+test('Envoy is killed while the control plane is away: sessions go on, and nothing is cut when it is back', async (t) => {
+  const { gateway, pyspark, gate } = t.context;
+  await pyspark.connect('alice', await gateway.url({ user: 'alice' }));
+  await pyspark.createTempView('alice', 'mine', 'SELECT 42 AS answer');
+  const bobsUrl = await gateway.url({ user: 'bob' });
+
+  // A control plane does not start with a policy that it cannot read; authz keeps the one it has.
+  const policyFile = join(gateway.folder, 'policy.yaml');
+  const policy = readFileSync(policyFile);
+  writeFileSync(policyFile, 'broken');
+  await gateway.kill('control-plane');
+  await gateway.restart('envoy');
+  t.deepEqual((await pyspark.sql('alice', 'SELECT * FROM mine')).rows, [[42]]);
+  await t.throwsAsync(gateway.drivers(), undefined, 'there is no control plane');
+
+  const query = pyspark.gated('alice', gate, 3);
+  gate.open(0);
+  await query.event(({ type }) => type === 'row');
+  await pyspark.connect('newcomer', bobsUrl);
+  const newcomer = pyspark.sql('newcomer', 'SELECT 1');
+  writeFileSync(policyFile, policy);
+  await gateway.until(
+    () => gateway.envoys(),
+    ([envoy]) => envoy?.types.EDS.state === 'SYNCED',
+  );
+  gate.open(1, 2);
+  t.is((await query.result).rows, 3);
+  t.deepEqual((await newcomer).rows, [[1]]);
+  t.deepEqual((await pyspark.sql('alice', 'SELECT * FROM mine')).rows, [[42]]);
+  const { sessionId } = await pyspark.identity('alice');
+  const rpcs = await gateway.audit(sessionId);
+  t.is(rpcs.filter(({ method }) => method === 'ReattachExecute').length, 0, 'no stream was cut');
+});
