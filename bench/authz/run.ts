@@ -46,9 +46,10 @@ const source = (path: string) =>
 function contenders(): Contender[] {
   const node = process.execPath;
   const list = [
-    { name: 'this gateway (node:http2)', command: node, args: [here('servers/http2.js')] },
+    { name: 'this gateway', command: node, args: [here('servers/gateway.js')] },
+    { name: 'node:http2, same codec', command: node, args: [here('servers/node-http2.js')] },
     {
-      name: 'grpc-js, hand-written codec',
+      name: 'grpc-js, same codec',
       command: node,
       args: [here('servers/grpc-js.js'), 'handwritten'],
     },

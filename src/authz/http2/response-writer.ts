@@ -1,0 +1,100 @@
+/** Writes responses no faster than the peer takes them (RFC 9113, section 5.2). */
+import {
+  ConnectionError,
+  DEFAULT_WINDOW,
+  ErrorCode,
+  Flag,
+  FrameType,
+  type FrameWriter,
+  LARGEST_WINDOW,
+} from './frame.js';
+import type { PeerSettings } from './peer-settings.js';
+import type { ServerStream } from './server-stream.js';
+
+export class ResponseWriter {
+  readonly #writer: FrameWriter;
+  readonly #peer: PeerSettings;
+  readonly #onEnd: (stream: ServerStream) => void;
+  /** Streams whose data waits for a window. */
+  readonly #blocked = new Set<ServerStream>();
+  /** What the peer takes of all streams together before it says more. */
+  #window = DEFAULT_WINDOW;
+
+  /** `onEnd`: a response is complete. */
+  constructor(writer: FrameWriter, peer: PeerSettings, onEnd: (stream: ServerStream) => void) {
+    this.#writer = writer;
+    this.#peer = peer;
+    this.#onEnd = onEnd;
+  }
+
+  headers(stream: ServerStream, block: Uint8Array, endStream: boolean): void {
+    stream.responded = true;
+    const most = this.#peer.maxFrameBytes;
+    const end = endStream ? Flag.END_STREAM : 0;
+    const whole = block.length <= most;
+    this.#writer.frame(
+      FrameType.HEADERS,
+      whole ? end | Flag.END_HEADERS : end,
+      stream.id,
+      whole ? block : block.subarray(0, most),
+    );
+    for (let at = most; at < block.length; at += most) {
+      const last = at + most >= block.length;
+      const flags = last ? Flag.END_HEADERS : 0;
+      this.#writer.frame(FrameType.CONTINUATION, flags, stream.id, block.subarray(at, at + most));
+    }
+    if (endStream) this.#onEnd(stream);
+  }
+
+  data(stream: ServerStream, data: Uint8Array): void {
+    stream.waiting.push(data);
+    this.flow(stream);
+  }
+
+  /** They follow when all the data is on its way. */
+  trailers(stream: ServerStream, block: Uint8Array): void {
+    stream.trailers = block;
+    this.flow(stream);
+  }
+
+  /** Sends as much of what waits as the windows allow. */
+  flow(stream: ServerStream): void {
+    const { waiting } = stream;
+    for (let data = waiting[0]; data; data = waiting[0]) {
+      const most = Math.min(stream.sendWindow, this.#window, this.#peer.maxFrameBytes);
+      if (most <= 0 && data.length > 0) {
+        this.#blocked.add(stream);
+        return;
+      }
+      const part = data.length <= most ? data : data.subarray(0, most);
+      this.#writer.frame(FrameType.DATA, 0, stream.id, part);
+      stream.sendWindow -= part.length;
+      this.#window -= part.length;
+      if (part === data) waiting.shift();
+      else waiting[0] = data.subarray(most);
+    }
+    this.#blocked.delete(stream);
+    if (stream.trailers) this.headers(stream, stream.trailers, true);
+  }
+
+  /** The peer takes so many bytes more on the connection. Throws ConnectionError. */
+  grow(increment: number): void {
+    this.#window += increment;
+    if (this.#window > LARGEST_WINDOW) throw windowOverflow();
+    this.unblock();
+  }
+
+  /** Windows have grown: goes on with what waits. */
+  unblock(): void {
+    for (const stream of this.#blocked) this.flow(stream);
+  }
+
+  /** The stream is over; what waits of it is dropped. */
+  forget(stream: ServerStream): void {
+    this.#blocked.delete(stream);
+  }
+}
+
+export function windowOverflow(): ConnectionError {
+  return new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, 'a window is too large');
+}
