@@ -250,6 +250,7 @@ export class KubernetesDrivers implements DriverSource {
     const { key, cluster } = this.#options;
     const before = this.#answered.get(view.uid)?.driver;
     const name = resource?.name ?? before?.resource;
+    const variant = resource ? resource.variant : before?.variant;
     const token =
       resource?.hasToken === true ? driverToken(key, view.namespace, resource.name) : before?.token;
     return {
@@ -257,6 +258,7 @@ export class KubernetesDrivers implements DriverSource {
       instance: view.instance,
       ...(name === undefined ? {} : { resource: name }),
       namespace: view.namespace,
+      ...(variant === undefined ? {} : { variant }),
       address: view.address,
       port: view.port,
       condition: view.condition,

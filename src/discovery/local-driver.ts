@@ -108,11 +108,12 @@ export class LocalDriver {
   }
 
   observe(port: PortState | undefined): ObservedDriver {
-    const { resource, namespace, uid, address, token } = this.request;
+    const { resource, namespace, variant, uid, address, token } = this.request;
     const base = {
       uid,
       resource,
       namespace,
+      ...(variant === undefined ? {} : { variant }),
       address,
       port: this.request.port,
       token,
@@ -136,11 +137,12 @@ export class LocalDriver {
   }
 
   asRequested(): RequestedDriver {
-    const { resource, namespace, createdAtMs } = this.request;
+    const { resource, namespace, variant, createdAtMs } = this.request;
     const failure = !this.queued && !this.isLive() ? this.#ended : undefined;
     return {
       resource,
       namespace,
+      ...(variant === undefined ? {} : { variant }),
       createdAtMs,
       ...(failure === undefined ? {} : { failure }),
     };

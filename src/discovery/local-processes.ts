@@ -83,7 +83,7 @@ export class LocalProcesses {
     };
     this.factory = {
       list: () => Promise.resolve(this.#requested()),
-      create: (resource, namespace) => this.#create(resource, namespace),
+      create: (resource, namespace, variant) => this.#create(resource, namespace, variant),
       delete: (resource) => this.#delete(resource),
     };
   }
@@ -196,22 +196,25 @@ export class LocalProcesses {
     return [...this.#drivers.values()].map((driver) => driver.asRequested());
   }
 
-  #create(resource: string, namespace: string): Promise<void> {
+  #create(resource: string, namespace: string, variant?: string): Promise<void> {
     if (this.#drivers.has(resource)) return Promise.resolve();
     let creation = this.#creating.get(resource);
     if (!creation) {
-      creation = this.#request(resource, namespace).finally(() => this.#creating.delete(resource));
+      creation = this.#request(resource, namespace, variant).finally(() =>
+        this.#creating.delete(resource),
+      );
       this.#creating.set(resource, creation);
     }
     return creation;
   }
 
-  async #request(resource: string, namespace: string): Promise<void> {
+  async #request(resource: string, namespace: string, variant?: string): Promise<void> {
     const inUse = () =>
       new Set([...this.#drivers.values()].map((driver) => driver.request.address));
     const request: LocalRequest = {
       resource,
       namespace,
+      ...(variant === undefined ? {} : { variant }),
       uid: randomUUID(),
       address: await this.#addresses.take(inUse),
       port: this.#options.port ?? SPARK_CONNECT_PORT,

@@ -7,6 +7,7 @@ import type { ProcessId } from './proc.js';
 export interface LocalRequest {
   readonly resource: string;
   readonly namespace: string;
+  readonly variant?: string;
   readonly uid: string;
   readonly address: string;
   readonly port: number;

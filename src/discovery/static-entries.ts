@@ -11,6 +11,7 @@
  *     token_env: ETL_1_TOKEN   #   from a file (relative to this one) or the environment
  *     instance: 2              # optional: change it whenever the driver was restarted
  *     spark_version: 4.0.1     # optional, for people
+ *     variant: spark-4.3       # optional: only for sessions of the policy's canary of this name
  * ```
  *
  * The gateway cannot see that such a driver was restarted, unless its token changed. A changed
@@ -34,6 +35,7 @@ export interface StaticEntry {
   /** Tells one run of the driver from the next, as far as whoever runs it says so; else empty. */
   readonly instance: string;
   readonly sparkVersion: string | undefined;
+  readonly variant: string | undefined;
 }
 
 export interface StaticMistake {
@@ -55,6 +57,7 @@ const KEYS = [
   'token_env',
   'instance',
   'spark_version',
+  'variant',
 ] as const;
 type Key = (typeof KEYS)[number];
 
@@ -145,13 +148,19 @@ function readEntry(
     /^[\w.-]{1,64}$/,
     'up to 64 of A-Z, a-z, 0-9, "_", "." and "-"',
   );
+  const variant = field(
+    'variant',
+    /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/,
+    'a name of lower-case letters, digits, "." and "-"',
+  );
   const sparkVersion = field('spark_version', /./, 'a version');
   if (tokenFile !== undefined && tokenEnv !== undefined) {
     refuse(item, 'token_file and token_env exclude each other.');
   }
   if (!good) return undefined;
   const address = isIP(given) === 6 ? new URL(`http://[${given}]`).hostname.slice(1, -1) : given;
-  const identity = JSON.stringify([name, namespace, address, port]);
+  const place = [name, namespace, address, port];
+  const identity = JSON.stringify(variant === undefined ? place : [...place, variant]);
   return {
     uid: `${name}-${createHash('sha256').update(identity).digest('hex').slice(0, 12)}`,
     name,
@@ -162,6 +171,7 @@ function readEntry(
     tokenEnv,
     instance: instance ?? '',
     sparkVersion,
+    variant,
   };
 }
 

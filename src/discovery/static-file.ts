@@ -93,12 +93,13 @@ export class StaticFile implements DriverSource {
   }
 
   #observe(entry: StaticEntry, token: string | undefined): ObservedDriver {
-    const { uid, namespace, address, port } = entry;
+    const { uid, namespace, variant, address, port } = entry;
     const state = this.#ports.state(uid);
     const base = {
       uid,
       instance: instanceOf(entry, token),
       namespace,
+      ...(variant === undefined ? {} : { variant }),
       address,
       port,
       ...(token === undefined ? {} : { token }),

@@ -3,7 +3,13 @@ import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
 import type { KubernetesApi } from './api.js';
 import type { GatewayKey } from './gateway-key.js';
-import { isOurs, ownershipSelector, TEMPLATE_ANNOTATION, TOKEN_ANNOTATION } from './ownership.js';
+import {
+  isOurs,
+  ownershipSelector,
+  TEMPLATE_ANNOTATION,
+  TOKEN_ANNOTATION,
+  VARIANT_ANNOTATION,
+} from './ownership.js';
 import { Reflector } from './reflector.js';
 import { scopes } from './scope.js';
 import type { KubernetesObject } from './types.js';
@@ -30,6 +36,7 @@ export interface DriverResource {
   readonly message: string | undefined;
   /** Hash of the template that it was made from. */
   readonly template: string | undefined;
+  readonly variant: string | undefined;
   readonly hasToken: boolean;
 }
 
@@ -177,6 +184,7 @@ export class DriverResources {
       createdAtMs: Date.parse(creationTimestamp) || this.#options.clock.now(),
       deleting: object.metadata.deletionTimestamp !== undefined,
       template: object.metadata.annotations?.[TEMPLATE_ANNOTATION],
+      variant: object.metadata.annotations?.[VARIANT_ANNOTATION],
       hasToken: object.metadata.annotations?.[TOKEN_ANNOTATION] !== undefined,
       ...statusOf(kind, object),
     };

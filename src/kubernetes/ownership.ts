@@ -12,6 +12,8 @@ export const GATEWAY_LABEL = 'spark-gateway.io/gateway';
 export const SIGNATURE_ANNOTATION = 'spark-gateway.io/signature';
 /** Hash of the template that a resource was made from. */
 export const TEMPLATE_ANNOTATION = 'spark-gateway.io/template';
+/** The variant of its pool's drivers that a resource is for. */
+export const VARIANT_ANNOTATION = 'spark-gateway.io/variant';
 /** The driver asks for a token of its own, see `driverToken`. */
 export const TOKEN_ANNOTATION = 'spark-gateway.io/driver-token';
 

@@ -47,6 +47,8 @@ export interface ObservedDriver {
   /** The name under which the factory made it; absent for a driver that someone else runs. */
   readonly resource?: string;
   readonly namespace: string;
+  /** The variant of its pool's drivers that it is; absent for the pool's own. */
+  readonly variant?: string;
   /** IP address without brackets; empty until there is one. */
   readonly address: string;
   readonly port: number;
@@ -86,6 +88,7 @@ export interface DriverSource {
 export interface RequestedDriver {
   readonly resource: string;
   readonly namespace: string;
+  readonly variant?: string;
   readonly createdAtMs: number;
   /** Why it has not become a driver yet, for people. */
   readonly reason?: string;
@@ -100,7 +103,7 @@ export interface DriverFactory {
   /** Everything this gateway asked for and that still exists. */
   list(): Promise<readonly RequestedDriver[]>;
   /** Resolves once the request is durable: a crash afterwards leaves it to be found by `list`. */
-  create(resource: string, namespace: string): Promise<void>;
+  create(resource: string, namespace: string, variant?: string): Promise<void>;
   /** Ends the driver and removes every trace of the request. */
   delete(resource: string, namespace: string): Promise<void>;
 }
@@ -142,6 +145,7 @@ export interface DriverRecord {
   readonly instance: string;
   readonly resource?: string;
   readonly namespace: string;
+  readonly variant?: string;
   readonly address: string;
   readonly port: number;
   readonly cluster?: ClusterPlace;

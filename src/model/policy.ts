@@ -21,10 +21,26 @@ export interface PoolSchedule {
   at(nowMs: number): ScheduledSize;
 }
 
+/** A variant of a pool's drivers that a share of its new sessions is sent to. */
+export interface CanaryPolicy {
+  /** Of the template, or of the local settings, that its drivers are made from. */
+  readonly variant: string;
+  /** From 0 to 1: of the new sessions that no canary before this one takes. */
+  readonly share: number;
+  /** What is alike for sessions that stay together: their principal, or nothing. */
+  readonly sticky: 'principal' | 'session';
+  /** What a session does while no driver of the variant is free. */
+  readonly whenNoneIsReady: 'stable' | 'wait';
+  /** Of its drivers, beside those of the pool; undefined: the share of the pool's. */
+  readonly size: number | undefined;
+  readonly maximum: number | undefined;
+}
+
 /** How the drivers of one namespace are kept. All durations are milliseconds. */
 export interface PoolPolicy extends PoolSize {
   /** Takes the place of `size` and `maximum`, where there is one: see `poolAt`. */
   readonly schedule?: PoolSchedule;
+  readonly canaries?: readonly CanaryPolicy[];
   /** 1: each session has a driver of its own. */
   readonly sessionsPerDriver: number;
   /** Who may share a driver, or have it after another: one principal, or one team. */

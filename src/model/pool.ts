@@ -1,6 +1,17 @@
 import type { ObservedDriver } from './driver.js';
 import type { PoolPolicy } from './policy.js';
 
+/** The drivers of one kind in a namespace: the pool's own, or those of a variant that canaries use. */
+export interface PoolName {
+  readonly namespace: string;
+  readonly variant?: string | undefined;
+}
+
+/** A map key; no namespace holds a slash. */
+export function poolKey({ namespace, variant }: PoolName): string {
+  return variant === undefined ? namespace : `${namespace}/${variant}`;
+}
+
 /** The pool with the size that its schedule gives it at a moment. */
 export function poolAt(pool: PoolPolicy, nowMs: number): PoolPolicy {
   if (!pool.schedule) return pool;
@@ -8,10 +19,20 @@ export function poolAt(pool: PoolPolicy, nowMs: number): PoolPolicy {
   return { ...pool, size, maximum };
 }
 
+/** How the variant's drivers are kept; undefined for one that no canary of the pool names. */
+export function variantPool(pool: PoolPolicy, variant: string | undefined): PoolPolicy | undefined {
+  if (variant === undefined) return pool;
+  const canary = pool.canaries?.find((candidate) => candidate.variant === variant);
+  if (!canary) return undefined;
+  const size = canary.size ?? Math.ceil(canary.share * pool.size);
+  const maximum = canary.maximum ?? Math.max(1, size, Math.ceil(canary.share * pool.maximum));
+  return { ...pool, size: Math.min(size, maximum), maximum };
+}
+
 /** How many new sessions wait for a driver, so that a pool can grow on demand. */
 export interface DemandSource {
-  /** Sessions that wait now, or were told a moment ago to come back, by namespace. */
-  waiting(namespace: string): number;
+  /** Sessions that wait now for a driver of this kind, or were told a moment ago to come back. */
+  waiting(pool: PoolName): number;
   /** Every namespace with at least one. */
   namespaces(): Iterable<string>;
   onChange(listener: () => void): () => void;
@@ -31,7 +52,7 @@ export interface PoolStatus {
 }
 
 export interface PoolStatusSource {
-  status(namespace: string): PoolStatus;
+  status(pool: PoolName): PoolStatus;
 }
 
 /** The drivers as the last successful read of discovery showed them. */

@@ -6,6 +6,8 @@ import type { Principal } from './principal.js';
 export interface DriverStatus {
   readonly uid: string;
   readonly namespace: string;
+  /** The variant of its pool's drivers that it is; undefined for the pool's own. */
+  readonly variant: string | undefined;
   /** `ip:port`; empty until there is one. */
   readonly address: string;
   /** Name of the Kubernetes cluster it runs in, where several are in use. */
@@ -27,6 +29,8 @@ export interface DriverStatus {
 
 export interface PoolReport extends PoolStatus {
   readonly namespace: string;
+  /** Set for the drivers of a canary, undefined for the pool's own. */
+  readonly variant: string | undefined;
   readonly size: number;
   readonly waiting: number;
   readonly available: number;

@@ -9,6 +9,7 @@ import { formatProblems } from '../yaml/problem.js';
 import { Reader } from '../yaml/schema.js';
 import { AccessRules, checkAccess } from './access.js';
 import { compileAdministration } from './administration.js';
+import { checkCanaries, withCanaries } from './canaries.js';
 import { compileServices, compileSourceNetworks } from './callers.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
 import { compileExplain } from './explain.js';
@@ -78,7 +79,12 @@ function compileDocument(
   const access = new AccessRules(document.access, reader, (rule, { code, message }) =>
     observer?.expressionFailed({ version, rule, code, message }),
   );
-  const pool = compilePools(document.pools, poolDefaults, template, reader);
+  checkCanaries(document.canaries, reader);
+  const pool = withCanaries(
+    compilePools(document.pools, poolDefaults, template, reader),
+    document.canaries,
+    template,
+  );
   for (const namespace of document.warm_namespaces) {
     if (pool(namespace)) continue;
     reader.refuseAt(document, 'warm_namespaces', `no entry of pools is for ${namespace}`);

@@ -15,7 +15,9 @@ import {
 } from '../yaml/schema.js';
 import { boolean, choice, integer, issuerUrl, plainText } from '../yaml/text-type.js';
 import { duration } from '../yaml/units.js';
+import { canaryEntry } from './canaries.js';
 import { expressionText } from './expression.js';
+import { matchField } from './match.js';
 import { DEFAULT_TEMPLATE } from './namespace-template.js';
 import { scheduleEntry } from './schedule.js';
 import {
@@ -153,18 +155,6 @@ const administration = object('administration', {
   admin: about('Who may also drain, evict and release.', withDefault(list(who), [])),
 });
 
-/** Which namespaces an entry is for; it must meet each field that is there. */
-const match = object('match', {
-  namespaces: about('Namespaces by name.', withDefault(list(text(labelPattern)), [])),
-  teams: about('Namespaces of these teams.', withDefault(list(text(labelPattern)), [])),
-  environments: about('And of these environments.', withDefault(list(text(labelPattern)), [])),
-});
-
-const matchField = about(
-  'Which namespaces it is for: all that are given must match; default: every one.',
-  optional(match),
-);
-
 const pool = object('a pool', {
   match: matchField,
   size: about(
@@ -247,6 +237,10 @@ export const policyDocument = object('a routing policy', {
     'Namespaces whose pool is filled before anybody asks.',
     withDefault(list(text(label)), []),
   ),
+  canaries: about(
+    'A share of the new sessions gets other drivers; running sessions never move. All entries that match count, in their order.',
+    withDefault(list(canaryEntry), []),
+  ),
   quotas: about(
     'Sessions at a time: the first entry that matches counts.',
     withDefault(list(quota), []),
@@ -262,6 +256,5 @@ export type UserIdEntry = TypeOf<typeof userId>;
 export type WhoEntry = TypeOf<typeof who>;
 export type AccessEntry = TypeOf<typeof access>;
 export type AdministrationEntry = TypeOf<typeof administration>;
-export type MatchEntry = TypeOf<typeof match>;
 export type PoolEntry = TypeOf<typeof pool>;
 export type QuotaEntry = TypeOf<typeof quota>;

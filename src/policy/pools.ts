@@ -1,9 +1,8 @@
 /** Pools and quotas of namespaces: the first entry that matches counts. */
-import { LRUCache } from 'lru-cache';
 import type { PoolPolicy, QuotaPolicy } from '../model/policy.js';
 import type { Reader } from '../yaml/schema.js';
-import type { MatchEntry, PoolEntry, QuotaEntry } from './document.js';
-import { NameSet } from './glob.js';
+import type { PoolEntry, QuotaEntry } from './document.js';
+import { firstMatch } from './match.js';
 import type { NamespaceTemplate } from './namespace-template.js';
 import { compileSchedule } from './schedule.js';
 
@@ -13,9 +12,6 @@ export interface PoolDefaults {
   readonly maximum: number;
   readonly startTimeoutMs: number;
 }
-
-/** Namespaces whose answer is remembered. */
-const REMEMBERED = 10_000;
 
 const NO_QUOTAS: QuotaPolicy = Object.freeze({
   sessionsPerPrincipal: undefined,
@@ -93,47 +89,4 @@ function compilePool(entry: PoolEntry, defaults: PoolDefaults, reader: Reader): 
     idleTtlMs: Number.isFinite(entry.idle_ttl) ? entry.idle_ttl : undefined,
     startTimeoutMs: entry.start_timeout ?? defaults.startTimeoutMs,
   });
-}
-
-interface Candidate<T> {
-  readonly match: MatchEntry | undefined;
-  readonly value: T;
-}
-
-function firstMatch<T extends object>(
-  candidates: readonly Candidate<T>[],
-  template: NamespaceTemplate,
-): (namespace: string) => T | undefined {
-  const compiled = candidates.map(({ match, value }) => ({
-    value,
-    matches: compileMatch(match, template),
-  }));
-  const remembered = new LRUCache<string, { readonly value: T | undefined }>({ max: REMEMBERED });
-  return (namespace) => {
-    const known = remembered.get(namespace);
-    if (known) return known.value;
-    const value = compiled.find(({ matches }) => matches(namespace))?.value;
-    remembered.set(namespace, { value });
-    return value;
-  };
-}
-
-function compileMatch(
-  entry: MatchEntry | undefined,
-  template: NamespaceTemplate,
-): (namespace: string) => boolean {
-  if (!entry) return () => true;
-  const namespaces = new NameSet(entry.namespaces);
-  const teams = new NameSet(entry.teams);
-  const environments = new NameSet(entry.environments);
-  return (namespace) => {
-    if (entry.namespaces.length > 0 && !namespaces.matches(namespace)) return false;
-    if (entry.teams.length === 0 && entry.environments.length === 0) return true;
-    const pair = template.parse(namespace);
-    return (
-      pair !== undefined &&
-      (entry.teams.length === 0 || teams.matches(pair.team)) &&
-      (entry.environments.length === 0 || environments.matches(pair.environment))
-    );
-  };
 }

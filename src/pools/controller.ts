@@ -21,8 +21,11 @@ import {
   type DemandSource,
   type Observations,
   poolAt,
+  poolKey,
+  type PoolName,
   type PoolStatus,
   type PoolStatusSource,
+  variantPool,
 } from '../model/pool.js';
 import type { FleetReport } from '../model/reports.js';
 import { type Applied, applyPlan } from './apply-plan.js';
@@ -151,13 +154,13 @@ export class PoolController implements Observations, PoolStatusSource {
     return this.#sightings.drivers.get(uid);
   }
 
-  status(namespace: string): PoolStatus {
-    const count = this.#counts.get(namespace);
-    const failures = this.#failures.get(namespace);
+  status(pool: PoolName): PoolStatus {
+    const count = this.#counts.get(poolKey(pool));
+    const failures = this.#failures.get(poolKey(pool));
     const retryInMs = failures && Math.max(0, failures.retryAtMs - this.#options.clock.now());
     return {
       drivers: count?.drivers ?? 0,
-      maximum: this.#pool(namespace)?.maximum ?? count?.maximum ?? 0,
+      maximum: this.#pool(pool)?.maximum ?? count?.maximum ?? 0,
       warming: count?.warming ?? 0,
       failure: failures?.reason,
       retryInMs,
@@ -168,12 +171,12 @@ export class PoolController implements Observations, PoolStatusSource {
     const { ledger, demand } = this.#options;
     return fleetReport({
       records: [...ledger.all()],
-      namespaces: [...this.#counts.keys()],
+      pools: [...this.#counts.values()],
       observed: (uid) => this.get(uid),
       routable: (uid) => this.#publication.sinceMs(uid) !== undefined,
-      pool: (namespace) => this.#pool(namespace),
-      waiting: (namespace) => demand.waiting(namespace),
-      status: (namespace) => this.status(namespace),
+      pool: (pool) => this.#pool(pool),
+      waiting: (pool) => demand.waiting(pool),
+      status: (pool) => this.status(pool),
       problems: [...this.#sightings.problems, ...this.#withheld.values()],
       lastReadMs: this.#lastReadMs,
       readError: this.#readError,
@@ -201,9 +204,13 @@ export class PoolController implements Observations, PoolStatusSource {
     });
   }
 
-  #pool(namespace: string): PoolPolicy | undefined {
-    const pool = this.#options.policy().pool(namespace);
-    return pool && poolAt(pool, this.#options.clock.now());
+  /** As the policy has it now. */
+  #pool(
+    { namespace, variant }: PoolName,
+    inForce = this.#options.policy(),
+  ): PoolPolicy | undefined {
+    const pool = inForce.pool(namespace);
+    return pool && variantPool(poolAt(pool, this.#options.clock.now()), variant);
   }
 
   #wakeAt(dueMs: number): void {
@@ -292,8 +299,8 @@ export class PoolController implements Observations, PoolStatusSource {
         deleting: new Set(this.#deleting.resources().map(({ resource }) => resource)),
         namespaces: [...inForce.warmNamespaces, ...demand.namespaces()],
         failures: this.#failures,
-        pool: (namespace) => inForce.pool(namespace),
-        waiting: (namespace) => demand.waiting(namespace),
+        pool: (pool) => this.#pool(pool, inForce),
+        waiting: (pool) => demand.waiting(pool),
         routedSinceMs: (uid) => this.#publication.sinceMs(uid),
         notReadySinceMs: (uid) => this.#notReadySince.get(uid),
         known: (uid) => fleet.knows(uid),
@@ -317,8 +324,8 @@ export class PoolController implements Observations, PoolStatusSource {
     }
     const tookMs = clock.now() - deadlines.nowMs;
     this.#coalesceMs = Math.min(LONGEST_COALESCE_MS, Math.max(COALESCE_MS, 4 * tookMs));
-    for (const [namespace, count] of plan.create) {
-      for (let i = 0; i < count; i += 1) this.#create(namespace);
+    for (const { count, ...pool } of plan.create) {
+      for (let i = 0; i < count; i += 1) this.#create(pool);
     }
 
     this.#looked(epoch);
@@ -370,22 +377,23 @@ export class PoolController implements Observations, PoolStatusSource {
     if (this.#publication.publish(routable)) this.trigger();
   }
 
-  #create(namespace: string): void {
+  #create({ namespace, variant }: PoolName): void {
     const { factory, clock, log, newResourceName = newDriverName } = this.#options;
     if (!factory) return;
     const resource = newResourceName(namespace);
-    log.info({ resource, namespace }, 'making a driver');
+    const key = poolKey({ namespace, variant });
+    log.info({ resource, namespace, variant }, 'making a driver');
     this.#creating.start(
-      { resource, namespace },
-      () => factory.create(resource, namespace),
+      { resource, namespace, variant },
+      () => factory.create(resource, namespace, variant),
       (error) => {
-        log.error({ err: error, resource, namespace }, 'a driver could not be made');
+        log.error({ err: error, resource, namespace, variant }, 'a driver could not be made');
         const failure = afterFailure(
-          this.#failures.get(namespace),
+          this.#failures.get(key),
           error instanceof Error ? error.message : String(error),
           clock.now(),
         );
-        this.#failures = new Map(this.#failures).set(namespace, failure);
+        this.#failures = new Map(this.#failures).set(key, failure);
       },
     );
   }

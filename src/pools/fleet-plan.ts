@@ -10,7 +10,7 @@ import type {
   RoutableDriver,
 } from '../model/driver.js';
 import type { PoolPolicy } from '../model/policy.js';
-import { poolAt } from '../model/pool.js';
+import { poolKey, type PoolName } from '../model/pool.js';
 import type { Deadlines } from './deadlines.js';
 import { firstRecord, follow, seenAgain } from './follow.js';
 import { advance, hasSessions, isManaged } from './lifecycle.js';
@@ -21,9 +21,8 @@ import type { Sightings } from './sightings.js';
 import { afterFailure, type StartFailures } from './start-failures.js';
 
 /** A driver or request of ours, by the name under which the factory knows it. */
-export interface Resource {
+export interface Resource extends PoolName {
   readonly resource: string;
-  readonly namespace: string;
 }
 
 export interface FleetInput {
@@ -36,9 +35,11 @@ export interface FleetInput {
   readonly deleting: ReadonlySet<string>;
   /** Namespaces to look after although nothing exists in them. */
   readonly namespaces: Iterable<string>;
+  /** By `poolKey`. */
   readonly failures: ReadonlyMap<string, StartFailures>;
-  pool(namespace: string): PoolPolicy | undefined;
-  waiting(namespace: string): number;
+  /** With the size that it has now. */
+  pool(pool: PoolName): PoolPolicy | undefined;
+  waiting(pool: PoolName): number;
   routedSinceMs(uid: string): number | undefined;
   notReadySinceMs(uid: string): number | undefined;
   /** Every connected Envoy has acknowledged the driver. */
@@ -50,7 +51,7 @@ export interface FleetInput {
   readonly epoch: number;
 }
 
-export interface PoolCount {
+export interface PoolCount extends PoolName {
   readonly drivers: number;
   readonly warming: number;
   readonly maximum: number;
@@ -61,13 +62,14 @@ export interface FleetPlan {
   readonly records: readonly DriverRecord[];
   /** Uids of records that are not needed any more. */
   readonly forget: readonly string[];
-  /** How many drivers to make, by namespace. */
-  readonly create: ReadonlyMap<string, number>;
+  /** How many drivers to make. */
+  readonly create: readonly (PoolName & { readonly count: number })[];
   /** To be deleted once `records` are durable. */
   readonly delete: readonly Resource[];
   readonly failures: ReadonlyMap<string, StartFailures>;
   readonly routable: readonly RoutableDriver[];
   readonly withheld: ReadonlyMap<string, string>;
+  /** By `poolKey`, each pool before its variants. */
   readonly pools: ReadonlyMap<string, PoolCount>;
 }
 
@@ -75,8 +77,10 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
   const { nowMs } = deadlines;
   const before = new Map([...input.records].map((record) => [record.uid, record]));
   const failures = new Map(input.failures);
-  const failed = (namespace: string, reason: string) =>
-    failures.set(namespace, afterFailure(failures.get(namespace), reason, nowMs));
+  const failed = (pool: PoolName, reason: string) => {
+    const key = poolKey(pool);
+    failures.set(key, afterFailure(failures.get(key), reason, nowMs));
+  };
 
   const followed = followSightings(before, input, nowMs);
   const { routable, withheld } = routing(
@@ -92,7 +96,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
       record,
       {
         driver: input.sightings.drivers.get(uid),
-        policy: input.pool(record.namespace),
+        policy: input.pool(record),
         routedSinceMs: routed.has(uid) ? input.routedSinceMs(uid) : undefined,
         known: routed.has(uid) && input.known(uid),
         withheld: withheld.get(uid),
@@ -103,29 +107,29 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
     after.set(uid, withoutOldTombstones(next, nowMs, input.tombstoneTtlMs));
     const previous = before.get(uid)?.phase;
     if (!isManaged(next) || (previous !== undefined && previous !== 'warming')) continue;
-    if (next.phase === 'available' || next.phase === 'in_use') failures.delete(next.namespace);
+    if (next.phase === 'available' || next.phase === 'in_use') failures.delete(poolKey(next));
     else if (next.phase !== 'warming' && next.drainDeadlineMs === undefined) {
-      failed(next.namespace, next.reason ?? 'It ended before it came up.');
+      failed(next, next.reason ?? 'It ended before it came up.');
     }
   }
 
   const requests = planRequests(input, after, deadlines);
-  for (const { namespace, reason } of requests.failed) failed(namespace, reason);
+  for (const request of requests.failed) failed(request, request.reason);
 
-  const live = liveByNamespace(after.values());
-  const lingering = lingeringByNamespace(after.values(), input.sightings);
+  const live = liveByPool(after.values());
+  const lingering = lingeringByPool(after.values(), input.sightings);
   const outdated = new Set(
     input.requested.filter((request) => request.outdated).map(({ resource }) => resource),
   );
   const pools = new Map<string, PoolCount>();
-  const create = new Map<string, number>();
-  for (const namespace of namespacesOf(input, after.values())) {
-    const inPolicy = input.pool(namespace);
-    const policy = inPolicy && poolAt(inPolicy, nowMs);
-    if (inPolicy?.schedule) deadlines.passed(inPolicy.schedule.at(nowMs).untilMs);
-    const records = live.get(namespace) ?? [];
-    const coming = requests.coming.get(namespace) ?? 0;
-    pools.set(namespace, {
+  const create: (PoolName & { readonly count: number })[] = [];
+  for (const [key, pool] of poolsOf(input, after.values())) {
+    const policy = input.pool(pool);
+    if (policy?.schedule) deadlines.passed(policy.schedule.at(nowMs).untilMs);
+    const records = live.get(key) ?? [];
+    const coming = requests.coming.get(key) ?? 0;
+    pools.set(key, {
+      ...pool,
       drivers: records.length + coming,
       warming: coming + records.filter(({ phase }) => phase === 'warming').length,
       maximum: policy?.maximum ?? records.length,
@@ -137,15 +141,15 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
         records,
         observed: (uid) => input.sightings.drivers.get(uid),
         coming,
-        lingering: lingering.get(namespace) ?? 0,
-        waiting: input.waiting(namespace),
-        failures: failures.get(namespace),
+        lingering: lingering.get(key) ?? 0,
+        waiting: input.waiting(pool),
+        failures: failures.get(key),
         outdated: (resource) => outdated.has(resource),
         canCreate: input.canCreate,
       },
       deadlines,
     );
-    if (plan.create > 0) create.set(namespace, plan.create);
+    if (plan.create > 0) create.push({ ...pool, count: plan.create });
     for (const [uid, reason] of plan.expire) {
       const record = after.get(uid);
       if (record) after.set(uid, withPhase(record, 'expired', nowMs, reason));
@@ -229,22 +233,23 @@ function endedDrivers(records: Iterable<DriverRecord>, asked: ReadonlySet<string
         (record.phase === 'expired' && !hasSessions(record)) ||
         (record.phase === 'gone' && asked.has(record.resource)),
     )
-    .map(({ resource, namespace }) => ({ resource, namespace }));
+    .map(({ resource, namespace, variant }) => ({ resource, namespace, variant }));
 }
 
-function liveByNamespace(records: Iterable<DriverRecord>): ReadonlyMap<string, DriverRecord[]> {
+function liveByPool(records: Iterable<DriverRecord>): ReadonlyMap<string, DriverRecord[]> {
   const live = new Map<string, DriverRecord[]>();
   for (const record of records) {
     if (record.phase === 'gone') continue;
-    const others = live.get(record.namespace);
+    const key = poolKey(record);
+    const others = live.get(key);
     if (others) others.push(record);
-    else live.set(record.namespace, [record]);
+    else live.set(key, [record]);
   }
   return live;
 }
 
 /** How many drivers of ours exist although their record is gone: they were restarted under their uid. */
-function lingeringByNamespace(
+function lingeringByPool(
   records: Iterable<DriverRecord>,
   { drivers }: Sightings,
 ): ReadonlyMap<string, number> {
@@ -253,16 +258,25 @@ function lingeringByNamespace(
     const driver = drivers.get(record.uid);
     if (record.phase !== 'gone' || !isManaged(record)) continue;
     if (driver === undefined || driver.condition === 'ended') continue;
-    counts.set(record.namespace, (counts.get(record.namespace) ?? 0) + 1);
+    const key = poolKey(record);
+    counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   return counts;
 }
 
-function namespacesOf(input: FleetInput, records: Iterable<DriverRecord>): Set<string> {
-  return new Set([
-    ...input.namespaces,
-    ...[...records].map(({ namespace }) => namespace),
-    ...input.requested.map(({ namespace }) => namespace),
-    ...input.creating.map(({ namespace }) => namespace),
-  ]);
+/** Every pool that there is something to do for, by its key, and each before its variants. */
+function poolsOf(input: FleetInput, records: Iterable<DriverRecord>): Map<string, PoolName> {
+  const known: PoolName[] = [...records, ...input.requested, ...input.creating];
+  const namespaces = new Set([...input.namespaces, ...known.map(({ namespace }) => namespace)]);
+  const pools = new Map<string, PoolName>();
+  for (const namespace of namespaces) {
+    const variants = input.pool({ namespace })?.canaries?.map(({ variant }) => variant) ?? [];
+    for (const variant of [undefined, ...variants]) {
+      pools.set(poolKey({ namespace, variant }), { namespace, variant });
+    }
+  }
+  for (const { namespace, variant } of known) {
+    pools.set(poolKey({ namespace, variant }), { namespace, variant });
+  }
+  return pools;
 }

@@ -14,6 +14,7 @@ export function firstRecord(
     instance: driver.instance,
     ...(driver.resource === undefined ? {} : { resource: driver.resource }),
     namespace: driver.namespace,
+    ...(driver.variant === undefined ? {} : { variant: driver.variant }),
     address: driver.address,
     port: driver.port,
     ...(driver.cluster === undefined ? {} : { cluster: driver.cluster }),

@@ -6,25 +6,25 @@ import {
   type ObservedDriver,
 } from '../model/driver.js';
 import type { PoolPolicy } from '../model/policy.js';
-import type { PoolStatus } from '../model/pool.js';
+import { poolKey, type PoolName, type PoolStatus } from '../model/pool.js';
 import type { DriverStatus, FleetReport, PoolReport } from '../model/reports.js';
 
 /** Where a report takes its facts from. */
 export interface FleetFacts extends Pick<FleetReport, 'problems' | 'lastReadMs' | 'readError'> {
   readonly records: readonly DriverRecord[];
-  readonly namespaces: readonly string[];
+  readonly pools: readonly PoolName[];
   observed(uid: string): ObservedDriver | undefined;
   routable(uid: string): boolean;
-  pool(namespace: string): PoolPolicy | undefined;
-  waiting(namespace: string): number;
-  status(namespace: string): PoolStatus;
+  pool(pool: PoolName): PoolPolicy | undefined;
+  waiting(pool: PoolName): number;
+  status(pool: PoolName): PoolStatus;
 }
 
 export function fleetReport(facts: FleetFacts): FleetReport {
   const { records, problems, lastReadMs, readError } = facts;
   return {
     drivers: records.map((record) => driverStatus(record, facts)),
-    pools: facts.namespaces.map((namespace) => poolReport(namespace, facts)),
+    pools: facts.pools.map((pool) => poolReport(pool, facts)),
     problems,
     lastReadMs,
     readError,
@@ -35,6 +35,7 @@ function driverStatus(record: DriverRecord, facts: FleetFacts): DriverStatus {
   return {
     uid: record.uid,
     namespace: record.namespace,
+    variant: record.variant,
     address: record.address === '' ? '' : hostPort(record.address, record.port),
     cluster: record.cluster?.name,
     phase: record.phase,
@@ -50,14 +51,16 @@ function driverStatus(record: DriverRecord, facts: FleetFacts): DriverStatus {
   };
 }
 
-function poolReport(namespace: string, facts: FleetFacts): PoolReport {
-  const records = facts.records.filter((record) => record.namespace === namespace);
+function poolReport(pool: PoolName, facts: FleetFacts): PoolReport {
+  const key = poolKey(pool);
+  const records = facts.records.filter((record) => poolKey(record) === key);
   const count = (phase: DriverPhase) => records.filter((record) => record.phase === phase).length;
   return {
-    ...facts.status(namespace),
-    namespace,
-    size: facts.pool(namespace)?.size ?? 0,
-    waiting: facts.waiting(namespace),
+    ...facts.status(pool),
+    namespace: pool.namespace,
+    variant: pool.variant,
+    size: facts.pool(pool)?.size ?? 0,
+    waiting: facts.waiting(pool),
     available: count('available'),
     inUse: count('in_use'),
     draining: count('draining') + count('expired'),

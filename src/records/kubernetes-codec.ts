@@ -21,6 +21,7 @@ export function encodeDriver(record: DriverRecord): Record<string, unknown> {
     ...(record.resource === undefined ? {} : { resource: record.resource }),
     ...(record.cluster === undefined ? {} : { cluster: record.cluster }),
     namespace: record.namespace,
+    ...(record.variant === undefined ? {} : { variant: record.variant }),
     address: record.address,
     port: record.port,
     createdAt: time(record.createdAtMs),

@@ -17,6 +17,7 @@ export class RecordSchemaError extends Error {
 export function parseDriverRecord(value: unknown): DriverRecord {
   const o = object(value, 'record');
   const resource = optional(o, 'resource', string);
+  const variant = optional(o, 'variant', nonEmpty);
   const cluster = optional(o, 'cluster', clusterOf);
   const reason = optional(o, 'reason', string);
   const drainDeadlineMs = optional(o, 'drainDeadlineMs', number);
@@ -26,6 +27,7 @@ export function parseDriverRecord(value: unknown): DriverRecord {
     instance: string(o['instance'], 'instance'),
     ...(resource === undefined ? {} : { resource }),
     namespace: nonEmpty(o['namespace'], 'namespace'),
+    ...(variant === undefined ? {} : { variant }),
     address: string(o['address'], 'address'),
     port: number(o['port'], 'port'),
     ...(cluster === undefined ? {} : { cluster }),

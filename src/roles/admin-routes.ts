@@ -107,7 +107,9 @@ function consoleSources({
 function missingDrivers(pools: PoolController, policy: Policy): string | undefined {
   const { pools: reports } = pools.report();
   for (const namespace of policy.warmNamespaces) {
-    const pool = reports.find((report) => report.namespace === namespace);
+    const pool = reports.find(
+      (report) => report.namespace === namespace && report.variant === undefined,
+    );
     const size = pool?.size ?? policy.pool(namespace)?.size ?? 0;
     if (size === 0 || (pool && pool.available + pool.inUse > 0)) continue;
     const failure = pool?.failure === undefined ? '' : `: ${pool.failure}`;

@@ -50,13 +50,17 @@ export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSou
   gauge('spark_gateway_leading', 'Whether this replica leads (1).', [], () => [
     [{}, leading() ? 1 : 0],
   ]);
-  gauge('spark_gateway_drivers', 'Drivers by phase.', ['namespace', 'phase'], () =>
-    (leading() ? pools.report().drivers : []).map(
-      ({ namespace, phase }): [{ namespace: string; phase: string }, number] => [
-        { namespace, phase },
-        1,
-      ],
-    ),
+  // `variant` is empty for a pool's own drivers.
+  gauge(
+    'spark_gateway_drivers',
+    'Drivers by phase.',
+    ['namespace', 'variant', 'phase'],
+    function* read() {
+      if (!leading()) return;
+      for (const { namespace, variant = '', phase } of pools.report().drivers) {
+        yield [{ namespace, variant, phase }, 1];
+      }
+    },
   );
   gauge('spark_gateway_sessions', 'Live sessions.', ['team', 'environment'], function* read() {
     if (!leading()) return;
@@ -66,11 +70,16 @@ export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSou
       }
     }
   });
-  gauge('spark_gateway_sessions_waiting', 'Sessions that wait for a driver.', ['namespace'], () =>
-    (leading() ? pools.report().pools : []).map(({ namespace, waiting }) => [
-      { namespace },
-      waiting,
-    ]),
+  gauge(
+    'spark_gateway_sessions_waiting',
+    'Sessions that wait for a driver.',
+    ['namespace', 'variant'],
+    function* read() {
+      if (!leading()) return;
+      for (const { namespace, variant = '', waiting } of pools.report().pools) {
+        yield [{ namespace, variant }, waiting];
+      }
+    },
   );
   gauge(
     'spark_gateway_xds_streams',

@@ -3,11 +3,13 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { classArchivePath, makeClassArchive } from '../discovery/class-archive.js';
 import { LocalProcesses } from '../discovery/local-processes.js';
+import type { MakeDriverCommand } from '../discovery/local-driver.js';
 import { sparkCommand, type SparkCommandOptions } from '../discovery/spark-command.js';
 import { StaticFile } from '../discovery/static-file.js';
 import type { Clock } from '../model/clock.js';
 import { SPARK_CONNECT_PORT, type DriverFactory, type DriverSource } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
+import { localVariants } from '../settings/local-variants.js';
 import type { Settings } from '../settings/table.js';
 import { FilteredSource } from './filtered-source.js';
 
@@ -83,7 +85,7 @@ async function openLocal(
   const classArchive = classArchivePath(archives, spark);
   const processes = await LocalProcesses.open({
     stateFolder: driversFolder(settings),
-    makeCommand: sparkCommand({ ...spark, classArchive }),
+    makeCommand: commandByVariant({ ...spark, classArchive }, settings),
     clock,
     log: logger,
     addressRange,
@@ -118,6 +120,28 @@ async function openLocal(
       closing.abort();
       processes.close();
     },
+  };
+}
+
+/** Rejects a variant's Spark that cannot work, as `sparkCommand` does. */
+function commandByVariant(spark: SparkCommandOptions, settings: Settings): MakeDriverCommand {
+  const own = sparkCommand(spark);
+  const variants = new Map(
+    localVariants(settings).map(({ name, sparkHome = spark.sparkHome, conf }) => {
+      // A class archive is for the Spark that it was made with.
+      const { classArchive: _, ...others } = spark;
+      const base = sparkHome === spark.sparkHome ? spark : others;
+      return [name, sparkCommand({ ...base, sparkHome, conf: { ...spark.conf, ...conf } })];
+    }),
+  );
+  return (driver) => {
+    const { variant } = driver.request;
+    const command = variant === undefined ? own : variants.get(variant);
+    if (command) return command(driver);
+    throw new GatewayError(
+      'DRIVER_START_FAILED',
+      `drivers.local.variants of the settings has no ${variant}.`,
+    );
   };
 }
 

@@ -103,7 +103,7 @@ function openCluster(
     resources,
     gateway,
     key,
-    template: (namespace) => templates?.template(namespace),
+    template: (namespace, variant) => templates?.template(namespace, variant),
     podLabels: (namespace) => ({ ...policy().parseNamespace?.(namespace) }),
     leadership: records.leadership,
     clock,

@@ -15,6 +15,7 @@ import { namespaceWithoutPool } from '../model/refusals.js';
 import { samePrincipal, type Principal } from '../model/principal.js';
 import { Attempt } from './attempt.js';
 import { isFull, isSameDriver, mayShare, MAX_RECORD_ENTRIES, openDrivers } from './eligibility.js';
+import { acceptable, chooseCanary, isOver } from './canary.js';
 import { refuseByQuota } from './quotas.js';
 import * as refusals from './refusals.js';
 import { StartEstimate } from './start-estimate.js';
@@ -150,24 +151,27 @@ export class SessionAssigner implements Assigner {
     const nowMs = this.#o.clock.now();
     const times = { createdAtMs: nowMs, lastActiveMs: nowMs };
     const session = { sessionId, principal, userId, team, environment, ...times };
-    await this.#o.ledger.update(uid, (record) => withSession(record, session, nowMs));
-    this.#o.logger.info({ session: sessionId, driver: uid, team, environment }, 'session assigned');
+    const { variant } = await this.#o.ledger.update(uid, (record) =>
+      withSession(record, session, nowMs),
+    );
+    const about = { session: sessionId, driver: uid, variant, team, environment };
+    this.#o.logger.info(about, 'session assigned');
     return this.#answer(request);
   }
 
   /** Puts a new session in line, and gives it a driver at once if there is one. */
   #begin(request: AssignRequest): Attempt {
     const { namespace } = request;
-    if (!this.#o.policy().pool(namespace)) throw namespaceWithoutPool(namespace);
+    const pool = this.#o.policy().pool(namespace);
+    if (!pool) throw namespaceWithoutPool(namespace);
     const refusal = this.#overQuota(request);
     if (refusal) throw refusal;
     const waiting = this.#o.waitingRoom.places(namespace).length;
     if (waiting >= MAX_WAITING_PER_NAMESPACE) throw refusals.tooManyWaiting(namespace, waiting);
-    const attempt = new Attempt(
-      request,
-      this.#o.waitingRoom.enter(request.sessionId, namespace),
-      this.#o.clock,
-    );
+    const canary = chooseCanary(pool, request);
+    const variant = canary?.whenNoneIsReady === 'wait' ? canary.variant : undefined;
+    const place = this.#o.waitingRoom.enter(request.sessionId, { namespace, variant });
+    const attempt = new Attempt(request, place, canary?.variant, this.#o.clock);
     this.#attempts.set(request.sessionId, attempt);
     this.#serve(namespace);
     this.#lookAgainLater();
@@ -177,10 +181,12 @@ export class SessionAssigner implements Assigner {
   #wait(attempt: Attempt, holdMs: number, signal: AbortSignal): Promise<Assignment> {
     return attempt.join(holdMs, signal, {
       heldOut: (last) => {
-        const { namespace } = attempt.request;
-        const records = this.#o.ledger.byNamespace(namespace);
+        const { namespace, variant } = attempt.place;
+        const records = [...this.#o.ledger.byNamespace(namespace)].filter(
+          (record) => record.variant === variant,
+        );
         const startingMs = this.#estimate.remainingMs(namespace, records, this.#o.clock.now());
-        const status = this.#o.poolStatus.status(namespace);
+        const status = this.#o.poolStatus.status(attempt.place);
         const refusal = refusals.noDriverYet(namespace, status, startingMs);
         if (last) {
           this.#attempts.delete(attempt.request.sessionId);
@@ -207,15 +213,22 @@ export class SessionAssigner implements Assigner {
     const look = () => openDrivers(ledger.byNamespace(namespace), observations, pool);
     try {
       let open = look();
-      for (const place of waitingRoom.places(namespace)) {
-        if (open.length === 0) break;
-        const attempt = this.#attempts.get(place.sessionId);
-        const driver = attempt && open.find((d) => mayShare(d, attempt.request, pool.sharing));
+      for (const { sessionId } of waitingRoom.places(namespace)) {
+        const attempt = this.#attempts.get(sessionId);
+        if (!attempt) continue;
+        if (isOver(attempt.place, pool, this.#o.poolStatus)) {
+          const { variant } = attempt.place;
+          this.#o.logger.warn({ session: sessionId, namespace, variant }, 'canary given up');
+          attempt.place = waitingRoom.withoutVariant(attempt.place);
+        }
+        const driver = acceptable(open, attempt).find((d) =>
+          mayShare(d, attempt.request, pool.sharing),
+        );
         if (!driver) continue;
         const refusal = this.#overQuota(attempt.request);
         attempt.grant(refusal ? Promise.reject(refusal) : this.#pin(driver.uid, attempt.request));
-        this.#attempts.delete(place.sessionId);
-        waitingRoom.leave(place);
+        this.#attempts.delete(sessionId);
+        waitingRoom.leave(attempt.place);
         open = look();
       }
     } finally {

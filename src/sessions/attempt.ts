@@ -19,14 +19,17 @@ interface Caller {
 
 export class Attempt {
   readonly request: AssignRequest;
-  readonly place: Place;
+  /** The variant whose drivers it takes first. */
+  readonly variant: string | undefined;
+  place: Place;
   readonly #clock: Clock;
   readonly #callers = new Set<Caller>();
   #granted: Promise<Assignment> | undefined;
 
-  constructor(request: AssignRequest, place: Place, clock: Clock) {
+  constructor(request: AssignRequest, place: Place, variant: string | undefined, clock: Clock) {
     this.request = request;
     this.place = place;
+    this.variant = variant;
     this.#clock = clock;
   }
 

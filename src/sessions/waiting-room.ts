@@ -1,10 +1,12 @@
 /** The sessions that wait for a driver: first come, first served within a namespace. */
 import type { Clock } from '../model/clock.js';
-import type { DemandSource } from '../model/pool.js';
+import { poolKey, type DemandSource, type PoolName } from '../model/pool.js';
 
 export interface Place {
   readonly sessionId: string;
   readonly namespace: string;
+  /** The variant whose drivers alone will do; undefined: the pool's own. */
+  readonly variant: string | undefined;
   /** Position in the line; a session that was told to come back keeps it. */
   readonly order: number;
 }
@@ -27,12 +29,12 @@ export class WaitingRoom implements DemandSource {
     this.#clock = clock;
   }
 
-  enter(sessionId: string, namespace: string): Place {
+  enter(sessionId: string, { namespace, variant }: PoolName): Place {
     this.#forgetLate();
     const before = this.#returning.get(sessionId)?.place;
     this.#returning.delete(sessionId);
     const order = before?.namespace === namespace ? before.order : this.#nextOrder++;
-    const place = { sessionId, namespace, order };
+    const place = { sessionId, namespace, variant, order };
     const others = this.places(namespace);
     const at = others.findIndex((other) => other.order > order);
     this.#places.set(namespace, at < 0 ? [...others, place] : others.toSpliced(at, 0, place));
@@ -57,6 +59,15 @@ export class WaitingRoom implements DemandSource {
     });
   }
 
+  /** The session no longer waits for a variant's driver: it keeps its position. */
+  withoutVariant(place: Place): Place {
+    const changed = { ...place, variant: undefined };
+    const places = this.places(place.namespace).map((other) => (other === place ? changed : other));
+    this.#places.set(place.namespace, places);
+    this.#notify();
+    return changed;
+  }
+
   places(namespace: string): readonly Place[] {
     return this.#places.get(namespace) ?? [];
   }
@@ -65,19 +76,20 @@ export class WaitingRoom implements DemandSource {
     return this.#places.keys();
   }
 
-  waiting(namespace: string): number {
-    let count = this.places(namespace).length;
+  waiting(pool: PoolName): number {
+    const key = poolKey(pool);
+    let count = this.places(pool.namespace).filter((place) => poolKey(place) === key).length;
     for (const { place, untilMs } of this.#returning.values()) {
-      if (place.namespace === namespace && untilMs > this.#clock.now()) count += 1;
+      if (poolKey(place) === key && untilMs > this.#clock.now()) count += 1;
     }
     return count;
   }
 
   namespaces(): Iterable<string> {
-    const returning = Array.from(this.#returning.values(), ({ place }) => place.namespace);
-    return [...new Set([...this.#places.keys(), ...returning])].filter(
-      (namespace) => this.waiting(namespace) > 0,
-    );
+    const returning = [...this.#returning.values()]
+      .filter(({ untilMs }) => untilMs > this.#clock.now())
+      .map(({ place }) => place.namespace);
+    return new Set([...this.#places.keys(), ...returning]);
   }
 
   onChange(listener: () => void): () => void {

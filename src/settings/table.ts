@@ -5,6 +5,7 @@
 import { boolean, choice, integer, issuerUrl, path, plainText } from '../yaml/text-type.js';
 import { duration, size } from '../yaml/units.js';
 import { type Compiled, group, list, optional, setting, textMap } from './setting.js';
+import { variantConf } from './local-variants.js';
 import {
   headerName,
   labelSelectors,
@@ -373,6 +374,11 @@ export const settingsTable = {
       spark_conf: textMap(plainText, {
         roles: controlPlane,
         about: 'Further Spark configuration for each driver. Readable by every user: no secrets.',
+      }),
+      variants: textMap(variantConf, {
+        roles: controlPlane,
+        about:
+          "Drivers for the policy's canaries, by name: Spark configuration over spark_conf, parted by semicolons; spark_home=<path> runs another Spark.",
       }),
     }),
   }),

@@ -16,7 +16,7 @@ test('a pool is filled to its size, counting drivers that are on their way', asy
   await world.start();
   await world.pass(60_000);
   t.deepEqual(world.drivers.created, ['d1', 'd2']);
-  t.is(world.controller.status(NAMESPACE).warming, 2);
+  t.is(world.controller.status({ namespace: NAMESPACE }).warming, 2);
   for (const resource of ['d1', 'd2']) world.drivers.show(resource, 'starting');
   await world.pass(60_000);
   t.is(world.drivers.created.length, 2);
@@ -124,7 +124,7 @@ test('a pool grows with the sessions that wait, up to its maximum, and shrinks w
   world.demand.set(NAMESPACE, 5);
   await world.pass();
   t.is(world.drivers.created.length, 4);
-  t.is(world.controller.status(NAMESPACE).drivers, 4);
+  t.is(world.controller.status({ namespace: NAMESPACE }).drivers, 4);
   world.demand.set(NAMESPACE, 0);
   await world.allReady();
   for (const n of [1, 2]) await world.release(`uid-of-d${n}`, sessionId(n));
@@ -154,7 +154,7 @@ test('a driver that does not come up in time is deleted and tried again, with gr
   await world.start();
   await world.pass(300_000);
   t.deepEqual(world.drivers.deleted, ['d1']);
-  const status = world.controller.status(NAMESPACE);
+  const status = world.controller.status({ namespace: NAMESPACE });
   t.regex(status.failure ?? '', /did not come up within 300 s/);
   t.true((status.retryInMs ?? 0) > 0);
   await world.pass(5_000);
@@ -162,12 +162,12 @@ test('a driver that does not come up in time is deleted and tried again, with gr
   world.drivers.show('d2', 'ended', 'Java is missing.');
   await world.pass(9_000);
   t.deepEqual(world.drivers.deleted, ['d1', 'd2']);
-  t.is(world.controller.status(NAMESPACE).failure, 'Java is missing.');
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, 'Java is missing.');
   t.is(world.drivers.created.length, 2, 'the second pause is twice as long');
   await world.pass(2_000);
   t.is(world.drivers.created.length, 3);
   await world.allReady();
-  t.is(world.controller.status(NAMESPACE).failure, undefined);
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, undefined);
 });
 
 test('a request that can never become a driver is deleted and its reason shown', async (t) => {
@@ -179,7 +179,7 @@ test('a request that can never become a driver is deleted and its reason shown',
   world.drivers.changed();
   await world.pass();
   t.deepEqual(world.drivers.deleted, ['d1']);
-  t.is(world.controller.status(NAMESPACE).failure, 'image not found');
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, 'image not found');
 });
 
 test('a creation that is refused is shown and tried again later', async (t) => {
@@ -188,7 +188,7 @@ test('a creation that is refused is shown and tried again later', async (t) => {
   world.drivers.createFailures.push(new Error('quota exceeded'));
   await world.start();
   t.deepEqual(world.drivers.created, []);
-  t.is(world.controller.status(NAMESPACE).failure, 'quota exceeded');
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, 'quota exceeded');
   await world.pass(6_000);
   t.is(world.drivers.created.length, 1);
 });
@@ -215,7 +215,7 @@ test('a driver that ended takes its sessions with it and is replaced', async (t)
   t.is(record?.reason, 'It ran out of memory.');
   t.is(record?.tombstones[sessionId(1)]?.end, 'driver_gone');
   t.deepEqual(world.drivers.deleted, ['d1']);
-  t.is(world.controller.status(NAMESPACE).failure, undefined, 'it had come up');
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, undefined, 'it had come up');
 });
 
 test('a driver that was restarted under its uid is another driver', async (t) => {

@@ -127,12 +127,12 @@ test('a call that is cancelled frees its place', async (t) => {
   const entered = new Promise<void>((resolve) => (heard = resolve));
   const asked = ask(1, {}, { signal: abort.signal });
   await entered;
-  t.is(waitingRoom.waiting(NAMESPACE), 1);
+  t.is(waitingRoom.waiting({ namespace: NAMESPACE }), 1);
   const left = new Promise<void>((resolve) => (heard = resolve));
   abort.abort();
   await t.throwsAsync(asked);
   await left;
-  t.is(waitingRoom.waiting(NAMESPACE), 0);
+  t.is(waitingRoom.waiting({ namespace: NAMESPACE }), 0);
 });
 
 test('a sidecar follows: reset, ends, acknowledged reports, and its activity is taken in', async (t) => {

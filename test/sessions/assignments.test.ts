@@ -288,14 +288,14 @@ test('a record that is full takes no more, not even clones', async (t) => {
 test('those who wait are served in the order in which they came', async (t) => {
   const f = await sessionFixture();
   const asked = [1, 2, 3].map((n) => watch(f.assign(sessionId(n))));
-  t.is(f.waitingRoom.waiting(NAMESPACE), 3);
+  t.is(f.waitingRoom.waiting({ namespace: NAMESPACE }), 3);
   for (const uid of ['d1', 'd2', 'd3']) await f.addDriver(driverRecord(uid));
   await settle();
   t.deepEqual(
     asked.map(({ value }) => value?.driverUid),
     ['d1', 'd2', 'd3'],
   );
-  t.is(f.waitingRoom.waiting(NAMESPACE), 0);
+  t.is(f.waitingRoom.waiting({ namespace: NAMESPACE }), 0);
 });
 
 test('someone who cannot use a driver does not keep those behind from it', async (t) => {
@@ -329,7 +329,7 @@ test('a caller that goes away frees its place', async (t) => {
   gone.abort();
   await settle();
   t.true(first.error instanceof GatewayError);
-  t.is(f.waitingRoom.waiting(NAMESPACE), 1);
+  t.is(f.waitingRoom.waiting({ namespace: NAMESPACE }), 1);
   await f.addDriver(driverRecord('d1'));
   await settle();
   t.is(second.value?.driverUid, 'd1');
@@ -353,10 +353,10 @@ test('when the hold is over the client is told when to come back, and keeps its 
   const first = watch(f.assign(sessionId(1), { holdMs: 5000 }));
   await f.clock.advance(5000);
   t.like(first.error, { code: 'DRIVER_STARTING', retryAfterMs: 15_000 });
-  t.is(f.waitingRoom.waiting(NAMESPACE), 1);
+  t.is(f.waitingRoom.waiting({ namespace: NAMESPACE }), 1);
   const later = watch(f.assign(sessionId(2)));
   const again = watch(f.assign(sessionId(1)));
-  t.is(f.waitingRoom.waiting(NAMESPACE), 2);
+  t.is(f.waitingRoom.waiting({ namespace: NAMESPACE }), 2);
   await f.ledger.update('d1', (record) => withPhase(record, 'available', f.clock.now()));
   await settle();
   t.is(again.value?.driverUid, 'd1');

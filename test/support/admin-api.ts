@@ -77,10 +77,10 @@ export async function startAdminApi(
     fleet: () => ({
       ...fleetReport({
         records: [...ledger.all()],
-        namespaces: [],
+        pools: [],
         observed: (uid) => observed.get(uid) as ObservedDriver | undefined,
         routable: (uid) => observed.has(uid),
-        pool: (namespace) => policy.pool(namespace),
+        pool: ({ namespace }) => policy.pool(namespace),
         waiting: () => 0,
         status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
         problems: [],

@@ -17,6 +17,8 @@ export class FakeDrivers {
   /** What the next creations and deletions reject with. */
   readonly createFailures: Error[] = [];
   readonly deleteFailures: Error[] = [];
+  /** The variant whose creation is the one that fails; by default whichever is next. */
+  failsFor: string | undefined;
   /** The address of the next driver; by default each has a new one. */
   nextAddress: string | undefined;
   /** Whether the source cannot say which drivers exist. */
@@ -49,11 +51,13 @@ export class FakeDrivers {
       if (this.unreadable) throw this.unreadable;
       return [...this.requests.values()];
     },
-    create: async (resource, namespace) => {
-      const failure = this.createFailures.shift();
+    create: async (resource, namespace, variant) => {
+      const fails = this.failsFor === undefined || this.failsFor === variant;
+      const failure = fails ? this.createFailures.shift() : undefined;
       if (failure) throw failure;
       this.created.push(resource);
-      this.requests.set(resource, { resource, namespace, createdAtMs: this.now() });
+      const kind = variant === undefined ? {} : { variant };
+      this.requests.set(resource, { resource, namespace, ...kind, createdAtMs: this.now() });
       if (this.showsCreated) this.show(resource, 'starting');
     },
     delete: async (resource) => {
@@ -80,6 +84,7 @@ export class FakeDrivers {
     this.set(uid, {
       resource,
       namespace: request.namespace,
+      ...(request.variant === undefined ? {} : { variant: request.variant }),
       condition,
       ...(reason === undefined ? {} : { reason }),
     });

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import type { Policy, PoolPolicy } from '../../src/model/policy.js';
 import type { DriverRecord } from '../../src/model/driver.js';
-import type { DemandSource } from '../../src/model/pool.js';
+import { poolKey, type DemandSource, type PoolName } from '../../src/model/pool.js';
 import { withSession, withoutSession } from '../../src/model/driver-record.js';
 import { PoolController, type PoolControllerOptions } from '../../src/pools/controller.js';
 import { openLedger, type StoredLedger } from '../../src/records/ledger.js';
@@ -26,18 +26,19 @@ export class FakeDemand implements DemandSource {
   readonly #waiting = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
 
-  set(namespace: string, count: number): void {
-    if (count === 0) this.#waiting.delete(namespace);
-    else this.#waiting.set(namespace, count);
+  /** `pool`: a namespace, or `namespace/variant`. */
+  set(pool: string, count: number): void {
+    if (count === 0) this.#waiting.delete(pool);
+    else this.#waiting.set(pool, count);
     for (const listener of this.#listeners) listener();
   }
 
-  waiting(namespace: string): number {
-    return this.#waiting.get(namespace) ?? 0;
+  waiting(pool: PoolName): number {
+    return this.#waiting.get(poolKey(pool)) ?? 0;
   }
 
   namespaces(): Iterable<string> {
-    return this.#waiting.keys();
+    return Array.from(this.#waiting.keys(), (key) => key.split('/')[0] ?? '');
   }
 
   onChange(listener: () => void): () => void {

@@ -79,12 +79,14 @@ export async function sessionFixture(
     failure: undefined,
     retryInMs: undefined,
   };
+  /** Of variants of the pool; the others have `status`. */
+  const statusOf = new Map<string, PoolStatus>();
   const assigner = new SessionAssigner({
     ledger,
     leadership,
     observations,
     policy: () => world.policy,
-    poolStatus: { status: () => status },
+    poolStatus: { status: ({ variant = '' }) => statusOf.get(variant) ?? status },
     waitingRoom,
     activity: { activity: (events) => world.events.push(...events) },
     clock,
@@ -126,6 +128,7 @@ export async function sessionFixture(
     waitingRoom,
     world,
     status,
+    statusOf,
     assigner,
     assign,
     addDriver,

@@ -17,6 +17,7 @@ import {
   SIGNATURE_ANNOTATION,
   TEMPLATE_ANNOTATION,
   TOKEN_ANNOTATION,
+  VARIANT_ANNOTATION,
 } from '../../kubernetes/ownership.js';
 import { collectionPath } from '../../kubernetes/scope.js';
 import type { KubernetesObject } from '../../kubernetes/types.js';
@@ -40,8 +41,8 @@ export interface KubernetesFactoryOptions {
   readonly resources: DriverResources;
   readonly gateway: string;
   readonly key: GatewayKey;
-  /** The template of a namespace's pool; undefined: the gateway makes no drivers there. */
-  readonly template: (namespace: string) => DriverTemplate | undefined;
+  /** The template of a namespace's pool, or of its variant; undefined: the gateway makes no such drivers there. */
+  readonly template: (namespace: string, variant?: string) => DriverTemplate | undefined;
   /** Labels that a namespace's pods carry, such as its team and environment. */
   readonly podLabels: (namespace: string) => Readonly<Record<string, string>>;
   readonly leadership: Leadership;
@@ -79,9 +80,9 @@ export class KubernetesFactory implements DriverFactory {
       .map((resource) => this.#requested(resource));
   }
 
-  async create(resource: string, namespace: string): Promise<void> {
+  async create(resource: string, namespace: string, variant?: string): Promise<void> {
     const { api, gateway, key, resources } = this.#options;
-    const template = this.#template(namespace);
+    const template = this.#template(namespace, variant);
     const { kind } = template;
     const request: DriverRequest = {
       name: resource,
@@ -91,6 +92,7 @@ export class KubernetesFactory implements DriverFactory {
         [SIGNATURE_ANNOTATION]: signature(key, kind, namespace, resource),
         [TEMPLATE_ANNOTATION]: templateHash(template),
         ...(hasDriverToken(template) ? { [TOKEN_ANNOTATION]: 'true' } : {}),
+        ...(variant === undefined ? {} : { [VARIANT_ANNOTATION]: variant }),
       },
       podLabels: this.#options.podLabels(namespace),
     };
@@ -144,12 +146,13 @@ export class KubernetesFactory implements DriverFactory {
     }
   }
 
-  #template(namespace: string): DriverTemplate {
-    const template = this.#options.template(namespace);
+  #template(namespace: string, variant: string | undefined): DriverTemplate {
+    const template = this.#options.template(namespace, variant);
     if (template) return template;
+    const named = variant === undefined ? '' : ` named ${variant}`;
     throw new GatewayError(
       'DRIVER_START_FAILED',
-      `No driver template is set for namespace ${namespace}.`,
+      `No driver template${named} is set for namespace ${namespace}.`,
     );
   }
 
@@ -237,13 +240,14 @@ export class KubernetesFactory implements DriverFactory {
   }
 
   #requested(resource: DriverResource): RequestedDriver {
-    const { name, namespace, createdAtMs, state, message } = resource;
-    const template = this.#options.template(namespace);
+    const { name, namespace, variant, createdAtMs, state, message } = resource;
+    const template = this.#options.template(namespace, variant);
     const final = resource.kind === 'SparkApplication' && FINAL_STATES.has(state);
     const reason = this.#reason(resource);
     return {
       resource: name,
       namespace,
+      ...(variant === undefined ? {} : { variant }),
       createdAtMs,
       ...(reason === undefined ? {} : { reason }),
       ...(final

@@ -42,12 +42,12 @@ export class NearestFactory implements DriverFactory {
     return this.#clusters.flatMap(({ name }) => this.#known.get(name) ?? []);
   }
 
-  async create(resource: string, namespace: string): Promise<void> {
+  async create(resource: string, namespace: string, variant?: string): Promise<void> {
     const reachable = this.#clusters.filter(({ name }) => !this.#unreachable.has(name));
     let failure: unknown;
     for (const { name, factory } of reachable) {
       try {
-        await factory.create(resource, namespace);
+        await factory.create(resource, namespace, variant);
         return;
       } catch (error) {
         failure ??= error;

@@ -21,6 +21,10 @@ const namespaces = textType(
   (written) => (/^[a-z0-9*-]{1,63}$/.test(written) ? written : undefined),
 );
 
+const variantName = textType('a name of lower-case letters, digits, "." and "-"', (written) =>
+  /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/.test(written) ? written : undefined,
+);
+
 const memory = textType("memory in Spark's notation, such as 512m or 4g", (written) =>
   /^[1-9]\d*[kmgt]b?$/i.test(written) ? written : undefined,
 );
@@ -61,6 +65,8 @@ const variable: Schema<string | TypeOf<typeof secret>> = {
 const size = { cores: required(text(integer(1, 256))), memory: required(text(memory)) };
 
 const template = object('a template', {
+  /** For canaries of the policy; a template without one is for the pools themselves. */
+  name: optional(text(variantName)),
   namespaces: withDefault(list(text(namespaces), { least: 1 }), ['*']),
   kind: required(text(choice('SparkConnect', 'SparkApplication'))),
   spark_version: required(text(sparkVersion)),

@@ -9,8 +9,11 @@ import type { DriverTemplate } from './template.js';
 import { templateDocument, type TemplateEntry } from './template-document.js';
 
 export interface DriverTemplates {
-  /** The first template whose `namespaces` fit; undefined: the gateway makes no drivers there. */
-  readonly template: (namespace: string) => DriverTemplate | undefined;
+  /**
+   * The first template of this name, or without a name, whose `namespaces` fit; undefined: the
+   * gateway makes no such drivers there.
+   */
+  readonly template: (namespace: string, name?: string) => DriverTemplate | undefined;
   /** Whether drivers that others run in this namespace count. */
   readonly trusts: (namespace: string) => boolean;
 }
@@ -28,12 +31,14 @@ export function compileTemplates(written: string, file: string): DriverTemplates
   // Objects of the Kubernetes API need YAML's own numbers and booleans, which settings are read without.
   const typed: { templates: readonly Readonly<Record<string, never>>[] } = parse(written);
   const templates = document.templates.map((entry, index) => ({
+    name: entry.name,
     matches: matcher(entry.namespaces),
     template: Object.freeze(compile(entry, typed.templates[index] ?? {})),
   }));
   const trusts = matcher(document.trusted_namespaces);
   return {
-    template: (namespace) => templates.find(({ matches }) => matches(namespace))?.template,
+    template: (namespace, name) =>
+      templates.find((entry) => entry.name === name && entry.matches(namespace))?.template,
     trusts,
   };
 }

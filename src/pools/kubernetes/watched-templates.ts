@@ -37,8 +37,8 @@ export class WatchedTemplates implements DriverTemplates {
     return new WatchedTemplates(options, await readText(options.path));
   }
 
-  readonly template = (namespace: string): DriverTemplate | undefined =>
-    this.#current.template(namespace);
+  readonly template = (namespace: string, variant?: string): DriverTemplate | undefined =>
+    this.#current.template(namespace, variant);
 
   readonly trusts = (namespace: string): boolean => this.#current.trusts(namespace);
 

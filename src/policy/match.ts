@@ -1,0 +1,72 @@
+/** Which namespaces an entry of the policy is for. */
+import { LRUCache } from 'lru-cache';
+import { about, list, object, optional, text, type TypeOf, withDefault } from '../yaml/schema.js';
+import { NameSet } from './glob.js';
+import type { NamespaceTemplate } from './namespace-template.js';
+import { labelPattern } from './texts.js';
+
+/** Namespaces whose answer is remembered. */
+const REMEMBERED = 10_000;
+
+/** Which namespaces an entry is for; it must meet each field that is there. */
+const matchEntry = object('match', {
+  namespaces: about('Namespaces by name.', withDefault(list(text(labelPattern)), [])),
+  teams: about('Namespaces of these teams.', withDefault(list(text(labelPattern)), [])),
+  environments: about('And of these environments.', withDefault(list(text(labelPattern)), [])),
+});
+
+export const matchField = about(
+  'Which namespaces it is for: all that are given must match; default: every one.',
+  optional(matchEntry),
+);
+
+export type MatchEntry = TypeOf<typeof matchEntry>;
+
+export interface Candidate<T> {
+  readonly match: MatchEntry | undefined;
+  readonly value: T;
+}
+
+/** The value of the first entry that is for the namespace. */
+export function firstMatch<T extends object>(
+  candidates: readonly Candidate<T>[],
+  template: NamespaceTemplate,
+): (namespace: string) => T | undefined {
+  const compiled = candidates.map(({ match, value }) => ({
+    value,
+    matches: compileMatch(match, template),
+  }));
+  return byNamespace((namespace) => compiled.find(({ matches }) => matches(namespace))?.value);
+}
+
+/** Remembers what `find` found. */
+export function byNamespace<T>(find: (namespace: string) => T): (namespace: string) => T {
+  const remembered = new LRUCache<string, { readonly value: T }>({ max: REMEMBERED });
+  return (namespace) => {
+    const known = remembered.get(namespace);
+    if (known) return known.value;
+    const value = find(namespace);
+    remembered.set(namespace, { value });
+    return value;
+  };
+}
+
+export function compileMatch(
+  entry: MatchEntry | undefined,
+  template: NamespaceTemplate,
+): (namespace: string) => boolean {
+  if (!entry) return () => true;
+  const namespaces = new NameSet(entry.namespaces);
+  const teams = new NameSet(entry.teams);
+  const environments = new NameSet(entry.environments);
+  return (namespace) => {
+    if (entry.namespaces.length > 0 && !namespaces.matches(namespace)) return false;
+    if (entry.teams.length === 0 && entry.environments.length === 0) return true;
+    const pair = template.parse(namespace);
+    return (
+      pair !== undefined &&
+      (entry.teams.length === 0 || teams.matches(pair.team)) &&
+      (entry.environments.length === 0 || environments.matches(pair.environment))
+    );
+  };
+}
