@@ -9,6 +9,7 @@ import { driverDetail, driverViews } from './views/drivers.js';
 import { envoyViews, sidecarViews } from './views/envoys.js';
 import { policyHistoryView, policyView } from './views/policy.js';
 import { poolViews } from './views/pools.js';
+import { problemViews } from './views/problems.js';
 import { sessionView, sessionViews } from './views/sessions.js';
 import { statusView } from './views/status.js';
 
@@ -40,6 +41,7 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
     ),
     [`GET ${API_ROOT}/pools`]: shown(() => poolViews(sources)),
     [`GET ${API_ROOT}/envoys`]: shown(() => envoyViews(sources)),
+    [`GET ${API_ROOT}/problems`]: shown(() => problemViews(sources.problems())),
     [`GET ${API_ROOT}/sidecars`]: shown(() => sidecarViews(sources)),
     [`GET ${API_ROOT}/policy`]: shown(() => policyView(sources)),
     [`GET ${API_ROOT}/policy/history`]: shown(() => policyHistoryView(sources)),

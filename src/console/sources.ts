@@ -1,5 +1,6 @@
 /** What the admin API and the console show, taken from the other parts by src/roles. */
 import type { SessionRecord } from '../model/driver.js';
+import type { KnownProblem } from '../model/fleet-problem.js';
 import type { Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type {
@@ -24,6 +25,8 @@ export interface ConsoleSources {
   /** The records as this replica knows them. */
   readonly ledger: Pick<Ledger, 'all' | 'get' | 'bySession'>;
   fleet(): FleetReport;
+  /** What is wrong with what the gateway works with, the oldest first. */
+  problems(): readonly KnownProblem[];
   envoys(): readonly NodeStatus[];
   /** Of the leader; empty elsewhere. */
   sidecars(): readonly SidecarStatus[];

@@ -15,17 +15,21 @@ export interface PodView {
   readonly port: number;
   readonly condition: DriverCondition;
   readonly reason: string | undefined;
+  /** What keeps it from becoming ready, where that will not pass by waiting. */
+  readonly trouble?: 'pod_without_address' | 'driver_start_failed';
 }
 
 /** Names that the operator gives the container that Spark runs in. */
 const DRIVER_CONTAINERS = ['spark-kubernetes-driver', 'spark-connect-server'];
 const PORT_NAME = 'spark-connect';
 const LONGEST_REASON = 1_000;
+/** Why a container waits that is about to start. */
+const BEGINNINGS = new Set(['PodInitializing', 'ContainerCreating']);
 
 export function viewPod(pod: Pod, defaultPort: number): PodView {
   const { name, namespace = '', uid = '' } = pod.metadata;
   const container = driverContainer(pod);
-  const { condition, reason } = conditionOf(pod, container);
+  const { condition, reason, trouble } = conditionOf(pod, container);
   const address = pod.status?.podIP ?? '';
   return {
     uid,
@@ -37,6 +41,7 @@ export function viewPod(pod: Pod, defaultPort: number): PodView {
     port: portOf(pod, container?.name) ?? defaultPort,
     condition,
     reason: reason?.slice(0, LONGEST_REASON),
+    ...(trouble === undefined ? {} : { trouble }),
   };
 }
 
@@ -60,6 +65,7 @@ function portOf(pod: Pod, container: string | undefined): number | undefined {
 interface Found {
   readonly condition: DriverCondition;
   readonly reason?: string | undefined;
+  readonly trouble?: PodView['trouble'];
 }
 
 function conditionOf(pod: Pod, container: ContainerStatus | undefined): Found {
@@ -75,13 +81,21 @@ function conditionOf(pod: Pod, container: ContainerStatus | undefined): Found {
   }
   if (ready?.status === 'True') {
     if (isIP(status.podIP ?? '') !== 0) return { condition: 'ready' };
-    return { condition: 'starting', reason: 'Its pod is ready but has no IP address.' };
+    return {
+      condition: 'starting',
+      reason: 'Its pod is ready but has no IP address.',
+      trouble: 'pod_without_address',
+    };
   }
   // Set when the pod came into being, and from then on whenever it changes.
   const since = Date.parse(ready?.lastTransitionTime ?? '');
   const started = Date.parse(container?.state?.running?.startedAt ?? '');
-  const reason = podReason(pod) ?? 'Its pod is not ready yet.';
-  return { condition: since > started ? 'not_ready' : 'starting', reason };
+  const reason = podReason(pod);
+  return {
+    condition: since > started ? 'not_ready' : 'starting',
+    reason: reason ?? 'Its pod is not ready yet.',
+    ...(reason === undefined || since > started ? {} : { trouble: 'driver_start_failed' }),
+  };
 }
 
 /** The most telling of what a pod says about itself. */
@@ -89,7 +103,7 @@ function podReason({ status = {} }: Pod): string | undefined {
   const containers = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];
   for (const { name, state } of containers) {
     const waiting = state?.waiting;
-    if (waiting?.reason !== undefined && waiting.reason !== 'PodInitializing') {
+    if (waiting?.reason !== undefined && !BEGINNINGS.has(waiting.reason)) {
       return `container ${name}: ${text(waiting.reason, waiting.message)}`;
     }
     if (state?.terminated?.exitCode !== undefined && state.terminated.exitCode !== 0) {

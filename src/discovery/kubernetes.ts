@@ -16,6 +16,7 @@ import { collectionPath, covers, scopes, type Scope } from '../kubernetes/scope.
 import type { Pod } from '../kubernetes/types.js';
 import type { Clock } from '../model/clock.js';
 import type { ClusterPlace, DriverRecord, DriverSource, ObservedDriver } from '../model/driver.js';
+import type { FleetProblem, ObjectReference, ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership } from '../model/ledger.js';
 import { viewPod, type PodView } from './kubernetes-pod.js';
 
@@ -55,13 +56,13 @@ const DOUBT_MS = 30_000;
 /** More pods than this that vanish together are confirmed by one list instead of one by one. */
 const MANY = 20;
 
-export class KubernetesDrivers implements DriverSource {
+export class KubernetesDrivers implements DriverSource, ProblemSource {
   readonly #options: KubernetesDriversOptions;
   readonly #scopes: readonly WatchedScope[];
   readonly #listeners = new Set<() => void>();
   /** What was last answered, by uid. */
   #answered = new Map<string, { readonly view: PodView; readonly driver: ObservedDriver }>();
-  #problems: readonly string[] = [];
+  #problems: readonly FleetProblem[] = [];
   #stopWatching: (() => void) | undefined;
 
   constructor(options: KubernetesDriversOptions) {
@@ -106,17 +107,21 @@ export class KubernetesDrivers implements DriverSource {
     const views = this.#views();
     const claims = this.#claims();
     const answer = new Map<string, { view: PodView; driver: ObservedDriver }>();
-    const problems: string[] = [];
+    const problems: FleetProblem[] = [];
     for (const view of views.values()) {
       const resource = claims.get(`${view.namespace}/${view.name}`);
       if (resource && (view.controller === undefined || view.controller === resource.uid)) {
         answer.set(view.uid, { view, driver: this.#driver(view, resource) });
+        problems.push(...this.#troubles(view, resource));
       } else if (this.#counts(view)) {
         answer.set(view.uid, { view, driver: this.#driver(view, undefined) });
+        problems.push(...this.#troubles(view, undefined));
       } else if (view.condition === 'ready') {
-        problems.push(
-          `Pod ${view.namespace}/${view.name} looks like a driver, but no resource of this gateway names it and its namespace is not trusted; it is left out.`,
-        );
+        problems.push({
+          kind: 'pod_foreign',
+          object: this.#reference(view),
+          message: `Pod ${view.namespace}/${view.name} looks like a driver, but no resource of this gateway names it and its namespace is not trusted; it is left out.`,
+        });
       }
     }
     await this.#confirmVanished(views, answer);
@@ -137,10 +142,19 @@ export class KubernetesDrivers implements DriverSource {
     return () => this.#listeners.delete(listener);
   }
 
-  /** What is wrong, for people: pods left out, resources of others with our labels, watches that are broken. */
-  problems(): readonly string[] {
-    const broken = this.#scopes.flatMap(({ scope, reflector }) =>
-      reflector.problem === undefined ? [] : [`${scope.path} cannot be read: ${reflector.problem}`],
+  /** Pods left out or that do not become drivers, resources of others with our labels, watches that are broken. */
+  problems(): readonly FleetProblem[] {
+    const where =
+      this.#options.cluster === undefined ? '' : `Cluster ${this.#options.cluster.name}: `;
+    const broken = this.#scopes.flatMap(({ scope, reflector }): FleetProblem[] =>
+      reflector.problem === undefined
+        ? []
+        : [
+            {
+              kind: 'unreadable',
+              message: `${where}${scope.path} cannot be read: ${reflector.problem}`,
+            },
+          ],
     );
     return [...broken, ...this.#problems, ...this.#options.resources.foreign()];
   }
@@ -245,6 +259,27 @@ export class KubernetesDrivers implements DriverSource {
     }
   }
 
+  /** Told of the resource, which people look at, and of the pod where there is none of ours. */
+  #troubles(view: PodView, resource: DriverResource | undefined): FleetProblem[] {
+    if (view.trouble === undefined) return [];
+    const own = view.trouble === 'pod_without_address' || resource === undefined;
+    const object = own ? this.#reference(view) : this.#options.resources.reference(resource);
+    const message = `Driver pod ${view.namespace}/${view.name} does not come up: ${view.reason}`;
+    return [{ kind: view.trouble, object, message }];
+  }
+
+  #reference({ name, namespace, uid }: PodView): ObjectReference {
+    const { cluster } = this.#options;
+    return {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      name,
+      namespace,
+      uid,
+      ...(cluster === undefined ? {} : { cluster: cluster.name }),
+    };
+  }
+
   /** A pod whose resource is gone keeps what was known of it: it may still run for a moment. */
   #driver(view: PodView, resource: DriverResource | undefined): ObservedDriver {
     const { key, cluster } = this.#options;
@@ -265,6 +300,7 @@ export class KubernetesDrivers implements DriverSource {
       ...(view.reason === undefined ? {} : { reason: view.reason }),
       ...(token === undefined ? {} : { token }),
       ...(cluster === undefined ? {} : { cluster }),
+      object: this.#reference(view),
     };
   }
 }

@@ -1,6 +1,7 @@
 /** The operator's custom resources that this gateway made, watched for the factory and for discovery. */
 import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
+import type { FleetProblem, ObjectReference } from '../model/fleet-problem.js';
 import type { KubernetesApi } from './api.js';
 import type { GatewayKey } from './gateway-key.js';
 import {
@@ -45,6 +46,8 @@ export interface DriverResourcesOptions {
   /** undefined: all. */
   readonly namespaces: readonly string[] | undefined;
   readonly kinds: readonly DriverKind[];
+  /** Where several clusters are in use: the one these are in. */
+  readonly cluster?: string;
   /** Tells gateways apart that share a cluster. */
   readonly gateway: string;
   readonly key: GatewayKey;
@@ -55,7 +58,7 @@ export interface DriverResourcesOptions {
 /** What the watch does not show after this long was deleted by someone else before it could. */
 const UNSEEN_MS = 30_000;
 
-type Kept = DriverResource | { readonly foreign: string };
+type Kept = DriverResource | { readonly foreign: FleetProblem };
 
 export class DriverResources {
   readonly #reflectors: readonly Reflector<Kept>[];
@@ -129,9 +132,9 @@ export class DriverResources {
     return this.#reflectors.find(({ problem }) => problem !== undefined)?.problem;
   }
 
-  /** Resources that carry our labels and that we did not make, for people. */
-  foreign(): string[] {
-    const found: string[] = [];
+  /** Resources that carry our labels and that we did not make. */
+  foreign(): FleetProblem[] {
+    const found: FleetProblem[] = [];
     for (const reflector of this.#reflectors) {
       for (const kept of reflector.values()) if ('foreign' in kept) found.push(kept.foreign);
     }
@@ -149,6 +152,23 @@ export class DriverResources {
   /** What the factory has just deleted and the API server says is no more. */
   unmade(uid: string): void {
     if (this.#made.delete(uid)) this.#changed();
+  }
+
+  reference({
+    kind,
+    name,
+    namespace,
+    uid,
+  }: Pick<DriverResource, 'kind' | 'name' | 'namespace' | 'uid'>): ObjectReference {
+    const { cluster } = this.#options;
+    return {
+      apiVersion: driverKinds[kind].groupVersion,
+      kind,
+      name,
+      namespace,
+      uid,
+      ...(cluster === undefined ? {} : { cluster }),
+    };
   }
 
   onChange(listener: () => void): () => void {
@@ -172,9 +192,15 @@ export class DriverResources {
     const { key, logger } = this.#options;
     const { name, namespace = '', uid = '', creationTimestamp = '' } = object.metadata;
     if (!isOurs(key, kind, object)) {
-      const foreign = `${kind} ${namespace}/${name} carries this gateway's labels, but this gateway did not make it; it is left alone.`;
-      logger.warn(foreign);
-      return { foreign };
+      const message = `${kind} ${namespace}/${name} carries this gateway's labels, but this gateway did not make it; it is left alone.`;
+      logger.warn(message);
+      return {
+        foreign: {
+          kind: 'resource_foreign',
+          object: this.reference({ kind, name, namespace, uid }),
+          message,
+        },
+      };
     }
     return {
       kind,

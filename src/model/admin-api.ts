@@ -1,5 +1,6 @@
 /** The JSON of the admin API (/api/v1), for those who answer and those who ask. Times are RFC 3339 in UTC. */
 import type { DriverPhase, ObservedDriver, SessionEnd } from './driver.js';
+import type { ProblemKind } from './fleet-problem.js';
 import type { Principal } from './principal.js';
 import type { SyncState } from './reports.js';
 
@@ -175,4 +176,15 @@ export interface SessionAnswer {
 export interface ErrorBody {
   readonly code: string;
   readonly message: string;
+}
+
+/** Something that is wrong with what the gateway works with. */
+export interface ProblemView {
+  readonly kind: ProblemKind;
+  /** `Kind namespace/name` of what it is about. */
+  readonly object?: string;
+  /** Where several are in use. */
+  readonly cluster?: string;
+  readonly message: string;
+  readonly since: string;
 }

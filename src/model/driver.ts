@@ -1,3 +1,4 @@
+import type { ObjectReference } from './fleet-problem.js';
 import type { Principal } from './principal.js';
 
 /** The standard port of a Spark Connect server. */
@@ -59,6 +60,8 @@ export interface ObservedDriver {
   readonly token?: string;
   /** Where several clusters are in use: the one it runs in. */
   readonly cluster?: ClusterPlace;
+  /** The pod it is, on Kubernetes. */
+  readonly object?: ObjectReference;
 }
 
 /** A Kubernetes cluster, seen from this gateway. */

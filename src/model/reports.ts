@@ -42,8 +42,6 @@ export interface PoolReport extends PoolStatus {
 export interface FleetReport {
   readonly drivers: readonly DriverStatus[];
   readonly pools: readonly PoolReport[];
-  /** What discovery reported that cannot be believed, and why drivers are withheld. */
-  readonly problems: readonly string[];
   /** When discovery was last read as a whole; undefined before the first time. */
   readonly lastReadMs: number | undefined;
   /** Why the last read failed: until one succeeds, nothing changes. */

@@ -2,23 +2,18 @@
  * Keeps pools as their policy wants them. Level-triggered: whatever happens only says that it is
  * time to look; each pass reads everything, decides by `planFleet` and applies the decision.
  */
-import type { Logger } from 'pino';
-import type { Clock, Timer } from '../model/clock.js';
+import type { Timer } from '../model/clock.js';
 import { withPhase } from '../model/driver-record.js';
 import type {
-  DriverFactory,
   DriverRecord,
-  DriverSource,
   ObservedDriver,
   RequestedDriver,
   RoutableDriver,
 } from '../model/driver.js';
-import type { EnvoyFleet, SidecarCaches } from '../model/envoy-fleet.js';
 import { GatewayError } from '../model/errors.js';
-import type { Leadership, Ledger } from '../model/ledger.js';
-import type { Policy, PoolPolicy } from '../model/policy.js';
+import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
+import type { PoolPolicy } from '../model/policy.js';
 import {
-  type DemandSource,
   type Observations,
   poolAt,
   poolKey,
@@ -30,8 +25,10 @@ import {
 import type { FleetReport } from '../model/reports.js';
 import { type Applied, applyPlan } from './apply-plan.js';
 import { Background } from './background.js';
+import type { PoolControllerOptions } from './controller-options.js';
 import { Deadlines } from './deadlines.js';
-import { planFleet, type FleetPlan, type PoolCount, type Resource } from './fleet-plan.js';
+import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
+import { poolProblems } from './problems.js';
 import { Publication } from './publication.js';
 import { RecordShapes } from './record-shapes.js';
 import { newDriverName } from './resource-name.js';
@@ -39,31 +36,6 @@ import { routing } from './routing.js';
 import { checkSightings, unread, type Sightings } from './sightings.js';
 import { afterFailure, type StartFailures } from './start-failures.js';
 import { fleetReport } from './status.js';
-
-export interface PoolControllerOptions {
-  readonly sources: readonly DriverSource[];
-  /** Absent where every driver is someone else's. */
-  readonly factory?: DriverFactory;
-  readonly ledger: Ledger;
-  readonly demand: DemandSource;
-  readonly fleet: EnvoyFleet;
-  readonly caches: SidecarCaches;
-  readonly leadership: Leadership;
-  /** The policy in force now. Call `trigger` after it was replaced. */
-  readonly policy: () => Policy;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** How long the end of a session is remembered. */
-  readonly tombstoneTtlMs: number;
-  /**
-   * After this process took over, no address of a driver that is gone is given to another for this
-   * long: Envoys and sidecars that have not come back yet may still remember it. At least the
-   * longest time a sidecar may use a cached assignment. Default 60 s.
-   */
-  readonly addressQuietMs?: number;
-  /** Names a new driver; a DNS label. Default `driver-` and 12 random characters. */
-  readonly newResourceName?: (namespace: string) => string;
-}
 
 /** Events within this time cause one pass; with thousands of drivers it grows, so that passes take a fifth of a core at most. */
 const COALESCE_MS = 20;
@@ -73,7 +45,7 @@ const RESYNC_MS = 30_000;
 const RETRY_READ_MS = 1_000;
 const RETRY_DELETE_MS = 5_000;
 
-export class PoolController implements Observations, PoolStatusSource {
+export class PoolController implements Observations, PoolStatusSource, ProblemSource {
   readonly #options: PoolControllerOptions;
   readonly #creating: Background;
   readonly #deleting: Background;
@@ -84,8 +56,11 @@ export class PoolController implements Observations, PoolStatusSource {
   readonly #lookListeners = new Set<(epoch: number | undefined) => void>();
   #sightings: Sightings = { drivers: new Map(), doubtful: new Set(), problems: [] };
   #failures: ReadonlyMap<string, StartFailures> = new Map();
-  #counts: ReadonlyMap<string, PoolCount> = new Map();
-  #withheld: ReadonlyMap<string, string> = new Map();
+  #planned: Pick<FleetPlan, 'pools' | 'withheld' | 'duplicated'> = {
+    pools: new Map(),
+    withheld: new Map(),
+    duplicated: new Set(),
+  };
   #epoch: number | undefined;
   #tookOverAtMs: number;
   #lastReadMs: number | undefined;
@@ -155,7 +130,7 @@ export class PoolController implements Observations, PoolStatusSource {
   }
 
   status(pool: PoolName): PoolStatus {
-    const count = this.#counts.get(poolKey(pool));
+    const count = this.#planned.pools.get(poolKey(pool));
     const failures = this.#failures.get(poolKey(pool));
     const retryInMs = failures && Math.max(0, failures.retryAtMs - this.#options.clock.now());
     return {
@@ -171,14 +146,22 @@ export class PoolController implements Observations, PoolStatusSource {
     const { ledger, demand } = this.#options;
     return fleetReport({
       records: [...ledger.all()],
-      pools: [...this.#counts.values()],
+      pools: [...this.#planned.pools.values()],
       observed: (uid) => this.get(uid),
       routable: (uid) => this.#publication.sinceMs(uid) !== undefined,
       pool: (pool) => this.#pool(pool),
       waiting: (pool) => demand.waiting(pool),
       status: (pool) => this.status(pool),
-      problems: [...this.#sightings.problems, ...this.#withheld.values()],
       lastReadMs: this.#lastReadMs,
+      readError: this.#readError,
+    });
+  }
+
+  problems(): readonly FleetProblem[] {
+    return poolProblems({
+      ...this.#planned,
+      sightings: this.#sightings,
+      failures: this.#failures,
       readError: this.#readError,
     });
   }
@@ -260,9 +243,11 @@ export class PoolController implements Observations, PoolStatusSource {
 
   #see(observed: readonly ObservedDriver[]): void {
     const { clock, ledger, log, sources } = this.#options;
-    const previous = new Set(this.#sightings.problems);
+    const previous = new Set(this.#sightings.problems.map(({ message }) => message));
     this.#sightings = checkSightings(observed, unread(ledger.all(), observed, sources));
-    for (const problem of this.#sightings.problems) if (!previous.has(problem)) log.warn(problem);
+    for (const { message } of this.#sightings.problems) {
+      if (!previous.has(message)) log.warn(message);
+    }
     for (const uid of this.#notReadySince.keys()) {
       if (this.get(uid)?.condition !== 'not_ready') this.#notReadySince.delete(uid);
     }
@@ -312,11 +297,10 @@ export class PoolController implements Observations, PoolStatusSource {
       deadlines,
     );
     this.#failures = plan.failures;
-    this.#counts = plan.pools;
     for (const [uid, reason] of plan.withheld) {
-      if (this.#withheld.get(uid) !== reason) log.warn({ uid }, reason);
+      if (this.#planned.withheld.get(uid) !== reason) log.warn({ uid }, reason);
     }
-    this.#withheld = plan.withheld;
+    this.#planned = plan;
     const { written, overtaken } = this.#apply(plan, records);
     this.#publish(plan.routable);
     for (const dueMs of [deadlines.nextMs, this.#deleting.nextRetryMs()]) {

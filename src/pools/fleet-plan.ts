@@ -69,6 +69,8 @@ export interface FleetPlan {
   readonly failures: ReadonlyMap<string, StartFailures>;
   readonly routable: readonly RoutableDriver[];
   readonly withheld: ReadonlyMap<string, string>;
+  /** Those of the withheld whose address another live driver has. */
+  readonly duplicated: ReadonlySet<string>;
   /** By `poolKey`, each pool before its variants. */
   readonly pools: ReadonlyMap<string, PoolCount>;
 }
@@ -83,7 +85,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
   };
 
   const followed = followSightings(before, input, nowMs);
-  const { routable, withheld } = routing(
+  const { routable, withheld, duplicated } = routing(
     followed.values(),
     (uid) => input.sightings.drivers.get(uid),
     (gone) => input.forgotten(gone),
@@ -183,6 +185,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
     failures,
     routable,
     withheld,
+    duplicated,
     pools,
   };
 }

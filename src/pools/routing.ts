@@ -10,6 +10,8 @@ export interface Routing {
   readonly routable: readonly RoutableDriver[];
   /** Drivers that answer but are not published, by uid, with the reason for people. */
   readonly withheld: ReadonlyMap<string, string>;
+  /** Those of them whose address another live driver has. */
+  readonly duplicated: ReadonlySet<string>;
 }
 
 /**
@@ -40,6 +42,7 @@ export function routing(
   const taken = new Map<string, string>();
   const routable: RoutableDriver[] = [];
   const withheld = new Map<string, string>();
+  const duplicated = new Set<string>();
   for (const record of claimants.toSorted(byClaim)) {
     const address = hostPort(record.address, record.port);
     const holder = taken.get(address) ?? (isNewcomer(record) ? holders.get(address) : undefined);
@@ -53,10 +56,11 @@ export function routing(
         draining: takesNoSession(record, observed(record.uid)),
       });
     } else {
+      if (taken.has(address)) duplicated.add(record.uid);
       withheld.set(record.uid, `Withheld: its address ${address} is held by driver ${holder}.`);
     }
   }
-  return { routable, withheld };
+  return { routable, withheld, duplicated };
 }
 
 /** Has never had a session, and was perhaps never published: nothing is lost by withholding it. */

@@ -1,13 +1,14 @@
 /** What discovery reported, checked: entries that cannot be believed are set apart and reported. */
 import { isIP } from 'node:net';
 import type { DriverRecord, DriverSource, ObservedDriver } from '../model/driver.js';
+import type { FleetProblem } from '../model/fleet-problem.js';
 
 export interface Sightings {
   readonly drivers: ReadonlyMap<string, ObservedDriver>;
   /** Uids of which nothing is known or something contradictory was said: neither believed nor taken for an end. */
   readonly doubtful: ReadonlySet<string>;
-  /** One line for each entry left out, for people. */
-  readonly problems: readonly string[];
+  /** One for each entry left out. */
+  readonly problems: readonly FleetProblem[];
 }
 
 /** `inDoubt`: uids of drivers that may exist although they were not seen. */
@@ -17,15 +18,17 @@ export function checkSightings(
 ): Sightings {
   const drivers = new Map<string, ObservedDriver>();
   const doubtful = new Set<string>(inDoubt);
-  const problems: string[] = [];
+  const problems: FleetProblem[] = [];
   for (const driver of observed) {
     const problem = drivers.has(driver.uid) ? 'its uid is reported twice' : problemOf(driver);
     if (problem === undefined) {
       drivers.set(driver.uid, { ...driver, address: canonicalAddress(driver.address) });
     } else {
-      problems.push(
-        `Driver ${driver.uid || '(without uid)'} in ${driver.namespace || '(no namespace)'} is left out: ${problem}.`,
-      );
+      problems.push({
+        kind: 'driver_contradictory',
+        ...(driver.object ? { object: driver.object } : {}),
+        message: `Driver ${driver.uid || '(without uid)'} in ${driver.namespace || '(no namespace)'} is left out: ${problem}.`,
+      });
       doubtful.add(driver.uid);
     }
   }

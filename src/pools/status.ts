@@ -10,7 +10,7 @@ import { poolKey, type PoolName, type PoolStatus } from '../model/pool.js';
 import type { DriverStatus, FleetReport, PoolReport } from '../model/reports.js';
 
 /** Where a report takes its facts from. */
-export interface FleetFacts extends Pick<FleetReport, 'problems' | 'lastReadMs' | 'readError'> {
+export interface FleetFacts extends Pick<FleetReport, 'lastReadMs' | 'readError'> {
   readonly records: readonly DriverRecord[];
   readonly pools: readonly PoolName[];
   observed(uid: string): ObservedDriver | undefined;
@@ -21,11 +21,10 @@ export interface FleetFacts extends Pick<FleetReport, 'problems' | 'lastReadMs' 
 }
 
 export function fleetReport(facts: FleetFacts): FleetReport {
-  const { records, problems, lastReadMs, readError } = facts;
+  const { records, lastReadMs, readError } = facts;
   return {
     drivers: records.map((record) => driverStatus(record, facts)),
     pools: facts.pools.map((pool) => poolReport(pool, facts)),
-    problems,
     lastReadMs,
     readError,
   };

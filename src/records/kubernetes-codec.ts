@@ -1,5 +1,6 @@
 /** Driver records as objects of the kind SparkDriver (k8s/crd/sparkdrivers.yaml), and back. */
 import type { DriverRecord, SessionRecord, Tombstone } from '../model/driver.js';
+import { MANAGED_BY, MANAGED_BY_LABEL } from '../kubernetes/ownership.js';
 import type { ObjectMeta } from '../kubernetes/types.js';
 import { isObject, parseDriverRecord, RecordSchemaError } from './record-schema.js';
 
@@ -50,6 +51,10 @@ export function encodeStatus(record: DriverRecord, revision: number): Record<str
 export function decodeRecord(object: unknown): { record: DriverRecord; stored: StoredObject } {
   if (!isObject(object) || !isObject(object['metadata'])) fail('it is no object');
   const { metadata, driver, status } = object;
+  const labels = metadata['labels'];
+  if (!isObject(labels) || labels[MANAGED_BY_LABEL] !== MANAGED_BY) {
+    fail(`the gateway did not make it: its label ${MANAGED_BY_LABEL} is not ${MANAGED_BY}`);
+  }
   if (!isObject(driver) || !isObject(status)) fail('driver or status is missing');
   const { epoch, revision } = status;
   if (typeof epoch !== 'number' || typeof revision !== 'number') {

@@ -8,7 +8,8 @@ import { Reflector } from '../kubernetes/reflector.js';
 import type { KubernetesObject } from '../kubernetes/types.js';
 import type { Clock } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
-import { API_VERSION, decodeRecord } from './kubernetes-codec.js';
+import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
+import { API_VERSION, decodeRecord, KIND } from './kubernetes-codec.js';
 import { isObject, RecordSchemaError } from './record-schema.js';
 
 export interface DrainRequest {
@@ -26,9 +27,9 @@ export interface KubernetesMirrorOptions {
 type Mirrored =
   | { readonly record: DriverRecord; readonly drain: DrainRequest | undefined }
   /** Name of an object that is no record that the gateway can read. */
-  | { readonly unreadable: string };
+  | { readonly unreadable: string; readonly problem: FleetProblem };
 
-export class KubernetesRecordMirror {
+export class KubernetesRecordMirror implements ProblemSource {
   readonly #reflector: Reflector<Mirrored>;
   readonly #listeners = new Set<() => void>();
 
@@ -79,6 +80,14 @@ export class KubernetesRecordMirror {
     for (const kept of this.#reflector.values()) if ('unreadable' in kept) yield kept.unreadable;
   }
 
+  *problems(): Generator<FleetProblem, void> {
+    for (const kept of this.#reflector.values()) if ('unreadable' in kept) yield kept.problem;
+    const { problem } = this.#reflector;
+    if (problem !== undefined) {
+      yield { kind: 'unreadable', message: `The driver records cannot be read: ${problem}` };
+    }
+  }
+
   /** Why the records may be old, for people; undefined while they are kept up to date. */
   get problem(): string | undefined {
     return this.#reflector.problem;
@@ -94,8 +103,22 @@ function keep(object: KubernetesObject): Mirrored {
   try {
     return { record: decodeRecord(object).record, drain: drainOf(object) };
   } catch (error) {
-    if (error instanceof RecordSchemaError) return { unreadable: object.metadata.name };
-    throw error;
+    if (!(error instanceof RecordSchemaError)) throw error;
+    const { name, namespace = '', uid } = object.metadata;
+    return {
+      unreadable: name,
+      problem: {
+        kind: 'record_unreadable',
+        object: {
+          apiVersion: API_VERSION,
+          kind: KIND,
+          name,
+          namespace,
+          ...(uid === undefined ? {} : { uid }),
+        },
+        message: `It is no record that the gateway can read (${error.message}). Its driver takes no session until it is corrected or deleted.`,
+      },
+    };
   }
 }
 

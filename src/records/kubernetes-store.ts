@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { JSON_PATCH, type KubernetesApi } from '../kubernetes/api.js';
 import { hasStatus, KubernetesError, reasonOf } from '../kubernetes/error.js';
+import { MANAGED_BY, MANAGED_BY_LABEL } from '../kubernetes/ownership.js';
 import type { KubernetesList, KubernetesObject } from '../kubernetes/types.js';
 import type { Clock } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
@@ -115,7 +116,7 @@ export class KubernetesRecordStore implements RecordStore {
               metadata: {
                 name: record.uid,
                 labels: {
-                  'app.kubernetes.io/managed-by': 'spark-gateway',
+                  [MANAGED_BY_LABEL]: MANAGED_BY,
                   [DRIVER_NAMESPACE_LABEL]: record.namespace,
                 },
               },

@@ -18,6 +18,7 @@ import type { ReplicaReport } from '../model/reports.js';
 import { PolicyHistory } from '../policy/history.js';
 import type { PolicyFile } from '../policy/policy-file.js';
 import type { PoolController } from '../pools/controller.js';
+import type { ProblemBoard } from '../problems/board.js';
 import type { DiscoveryHub } from '../xds/hub.js';
 import type { Leader } from './leader.js';
 import { version } from './version.js';
@@ -33,6 +34,7 @@ export interface AdminParts {
   readonly audit: Pick<AuditSink, 'adminAction'>;
   readonly replica: () => ReplicaReport;
   readonly policy: PolicyFile;
+  readonly problems: ProblemBoard;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -82,6 +84,7 @@ function consoleSources({
   leader,
   replica,
   policy,
+  problems,
 }: AdminParts): ConsoleSources {
   const history = new PolicyHistory();
   history.note(policy.status);
@@ -90,6 +93,7 @@ function consoleSources({
     version: version(),
     ledger,
     fleet: () => pools.report(),
+    problems: () => problems.list(),
     envoys: () => xds.nodes(),
     sidecars: () => leader()?.notices.sidecars() ?? [],
     replica,

@@ -13,6 +13,7 @@ import type { AdminAction } from '../model/audit.js';
 import { GatewayError } from '../model/errors.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { PoolController } from '../pools/controller.js';
+import { ProblemBoard } from '../problems/board.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
@@ -22,6 +23,7 @@ import { createGrpcPort, mtlsFiles } from './grpc-port.js';
 import { createLeader, type Leader } from './leader.js';
 import { roleLogger } from './logger.js';
 import { openOwn, openReplica, type Place } from './place.js';
+import { policyProblems, problemMetrics } from './problems.js';
 import { Succession } from './succession.js';
 import { aborted, terminationSignal } from './termination.js';
 import { createXds } from './xds.js';
@@ -118,6 +120,14 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     drivers.warmUp();
   });
 
+  const board = new ProblemBoard(clock);
+  board.add(pools);
+  board.add(drivers);
+  board.add(place);
+  board.add({ problems: () => policyProblems(policyFile) });
+  problemMetrics(registry, board);
+  place.tellOf(board, pools);
+
   let starting: string | undefined = 'starting';
   const leading = () => records.leadership.epoch() !== undefined;
   controlPlaneMetrics(registry, {
@@ -142,6 +152,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     audit,
     replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
     policy: policyFile,
+    problems: board,
     clock,
     logger,
   });

@@ -9,6 +9,7 @@ import { StaticFile } from '../discovery/static-file.js';
 import type { Clock } from '../model/clock.js';
 import { SPARK_CONNECT_PORT, type DriverFactory, type DriverSource } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
+import type { FleetProblem } from '../model/fleet-problem.js';
 import { localVariants } from '../settings/local-variants.js';
 import type { Settings } from '../settings/table.js';
 import { FilteredSource } from './filtered-source.js';
@@ -18,6 +19,8 @@ export interface Drivers {
   readonly factory?: DriverFactory;
   /** Why the drivers' source as it is written now is not in force; the last good one is. */
   problem(): string | undefined;
+  /** What is wrong with drivers and with what they are made from. */
+  problems(): Iterable<FleetProblem>;
   /** To be called once a first driver is ready: does what makes later ones start faster. */
   warmUp(): void;
   /** Stops looking; the drivers go on. */
@@ -66,6 +69,8 @@ async function openStatic(
   return {
     sources: [new FilteredSource(file, () => unreadable)],
     problem: () => file.problem,
+    problems: () =>
+      file.problem === undefined ? [] : [{ kind: 'static_drivers_invalid', message: file.problem }],
     warmUp: () => undefined,
     close: () => file.close(),
   };
@@ -103,6 +108,7 @@ async function openLocal(
     sources: [new FilteredSource(processes.source, () => unreadable)],
     factory: processes.factory,
     problem: () => undefined,
+    problems: () => [],
     warmUp() {
       if (!local.classArchive) return;
       makeClassArchive({

@@ -48,6 +48,11 @@ export async function openKubernetesDrivers(
     sources: parts.map(({ source }) => source),
     ...(templates ? { factory: new NearestFactory(parts, logger) } : {}),
     problem: () => templates?.problem,
+    *problems() {
+      for (const part of parts) yield* part.problems();
+      const message = templates?.problem;
+      if (message !== undefined) yield { kind: 'templates_invalid', message };
+    },
     warmUp: () => undefined,
     async read() {
       await Promise.all(parts.map((part) => part.read()));
@@ -78,6 +83,7 @@ function openCluster(
     api,
     namespaces,
     kinds: ['SparkConnect', 'SparkApplication'],
+    ...(place ? { cluster: place.name } : {}),
     gateway,
     key,
     clock,
@@ -101,6 +107,7 @@ function openCluster(
   const factory = new KubernetesFactory({
     api,
     resources,
+    ...(place ? { cluster: place.name } : {}),
     gateway,
     key,
     template: (namespace, variant) => templates?.template(namespace, variant),
@@ -114,6 +121,10 @@ function openCluster(
     name,
     source,
     factory,
+    *problems() {
+      yield* pods.problems();
+      yield* factory.problems();
+    },
     async read() {
       pods.start();
       await Promise.all([

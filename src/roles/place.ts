@@ -1,15 +1,18 @@
 /** Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes. */
 import type { Logger } from 'pino';
 import type { KubernetesApiOptions } from '../kubernetes/api.js';
-import type { Clock } from '../model/clock.js';
+import type { Clock, Timer } from '../model/clock.js';
+import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Policy } from '../model/policy.js';
 import type { ReplicaReport } from '../model/reports.js';
 import type { PoolController } from '../pools/controller.js';
+import type { ProblemBoard } from '../problems/board.js';
 import type { Settings } from '../settings/table.js';
 import { openOwnDrivers, type Drivers } from './drivers.js';
 import { openKubernetesDrivers } from './kubernetes-drivers.js';
 import { openKubernetes } from './kubernetes.js';
 import { followDrains } from './drains.js';
+import { problemEvents } from './problems.js';
 import { openOwnRecords, type Records } from './records.js';
 import { openReplicaRecords } from './replica-records.js';
 import type { Succession } from './succession.js';
@@ -21,12 +24,18 @@ export interface Place {
   start(parts: { readonly pools: PoolController; readonly succession: Succession }): Promise<void>;
   /** To be called when xDS is served. */
   started(): void;
+  /** What is wrong with the records. */
+  problems(): Iterable<FleetProblem>;
+  /** To be called with the board that shows every problem, before the start. */
+  tellOf(board: ProblemBoard, pools: PoolController): void;
   /** Why requests should not be sent here, for people. */
   unready(pools: PoolController): string | undefined;
   /** Who leads, for people. */
   status(): Pick<ReplicaReport, 'leader' | 'problem'>;
   close(): void;
 }
+
+const TELL_AFTER_MS = 1_000;
 
 interface Context {
   readonly clock: Clock;
@@ -43,6 +52,8 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
       pools.start();
     },
     started: () => undefined,
+    problems: () => [],
+    tellOf: () => undefined,
     unready: (pools) => pools.report().readError ?? drivers.problem(),
     status: () => ({ leader: undefined, problem: drivers.problem() }),
     close: () => undefined,
@@ -81,6 +92,22 @@ export async function openReplica(
       await looked;
     },
     started: () => records.standForElection(),
+    problems: () => records.problems(),
+    tellOf(board, pools) {
+      const tell = problemEvents(board, access.clusters, {
+        leadership: records.leadership,
+        ...context,
+      });
+      pools.onLook(tell);
+      // Records change with every session; what is wrong with them can wait a moment.
+      let soon: Timer | undefined;
+      records.onChange(() => {
+        soon ??= context.clock.setTimer(TELL_AFTER_MS, () => {
+          soon = undefined;
+          tell();
+        });
+      });
+    },
     // A replica serves xDS from what it knows also while the API server is away.
     unready: () => undefined,
     status: () => ({ leader: records.leader(), problem: records.problem() ?? drivers.problem() }),

@@ -5,6 +5,7 @@ import { reasonOf } from '../kubernetes/error.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
+import type { ProblemSource } from '../model/fleet-problem.js';
 import { ElectedLedger } from '../records/elected-ledger.js';
 import { writeDrain } from '../records/kubernetes-drain.js';
 import { KubernetesRecordMirror, type DrainRequest } from '../records/kubernetes-mirror.js';
@@ -15,7 +16,7 @@ import type { Settings } from '../settings/table.js';
 import type { KubernetesAccess } from './kubernetes.js';
 import type { Records } from './records.js';
 
-export interface ReplicaRecords extends Records {
+export interface ReplicaRecords extends Records, ProblemSource {
   readonly ledger: ElectedLedger;
   /** Resolves when every record has been read once. Until then nothing is known. */
   read(): Promise<void>;
@@ -97,6 +98,7 @@ export function openReplicaRecords(
     askDrain: (uid, deadlineMs) => writeDrain({ api, namespace }, uid, deadlineMs),
     onChange: (listener) => void mirror.onChange(listener),
     problem: () => mirror.problem,
+    problems: () => mirror.problems(),
     async close() {
       await ledger.close();
       await lease.stop();

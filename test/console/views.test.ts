@@ -1,3 +1,4 @@
+import { namespaceReference } from '../../src/model/fleet-problem.js';
 import test from 'ava';
 import type {
   DriverView,
@@ -229,7 +230,14 @@ test('status: what is wrong, in sentences', async (t) => {
   const api = await startAdminApi(t, {
     records,
     observed,
-    fleet: { readError: 'connect ECONNREFUSED' },
+    problems: [
+      { kind: 'unreadable', message: 'Discovery cannot be read: connect ECONNREFUSED' },
+      {
+        kind: 'pool_failing',
+        object: namespaceReference('sjns-ads-dev'),
+        message: 'No driver comes up: quota',
+      },
+    ],
     replica: { epoch: undefined },
   });
   const status = await api.read<StatusView>('status');
@@ -237,7 +245,21 @@ test('status: what is wrong, in sentences', async (t) => {
   t.is(status.drivers.in_use, 1);
   t.deepEqual(status.problems, [
     'No control plane leads: new sessions wait.',
-    'Drivers cannot be looked for: connect ECONNREFUSED',
+    'Discovery cannot be read: connect ECONNREFUSED',
+    'Namespace sjns-ads-dev: No driver comes up: quota',
+  ]);
+  t.deepEqual(await api.read('problems'), [
+    {
+      kind: 'unreadable',
+      message: 'Discovery cannot be read: connect ECONNREFUSED',
+      since: at(0),
+    },
+    {
+      kind: 'pool_failing',
+      object: 'Namespace sjns-ads-dev',
+      message: 'No driver comes up: quota',
+      since: at(0),
+    },
   ]);
 });
 

@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
-import type { DriverView, PoolView, SessionView, StatusView } from '../../src/model/admin-api.js';
+import type {
+  DriverView,
+  PoolView,
+  ProblemView,
+  SessionView,
+  StatusView,
+} from '../../src/model/admin-api.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
 import type { TlsFiles } from '../../src/grpc/tls.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
@@ -27,6 +33,16 @@ export interface ControlPlaneOptions {
   readonly leaseMs: number;
   /** Certificates between replicas; without them nothing is passed on that operators ask. */
   readonly tls?: TlsFiles & { readonly serverName: string };
+  /** What is different from the usual, by file. */
+  readonly files?: {
+    /** Of all that it may talk to. */
+    readonly kubeconfig?: string;
+    readonly templates?: object;
+    readonly policy?: object;
+    /** Settings under `drivers.kubernetes`. */
+    readonly kubernetes?: object;
+    readonly settings?: object;
+  };
 }
 
 export class ControlPlane {
@@ -86,6 +102,22 @@ export class ControlPlane {
   /** What an operator asks of this replica, such as `drivers/<uid>/drain`. */
   act<T>(path: string, body?: object): Promise<T> {
     return this.#api(path, { method: 'POST', ...(body ? { body: JSON.stringify(body) } : {}) });
+  }
+
+  problems(): Promise<readonly ProblemView[]> {
+    return this.#api('problems');
+  }
+
+  /** The value of a metric; `sample` is its name with its labels, as Prometheus reads it. */
+  async metric(sample: string): Promise<number> {
+    const text = await (await this.#get('/metrics')).text();
+    const line = text.split('\n').find((candidate) => candidate.startsWith(`${sample} `));
+    return Number(line?.slice(sample.length));
+  }
+
+  /** Replaces its policy or its templates. */
+  write(name: 'policy.yaml' | 'templates.yaml', content: object | string): void {
+    this.#write(name, content);
   }
 
   async isLeading(): Promise<boolean> {
@@ -165,14 +197,10 @@ export class ControlPlane {
   }
 
   #writeFiles(): void {
-    const { server, host, namespace, drivers, pool, leaseMs, tls } = this.#options;
-    const file = (name: string, content: object | string) =>
-      writeFileSync(
-        join(this.#folder, name),
-        typeof content === 'string' ? content : stringify(content),
-      );
+    const { server, host, namespace, drivers, pool, leaseMs, tls, files = {} } = this.#options;
+    const file = (name: string, content: object | string) => this.#write(name, content);
     mkdirSync(join(this.#folder, 'state'));
-    file('kubeconfig', server.adminConfig().exportConfig());
+    file('kubeconfig', files.kubeconfig ?? server.adminConfig().exportConfig());
     file('gateway.yaml', {
       listen_addr: `${host}:15002`,
       policy_file: 'policy.yaml',
@@ -197,8 +225,10 @@ export class ControlPlane {
           namespaces: [drivers],
           gateway_namespace: namespace,
           lease_duration: `${leaseMs}ms`,
+          ...files.kubernetes,
         },
       },
+      ...files.settings,
     });
     file('policy.yaml', {
       apiVersion: 'spark-gateway/v1alpha1',
@@ -218,6 +248,7 @@ export class ControlPlane {
         },
       ],
       warm_namespaces: [drivers],
+      ...files.policy,
     });
     file('templates.yaml', {
       apiVersion: 'spark-gateway/v1alpha1',
@@ -231,7 +262,14 @@ export class ControlPlane {
           executor: { cores: '1', memory: '1g' },
         },
       ],
+      ...files.templates,
     });
+  }
+
+  #write(name: string, content: object | string): void {
+    const text =
+      typeof content === 'string' ? content : stringify(content, { aliasDuplicateObjects: false });
+    writeFileSync(join(this.#folder, name), text);
   }
 
   #get(path: string, init: RequestInit = {}): Promise<Response> {

@@ -7,7 +7,7 @@ import { KubeApiServer } from '../support/kube-api-server.js';
 import { Signal } from '../support/signal.js';
 import { operatorCrds } from '../support/kube-manifests.js';
 import { MISSING_IMAGE } from './stand-in/kubelet.js';
-import { openGateway, startStandIns, TEMPLATE, until } from './world.js';
+import { messages, openGateway, startStandIns, TEMPLATE, until } from './world.js';
 
 let server: KubeApiServer;
 let standIns: Awaited<ReturnType<typeof startStandIns>>;
@@ -193,8 +193,8 @@ test('resources and pods of others stay untouched and do not count, whatever the
   );
   await gateway.factory.delete('forged', namespace);
   t.truthy(await admin.request({ path: `${connects(namespace)}/forged` }));
-  t.regex(gateway.drivers.problems().join('\n'), /lonely looks like a driver/);
-  t.regex(gateway.drivers.problems().join('\n'), /forged carries this gateway's labels/);
+  t.regex(messages(gateway), /lonely looks like a driver/);
+  t.regex(messages(gateway), /forged carries this gateway's labels/);
 });
 
 test('drivers that others run count where their namespace is trusted, and are never ours to delete', async (t) => {

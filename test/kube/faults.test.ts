@@ -6,7 +6,7 @@ import { CuttableProxy } from '../support/cuttable-proxy.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { operatorCrds } from '../support/kube-manifests.js';
 import { TestLeadership } from '../support/leadership.js';
-import { openGateway, startStandIns, TEMPLATE, until } from './world.js';
+import { messages, openGateway, startStandIns, TEMPLATE, until } from './world.js';
 
 let server: KubeApiServer;
 let standIns: Awaited<ReturnType<typeof startStandIns>>;
@@ -207,6 +207,6 @@ test.serial(
     await until(gateway, ([first]) => first?.condition === 'ready');
     t.false(gateway.drivers.inDoubt({ namespace: open }));
     t.true(gateway.drivers.inDoubt({ namespace: closed }));
-    t.regex(gateway.drivers.problems().join('\n'), /cannot list resource "pods"/);
+    t.regex(messages(gateway), /cannot list resource "pods"/);
   },
 );

@@ -5,8 +5,10 @@ import { pino } from 'pino';
 import { KubernetesDrivers } from '../../src/discovery/kubernetes.js';
 import { DriverResources } from '../../src/kubernetes/driver-resources.js';
 import { KubernetesError } from '../../src/kubernetes/error.js';
+import { EventWriter } from '../../src/kubernetes/event-writer.js';
 import { loadGatewayKey } from '../../src/kubernetes/gateway-key.js';
 import { systemClock } from '../../src/model/clock.js';
+import { namespaceReference } from '../../src/model/fleet-problem.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { KubernetesFactory } from '../../src/pools/kubernetes/factory.js';
 import { compileTemplates } from '../../src/pools/kubernetes/template-file.js';
@@ -180,6 +182,28 @@ test('the rights of the control plane are enough for all it does', async (t) => 
   await drivers.list();
   t.deepEqual(drivers.problems(), []);
   await factory.delete('d1', 'sjns-example-dev');
+  for (const instance of ['one', 'two']) {
+    const events = new EventWriter({ api, instance, allowed: () => true, clock, logger });
+    events.report(
+      [namespaceReference('sjns-example-dev'), namespaceReference(namespace)].map((regarding) => ({
+        regarding,
+        reason: 'PoolFailing',
+        note: 'x',
+      })),
+    );
+    await events.idle();
+  }
+  for (const of of ['sjns-example-dev', namespace]) {
+    const path = `/apis/events.k8s.io/v1/namespaces/${of}/events`;
+    const { items } = await server
+      .admin()
+      .request<{ items: { series?: { count: number } }[] }>({ path });
+    t.deepEqual(
+      items.map(({ series }) => series?.count),
+      [2],
+      'the second leader goes on with the Event of the first',
+    );
+  }
   await drivers.stop();
   await resources.stop();
 });

@@ -129,7 +129,10 @@ test('objects that no gateway wrote are reported, left as they are, and hide not
     body: {
       apiVersion: 'spark-gateway.io/v1alpha1',
       kind: 'SparkDriver',
-      metadata: { name: record.uid },
+      metadata: {
+        name: record.uid,
+        labels: { 'app.kubernetes.io/managed-by': 'spark-gateway' },
+      },
       driver: {
         uid: record.uid,
         instance: '',

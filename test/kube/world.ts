@@ -100,6 +100,14 @@ export async function openGateway(
 
 export type Gateway = Awaited<ReturnType<typeof openGateway>>;
 
+/** What discovery says is wrong, one line each. */
+export function messages({ drivers }: Pick<Gateway, 'drivers'>): string {
+  return drivers
+    .problems()
+    .map(({ message }) => message)
+    .join('\n');
+}
+
 /** Looks again at every change until the drivers are as wanted. */
 export async function until(
   { drivers }: Pick<Gateway, 'drivers'>,

@@ -34,7 +34,9 @@ test('of two drivers with one address, the one that had it first is published', 
   t.deepEqual(world.fleet.uids, ['first']);
   t.is(world.phaseOf('a-second'), 'warming');
   t.regex(world.ledger.get('a-second')?.reason ?? '', /10\.9\.9\.9:15002 is held by driver first/);
-  t.true(world.controller.report().problems.some((text) => text.includes('held by driver first')));
+  t.true(
+    world.controller.problems().some(({ message }) => message.includes('held by driver first')),
+  );
 });
 
 test('an address is given on only when no Envoy and no sidecar can still use it', async (t) => {
@@ -86,7 +88,8 @@ test('entries that make no sense are left out and reported; a known driver is no
   t.deepEqual(world.fleet.uids, ['good']);
   t.is(world.phaseOf('good'), 'available');
   t.is(world.phaseOf('named'), 'no record');
-  t.deepEqual(world.controller.report().problems.toSorted(), [
+  const messages = world.controller.problems().map(({ message }) => message);
+  t.deepEqual(messages.toSorted(), [
     'Driver good in sjns-ads-dev is left out: 70000 is not a port.',
     'Driver named in sjns-ads-dev is left out: "spark.example" is not an IP address.',
     'Driver portless in sjns-ads-dev is left out: 0 is not a port.',

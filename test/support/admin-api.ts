@@ -13,6 +13,7 @@ import type { Operations } from '../../src/model/administration.js';
 import type { AdminAction } from '../../src/model/audit.js';
 import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
 import { GatewayError } from '../../src/model/errors.js';
+import type { FleetProblem } from '../../src/model/fleet-problem.js';
 import type { FleetReport, NodeStatus, ReplicaReport } from '../../src/model/reports.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { fleetReport } from '../../src/pools/status.js';
@@ -30,6 +31,7 @@ export interface AdminApiOptions {
   readonly records?: readonly DriverRecord[];
   readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition'>[];
   readonly fleet?: Partial<FleetReport>;
+  readonly problems?: readonly FleetProblem[];
   readonly envoys?: readonly NodeStatus[];
   readonly replica?: Partial<ReplicaReport>;
   readonly activity?: (sessionId: string) => SeenActivity | undefined;
@@ -83,12 +85,13 @@ export async function startAdminApi(
         pool: ({ namespace }) => policy.pool(namespace),
         waiting: () => 0,
         status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
-        problems: [],
         lastReadMs: clock.now(),
         readError: undefined,
       }),
       ...options.fleet,
     }),
+    problems: () =>
+      (options.problems ?? []).map((problem) => ({ ...problem, sinceMs: clock.now() })),
     envoys: () => options.envoys ?? [],
     sidecars: () => [],
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined, ...options.replica }),

@@ -3,7 +3,7 @@ import type { EnvoyView, StatusView } from '../../model/admin-api.js';
 import type { DriverPhase } from '../../model/driver.js';
 import type { ConsoleSources } from '../sources.js';
 import { envoyState, envoyViews } from './envoys.js';
-import { poolViews } from './pools.js';
+import { problemSentence } from './problems.js';
 
 export function statusView(sources: ConsoleSources): StatusView {
   const { epoch, leader } = sources.replica();
@@ -47,25 +47,15 @@ function envoyCounts(envoys: readonly EnvoyView[]): StatusView['envoys'] {
 }
 
 function problemsOf(sources: ConsoleSources, envoys: readonly EnvoyView[]): readonly string[] {
-  const { epoch, leader, problem: replicaProblem } = sources.replica();
-  const { readError, problems } = sources.fleet();
-  const { problem: policyProblem, version } = sources.policyReport();
+  const { epoch, leader } = sources.replica();
   const found: string[] = [];
   if (epoch === undefined && leader === undefined) {
     found.push('No control plane leads: new sessions wait.');
-  }
-  if (replicaProblem !== undefined) found.push(replicaProblem);
-  if (readError !== undefined) found.push(`Drivers cannot be looked for: ${readError}`);
-  if (policyProblem !== undefined) {
-    found.push(`The policy as it is now is not good; ${version} stays in force: ${policyProblem}`);
   }
   for (const { node, types } of envoys) {
     for (const [type, { reason }] of Object.entries(types)) {
       if (reason !== undefined) found.push(`Envoy ${node} rejects its ${type}: ${reason}`);
     }
   }
-  for (const { namespace, failure } of poolViews(sources)) {
-    if (failure !== undefined) found.push(`No driver comes up in ${namespace}: ${failure}`);
-  }
-  return [...found, ...problems];
+  return [...found, ...sources.problems().map(problemSentence)];
 }

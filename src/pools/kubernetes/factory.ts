@@ -7,7 +7,7 @@ import {
   type DriverResource,
   type DriverResources,
 } from '../../kubernetes/driver-resources.js';
-import { hasStatus, reasonOf } from '../../kubernetes/error.js';
+import { hasStatus, KubernetesError, reasonOf } from '../../kubernetes/error.js';
 import type { GatewayKey } from '../../kubernetes/gateway-key.js';
 import {
   driverToken,
@@ -24,6 +24,11 @@ import type { KubernetesObject } from '../../kubernetes/types.js';
 import type { Clock } from '../../model/clock.js';
 import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
+import {
+  type FleetProblem,
+  namespaceReference,
+  type ProblemSource,
+} from '../../model/fleet-problem.js';
 import type { Leadership } from '../../model/ledger.js';
 import { QuotaWatch } from './quota-watch.js';
 import { sparkApplication } from './spark-application.js';
@@ -40,6 +45,8 @@ export interface KubernetesFactoryOptions {
   readonly api: Pick<KubernetesApi, 'request'>;
   readonly resources: DriverResources;
   readonly gateway: string;
+  /** Where several clusters are in use: the one it makes drivers in. */
+  readonly cluster?: string;
   readonly key: GatewayKey;
   /** The template of a namespace's pool, or of its variant; undefined: the gateway makes no such drivers there. */
   readonly template: (namespace: string, variant?: string) => DriverTemplate | undefined;
@@ -54,12 +61,16 @@ export interface KubernetesFactoryOptions {
 
 /** Without a pod for this long, a request is looked into. */
 const PATIENCE_MS = 15_000;
+/** Longer than the longest pause between two attempts: a pool that wants no driver any more has no problem. */
+const REFUSAL_MS = 6 * 60_000;
 /** States of a SparkApplication that no driver comes back from under `restartPolicy: Never`. */
 const FINAL_STATES = new Set(['FAILED', 'SUBMISSION_FAILED', 'COMPLETED', 'FAILING', 'SUCCEEDING']);
 
-export class KubernetesFactory implements DriverFactory {
+export class KubernetesFactory implements DriverFactory, ProblemSource {
   readonly #options: KubernetesFactoryOptions;
   readonly #quotas: QuotaWatch;
+  /** What the API server said of the last driver of a pool, by namespace and variant. */
+  readonly #refusals = new Map<string, { readonly message: string; readonly atMs: number }>();
 
   constructor(options: KubernetesFactoryOptions) {
     this.#options = options;
@@ -80,7 +91,40 @@ export class KubernetesFactory implements DriverFactory {
       .map((resource) => this.#requested(resource));
   }
 
+  *problems(): Generator<FleetProblem, void> {
+    const { resources, cluster } = this.#options;
+    for (const resource of resources.values()) {
+      const { failure, reason } = this.#requested(resource);
+      const message = failure ?? (this.#isLate(resource) ? reason : undefined);
+      if (message === undefined || resource.deleting) continue;
+      yield { kind: 'driver_start_failed', object: resources.reference(resource), message };
+    }
+    for (const [pool, { message, atMs }] of this.#refusals) {
+      if (this.#options.clock.now() - atMs >= REFUSAL_MS) continue;
+      const [namespace = ''] = pool.split('/');
+      const object = namespaceReference(namespace, cluster);
+      yield { kind: 'template_refused', object, message };
+    }
+  }
+
   async create(resource: string, namespace: string, variant?: string): Promise<void> {
+    const pool = `${namespace}/${variant ?? ''}`;
+    try {
+      await this.#create(resource, namespace, variant);
+      this.#refusals.delete(pool);
+    } catch (error) {
+      const { cause = error } = error instanceof Error ? error : {};
+      if (cause instanceof KubernetesError && !cause.outcomeUnknown) {
+        this.#refusals.set(pool, {
+          message: `The API server refuses what the template makes: ${reasonOf(cause)}`,
+          atMs: this.#options.clock.now(),
+        });
+      }
+      throw error;
+    }
+  }
+
+  async #create(resource: string, namespace: string, variant?: string): Promise<void> {
     const { api, gateway, key, resources } = this.#options;
     const template = this.#template(namespace, variant);
     const { kind } = template;
@@ -257,9 +301,13 @@ export class KubernetesFactory implements DriverFactory {
     };
   }
 
-  #reason({ podName, namespace, createdAtMs, message }: DriverResource): string | undefined {
-    const isLate = this.#options.clock.now() - createdAtMs >= PATIENCE_MS;
-    if (podName !== undefined || !isLate) return message;
+  #isLate({ podName, createdAtMs }: DriverResource): boolean {
+    return podName === undefined && this.#options.clock.now() - createdAtMs >= PATIENCE_MS;
+  }
+
+  #reason(resource: DriverResource): string | undefined {
+    const { namespace, message } = resource;
+    if (!this.#isLate(resource)) return message;
     return (
       this.#quotas.reason(namespace) ??
       message ??

@@ -85,7 +85,7 @@ export class Kubelet {
     for (const pod of this.#pods.values()) {
       const { uid = '', deletionTimestamp } = pod.metadata;
       if (deletionTimestamp !== undefined) void this.#terminate(pod);
-      else if (!this.#begun.has(uid)) {
+      else if (!this.#begun.has(uid) && (pod.spec?.nodeName ?? NODE) === NODE) {
         this.#begun.add(uid);
         void this.#run(pod);
       }

@@ -1,0 +1,67 @@
+/** Brings together what is wrong: for the console, as a metric, and as Events on Kubernetes' objects. */
+import { hostname } from 'node:os';
+import { Gauge, type Registry } from 'prom-client';
+import type { Logger } from 'pino';
+import { EventWriter } from '../kubernetes/event-writer.js';
+import type { Clock } from '../model/clock.js';
+import type { FleetProblem } from '../model/fleet-problem.js';
+import type { Leadership } from '../model/ledger.js';
+import type { PolicyFile } from '../policy/policy-file.js';
+import type { ProblemBoard } from '../problems/board.js';
+import type { Cluster } from './kubernetes.js';
+
+export function problemMetrics(registry: Registry, board: ProblemBoard): void {
+  const gauge: Gauge<'kind'> = new Gauge({
+    name: 'spark_gateway_problems',
+    help: 'What is wrong now with what the gateway was given, by kind; of several replicas the largest counts.',
+    labelNames: ['kind'],
+    registers: [registry],
+    collect() {
+      for (const [kind, count] of board.counts()) gauge.set({ kind }, count);
+    },
+  });
+}
+
+/** Returns what tells Kubernetes of the problems of now; to be called whenever it was looked. */
+export function problemEvents(
+  board: ProblemBoard,
+  clusters: readonly Cluster[],
+  context: {
+    readonly leadership: Leadership;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  },
+): () => void {
+  const { leadership, ...rest } = context;
+  const writers = clusters.map(({ api, place }) => ({
+    cluster: place?.name,
+    writer: new EventWriter({
+      api,
+      instance: process.env['POD_NAME'] ?? hostname(),
+      allowed: () => leadership.epoch() !== undefined,
+      ...rest,
+    }),
+  }));
+  const home = writers[0]?.cluster;
+  return () => {
+    if (leadership.epoch() === undefined) return;
+    const problems = board.list();
+    for (const { cluster, writer } of writers) {
+      writer.report(
+        problems.flatMap(({ kind, object, message }) =>
+          object && (object.cluster ?? home) === cluster
+            ? [{ regarding: object, reason: upperCamelCase(kind), note: message }]
+            : [],
+        ),
+      );
+    }
+  };
+}
+
+export function policyProblems({ status }: Pick<PolicyFile, 'status'>): FleetProblem[] {
+  return status.error === undefined ? [] : [{ kind: 'policy_invalid', message: status.error }];
+}
+
+function upperCamelCase(kind: string): string {
+  return kind.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
