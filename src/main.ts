@@ -43,6 +43,11 @@ async function main(): Promise<void> {
       await validatePolicies(command.files, await settingsOf(command));
       return;
     }
+    case 'completion': {
+      const { renderCompletion } = await import('./cli/completion.js');
+      process.stdout.write(renderCompletion(command.shell));
+      return;
+    }
     case 'policy schema': {
       const { renderPolicySchema } = await import('./policy/policy-schema.js');
       process.stdout.write(renderPolicySchema());
@@ -56,6 +61,12 @@ async function main(): Promise<void> {
     case 'token': {
       const { printToken } = await import('./roles/issuer.js');
       await printToken(await settingsOf(withDefaults(command)), command.user, command.ttlMs);
+      return;
+    }
+    case 'online': {
+      const { askGateway } = await import('./roles/online.js');
+      const settingsNamed = command.config !== undefined;
+      await askGateway(await settingsOf(withDefaults(command)), { ...command, settingsNamed });
       return;
     }
     case 'issuer': {

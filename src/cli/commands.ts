@@ -1,23 +1,6 @@
 /** The commands of `spark-gateway` and what each is for. */
-import type { GatewayRole } from '../model/setting-description.js';
-
-export interface CommandDescription {
-  /** As typed: `authz`, `policy validate`. */
-  readonly name: string;
-  readonly about: string;
-  /** What follows the name, beside the options that every command takes. */
-  readonly operands?: string;
-  readonly options?: readonly OptionDescription[];
-  /** Whose settings it reads; undefined: none. */
-  readonly settingsOf?: GatewayRole;
-}
-
-export interface OptionDescription {
-  readonly name: string;
-  readonly value: string;
-  readonly about: string;
-  readonly required: boolean;
-}
+import type { CommandDescription, OptionDescription } from './description.js';
+import { onlineCommands, onlineOptions } from './online-commands.js';
 
 export const commands = [
   {
@@ -54,7 +37,6 @@ export const commands = [
         name: 'ttl',
         value: 'duration',
         about: 'How long it is good, such as 10m; else issuer.token_ttl.',
-        required: false,
       },
     ],
     settingsOf: 'token',
@@ -78,9 +60,35 @@ export const commands = [
     name: 'settings example',
     about: 'Prints a documented settings file that holds every default.',
   },
+  ...onlineCommands,
+  {
+    name: 'completion',
+    about: 'Prints a script for a shell that completes these commands and their options.',
+    operands: '<shell>',
+    operandChoices: ['bash', 'zsh', 'fish'],
+  },
 ] as const satisfies readonly CommandDescription[];
 
 export type CommandName = (typeof commands)[number]['name'];
+
+/** What every command of a kind takes beside its own options. */
+const settingsOptions: readonly OptionDescription[] = [
+  { name: 'config', short: 'c', value: 'file', about: 'The settings file.' },
+  { name: 'set', short: 's', value: 'name=value', about: 'One setting; may be given again.' },
+];
+
+export const helpOptions: readonly OptionDescription[] = [
+  { name: 'help', short: 'h', about: 'Says what a command does and takes.' },
+  { name: 'version', short: 'V', about: 'Says which release this is.' },
+];
+
+export function optionsOf(command: CommandDescription): readonly OptionDescription[] {
+  return [
+    ...(command.options ?? []),
+    ...(command.online === true ? onlineOptions : []),
+    ...(command.settingsOf === undefined ? [] : settingsOptions),
+  ];
+}
 
 export function findCommand(name: string): CommandDescription & { readonly name: CommandName } {
   const found = commands.find((command) => command.name === name);

@@ -1,8 +1,12 @@
 /** Help, as `--help` prints it. */
 import type { GatewayRole, SettingDescription } from '../model/setting-description.js';
-import { type CommandDescription, type CommandName, commands, findCommand } from './commands.js';
+import { type CommandName, commands, findCommand, optionsOf } from './commands.js';
+import type { CommandDescription, OptionDescription } from './description.js';
 
-const EXIT_CODES = `Exit codes: 0 done; 1 failed while running; 2 a mistake in the command line, settings or policy.`;
+const EXIT_CODES = [
+  'Exit codes: 0 done; 1 failed, or refused by the gateway; 2 a mistake in the command line, settings',
+  'or policy; 3 the gateway cannot be reached; 4 it does not know you, or you lack the role.',
+].join('\n');
 
 /** `topic` undefined: the overview. `settingsOf` says which settings a role reads. */
 export function renderHelp(
@@ -31,28 +35,37 @@ function commandHelp(
   command: CommandDescription,
   settingsOf: (role: GatewayRole) => readonly SettingDescription[],
 ): string {
+  const options = optionsOf(command);
   const usage = [
     'Usage: spark-gateway',
     command.name,
     ...(command.operands === undefined ? [] : [command.operands]),
-    ...(command.options ?? []).map(({ name, value, required }) =>
-      required ? `--${name} <${value}>` : `[--${name} <${value}>]`,
-    ),
-    ...(command.settingsOf === undefined ? [] : ['[--config <file>] [--set <name>=<value>]...']),
+    ...options.filter(({ required }) => required === true).map(written),
+    ...(options.some(({ required }) => required !== true) ? ['[options]'] : []),
   ].join(' ');
-  const options = (command.options ?? []).map(
-    ({ name, value, about }) => `  --${name} <${value}>: ${about}`,
-  );
   return [
     usage,
     '',
     command.about,
     '',
-    ...(options.length > 0 ? [...options, ''] : []),
+    ...(options.length > 0 ? ['Options:', ...options.flatMap(optionHelp), ''] : []),
     ...(command.settingsOf === undefined ? [] : settingsHelp(settingsOf(command.settingsOf))),
     EXIT_CODES,
     '',
   ].join('\n');
+}
+
+function written({ name, value }: OptionDescription): string {
+  return value === undefined ? `--${name}` : `--${name} <${value}>`;
+}
+
+function optionHelp(option: OptionDescription): readonly string[] {
+  const { short, about, choices } = option;
+  return [
+    `  ${short === undefined ? '' : `-${short}, `}${written(option)}`,
+    `      ${about}`,
+    ...(choices ? [`      Allowed: ${choices.join(', ')}`] : []),
+  ];
 }
 
 function settingsHelp(settings: readonly SettingDescription[]): readonly string[] {

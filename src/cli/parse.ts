@@ -2,7 +2,11 @@
 import { parseArgs } from 'node:util';
 import { didYouMean } from '../yaml/suggest.js';
 import { duration } from '../yaml/units.js';
-import { type CommandDescription, type CommandName, commands } from './commands.js';
+import { type CommandName, commands, helpOptions, optionsOf } from './commands.js';
+import { isShell, type Shell } from './completion.js';
+import type { CommandDescription } from './description.js';
+import { onlineCommands, type OnlineCommandName } from './online-commands.js';
+import { operandProblem } from './operands.js';
 
 /** Where settings come from beside the environment. */
 export interface SettingsArguments {
@@ -29,12 +33,32 @@ export type Command =
       readonly kind: 'policy validate';
       readonly files: readonly string[];
     } & SettingsArguments)
+  | ({
+      readonly kind: 'online';
+      readonly name: OnlineCommandName;
+      readonly operands: readonly string[];
+      /** By name; a flag that is there has the value "true". */
+      readonly options: ReadonlyMap<string, string>;
+    } & SettingsArguments)
+  | { readonly kind: 'completion'; readonly shell: Shell }
   | { readonly kind: 'settings example' | 'policy schema' };
 
 /** The environment variable that stands in for `--config`. */
 export const CONFIG_VARIABLE = 'SPARK_GATEWAY_CONFIG';
 
 const tokenLife = duration('1s', '30d');
+
+const argumentTypes = Object.fromEntries(
+  [...commands.flatMap((command) => optionsOf(command)), ...helpOptions].map(
+    ({ name, short, value }) => [
+      name,
+      {
+        type: value === undefined ? ('boolean' as const) : ('string' as const),
+        ...(short === undefined ? {} : { short }),
+      },
+    ],
+  ),
+);
 
 /** `args` without the program's name, as in `process.argv.slice(2)`. */
 export function parseCommandLine(
@@ -46,14 +70,7 @@ export function parseCommandLine(
     strict: false,
     allowPositionals: true,
     tokens: true,
-    options: {
-      config: { type: 'string', short: 'c' },
-      set: { type: 'string', short: 's' },
-      user: { type: 'string' },
-      ttl: { type: 'string' },
-      help: { type: 'boolean', short: 'h' },
-      version: { type: 'boolean', short: 'V' },
-    },
+    options: argumentTypes,
   });
   const words = tokens.flatMap((token) => (token.kind === 'positional' ? [token.value] : []));
   const given = tokens.flatMap((token) => (token.kind === 'option' ? [token] : []));
@@ -70,16 +87,22 @@ export function parseCommandLine(
   const single = new Map<string, string>();
   const overrides: (readonly [string, string])[] = [];
   const allowed = optionsOf(command);
-  for (const { name, rawName, value } of given) {
-    if (!allowed.includes(name)) {
+  for (const { name, rawName, value: written } of given) {
+    const option = allowed.find((known) => known.name === name);
+    const value = option && option.value === undefined ? 'true' : written;
+    if (!option) {
       messages.push(
         `${rawName} is no option of "${command.name}"${didYouMean(
           rawName,
-          allowed.map((known) => `--${known}`),
+          allowed.map((known) => `--${known.name}`),
         )}`,
       );
+    } else if (option.value === undefined && written !== undefined) {
+      messages.push(`${rawName} takes no value`);
     } else if (value === undefined || value === '') {
       messages.push(`${rawName} needs a value`);
+    } else if (option.choices && !option.choices.includes(value)) {
+      messages.push(`${rawName} ${value}: allowed is ${option.choices.join(', ')}`);
     } else if (name === 'set') {
       const split = value.indexOf('=');
       if (split > 0) overrides.push([value.slice(0, split), value.slice(split + 1)]);
@@ -90,20 +113,26 @@ export function parseCommandLine(
       single.set(name, value);
     }
   }
-  if (command.operands === undefined && operands.length > 0) {
-    messages.push(`"${command.name}" takes no ${JSON.stringify(operands[0])}`);
-  }
+  const misused = operandProblem(command, operands);
+  if (misused !== undefined) messages.push(misused);
   const config = single.get('config') ?? (env[CONFIG_VARIABLE] || undefined);
   const settings: SettingsArguments = { config, overrides };
-  switch (command.name) {
+  const kind = command.name;
+  if (isOnline(kind)) {
+    return messages.length > 0
+      ? usageError(messages)
+      : { kind: 'online', name: kind, operands, options: single, ...settings };
+  }
+  switch (kind) {
     case 'policy validate':
-      if (operands.length === 0) messages.push('"policy validate" needs the name of a file');
-      return messages.length > 0
-        ? usageError(messages)
-        : { kind: command.name, files: operands, ...settings };
+      return messages.length > 0 ? usageError(messages) : { kind, files: operands, ...settings };
     case 'settings example':
     case 'policy schema':
-      return messages.length > 0 ? usageError(messages) : { kind: command.name };
+      return messages.length > 0 ? usageError(messages) : { kind };
+    case 'completion': {
+      const shell = operands[0] ?? '';
+      return messages.length > 0 || !isShell(shell) ? usageError(messages) : { kind, shell };
+    }
     case 'token': {
       const user = single.get('user');
       if (user === undefined) messages.push('"token" needs --user <name>, such as --user alice');
@@ -122,7 +151,7 @@ export function parseCommandLine(
     case 'bootstrap':
     case 'issuer':
     case 'settings validate':
-      return messages.length > 0 ? usageError(messages) : { kind: command.name, ...settings };
+      return messages.length > 0 ? usageError(messages) : { kind, ...settings };
   }
 }
 
@@ -132,9 +161,8 @@ function commandOf(words: readonly string[]): KnownCommand | undefined {
   return commands.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '));
 }
 
-function optionsOf(command: CommandDescription): readonly string[] {
-  const own = (command.options ?? []).map(({ name }) => name);
-  return command.settingsOf === undefined ? own : [...own, 'config', 'set'];
+function isOnline(name: CommandName): name is OnlineCommandName {
+  return onlineCommands.some((online) => online.name === name);
 }
 
 function unknownCommand(words: readonly string[]): readonly string[] {

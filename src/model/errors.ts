@@ -76,6 +76,10 @@ const statusByCode = {
   ADMINISTRATION_REFUSED: GrpcStatus.PERMISSION_DENIED,
   /** An operator's request has an argument that is not allowed. */
   ARGUMENT_INVALID: GrpcStatus.INVALID_ARGUMENT,
+  /** The command line gets no answer of a gateway. */
+  ADMIN_API_UNREACHABLE: GrpcStatus.UNAVAILABLE,
+  /** The gateway refuses what the command line asks, with a code of a newer release. */
+  ADMIN_API_REFUSED: GrpcStatus.UNKNOWN,
   HTTP_PATH_UNKNOWN: GrpcStatus.NOT_FOUND,
   HTTP_METHOD_REFUSED: GrpcStatus.UNIMPLEMENTED,
   HTTP_BODY_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,

@@ -6,6 +6,7 @@ export const gatewayRoles = [
   'issuer',
   'bootstrap',
   'token',
+  'operator',
 ] as const;
 export type GatewayRole = (typeof gatewayRoles)[number];
 

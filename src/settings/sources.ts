@@ -18,8 +18,8 @@ export interface Written {
 /** By the setting's name. */
 export type WrittenSettings = Map<string, Written>;
 
-/** Variables with our prefix that are no settings: the settings file, and the Python of demo and tests. */
-const NO_SETTING = new RegExp(`^${ENV_PREFIX}(CONFIG|PYTHON(_\\w+)?)$`);
+/** Variables with our prefix that are no settings: of the command line, and the Python of demo and tests. */
+const NO_SETTING = new RegExp(`^${ENV_PREFIX}(ADMIN_URL|CONFIG|TOKEN|PYTHON(_\\w+)?)$`);
 
 /**
  * Kubernetes puts such variables into every pod for a Service whose name begins with "spark-gateway"

@@ -20,6 +20,7 @@ const authz = ['authz'] as const;
 const servers = ['control-plane', 'authz'] as const;
 const connected = ['control-plane', 'authz', 'bootstrap'] as const;
 const issuer = ['issuer', 'token'] as const;
+const operator = ['operator'] as const;
 const envoyChild = ['start'] as const;
 const everyRole = ['control-plane', 'authz', 'issuer', 'bootstrap', 'token'] as const;
 
@@ -248,7 +249,7 @@ export const settingsTable = {
   admin: group('Metrics, health and administration of the control plane (HTTP).', {
     listen_addr: setting(tcpAddress, {
       default: '127.0.0.1:9090',
-      roles: controlPlane,
+      roles: [...controlPlane, ...operator],
       about: 'Where the control plane serves them.',
     }),
   }),
@@ -431,12 +432,12 @@ export const settingsTable = {
     {
       enabled: setting(boolean, {
         default: 'false',
-        roles: [...servers],
+        roles: [...servers, ...operator],
         about: 'Whether `start` runs it, and whether its tokens are accepted.',
       }),
       listen_addr: setting(loopbackAddress, {
         default: '127.0.0.1:18080',
-        roles: [...servers, ...issuer],
+        roles: [...servers, ...issuer, ...operator],
         about: 'Where it is served (HTTP), which is also how its tokens name it (iss).',
       }),
       client_id: setting(plainText, {

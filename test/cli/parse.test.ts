@@ -52,7 +52,7 @@ test('policies to validate', (t) => {
 const wrong: readonly (readonly [string, readonly string[]])[] = [
   ['autz', ['there is no command "autz"; did you mean "authz"?']],
   ['settings', ['"settings" needs to be one of settings validate, settings example']],
-  ['policy validate', ['"policy validate" needs the name of a file']],
+  ['policy validate', ['"policy validate" needs <file>...']],
   ['token', ['"token" needs --user <name>, such as --user alice']],
   [
     'token --user bob --ttl 3',

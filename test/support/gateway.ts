@@ -1,4 +1,5 @@
 /** The whole gateway as users start it: `spark-gateway start`, with ports and state of its own. */
+import { execFile } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -58,6 +59,13 @@ export interface AuditLine {
 
 /** Of the development issuer; the policies of the tests name them as admin. */
 const OPERATOR = 'alice';
+
+export interface CommandResult {
+  readonly exitCode: number;
+  /** Standard output. */
+  readonly output: string;
+  readonly errors: string;
+}
 
 const children = ['control-plane', 'authz', 'envoy', 'issuer'] as const;
 
@@ -180,6 +188,18 @@ export class Gateway {
 
   policy(): Promise<PolicyView> {
     return this.#api('policy');
+  }
+
+  /** Runs `spark-gateway` with these arguments and the settings of this gateway. */
+  command(...args: readonly string[]): Promise<CommandResult> {
+    const line = [join(root, 'build/src/main.js'), ...args];
+    const config = ['--config', join(this.folder, 'gateway.yaml')];
+    return new Promise((resolve) => {
+      execFile(process.execPath, [...line, ...config], { env: gatewayEnv() }, (error, out, err) => {
+        const exitCode = typeof error?.code === 'number' ? error.code : error ? -1 : 0;
+        resolve({ exitCode, output: out, errors: err });
+      });
+    });
   }
 
   async metrics(): Promise<string> {

@@ -1,0 +1,125 @@
+/** The commands that ask a gateway that runs. */
+import { driverPhases } from '../model/driver.js';
+import type { CommandDescription, OptionDescription } from './description.js';
+
+/** Which gateway, as whom, and how the answer is shown. */
+export const onlineOptions: readonly OptionDescription[] = [
+  {
+    name: 'server',
+    value: 'url',
+    about:
+      'Where the control plane answers, such as https://gateway.example.com; else SPARK_GATEWAY_ADMIN_URL, else admin.listen_addr of the settings.',
+  },
+  {
+    name: 'token-file',
+    value: 'file',
+    about:
+      'Holds the token that says who you are; else the variable SPARK_GATEWAY_TOKEN, else the development issuer where the settings enable it.',
+  },
+  {
+    name: 'as',
+    value: 'person',
+    about: 'With the development issuer: whose token it gives; else alice.',
+  },
+  { name: 'ca-file', value: 'file', about: 'CA of the certificate behind an https URL (PEM).' },
+  {
+    name: 'output',
+    short: 'o',
+    value: 'form',
+    about: 'A table for people, a wider one, or everything for programs.',
+    choices: ['table', 'wide', 'json', 'yaml'],
+  },
+];
+
+const watch: OptionDescription = {
+  name: 'watch',
+  short: 'w',
+  about: 'Shows it again every two seconds, until Ctrl-C.',
+};
+
+function filter(name: string, about: string, choices?: readonly string[]): OptionDescription {
+  return { name, value: name, about, ...(choices ? { choices } : {}) };
+}
+
+const ofNamespace = filter('namespace', 'Only those in this namespace.');
+
+export const onlineCommands = [
+  {
+    name: 'status',
+    about: 'What there is and what is wrong, at a glance.',
+    options: [watch],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'sessions',
+    about: 'Who has a session, where, since when; with an id, one session.',
+    operands: '[<session>]',
+    options: [
+      filter('team', 'Only those of this team.'),
+      filter('environment', 'Only those in this environment.'),
+      ofNamespace,
+      filter('principal', 'Only those of this person or service.'),
+      { name: 'driver', value: 'driver', about: 'Only those on this driver.' },
+      watch,
+    ],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'drivers',
+    about: 'Each driver with its phase and the reason; with an id, one driver.',
+    operands: '[<driver>]',
+    options: [ofNamespace, filter('phase', 'Only those in this phase.', driverPhases), watch],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'pools',
+    about: 'How many drivers each namespace has, in which phases.',
+    options: [filter('team', 'Only those of this team.'), ofNamespace, watch],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'envoys',
+    about:
+      "Each Envoy's state for each type of resource: SYNCED, STALE, NACKED with the reason, NEVER_SENT.",
+    options: [watch],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'drain',
+    about: 'Gives a driver no new session; it ends when the last one leaves.',
+    operands: '<driver>',
+    options: [
+      {
+        name: 'deadline',
+        value: 'time',
+        about:
+          'When the sessions that are left are ended: a duration from now, such as 10m, or a time such as 2030-01-31T18:00:00Z; else never.',
+      },
+      { name: 'wait', about: 'Waits until the driver has ended.' },
+    ],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'release',
+    about: 'Ends a session. Its client is told at its next request.',
+    operands: '<session>',
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'evict',
+    about: 'Ends a driver now, with its sessions. Their clients are told at their next request.',
+    operands: '<driver>',
+    options: [{ name: 'wait', about: 'Waits until the driver has ended.' }],
+    settingsOf: 'operator',
+    online: true,
+  },
+] as const satisfies readonly CommandDescription[];
+
+export type OnlineCommandName = (typeof onlineCommands)[number]['name'];

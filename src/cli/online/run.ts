@@ -1,0 +1,53 @@
+/** Runs a command that asks a gateway that runs. */
+import type { OnlineCommandName } from '../online-commands.js';
+import { isOutputForm, renderShown } from '../render/shown.js';
+import { drain, evict, release } from './commands/actions.js';
+import { drivers } from './commands/drivers.js';
+import { envoys } from './commands/envoys.js';
+import { pools } from './commands/pools.js';
+import { sessions } from './commands/sessions.js';
+import { status } from './commands/status.js';
+import type { OnlineCommand, OnlineContext } from './context.js';
+
+const commands: Record<OnlineCommandName, OnlineCommand> = {
+  status,
+  sessions,
+  drivers,
+  pools,
+  envoys,
+  drain,
+  release,
+  evict,
+};
+
+export interface Output {
+  write(text: string): void;
+  /** Characters in a line of the terminal; undefined where there is no terminal. */
+  readonly width: () => number | undefined;
+}
+
+const WATCH_MS = 2_000;
+/** Clears the screen and goes to its beginning (ECMA-48: CUP, ED). */
+const CLEAR = '\u001b[H\u001b[2J';
+
+/** Rejects with what the command fails with, or with what `pause` does while it watches. */
+export async function runOnline(
+  name: OnlineCommandName,
+  context: OnlineContext,
+  output: Output,
+): Promise<void> {
+  const command = commands[name];
+  const written = context.options.get('output') ?? 'table';
+  const form = isOutputForm(written) ? written : 'table';
+  const show = async () => renderShown(await command(context), form, output.width());
+  if (!context.options.has('watch')) {
+    output.write(await show());
+    return;
+  }
+  const onScreen = output.width() !== undefined && (form === 'table' || form === 'wide');
+  for (;;) {
+    const text = await show();
+    output.write(onScreen ? `${CLEAR}${text}` : text);
+    await context.pause(WATCH_MS);
+  }
+}

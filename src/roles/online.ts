@@ -1,0 +1,48 @@
+/** Commands that ask a gateway that runs: joins the command line with settings and terminal. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { connect } from '../cli/online/connection.js';
+import { runOnline } from '../cli/online/run.js';
+import type { OnlineCommandName } from '../cli/online-commands.js';
+import { systemClock } from '../model/clock.js';
+import type { Settings } from '../settings/table.js';
+import { localUrl } from './local-url.js';
+
+export interface OnlineArguments {
+  readonly name: OnlineCommandName;
+  readonly operands: readonly string[];
+  readonly options: ReadonlyMap<string, string>;
+  /** Somebody named the settings. */
+  readonly settingsNamed: boolean;
+}
+
+export async function askGateway(
+  settings: Settings,
+  { name, operands, options, settingsNamed }: OnlineArguments,
+): Promise<void> {
+  const { admin, issuer } = settings;
+  const client = await connect({
+    options,
+    env: process.env,
+    settingsUrl: localUrl(admin.listenAddr),
+    issuerUrl: issuer.enabled ? localUrl(issuer.listenAddr) : undefined,
+    settingsNamed,
+  });
+  const { stdout, stderr } = process;
+  // Whoever read it has seen enough, as `| head` does.
+  stdout.on('error', () => process.exit());
+  await runOnline(
+    name,
+    {
+      client,
+      operands,
+      options,
+      now: () => systemClock.now(),
+      pause: (ms) => pause(ms),
+      say: (text) => stderr.write(`${text}\n`),
+    },
+    {
+      write: (text) => void stdout.write(text),
+      width: () => (stdout.isTTY ? stdout.columns : undefined),
+    },
+  );
+}

@@ -1,0 +1,126 @@
+import test, { type ExecutionContext } from 'ava';
+import { deadlineOf } from '../../../src/cli/online/commands/actions.js';
+import { connect } from '../../../src/cli/online/connection.js';
+import { runOnline } from '../../../src/cli/online/run.js';
+import type { OnlineCommandName } from '../../../src/cli/online-commands.js';
+import { type AdminApiOptions, startAdminApi } from '../../support/admin-api.js';
+import { driverRecord, sessionId, sessionRecord, START_MS } from '../../support/driver-records.js';
+
+const session = sessionRecord(sessionId(1));
+const records = [
+  driverRecord('driver-1', { phase: 'in_use', sessions: { [session.sessionId]: session } }),
+  driverRecord('driver-2', { phase: 'warming', reason: 'ImagePullBackOff' }),
+];
+const observed = [{ uid: 'driver-1', condition: 'ready' }] as const;
+
+interface Ran {
+  readonly output: string;
+  readonly said: readonly string[];
+}
+
+/** Runs a command as an operator against a real admin API; `pauses` before it is ended. */
+async function run(
+  t: ExecutionContext,
+  name: OnlineCommandName,
+  operands: readonly string[] = [],
+  flags: Readonly<Record<string, string>> = {},
+  options: AdminApiOptions = {},
+): Promise<Ran> {
+  const api = await startAdminApi(t, { records, observed, ...options });
+  const client = await connect({
+    options: new Map([['server', api.url]]),
+    env: { SPARK_GATEWAY_TOKEN: await api.tokenOf('operator') },
+    settingsUrl: '',
+    issuerUrl: undefined,
+    settingsNamed: false,
+  });
+  let output = '';
+  const said: string[] = [];
+  await runOnline(
+    name,
+    {
+      client,
+      operands,
+      options: new Map(Object.entries(flags)),
+      now: () => START_MS + 90_000,
+      pause: () => Promise.reject(new Error('enough')),
+      say: (text) => void said.push(text),
+    },
+    { write: (text) => void (output += text), width: () => undefined },
+  );
+  return { output, said };
+}
+
+test('sessions: short ids for people, everything for programs', async (t) => {
+  t.is(
+    (await run(t, 'sessions')).output,
+    [
+      'SESSION   PRINCIPAL  TEAM  ENVIRONMENT  DRIVER    STATE  RUNNING  IDLE   AGE',
+      '00000000  alice      ads   dev          driver-1  live   -        1m30s  1m30s',
+      '',
+    ].join('\n'),
+  );
+  const { output } = await run(t, 'sessions', [], { output: 'json', driver: 'driver-1' });
+  t.like((JSON.parse(output) as object[])[0], { id: session.sessionId, driver: 'driver-1' });
+});
+
+test('drivers: the reason is at the end of the line', async (t) => {
+  const { output } = await run(t, 'drivers', [], { phase: 'warming' });
+  t.regex(output, /^driver-2 +\S+ +warming +no +0 +- +1m30s +ImagePullBackOff$/m);
+  t.notRegex(output, /driver-1/);
+});
+
+test('one driver, by the beginning of its id', async (t) => {
+  t.regex(
+    (await run(t, 'drivers', ['driver-1'])).output,
+    new RegExp(`  ${session.sessionId}  alice`),
+  );
+  await t.throwsAsync(run(t, 'drivers', ['driver']), { message: /beginning of 2 drivers/ });
+});
+
+test('pools, envoys and status', async (t) => {
+  t.regex((await run(t, 'pools')).output, /^sjns-ads-dev +2 +4 +2 +1 +0 +1 +0 +1 /m);
+  t.is((await run(t, 'envoys')).output, 'No Envoy is connected.\n');
+  const { output } = await run(t, 'status');
+  t.regex(output, /^drivers: +1 warming, 1 in_use$/m);
+  t.regex(output, /\nAll is well\.\n$/);
+});
+
+test('drain: says what is left, and with --wait when it is over', async (t) => {
+  const operations = {
+    drain: async (uid: string, drainDeadlineMs: number | undefined) => {
+      return { uid, phase: 'draining' as const, sessions: 1, drainDeadlineMs };
+    },
+  };
+  const flags = { deadline: '10d' };
+  const { output } = await run(t, 'drain', ['driver-1'], flags, { operations });
+  t.is(
+    output,
+    'Driver driver-1 takes no new session; it has 1 session and ends them at 2023-11-24T22:14:50.000Z.\n',
+  );
+  const gone = {
+    drain: async (uid: string) => {
+      return { uid, phase: 'gone' as const, sessions: 0, drainDeadlineMs: undefined };
+    },
+  };
+  const waited = await run(t, 'drain', ['driver-1'], { wait: 'true' }, { operations: gone });
+  t.is(waited.output, 'Driver driver-1 has ended.\n');
+});
+
+test('--watch shows it until it is ended', async (t) => {
+  await t.throwsAsync(run(t, 'pools', [], { watch: 'true' }), { message: 'enough' });
+});
+
+const deadlines: readonly (readonly [string, string | undefined])[] = [
+  ['10m', new Date(START_MS + 600_000).toISOString()],
+  ['2030-01-31T18:00:00Z', '2030-01-31T18:00:00.000Z'],
+  ['2030-01-31T18:00:00+01:00', '2030-01-31T17:00:00.000Z'],
+  ['2030-01-31T18:00:00', undefined],
+  ['tomorrow', undefined],
+];
+for (const [written, expected] of deadlines) {
+  test(`--deadline ${written} is ${expected ?? 'refused'}`, (t) => {
+    if (expected !== undefined) t.is(deadlineOf(written, START_MS), expected);
+    else t.throws(() => deadlineOf(written, START_MS), { message: /allowed is a duration/ });
+  });
+}
