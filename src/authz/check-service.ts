@@ -10,7 +10,6 @@ import {
   assignRequests,
   authenticateWithoutToken,
   authenticateWithToken,
-  authorize,
   checkAssignment,
   checkClone,
   readFacts,
@@ -21,11 +20,14 @@ import {
 } from './decision.js';
 import type { AuthzMetrics } from './metrics.js';
 import { allowedResponse, deniedResponse } from './response.js';
+import { decide, Shadow } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
 
 export interface CheckServiceOptions {
   /** The policy now; asked at every check. */
   readonly policy: () => Policy;
+  /** A policy that is tried out: what it would decide otherwise is reported. */
+  readonly shadowPolicy?: () => Policy | undefined;
   readonly assigner: Assigner;
   readonly activity: Pick<ActivitySink, 'activity'>;
   readonly verifier: TokenVerifier;
@@ -46,14 +48,19 @@ export type Decision =
 /** What was found out so far, for the access log, the refusal's log line and the metrics. */
 interface Known {
   method?: string;
-  readonly metadata: { [Key in (typeof AccessMetadata)[keyof typeof AccessMetadata]]?: string };
+  readonly metadata: {
+    [Key in (typeof AccessMetadata)[keyof typeof AccessMetadata]]?: string | undefined;
+  };
 }
 
 export class CheckService {
   readonly #options: CheckServiceOptions;
+  readonly #shadow: Shadow;
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
+    const { logger, metrics, shadowPolicy } = options;
+    this.#shadow = new Shadow({ candidate: shadowPolicy ?? (() => undefined), logger, metrics });
   }
 
   /**
@@ -102,7 +109,9 @@ export class CheckService {
     metadata.principal = caller.principal.subject;
     metadata.issuer = caller.principal.issuer;
 
-    const target = authorize(facts, caller, policy);
+    const target = decide(facts, caller, policy);
+    metadata.shadow = this.#shadow.report(facts, caller, policy, target);
+    if (target instanceof GatewayError) throw target;
     metadata.team = target.team;
     metadata.environment = target.environment;
     metadata.namespace = target.namespace;

@@ -1,11 +1,13 @@
 /** The steps of a check up to the assignment, in their order. Each throws the GatewayError that refuses the request. */
 import type { AssignRequest, Assignment } from '../model/assignment.js';
+import type { ConfigRequest } from '../model/config-request.js';
 import { GatewayError } from '../model/errors.js';
 import { SPARK_CONNECT_SERVICE } from '../model/names.js';
 import type { PeerCertificate, Policy, Target } from '../model/policy.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
 import { tokenMissing } from '../model/refusals.js';
 import type { CheckRequest } from './check-codec.js';
+import { readConfigRequest } from './config-request.js';
 import { bearerToken, CREDENTIAL_HEADERS, duplicated, refuseDuplicates } from './credentials.js';
 import { sparkMethod, type SparkMethod } from './methods.js';
 import { peerCertificate } from './peer.js';
@@ -16,6 +18,8 @@ import type { VerifiedToken } from './token/verifier.js';
 export interface RequestFacts {
   readonly method: SparkMethod;
   readonly request: SparkRequest;
+  /** Of the Config RPC. */
+  readonly config?: ConfigRequest;
   readonly token: string | undefined;
   readonly peer: PeerCertificate | undefined;
   readonly sourceAddress: string;
@@ -62,6 +66,9 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
   return {
     method,
     request,
+    ...(method.name === 'Config' && {
+      config: readConfigRequest(check.body, headers.get('grpc-encoding')),
+    }),
     token: bearerToken(headers),
     peer: peerCertificate(check),
     sourceAddress: check.sourceAddress,

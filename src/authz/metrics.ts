@@ -1,5 +1,13 @@
 import type { ErrorCode } from '../model/errors.js';
 
+export interface ShadowVerdict {
+  /** `policy`: the candidate; `rule`: a rule of the policy in force that is in shadow mode. */
+  readonly source: 'policy' | 'rule';
+  /** `move`: to another namespace. */
+  readonly would: 'same' | 'allow' | 'refuse' | 'move';
+  readonly code: 'OK' | ErrorCode;
+}
+
 /** What authz counts. Implemented by whoever exports metrics; every call must be cheap and not throw. */
 export interface AuthzMetrics {
   /** After each check. `method` is a Spark Connect RPC or `unknown`; team and environment are known once they are authorised. */
@@ -14,6 +22,8 @@ export interface AuthzMetrics {
   tokenCache(result: 'hit' | 'miss'): void;
   keyFetch(issuer: string, ok: boolean): void;
   assignmentCache(result: 'hit' | 'miss'): void;
+  /** What a policy or rule in shadow mode would make of a request. */
+  shadow(verdict: ShadowVerdict): void;
 }
 
 export const noMetrics: AuthzMetrics = {
@@ -21,4 +31,5 @@ export const noMetrics: AuthzMetrics = {
   tokenCache: () => undefined,
   keyFetch: () => undefined,
   assignmentCache: () => undefined,
+  shadow: () => undefined,
 };

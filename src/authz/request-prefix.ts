@@ -44,21 +44,10 @@ export function readSparkRequest(
   encoding: string | undefined,
   method: SparkMethod,
 ): SparkRequest {
-  if (body.length < FRAME_HEADER_BYTES) throw unreadable('its first message has not arrived');
-  const flag = body[0];
-  if (flag !== 0 && flag !== 1) throw unreadable('its body is not a gRPC message');
-  const length = body.readUInt32BE(1);
-  const content = body.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length);
+  const { bytes, length } = messagePrefix(body, encoding);
   let fields: Fields;
   try {
-    if (flag === 0) {
-      fields = readFields(content, length, method);
-    } else {
-      const { bytes, whole } = inflatePrefix(content, encoding);
-      // Nothing says how long the inflated message is before its end has been seen.
-      const complete = whole && content.length === length;
-      fields = readFields(bytes, complete ? bytes.length : Number.MAX_SAFE_INTEGER, method);
-    }
+    fields = readFields(bytes, length, method);
   } catch (error) {
     if (error instanceof MalformedMessage) {
       throw unreadable('its body is not a Spark Connect message', error);
@@ -66,6 +55,26 @@ export function readSparkRequest(
     throw error;
   }
   return checked(fields);
+}
+
+/** The first bytes of a request's message, inflated. Throws REQUEST_UNREADABLE. */
+export function messagePrefix(
+  body: Buffer,
+  encoding: string | undefined,
+): {
+  readonly bytes: Buffer;
+  /** Of the whole message. Nothing says how long an inflated one is before its end has been seen. */
+  readonly length: number;
+} {
+  if (body.length < FRAME_HEADER_BYTES) throw unreadable('its first message has not arrived');
+  const flag = body[0];
+  if (flag !== 0 && flag !== 1) throw unreadable('its body is not a gRPC message');
+  const length = body.readUInt32BE(1);
+  const content = body.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length);
+  if (flag === 0) return { bytes: content, length };
+  const { bytes, whole } = inflatePrefix(content, encoding);
+  const complete = whole && content.length === length;
+  return { bytes, length: complete ? bytes.length : Number.MAX_SAFE_INTEGER };
 }
 
 /** undefined: not seen, and the message goes on. */

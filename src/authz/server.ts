@@ -22,6 +22,8 @@ export interface AuthzServerOptions {
   readonly address: SocketAddress;
   /** The policy now; asked at every check. */
   readonly policy: () => Policy;
+  /** A policy that is tried out: what it would decide otherwise is reported. */
+  readonly shadowPolicy?: () => Policy | undefined;
   readonly assigner: Assigner;
   readonly activity: Pick<ActivitySink, 'activity'>;
   readonly clock: Clock;
@@ -75,6 +77,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
   });
   const service = new CheckService({
     policy,
+    shadowPolicy: options.shadowPolicy ?? (() => undefined),
     assigner,
     activity,
     verifier,

@@ -55,6 +55,8 @@ const statusByCode = {
   /** The session exists in another namespace than the one asked for. */
   SESSION_ELSEWHERE: GrpcStatus.PERMISSION_DENIED,
   USER_ID_MISMATCH: GrpcStatus.PERMISSION_DENIED,
+  /** The policy keeps a Spark setting from being read or set through Config. */
+  CONFIG_REFUSED: GrpcStatus.PERMISSION_DENIED,
   QUOTA_EXCEEDED: GrpcStatus.RESOURCE_EXHAUSTED,
 
   /** An RPC that may not start a session named one that nobody knows. */

@@ -2,6 +2,7 @@
  * Why a policy allows or refuses a request, step by step. An explanation is a plain value: it is
  * shown as JSON as it is.
  */
+import type { ConfigRequest } from './config-request.js';
 import type { ErrorCode, GrpcStatus } from './errors.js';
 import type { AdministrationRole, PoolPolicy, QuotaPolicy, Target } from './policy.js';
 import type { Caller } from './principal.js';
@@ -17,6 +18,8 @@ export interface ExplainRequest {
   readonly environment?: string | undefined;
   /** As in the connection string; left out: not compared with the caller. */
   readonly userId?: string | undefined;
+  /** For a request of the Config RPC: what it reads or sets. */
+  readonly config?: Partial<ConfigRequest> | undefined;
 }
 
 /** A refusal as the client gets it. */
@@ -27,7 +30,7 @@ export interface ExplainedRefusal {
 }
 
 /** In the order in which they are decided; after one that refuses, the others are `not reached`. */
-export type StepName = 'caller' | 'target' | 'access' | 'user_id' | 'pool';
+export type StepName = 'caller' | 'target' | 'access' | 'user_id' | 'config' | 'pool';
 
 export interface ExplainedStep {
   readonly step: StepName;

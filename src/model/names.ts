@@ -42,6 +42,8 @@ export const AccessMetadata = {
   claimedUser: 'claimed_user',
   /** `true` for a ReleaseSession after which the client means to come back: the session goes on. */
   comesBack: 'comes_back',
+  /** What a policy or rules in shadow mode would have decided otherwise, such as `refuse:NAMESPACE_REFUSED`. */
+  shadow: 'shadow',
   /** Code of the GatewayError that the request was refused with. */
   refusal: 'refusal',
 } as const;

@@ -1,3 +1,4 @@
+import type { ConfigRequest } from './config-request.js';
 import type { GatewayError } from './errors.js';
 import type { ExplainRequest, Explanation } from './explanation.js';
 import type { Caller } from './principal.js';
@@ -118,22 +119,45 @@ export interface PolicyObserver {
   }): void;
 }
 
+export interface ShadowRequest {
+  readonly caller: Caller;
+  readonly target: Target;
+  readonly host: string;
+  readonly userId: string;
+  /** Of the Config RPC. */
+  readonly config?: ConfigRequest;
+}
+
+export interface ShadowFinding {
+  /** The rule's name, or its line. */
+  readonly rule: string;
+  /** With what it would refuse the request; undefined: it would allow it, while it is refused. */
+  readonly refusal: GatewayError | undefined;
+  readonly message: string;
+}
+
 /** A loaded policy: an immutable value, replaced as a whole on reload. */
 export interface Policy {
   /** Content hash; changes whenever a decision could. */
   readonly version: string;
   /** Whose tokens are accepted; `issuer` is unique. */
   readonly issuers: readonly IssuerPolicy[];
+  /** Names of services and source networks. */
+  readonly services: readonly string[];
   /** Where the request goes, defaults applied. TEAM_MISSING, ENVIRONMENT_MISSING or TEAM_OR_ENVIRONMENT_INVALID otherwise. */
   target(request: TargetRequest): Target | GatewayError;
   /** undefined: allowed. NAMESPACE_REFUSED otherwise, saying what the caller may use. `host` as in the target's request. */
   refuseUse(caller: Caller, target: Target, host?: string): GatewayError | undefined;
   /** undefined: allowed. USER_ID_MISMATCH where the policy asks that `user_id` be the caller's. */
   refuseUserId(caller: Caller, userId: string): GatewayError | undefined;
+  /** undefined: allowed. CONFIG_REFUSED where the policy keeps one of the settings from being read or set. */
+  refuseConfig(caller: Caller, target: Target, config: ConfigRequest): GatewayError | undefined;
   /** The service that a verified peer certificate stands for, if policy names it. `uriSans`, `dnsSans`, `subject` as Envoy verified them. */
   service(peer: PeerCertificate): Caller | undefined;
   /** The caller that an unauthenticated source address stands for, where policy names its network. */
   sourceNetwork(address: string): Caller | undefined;
+  /** What its rules in shadow mode would do to a request; left out where there are none. */
+  shadows?(request: ShadowRequest): readonly ShadowFinding[];
   /** Who may see the gateway's state (`read`) and who may operate it (`admin`). */
   administration(caller: Caller): AdministrationRole;
   /** Why a request is allowed or refused, by the same rules as the methods above. Not for the path of a request. */

@@ -57,6 +57,10 @@ export class AccessRules {
     return this.#enforced.of(use.caller).some((rule) => this.#covers(rule, use));
   }
 
+  get hasShadows(): boolean {
+    return this.#all.some(({ entry }) => entry.mode === 'shadow');
+  }
+
   /** A rule in shadow mode that would allow it, by its name or line. */
   shadowFor(use: Use): string | undefined {
     const found = this.#shadows.of(use.caller).find((rule) => this.#covers(rule, use));

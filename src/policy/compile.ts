@@ -11,6 +11,7 @@ import { AccessRules, checkAccess } from './access.js';
 import { compileAdministration } from './administration.js';
 import { checkCanaries, withCanaries } from './canaries.js';
 import { compileServices, compileSourceNetworks } from './callers.js';
+import { compileConfigRules } from './config-rules.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
 import { compileExplain } from './explain.js';
 import { compileIssuers } from './issuers.js';
@@ -23,6 +24,7 @@ import {
   TemplateProblem,
 } from './namespace-template.js';
 import { compilePools, compileQuotas, type PoolDefaults } from './pools.js';
+import { compileShadows } from './shadows.js';
 import { compileTargets } from './targets.js';
 import { compileUserIdRule } from './user-id.js';
 
@@ -89,6 +91,10 @@ function compileDocument(
     if (pool(namespace)) continue;
     reader.refuseAt(document, 'warm_namespaces', `no entry of pools is for ${namespace}`);
   }
+  const config = compileConfigRules(document.config_rules, known, template, reader);
+  const userId = compileUserIdRule(document.user_id);
+  const shadowUserId = document.user_id?.mode === 'shadow';
+  const shadows = compileShadows({ access, config, userId: shadowUserId ? userId : undefined });
   const decisions = {
     version,
     issuers,
@@ -97,13 +103,16 @@ function compileDocument(
       access.allows({ caller, target, host })
         ? undefined
         : refusedUse(caller, target, access.grants(caller), clientUrl),
-    refuseUserId: compileUserIdRule(document.user_id),
+    refuseUserId: shadowUserId ? () => undefined : userId,
+    refuseConfig: config.refuse,
     administration: compileAdministration(document.administration, known, reader),
     pool,
     quotas: compileQuotas(document.quotas, template),
   };
   return Object.freeze<Policy>({
     ...decisions,
+    services: Object.freeze(names),
+    ...(shadows && { shadows }),
     service: compileServices(document.services),
     sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     parseNamespace: (namespace) => template.parse(namespace),
@@ -112,7 +121,7 @@ function compileDocument(
       access,
       clientUrl,
       services: names,
-      comparesUserId: document.user_id !== undefined,
+      comparesUserId: document.user_id !== undefined && !shadowUserId,
     }),
   });
 }

@@ -17,7 +17,9 @@ import { boolean, choice, integer, issuerUrl, plainText } from '../yaml/text-typ
 import { duration } from '../yaml/units.js';
 import { canaryEntry } from './canaries.js';
 import { expressionText } from './expression.js';
+import { configRuleEntry } from './config-rules.js';
 import { matchField } from './match.js';
+import { modeField } from './mode.js';
 import { DEFAULT_TEMPLATE } from './namespace-template.js';
 import { scheduleEntry } from './schedule.js';
 import {
@@ -31,6 +33,7 @@ import {
   patterns,
   teamPattern,
 } from './texts.js';
+import { whoEntry } from './who.js';
 
 export const API_VERSION = 'spark-gateway/v1alpha1';
 
@@ -109,28 +112,12 @@ const targets = object('targets', {
 const userId = object('a user_id rule', {
   claim: about("What the client's user_id must be.", required(text(plainText))),
   ignore_domain: about('alice is alice@example.com.', withDefault(text(boolean), false)),
+  mode: modeField,
 });
-
-const who = object(
-  'who',
-  {
-    groups: about("Groups of the caller's token.", patterns()),
-    principals: about('Subjects of tokens; "*" is everyone with a token.', patterns()),
-    services: about('Names of services and source_networks.', patterns()),
-    issuers: about(
-      'Narrows groups and principals to tokens of these; default: any.',
-      withDefault(list(text(issuerUrl)), []),
-    ),
-  },
-  {
-    needsOneOf: ['groups', 'principals', 'services'],
-    because: '; principals: ["*"] is everyone with a token',
-  },
-);
 
 const access = object('an access rule', {
   name: about('For people only.', optional(text(plainText))),
-  who: about('Whom it is for: one of these must match.', required(who)),
+  who: about('Whom it is for: one of these must match.', required(whoEntry)),
   what: about(
     'What they may use.',
     required(
@@ -151,8 +138,11 @@ const access = object('an access rule', {
 });
 
 const administration = object('administration', {
-  read: about('Who may see sessions, drivers, Envoys and this policy.', withDefault(list(who), [])),
-  admin: about('Who may also drain, evict and release.', withDefault(list(who), [])),
+  read: about(
+    'Who may see sessions, drivers, Envoys and this policy.',
+    withDefault(list(whoEntry), []),
+  ),
+  admin: about('Who may also drain, evict and release.', withDefault(list(whoEntry), [])),
 });
 
 const pool = object('a pool', {
@@ -225,6 +215,10 @@ export const policyDocument = object('a routing policy', {
     optional(userId),
   ),
   access: about('Who may use what. What no rule allows is refused.', required(list(access), [])),
+  config_rules: about(
+    'Spark settings that the Config RPC must not read or set.',
+    withDefault(list(configRuleEntry), []),
+  ),
   administration: about(
     'Who may use the admin API, the console and the commands that ask them; default: nobody.',
     optional(administration),
@@ -253,7 +247,6 @@ export type ServiceEntry = TypeOf<typeof service>;
 export type SourceNetworkEntry = TypeOf<typeof sourceNetwork>;
 export type TargetsEntry = TypeOf<typeof targets>;
 export type UserIdEntry = TypeOf<typeof userId>;
-export type WhoEntry = TypeOf<typeof who>;
 export type AccessEntry = TypeOf<typeof access>;
 export type AdministrationEntry = TypeOf<typeof administration>;
 export type PoolEntry = TypeOf<typeof pool>;

@@ -24,6 +24,7 @@ type Decisions = Pick<
   | 'target'
   | 'refuseUse'
   | 'refuseUserId'
+  | 'refuseConfig'
   | 'administration'
   | 'pool'
   | 'quotas'
@@ -40,7 +41,7 @@ interface Context {
 /** What a step found; a string: it passed, and why. */
 type Found = string | GatewayError;
 
-const STEPS: readonly StepName[] = ['caller', 'target', 'access', 'user_id', 'pool'];
+const STEPS: readonly StepName[] = ['caller', 'target', 'access', 'user_id', 'config', 'pool'];
 
 export function compileExplain(
   decisions: Decisions,
@@ -76,6 +77,11 @@ export function compileExplain(
         if (hasNoToken(caller)) return 'services act for people';
         if (request.userId === undefined) return 'taken to be the caller, as none was given';
         return decisions.refuseUserId(caller, request.userId) ?? `${quote(request.userId)} is own`;
+      },
+      config() {
+        if (!target || !request.config) return 'no request of the Config RPC';
+        const config = { reads: [], writes: [], lists: [], whole: true, ...request.config };
+        return decisions.refuseConfig(caller, target, config) ?? 'no rule protects these settings';
       },
       pool() {
         if (!target) return '';

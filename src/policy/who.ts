@@ -1,10 +1,38 @@
 /** Which callers a rule is for, and an index that finds the rules of a caller without trying all. */
 import { type Caller, CERTIFICATE_ISSUER, NETWORK_ISSUER } from '../model/principal.js';
-import type { Reader } from '../yaml/schema.js';
+import {
+  about,
+  list,
+  object,
+  type Reader,
+  text,
+  type TypeOf,
+  withDefault,
+} from '../yaml/schema.js';
 import { quote } from '../yaml/problem.js';
 import { didYouMean } from '../yaml/suggest.js';
-import type { WhoEntry } from './document.js';
+import { issuerUrl } from '../yaml/text-type.js';
 import { NameSet } from './glob.js';
+import { patterns } from './texts.js';
+
+export const whoEntry = object(
+  'who',
+  {
+    groups: about("Groups of the caller's token.", patterns()),
+    principals: about('Subjects of tokens; "*" is everyone with a token.', patterns()),
+    services: about('Names of services and source_networks.', patterns()),
+    issuers: about(
+      'Narrows groups and principals to tokens of these; default: any.',
+      withDefault(list(text(issuerUrl)), []),
+    ),
+  },
+  {
+    needsOneOf: ['groups', 'principals', 'services'],
+    because: '; principals: ["*"] is everyone with a token',
+  },
+);
+
+export type WhoEntry = TypeOf<typeof whoEntry>;
 
 export interface Who {
   readonly groups: NameSet;

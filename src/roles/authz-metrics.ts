@@ -2,8 +2,9 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { AuthzMetrics } from '../authz/metrics.js';
 import type { ConfigurationSource } from '../xds/relay/relay.js';
+import type { PolicyObserver } from '../model/policy.js';
 
-export function authzMetrics(registry: Registry): AuthzMetrics {
+export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver {
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
   const decisions = new Counter({
@@ -37,7 +38,21 @@ export function authzMetrics(registry: Registry): AuthzMetrics {
     labelNames: ['issuer', 'result'],
     registers,
   });
+  const shadows = new Counter({
+    name: 'spark_gateway_policy_shadow_total',
+    help: 'Requests by what the shadow policy, or a rule in shadow mode, would do: same, allow, refuse (with the code) or move (to another namespace).',
+    labelNames: ['source', 'would', 'code'],
+    registers,
+  });
+  const expressions = new Counter({
+    name: 'spark_gateway_policy_expression_failures_total',
+    help: 'Expressions (when) of access rules that gave no answer, so that their rule did not match.',
+    labelNames: ['code'],
+    registers,
+  });
   return {
+    shadow: ({ source, would, code }) => shadows.inc({ source, would, code }),
+    expressionFailed: ({ code }) => expressions.inc({ code }),
     decided({ code, method, durationMs }) {
       decisions.inc({ code, method });
       duration.observe({ outcome: code === 'OK' ? 'allowed' : 'refused' }, durationMs / 1000);

@@ -14,6 +14,8 @@ import { authzMetrics, configurationSource } from './authz-metrics.js';
 import { mtlsFiles } from './grpc-port.js';
 import { roleLogger } from './logger.js';
 import { startRelay } from './relay.js';
+import { policyObserver } from './policy-observer.js';
+import { openShadowPolicy } from './shadow-policy.js';
 import { aborted, terminationSignal } from './termination.js';
 
 /** Runs until a signal ends it; checks that are under way are answered first. */
@@ -23,8 +25,10 @@ export async function runAuthz(settings: Settings): Promise<void> {
   const logger = roleLogger('authz', settings.logLevel);
   const registry = new Registry();
   const metrics = authzMetrics(registry);
+  const observer = policyObserver(metrics, logger);
+  const compile = policyOptions(settings);
   const policyFile = await PolicyFile.open(settings.policyFile, {
-    compile: policyOptions(settings),
+    compile: { ...compile, observer },
     clock,
     logger,
   });
@@ -34,6 +38,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   });
   const relay = await startRelay(settings, { credentials, clock, logger });
   if (relay) configurationSource(registry, () => relay.source);
+  const shadowPolicy = openShadowPolicy(settings.policyShadowFile, { compile, clock, logger });
   const assignments = new AssignmentsClient({
     addresses: [formatAddress(settings.assignments.connectAddr)],
     serverName: settings.mtls.serverName,
@@ -47,6 +52,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   const server = await startAuthzServer({
     address: authz.listenAddr,
     policy: () => policyFile.current,
+    shadowPolicy: () => shadowPolicy.current(),
     assigner: assignments,
     activity: assignments,
     clock,
@@ -83,4 +89,5 @@ export async function runAuthz(settings: Settings): Promise<void> {
   await assignments.close();
   await relay?.close();
   policyFile.close();
+  shadowPolicy.close();
 }

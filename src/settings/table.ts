@@ -61,6 +61,11 @@ export const settingsTable = {
     roles: servers,
     about: 'The routing policy: who may go where, pools, quotas. Reloaded when it changes.',
   }),
+  policy_shadow_file: optional(path, {
+    roles: authz,
+    about:
+      'A routing policy to try out: authz reports what it would decide otherwise, and enforces nothing of it. Reloaded when it changes.',
+  }),
   state_dir: setting(path, {
     default: '/var/lib/spark-gateway',
     roles: [...servers, ...issuer],

@@ -42,6 +42,7 @@ test('a request that is allowed: each step with its reason, each rule with what 
     'target passed: team "data" by its header, environment "dev" by its header',
     'access passed: rule 1 (engineers) allows it',
     'user_id passed: taken to be the caller, as none was given',
+    'config passed: no request of the Config RPC',
     'pool passed: sjns-data-dev has a pool',
   ]);
   t.deepEqual(explanation.rules, [

@@ -34,6 +34,7 @@ export class AuthzGateway {
   readonly asked: AssignRequest[] = [];
   readonly activity: SessionActivity[] = [];
   readonly decisions: Parameters<AuthzMetrics['decided']>[0][] = [];
+  readonly shadows: Parameters<AuthzMetrics['shadow']>[0][] = [];
   readonly logLines: string[] = [];
   /** How the assigner answers; a test replaces it. */
   assign: Assign = (request) => Promise.resolve(assignmentFor(request));
@@ -72,6 +73,7 @@ export class AuthzGateway {
         tokenCache: () => undefined,
         keyFetch: () => undefined,
         assignmentCache: () => undefined,
+        shadow: (verdict) => void gateway.shadows.push(verdict),
       },
       ...options,
     });

@@ -40,6 +40,8 @@ export function plainPolicy(options: PlainPolicyOptions): Policy {
     service: (peer) => options.service?.(peer),
     sourceNetwork: (address) => options.sourceNetwork?.(address),
     administration: () => 'none',
+    services: [],
+    refuseConfig: () => undefined,
     explain: () => {
       throw new TypeError('this policy explains nothing');
     },

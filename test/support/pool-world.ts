@@ -143,6 +143,8 @@ const unused = {
   refuseUserId: () => never(),
   service: () => never(),
   administration: () => never(),
+  services: [],
+  refuseConfig: () => never(),
   explain: () => never(),
   sourceNetwork: () => never(),
   quotas: () => never(),

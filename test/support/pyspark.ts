@@ -183,6 +183,11 @@ export class PySpark {
     return this.#call('conf', { session, key, ...(value === undefined ? {} : { value }) });
   }
 
+  /** PySpark 4 or newer. */
+  confAll(session: string): Promise<Readonly<Record<string, string>>> {
+    return this.#call('confAll', { session });
+  }
+
   interrupt(session: string): Promise<readonly string[]> {
     return this.#call('interrupt', { session });
   }

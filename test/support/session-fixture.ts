@@ -34,6 +34,8 @@ export function testPolicy(
     refuseUserId: () => undefined,
     service: () => undefined,
     administration: () => 'none',
+    services: [],
+    refuseConfig: () => undefined,
     explain: () => {
       throw new TypeError('this policy explains nothing');
     },

@@ -128,6 +128,9 @@ class Sessions:
             conf.set(key, value)
         return conf.get(key, None)
 
+    def confAll(self, emit, session):
+        return dict(self._sessions[session].conf.getAll)
+
     def interrupt(self, emit, session):
         return self._sessions[session].interruptAll()
 
