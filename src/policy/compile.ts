@@ -1,6 +1,7 @@
 /** Turns the text of a policy into an immutable value that answers fast. */
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
+import type { ConfigRequest } from '../model/config-request.js';
 import { GatewayError } from '../model/errors.js';
 import type { IssuerPolicy, Policy, PolicyObserver, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
@@ -104,7 +105,8 @@ function compileDocument(
         ? undefined
         : refusedUse(caller, target, access.grants(caller), clientUrl),
     refuseUserId: shadowUserId ? () => undefined : userId,
-    refuseConfig: config.refuse,
+    refuseConfig: (caller: Caller, target: Target, asked: ConfigRequest) =>
+      config.refuse(caller, target, asked),
     administration: compileAdministration(document.administration, known, reader),
     pool,
     quotas: compileQuotas(document.quotas, template),

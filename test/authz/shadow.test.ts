@@ -8,7 +8,7 @@ import { allowed, denied } from '../support/check-client.js';
 interface Context {
   readonly gateway: AuthzGateway;
   /** Puts policies of these parts in force, and beside it. */
-  use(inForce: string, candidate?: string): void;
+  readonly use: (inForce: string, candidate?: string) => void;
 }
 
 const test = anyTest as TestFn<Context>;
