@@ -120,6 +120,28 @@ export const onlineCommands = [
     settingsOf: 'operator',
     online: true,
   },
+  {
+    name: 'policy explain',
+    about:
+      'Why the policy in force allows or refuses a request, step by step and rule by rule. Without --user and --service it is about yourself.',
+    options: [
+      { name: 'user', value: 'principal', about: 'Whose request, such as ann@example.com.' },
+      { name: 'groups', value: 'a,b', about: 'The groups in their token.' },
+      { name: 'claims', value: 'json', about: `Further claims, such as '{"team": "data"}'.` },
+      { name: 'issuer', value: 'url', about: 'Who gave the token; else the first of the policy.' },
+      { name: 'service', value: 'name', about: 'A service of the policy, instead of a person.' },
+      { name: 'team', value: 'team', about: 'As in the header that names the team.' },
+      {
+        name: 'environment',
+        value: 'environment',
+        about: 'As in the header that names the environment.',
+      },
+      { name: 'host', value: 'host', about: 'The host that the client connects to.' },
+      { name: 'user-id', value: 'text', about: 'user_id of the connection string.' },
+    ],
+    settingsOf: 'operator',
+    online: true,
+  },
 ] as const satisfies readonly CommandDescription[];
 
 export type OnlineCommandName = (typeof onlineCommands)[number]['name'];

@@ -10,6 +10,7 @@ import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Principal } from '../model/principal.js';
 import { API_ROOT } from './api.js';
 import type { Gatekeeper } from './gatekeeper.js';
+import { jsonBody } from './json-body.js';
 import { isoTime } from './views/time.js';
 
 export interface ActionOptions {
@@ -34,7 +35,10 @@ export function actionRoutes(options: ActionOptions): Routes {
       options,
       'driver.drain',
       async (uid, exchange, by) => {
-        const deadlineMs = deadlineOf(await bodyOf(exchange), clock.now());
+        const deadlineMs = deadlineOf(
+          jsonBody(await exchange.body(), ['deadline']).deadline,
+          clock.now(),
+        );
         const outcome = await operations.drain(uid, deadlineMs, by);
         return {
           answer: driverAnswer(outcome),
@@ -100,26 +104,10 @@ function sessionAnswer({ sessionId, driverUid, end, endedAtMs }: SessionOutcome)
   return { id: sessionId, driver: driverUid, state: 'ended', end, endedAt: isoTime(endedAtMs) };
 }
 
-async function bodyOf(exchange: Exchange): Promise<unknown> {
-  const text = (await exchange.body()).toString('utf8');
-  if (text.trim() === '') return {};
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new GatewayError('ARGUMENT_INVALID', 'The body is not JSON.', { cause: error });
-  }
-}
-
 /** RFC 3339; without a zone a time would mean another moment on another machine. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
 
-function deadlineOf(body: unknown, nowMs: number): number | undefined {
-  const isObject = typeof body === 'object' && body !== null && !Array.isArray(body);
-  const unknown = isObject ? Object.keys(body).filter((name) => name !== 'deadline') : [];
-  if (!isObject || unknown.length > 0) {
-    throw new GatewayError('ARGUMENT_INVALID', 'The body may hold "deadline" and nothing else.');
-  }
-  const deadline: unknown = 'deadline' in body ? body.deadline : undefined;
+function deadlineOf(deadline: unknown, nowMs: number): number | undefined {
   if (deadline === undefined || deadline === null) return undefined;
   const deadlineMs =
     typeof deadline === 'string' && TIME.test(deadline) ? Date.parse(deadline) : Number.NaN;

@@ -3,6 +3,7 @@ import { json } from '../http/answer.js';
 import type { Exchange } from '../http/exchange.js';
 import type { Handler, Routes } from '../http/router.js';
 import { GatewayError } from '../model/errors.js';
+import { explainRequestOf } from './explain.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import type { ConsoleSources } from './sources.js';
 import { driverDetail, driverViews } from './views/drivers.js';
@@ -44,6 +45,13 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
     [`GET ${API_ROOT}/problems`]: shown(() => problemViews(sources.problems())),
     [`GET ${API_ROOT}/sidecars`]: shown(() => sidecarViews(sources)),
     [`GET ${API_ROOT}/policy`]: shown(() => policyView(sources)),
+    // It changes nothing: what is asked about has no room in an address.
+    [`POST ${API_ROOT}/policy/explain`]: async (exchange) => {
+      const { caller } = await gatekeeper.admit(exchange, 'read');
+      const policy = sources.policy();
+      const issuer = policy.issuers[0]?.issuer;
+      return json(policy.explain(explainRequestOf(await exchange.body(), caller, issuer)));
+    },
     [`GET ${API_ROOT}/policy/history`]: shown(() => policyHistoryView(sources)),
   };
 }

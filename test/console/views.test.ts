@@ -271,3 +271,32 @@ test('policy: what is in force, as it was written', async (t) => {
     { version: policy.version, loadedAt: at(0), text: policy.text },
   ]);
 });
+
+test('explain: why the policy in force allows or refuses, also for whoever asks', async (t) => {
+  const api = await startAdminApi(t);
+  const token = await api.tokenOf('reader');
+  const explain = async (body: unknown) => {
+    const init = { method: 'POST', token, body: JSON.stringify(body) };
+    return (await api.ask('policy/explain', init)).json() as Promise<object>;
+  };
+  const request = { principal: 'zoe@example.com', team: 'ads', environment: 'dev' };
+  t.like(await explain(request), {
+    allowed: false,
+    refusal: { code: 'NAMESPACE_REFUSED' },
+    caller: { issuer: api.issuer.url, subject: 'zoe@example.com' },
+    target: { namespace: 'sjns-ads-dev' },
+  });
+  t.like(await explain({ team: 'ads', environment: 'dev' }), {
+    caller: { subject: 'reader@example.com', groups: ['data'] },
+    administration: 'read',
+  });
+  for (const bad of [
+    { principals: 'zoe' },
+    { groups: ['a'] },
+    { ...request, service: 'etl' },
+    { ...request, team: 7 },
+    [],
+  ]) {
+    t.like(await explain(bad), { error: { code: 'ARGUMENT_INVALID' } }, JSON.stringify(bad));
+  }
+});

@@ -4,6 +4,7 @@ import { isOutputForm, renderShown } from '../render/shown.js';
 import { drain, evict, release } from './commands/actions.js';
 import { drivers } from './commands/drivers.js';
 import { envoys } from './commands/envoys.js';
+import { explain } from './commands/explain.js';
 import { pools } from './commands/pools.js';
 import { sessions } from './commands/sessions.js';
 import { status } from './commands/status.js';
@@ -18,6 +19,7 @@ const commands: Record<OnlineCommandName, OnlineCommand> = {
   drain,
   release,
   evict,
+  'policy explain': explain,
 };
 
 export interface Output {

@@ -124,3 +124,18 @@ for (const [written, expected] of deadlines) {
     else t.throws(() => deadlineOf(written, START_MS), { message: /allowed is a duration/ });
   });
 }
+
+test('policy explain: step by step; about yourself where nobody is named', async (t) => {
+  const flags = { user: 'zoe@example.com', groups: 'x, y', team: 'ads', environment: 'dev' };
+  const { output } = await run(t, 'policy explain', [], flags);
+  t.regex(
+    output,
+    /^zoe@example\.com \(http.*, groups x, y\) is refused in sjns-ads-dev by policy /,
+  );
+  t.regex(output, /^NAMESPACE_REFUSED: /m);
+  t.regex(output, /^ {2}target +passed/m);
+  t.regex((await run(t, 'policy explain')).output, /^operator@example\.com /);
+  await t.throwsAsync(run(t, 'policy explain', [], { user: 'zoe', claims: '{' }), {
+    message: /this is not JSON/,
+  });
+});

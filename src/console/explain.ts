@@ -1,0 +1,83 @@
+/** `POST policy/explain`: the request that somebody asks about, read from a body. */
+import type { ExplainRequest } from '../model/explanation.js';
+import { GatewayError } from '../model/errors.js';
+import { type Caller, CERTIFICATE_ISSUER } from '../model/principal.js';
+import { jsonBody } from './json-body.js';
+
+const FIELDS = [
+  'principal',
+  'issuer',
+  'groups',
+  'claims',
+  'service',
+  'host',
+  'team',
+  'environment',
+  'userId',
+] as const;
+
+/**
+ * Without `principal` and `service` it is about whoever asks. `issuer` is then theirs, else
+ * `defaultIssuer`. Throws ARGUMENT_INVALID.
+ */
+export function explainRequestOf(
+  body: Buffer,
+  asker: Caller,
+  defaultIssuer: string | undefined,
+): ExplainRequest {
+  const fields = jsonBody(body, FIELDS);
+  const text = (name: (typeof FIELDS)[number]): string | undefined => {
+    const value = fields[name];
+    if (value === undefined || value === null) return undefined;
+    if (typeof value === 'string' && value !== '') return value;
+    throw new GatewayError('ARGUMENT_INVALID', `"${name}" must be text.`);
+  };
+  const principal = text('principal');
+  const service = text('service');
+  const issuer = text('issuer');
+  const groups = groupsOf(fields['groups']);
+  const claims = claimsOf(fields['claims']);
+  if (principal !== undefined && service !== undefined) {
+    throw new GatewayError('ARGUMENT_INVALID', 'Name a "principal" or a "service", not both.');
+  }
+  if (principal === undefined && (issuer !== undefined || groups.length > 0 || claims)) {
+    throw new GatewayError(
+      'ARGUMENT_INVALID',
+      '"issuer", "groups" and "claims" are of a "principal": name it.',
+    );
+  }
+  let caller = asker;
+  if (service !== undefined) {
+    caller = { principal: { issuer: CERTIFICATE_ISSUER, subject: service }, groups, claims: {} };
+  } else if (principal !== undefined) {
+    caller = {
+      principal: { issuer: issuer ?? defaultIssuer ?? '', subject: principal },
+      groups,
+      claims: claims ?? {},
+    };
+  }
+  return {
+    caller,
+    host: text('host'),
+    team: text('team'),
+    environment: text('environment'),
+    userId: text('userId'),
+  };
+}
+
+function groupsOf(value: unknown): readonly string[] {
+  if (value === undefined || value === null) return [];
+  if (Array.isArray(value) && value.every((group) => typeof group === 'string')) return value;
+  throw new GatewayError('ARGUMENT_INVALID', '"groups" must be a list of names.');
+}
+
+function claimsOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === 'object' && !Array.isArray(value)) {
+    return Object.fromEntries(Object.entries(value));
+  }
+  throw new GatewayError(
+    'ARGUMENT_INVALID',
+    '"claims" must be an object such as {"team": "data"}.',
+  );
+}
