@@ -5,6 +5,8 @@ import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
 import type { AccessMetadata } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
+import { RateLimiter } from '../model/rate-limiter.js';
+import { refuseByRate } from '../model/rate-limits.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import {
   assignRequests,
@@ -56,6 +58,7 @@ interface Known {
 export class CheckService {
   readonly #options: CheckServiceOptions;
   readonly #shadow: Shadow;
+  readonly #rates = new RateLimiter();
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
@@ -115,6 +118,14 @@ export class CheckService {
     metadata.team = target.team;
     metadata.environment = target.environment;
     metadata.namespace = target.namespace;
+    // What finishes or ends running work is never held up.
+    const limits = facts.method.graceful ? undefined : policy.rateLimits?.(target.namespace);
+    if (limits) {
+      const of = { ...target, principal: caller.principal };
+      const nowMs = this.#options.clock.now();
+      const refusal = refuseByRate('requests', this.#rates, limits.requests, of, nowMs);
+      if (refusal) throw refusal;
+    }
 
     const asked = assignRequests(facts, caller, target, holdMs);
     try {

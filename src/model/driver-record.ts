@@ -78,6 +78,23 @@ function withEnded(
   return { ...record, sessions, tombstones };
 }
 
+/** Drops the oldest tombstones beyond `most`, but none that is younger than `ttlMs`. */
+export function withFewerTombstones(
+  record: DriverRecord,
+  nowMs: number,
+  ttlMs: number,
+  most: number,
+): DriverRecord {
+  const tombstones = Object.entries(record.tombstones);
+  if (tombstones.length <= most) return record;
+  const newestFirst = tombstones.toSorted(([, a], [, b]) => b.endedAtMs - a.endedAtMs);
+  const kept = newestFirst.filter(
+    ([, { endedAtMs }], rank) => rank < most || nowMs - endedAtMs < ttlMs,
+  );
+  if (kept.length === tombstones.length) return record;
+  return { ...record, tombstones: Object.fromEntries(kept) };
+}
+
 /** Drops tombstones older than `ttlMs`. */
 export function withoutOldTombstones(
   record: DriverRecord,

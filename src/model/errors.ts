@@ -58,6 +58,8 @@ const statusByCode = {
   /** The policy keeps a Spark setting from being read or set through Config. */
   CONFIG_REFUSED: GrpcStatus.PERMISSION_DENIED,
   QUOTA_EXCEEDED: GrpcStatus.RESOURCE_EXHAUSTED,
+  /** More new sessions or requests in a time than the policy allows. */
+  RATE_LIMITED: GrpcStatus.RESOURCE_EXHAUSTED,
 
   /** An RPC that may not start a session named one that nobody knows. */
   SESSION_UNKNOWN: GrpcStatus.NOT_FOUND,
@@ -103,7 +105,7 @@ export type ErrorCode = keyof typeof statusByCode;
 
 export interface GatewayErrorOptions {
   readonly cause?: unknown;
-  /** For UNAVAILABLE: when it makes sense to come back, milliseconds (google.rpc.RetryInfo). */
+  /** When it makes sense to come back, milliseconds (google.rpc.RetryInfo). */
   readonly retryAfterMs?: number;
 }
 

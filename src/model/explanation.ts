@@ -4,7 +4,13 @@
  */
 import type { ConfigRequest } from './config-request.js';
 import type { ErrorCode, GrpcStatus } from './errors.js';
-import type { AdministrationRole, PoolPolicy, QuotaPolicy, Target } from './policy.js';
+import type {
+  AdministrationRole,
+  PoolPolicy,
+  QuotaPolicy,
+  RateLimitPolicy,
+  Target,
+} from './policy.js';
 import type { Caller } from './principal.js';
 
 /** A request that somebody asks about. What is left out is not sent. */
@@ -71,6 +77,7 @@ export interface Explanation {
   readonly pool?: PoolPolicy;
   /** What a new session counts against; missing where there is no target. */
   readonly quotas?: QuotaPolicy;
+  readonly rateLimits?: RateLimitPolicy;
   /** What the caller may do with the gateway itself. */
   readonly administration: AdministrationRole;
 }

@@ -2,6 +2,7 @@ import type { ConfigRequest } from './config-request.js';
 import type { GatewayError } from './errors.js';
 import type { ExplainRequest, Explanation } from './explanation.js';
 import type { Caller } from './principal.js';
+import type { RateLimit } from './rate-limiter.js';
 
 export interface PoolSize {
   /** Drivers kept `available` ahead of demand. */
@@ -58,6 +59,20 @@ export interface QuotaPolicy {
   readonly sessionsPerPrincipal: number | undefined;
   readonly sessionsPerTeam: number | undefined;
   readonly sessionsPerNamespace: number | undefined;
+}
+
+/** For one principal, one team and one namespace; undefined: no limit. */
+export interface RateLimits {
+  readonly principal: RateLimit | undefined;
+  readonly team: RateLimit | undefined;
+  readonly namespace: RateLimit | undefined;
+}
+
+export interface RateLimitPolicy {
+  /** New sessions, counted in one place. */
+  readonly sessions: RateLimits;
+  /** Requests but those that end what is running, counted by each sidecar for its Envoy. */
+  readonly requests: RateLimits;
 }
 
 /** An issuer of tokens that this gateway accepts. */
@@ -168,6 +183,8 @@ export interface Policy {
   /** Namespaces whose pools are kept warm ahead of any request. */
   readonly warmNamespaces: readonly string[];
   quotas(namespace: string): QuotaPolicy;
+  /** Absent, or undefined: no limits. */
+  rateLimits?(namespace: string): RateLimitPolicy | undefined;
 }
 
 export interface PeerCertificate {

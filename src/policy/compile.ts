@@ -26,6 +26,7 @@ import {
 } from './namespace-template.js';
 import { compilePools, compileQuotas, type PoolDefaults } from './pools.js';
 import { compileShadows } from './shadows.js';
+import { compileRateLimits } from './rate-limits.js';
 import { compileTargets } from './targets.js';
 import { compileUserIdRule } from './user-id.js';
 
@@ -110,6 +111,7 @@ function compileDocument(
     administration: compileAdministration(document.administration, known, reader),
     pool,
     quotas: compileQuotas(document.quotas, template),
+    rateLimits: compileRateLimits(document.rate_limits, template),
   };
   return Object.freeze<Policy>({
     ...decisions,

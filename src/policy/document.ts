@@ -21,6 +21,7 @@ import { configRuleEntry } from './config-rules.js';
 import { matchField } from './match.js';
 import { modeField } from './mode.js';
 import { DEFAULT_TEMPLATE } from './namespace-template.js';
+import { rateLimitEntry } from './rate-limits.js';
 import { scheduleEntry } from './schedule.js';
 import {
   algorithms,
@@ -238,6 +239,10 @@ export const policyDocument = object('a routing policy', {
   quotas: about(
     'Sessions at a time: the first entry that matches counts.',
     withDefault(list(quota), []),
+  ),
+  rate_limits: about(
+    'New sessions and requests in a time: the first entry that matches counts.',
+    withDefault(list(rateLimitEntry), []),
   ),
 });
 

@@ -28,6 +28,7 @@ type Decisions = Pick<
   | 'administration'
   | 'pool'
   | 'quotas'
+  | 'rateLimits'
 >;
 
 interface Context {
@@ -104,6 +105,7 @@ export function compileExplain(
       }
     }
     const pool = target && decisions.pool(target.namespace);
+    const limits = target && decisions.rateLimits?.(target.namespace);
     return Object.freeze<Explanation>({
       policyVersion: decisions.version,
       allowed: refusal === undefined,
@@ -114,6 +116,7 @@ export function compileExplain(
       rules,
       ...(pool && { pool }),
       ...(target && { quotas: decisions.quotas(target.namespace) }),
+      ...(limits && { rateLimits: limits }),
       administration: decisions.administration(caller),
     });
   };

@@ -12,7 +12,10 @@ import { clusterName } from '../model/names.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import type { Policy } from '../model/policy.js';
 import { namespaceWithoutPool } from '../model/refusals.js';
+import type { GatewayError } from '../model/errors.js';
 import { samePrincipal, type Principal } from '../model/principal.js';
+import { RateLimiter } from '../model/rate-limiter.js';
+import { refuseByRate } from '../model/rate-limits.js';
 import { Attempt } from './attempt.js';
 import { isFull, isSameDriver, mayShare, MAX_RECORD_ENTRIES, openDrivers } from './eligibility.js';
 import { acceptable, chooseCanary, isOver } from './canary.js';
@@ -49,6 +52,7 @@ export class SessionAssigner implements Assigner {
   /** Sessions that wait for a driver, by id. */
   readonly #attempts = new Map<string, Attempt>();
   readonly #estimate = new StartEstimate();
+  readonly #rates = new RateLimiter();
   readonly #serving = new Set<string>();
   #looking = false;
 
@@ -139,9 +143,9 @@ export class SessionAssigner implements Assigner {
     const source = await this.#durable(cloneOf, request);
     if (this.#o.ledger.bySession(request.sessionId)) return this.#answer(request);
     if (this.#attempts.has(request.sessionId)) throw refusals.cloneElsewhere();
-    const refusal = this.#overQuota(request);
-    if (refusal) throw refusal;
     if (isFull(source)) throw refusals.driverFull(MAX_RECORD_ENTRIES);
+    const refusal = this.#overQuota(request) ?? this.#overRate(request);
+    if (refusal) throw refusal;
     return this.#pin(source.uid, request);
   }
 
@@ -164,10 +168,12 @@ export class SessionAssigner implements Assigner {
     const { namespace } = request;
     const pool = this.#o.policy().pool(namespace);
     if (!pool) throw namespaceWithoutPool(namespace);
-    const refusal = this.#overQuota(request);
-    if (refusal) throw refusal;
     const waiting = this.#o.waitingRoom.places(namespace).length;
     if (waiting >= MAX_WAITING_PER_NAMESPACE) throw refusals.tooManyWaiting(namespace, waiting);
+    // One that was told to come back was counted when it came first.
+    const comesBack = this.#o.waitingRoom.expects(request.sessionId);
+    const refusal = this.#overQuota(request) ?? (comesBack ? undefined : this.#overRate(request));
+    if (refusal) throw refusal;
     const canary = chooseCanary(pool, request);
     const variant = canary?.whenNoneIsReady === 'wait' ? canary.variant : undefined;
     const place = this.#o.waitingRoom.enter(request.sessionId, { namespace, variant });
@@ -187,7 +193,11 @@ export class SessionAssigner implements Assigner {
         );
         const startingMs = this.#estimate.remainingMs(namespace, records, this.#o.clock.now());
         const status = this.#o.poolStatus.status(attempt.place);
-        const refusal = refusals.noDriverYet(namespace, status, startingMs);
+        const full = records.filter(isFull).length;
+        const refusal =
+          full > 0 && status.warming === 0
+            ? refusals.driversFull(namespace, full, MAX_RECORD_ENTRIES)
+            : refusals.noDriverYet(namespace, status, startingMs);
         if (last) {
           this.#attempts.delete(attempt.request.sessionId);
           const forMs = (refusal.retryAfterMs ?? 0) + RETURN_GRACE_MS;
@@ -208,7 +218,7 @@ export class SessionAssigner implements Assigner {
     // The changes that this very loop makes are not heard: it looks again by itself.
     if (this.#serving.has(namespace) || waitingRoom.places(namespace).length === 0) return;
     const pool = this.#o.policy().pool(namespace);
-    if (!pool) return;
+    if (!pool) return this.#turnAway(namespace);
     this.#serving.add(namespace);
     const look = () => openDrivers(ledger.byNamespace(namespace), observations, pool);
     try {
@@ -236,6 +246,16 @@ export class SessionAssigner implements Assigner {
     }
   }
 
+  /** The policy has taken the pool away. */
+  #turnAway(namespace: string): void {
+    const { waitingRoom } = this.#o;
+    for (const place of waitingRoom.places(namespace)) {
+      this.#attempts.get(place.sessionId)?.grant(Promise.reject(namespaceWithoutPool(namespace)));
+      this.#attempts.delete(place.sessionId);
+      waitingRoom.leave(place);
+    }
+  }
+
   #lookAgainLater(): void {
     if (this.#looking || this.#attempts.size === 0) return;
     this.#looking = true;
@@ -244,6 +264,13 @@ export class SessionAssigner implements Assigner {
       for (const namespace of this.#o.waitingRoom.occupied()) this.#serve(namespace);
       this.#lookAgainLater();
     });
+  }
+
+  #overRate(request: AssignRequest): GatewayError | undefined {
+    const { sessions } = this.#o.policy().rateLimits?.(request.namespace) ?? {};
+    return (
+      sessions && refuseByRate('sessions', this.#rates, sessions, request, this.#o.clock.now())
+    );
   }
 
   #overQuota(request: AssignRequest) {

@@ -10,11 +10,15 @@ import {
   type SessionEnd,
   type SessionRecord,
 } from '../model/driver.js';
-import { withoutOldTombstones, withoutSession } from '../model/driver-record.js';
+import {
+  withFewerTombstones,
+  withoutOldTombstones,
+  withoutSession,
+} from '../model/driver-record.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import type { Observations } from '../model/pool.js';
 import { ActivityTable } from './activity.js';
-import { isSameDriver } from './eligibility.js';
+import { isSameDriver, MAX_RECORD_ENTRIES } from './eligibility.js';
 
 /** One session in its driver, for SparkConnect. */
 export interface SessionAddress {
@@ -46,7 +50,7 @@ export interface SessionExpiryOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly sessionTtlMs: number;
-  /** How long an ended session is remembered; at least the session TTL. */
+  /** How long an ended session is remembered, at least for a session TTL, where a driver has not too many. */
   readonly tombstoneTtlMs: number;
 }
 
@@ -190,9 +194,16 @@ export class SessionExpiry {
   }
 
   async #pruneTombstones(): Promise<void> {
-    const { ledger, clock, logger, tombstoneTtlMs } = this.#o;
+    const { ledger, clock, logger, tombstoneTtlMs, sessionTtlMs } = this.#o;
     const nowMs = clock.now();
-    const prune = (record: DriverRecord) => withoutOldTombstones(record, nowMs, tombstoneTtlMs);
+    // A driver in long use would be full of the memory of its sessions: some is kept for a TTL only.
+    const prune = (record: DriverRecord) =>
+      withFewerTombstones(
+        withoutOldTombstones(record, nowMs, tombstoneTtlMs),
+        nowMs,
+        sessionTtlMs,
+        MAX_RECORD_ENTRIES / 2,
+      );
     const old = Array.from(ledger.all()).filter((record) => prune(record) !== record);
     // Only an end that is stored may be forgotten: until then the store shows the session as alive.
     const forget = async ({ uid }: DriverRecord) => {

@@ -71,6 +71,14 @@ export function driverFull(limit: number): GatewayError {
   );
 }
 
+export function driversFull(namespace: string, drivers: number, limit: number): GatewayError {
+  return new GatewayError(
+    'POOL_EXHAUSTED',
+    `No Spark driver of ${namespace} takes a new session now: ${drivers} of them ${drivers === 1 ? 'has' : 'have'} ${limit} sessions with those that ended lately, as many as the gateway keeps for one. The oldest are forgotten as time goes by; the client tries again by itself.`,
+    { retryAfterMs: 60_000 },
+  );
+}
+
 export function driverUnreachable(): GatewayError {
   return new GatewayError(
     'DRIVER_UNREACHABLE',

@@ -59,6 +59,11 @@ export class WaitingRoom implements DemandSource {
     });
   }
 
+  /** Whether the session was told to come back, and still may. */
+  expects(sessionId: string): boolean {
+    return (this.#returning.get(sessionId)?.untilMs ?? 0) > this.#clock.now();
+  }
+
   /** The session no longer waits for a variant's driver: it keeps its position. */
   withoutVariant(place: Place): Place {
     const changed = { ...place, variant: undefined };

@@ -285,6 +285,31 @@ test('a record that is full takes no more, not even clones', async (t) => {
   });
 });
 
+test('sessions that wait for a pool that the policy has taken away are told so', async (t) => {
+  const f = await sessionFixture();
+  const waiting = watch(f.assign(sessionId(1)));
+  f.world.policy = { ...testPolicy(), pool: () => undefined };
+  await f.clock.advance(1_100);
+  t.like(waiting.error, { code: 'NAMESPACE_REFUSED' });
+  t.is(f.waitingRoom.waiting({ namespace: NAMESPACE }), 0);
+});
+
+test('a driver that has too many ended sessions to remember is named as the reason', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  const tombstones = Object.fromEntries(
+    Array.from({ length: MAX_RECORD_ENTRIES }, (_, n) => {
+      const tombstone = { ...sessionRecord(sessionId(n + 10)), namespace: NAMESPACE };
+      return [tombstone.sessionId, { ...tombstone, endedAtMs: START_MS, end: 'released' as const }];
+    }),
+  );
+  await f.ledger.update('d1', (record) => ({ ...record, tombstones }));
+  f.status.warming = 0;
+  const waiting = watch(f.assign(sessionId(1), { holdMs: 10 }));
+  await f.clock.advance(10);
+  t.like(waiting.error, { code: 'POOL_EXHAUSTED' });
+  t.regex((waiting.error as Error).message, /1 of them has 2000 sessions with those that ended/);
+});
+
 test('those who wait are served in the order in which they came', async (t) => {
   const f = await sessionFixture();
   const asked = [1, 2, 3].map((n) => watch(f.assign(sessionId(n))));

@@ -6,7 +6,13 @@ import {
   type SessionAddress,
   type SessionStatus,
 } from '../../src/sessions/expiry.js';
-import { driverRecord, sessionId, sessionRecord, START_MS } from '../support/driver-records.js';
+import {
+  driverRecord,
+  NAMESPACE,
+  sessionId,
+  sessionRecord,
+  START_MS,
+} from '../support/driver-records.js';
 import { settle } from '../support/manual-clock.js';
 import { sessionFixture } from '../support/session-fixture.js';
 
@@ -247,4 +253,24 @@ test('what is told of sessions that nobody knows is not kept', async (t) => {
   t.false(f.activity.hasOpenStream(sessionId(9)));
   await f.clock.advance(MINUTE);
   t.true(f.lives());
+});
+
+function tombstones(count: number, endedAtMs: number, from: number) {
+  return Array.from({ length: count }, (_, n) => {
+    const { sessionId: id, principal } = sessionRecord(sessionId(from + n));
+    const end = 'released' as const;
+    return [id, { sessionId: id, principal, namespace: NAMESPACE, endedAtMs, end }] as const;
+  });
+}
+
+test('a driver with very many ended sessions is freed of the oldest, of none younger than a TTL', async (t) => {
+  const old = tombstones(1_500, START_MS - TTL - 1, 10_000);
+  const young = tombstones(1_200, START_MS, 20_000);
+  const f = await setUp([
+    driverRecord('d1', { tombstones: Object.fromEntries([...old, ...young]) }),
+  ]);
+  await f.expiry.sweep();
+  const left = Object.values(f.ledger.get('d1')?.tombstones ?? {});
+  t.is(left.length, 1_200);
+  t.true(left.every(({ endedAtMs }) => endedAtMs === START_MS));
 });

@@ -7,6 +7,7 @@ export interface PlainPolicyOptions {
   readonly issuers: readonly IssuerPolicy[];
   /** Asks that `user_id` be the token's subject. */
   readonly matchUserId?: boolean;
+  readonly rateLimits?: NonNullable<Policy['rateLimits']>;
   readonly service?: (peer: PeerCertificate) => Caller | undefined;
   readonly sourceNetwork?: (address: string) => Caller | undefined;
 }
@@ -47,6 +48,7 @@ export function plainPolicy(options: PlainPolicyOptions): Policy {
     },
     pool: () => undefined,
     warmNamespaces: [],
+    rateLimits: (namespace) => options.rateLimits?.(namespace),
     quotas: () => ({
       sessionsPerPrincipal: undefined,
       sessionsPerTeam: undefined,
