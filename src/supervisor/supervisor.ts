@@ -1,5 +1,5 @@
 /** Keeps a set of child processes running: starts them, restarts those that end, stops them all. */
-import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
@@ -29,8 +29,9 @@ const firstBackoffMs = 500;
 const longestBackoffMs = 10_000;
 const stableAfterMs = 30_000;
 
-/** A log that is larger than this when its child starts makes room; one former log is kept. */
+/** A log that is larger than this makes room; one former log is kept. */
 const LARGE_LOG_BYTES = 16 * 1024 * 1024;
+const LOOK_AT_LOGS_MS = 5_000;
 
 interface Child {
   readonly spec: ChildSpec;
@@ -44,11 +45,13 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #children: Child[] = [];
   #stopping = false;
+  #logTimer: Timer | undefined;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
     mkdirSync(join(options.stateDir, 'logs'), { recursive: true, mode: 0o700 });
     mkdirSync(join(options.stateDir, 'run'), { recursive: true, mode: 0o700 });
+    this.#lookAtLogs();
   }
 
   logFile(name: string): string {
@@ -71,6 +74,7 @@ export class Supervisor {
   /** Ends every child, the last started first, each given `stopTimeoutMs`. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#logTimer?.cancel();
     for (const child of this.#children.toReversed()) {
       child.restart?.cancel();
       const process = child.process;
@@ -82,12 +86,22 @@ export class Supervisor {
     }
   }
 
+  #lookAtLogs(): void {
+    this.#logTimer = this.#options.clock.setTimer(LOOK_AT_LOGS_MS, () => {
+      for (const { spec } of this.#children) rotate(this.logFile(spec.name), this.#options.logger);
+      this.#lookAtLogs();
+    });
+  }
+
   #start(child: Child): void {
     const { clock, logger } = this.#options;
     const { name } = child.spec;
     child.startedAtMs = clock.now();
-    rotate(this.logFile(name));
-    const process = startTethered({ ...child.spec, logFile: this.logFile(name) });
+    const process = startTethered({
+      ...child.spec,
+      logFile: this.logFile(name),
+      graceMs: this.#options.stopTimeoutMs,
+    });
     child.process = process;
     const pidFile = join(this.#options.stateDir, 'run', `${name}.pid`);
     void process.pid.then((pid) => {
@@ -108,7 +122,16 @@ export class Supervisor {
   }
 }
 
-function rotate(logFile: string): void {
-  const size = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
-  if (size > LARGE_LOG_BYTES) renameSync(logFile, `${logFile}.1`);
+/**
+ * Copies and empties, because a running child keeps the file open; it appends, so that it goes on at
+ * the new end. A line that comes between the two is lost.
+ */
+function rotate(logFile: string, logger: Logger): void {
+  try {
+    if ((statSync(logFile, { throwIfNoEntry: false })?.size ?? 0) <= LARGE_LOG_BYTES) return;
+    copyFileSync(logFile, `${logFile}.1`);
+    truncateSync(logFile);
+  } catch (error) {
+    logger.warn({ err: error, logFile }, 'a log cannot be put aside');
+  }
 }

@@ -1,6 +1,17 @@
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import { pino } from 'pino';
 import { Supervisor } from '../../src/supervisor/supervisor.js';
@@ -80,13 +91,35 @@ test('stop ends every child, also one that ignores the request', async (t) => {
   t.pass();
 });
 
-test('a log that has grown large is put aside when its child starts, not lost', async (t) => {
-  const { subject, started, stateDir } = supervisor();
+test('a log that grows large is put aside while its child runs on, and stays bounded', async (t) => {
+  const { subject, clock, started, stateDir } = supervisor();
   const log = join(stateDir, 'logs', 'talker.log');
-  writeFileSync(log, Buffer.alloc(17 * 1024 * 1024, 'x'));
-  subject.run({ name: 'talker', command: 'sh', args: ['-c', 'sleep 600'], env: process.env });
-  await started.next();
-  t.is(statSync(`${log}.1`).size, 17 * 1024 * 1024);
-  t.true(statSync(log).size < 1024);
+  const large = 17 * 1024 * 1024;
+  subject.run({
+    name: 'talker',
+    command: 'sh',
+    args: ['-c', 'while read -r _; do echo more; done < "$FIFO"'],
+    env: { ...process.env, FIFO: fifo(stateDir) },
+  });
+  const pid = await started.next();
+  const talk = openSync(join(stateDir, 'fifo'), 'w');
+  for (const round of [1, 2]) {
+    writeFileSync(log, Buffer.alloc(large, 'x'), { flag: 'a' });
+    await clock.advance(5_000);
+    t.true(statSync(`${log}.1`).size >= large, `round ${round}`);
+    t.true(statSync(log).size < 1024);
+  }
+  writeSync(talk, 'go\n');
+  while (statSync(log).size === 0) await setImmediate();
+  t.is(readFileSync(log, 'utf8'), 'more\n');
+  t.true(isAlive(pid));
+  t.is(readdirSync(join(stateDir, 'logs')).length, 2);
+  closeSync(talk);
   await subject.stop();
 });
+
+function fifo(folder: string): string {
+  const path = join(folder, 'fifo');
+  execFileSync('mkfifo', [path]);
+  return path;
+}

@@ -48,24 +48,55 @@ test('a command that does not exist ends with 127', async (t) => {
   t.is(await child.ended, 127);
 });
 
-test('a child does not outlive a parent that is killed', async (t) => {
+/** A parent that is killed as soon as its child runs. Returns the child's pid. */
+async function killedParentOf(command: string, args: readonly string[]): Promise<number> {
   const module = new URL('../../src/supervisor/tether.js', import.meta.url).href;
+  const options = { command, args, logFile: logFile(), graceMs: 1000 };
   const parent = spawn(
     process.execPath,
     [
       '--input-type=module',
       '-e',
       `import { startTethered } from ${JSON.stringify(module)};
-       const child = startTethered({ command: 'sleep', args: ['600'], env: process.env, logFile: ${JSON.stringify(logFile())} });
+       const child = startTethered({ ...${JSON.stringify(options)}, env: process.env });
        console.log(await child.pid);`,
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   for await (const line of createInterface({ input: parent.stdout })) {
-    parent.kill('SIGKILL');
     const pid = Number(line);
-    t.true(pid > 0);
-    await processEnded(pid);
-    break;
+    if (args.includes('hang')) process.kill(pid, 'SIGSTOP');
+    parent.kill('SIGKILL');
+    return pid;
   }
+  throw new Error('the parent told no pid');
+}
+
+test('a child does not outlive a parent that is killed', async (t) => {
+  const pid = await killedParentOf('sleep', ['600']);
+  t.true(pid > 0);
+  await processEnded(pid);
+});
+
+test('nor does one that hangs, or that does not listen', async (t) => {
+  const hanging = await killedParentOf('sh', ['-c', 'sleep 600', 'hang']);
+  const deaf = await killedParentOf('sh', ['-c', 'trap "" TERM; while :; do sleep 0.1; done']);
+  t.true(hanging > 0 && deaf > 0);
+  await processEnded(hanging);
+  await processEnded(deaf);
+});
+
+test('a child that is released and does not listen is killed after its grace', async (t) => {
+  const child = startTethered({
+    command: 'sh',
+    args: ['-c', 'trap "" TERM; echo up; while :; do sleep 0.1; done'],
+    env: process.env,
+    logFile: logFile(),
+    graceMs: 1000,
+  });
+  const pid = await child.pid;
+  process.kill(pid, 'SIGSTOP');
+  child.release();
+  t.is(await child.ended, 137);
+  await processEnded(pid);
 });
