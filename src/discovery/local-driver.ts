@@ -6,7 +6,7 @@ import { failureReason, type ExitStatus } from './failure-reason.js';
 import type { LocalFolders, LocalRequest } from './local-request.js';
 import { marker } from './local-marker.js';
 import { isAlive, listensOn, processId, type ProcessId } from './proc.js';
-import type { PortState } from './tcp-probe.js';
+import type { PortState } from './port-monitor.js';
 
 /** How a driver's process is started. */
 export interface DriverCommand {

@@ -19,7 +19,8 @@ import { endProcess } from './end-process.js';
 import { LocalDriver, type MakeDriverCommand } from './local-driver.js';
 import { findMarked } from './local-marker.js';
 import { LocalFolders, type LocalRequest } from './local-request.js';
-import { PortMonitor, type Probe } from './tcp-probe.js';
+import { PortMonitor } from './port-monitor.js';
+import type { Probe } from './probes.js';
 
 export interface LocalProcessesOptions {
   /** Kept over restarts; made if missing. Holds secrets, so it is for the owner only. */

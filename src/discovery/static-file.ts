@@ -8,7 +8,8 @@ import type { Clock, Timer } from '../model/clock.js';
 import type { DriverSource, ObservedDriver } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import { parseStaticEntries, type StaticEntry } from './static-entries.js';
-import { PortMonitor, type Probe } from './tcp-probe.js';
+import { PortMonitor } from './port-monitor.js';
+import type { Probe } from './probes.js';
 
 export interface StaticFileOptions {
   readonly path: string;

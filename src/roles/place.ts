@@ -54,7 +54,8 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
     started: () => undefined,
     problems: () => [],
     tellOf: () => undefined,
-    unready: (pools) => pools.report().readError ?? drivers.problem(),
+    // With a bad file of drivers the last good one serves: a problem to report, and no more.
+    unready: (pools) => pools.report().readError,
     status: () => ({ leader: undefined, problem: drivers.problem() }),
     close: () => undefined,
   };

@@ -45,7 +45,7 @@ function listening(canArchive: boolean): string {
       if (${canArchive}) require('node:fs').writeFileSync(option('-XX:ArchiveClassesAtExit='), '');
       process.exit(0);
     });
-    require('node:net').createServer((socket) => socket.end()).listen(port, address);`;
+    require('node:http2').createServer().listen(port, address);`;
   return `exec '${process.execPath}' -e "$(cat <<'EOF'\n${program}\nEOF\n)" -- "$@"`;
 }
 

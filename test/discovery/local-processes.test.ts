@@ -1,4 +1,5 @@
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer as createHttp2Server } from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'ava';
@@ -236,10 +237,24 @@ test("a driver whose address another process answers at is not taken for that pr
   const drivers = await openLocal(t, { stateFolder, addressRange: '127.1.5.72/29', makeCommand });
   await drivers.factory.create('one', 'sjns-ads-dev');
   const [driver] = await drivers.source.list();
-  const other = createServer((socket) => socket.end());
+  const other = createHttp2Server();
   t.teardown(() => other.close());
   other.listen(driver?.port, driver?.address);
   const [seen] = await untilSeen(drivers, ([one]) => one?.reason?.includes('Another') === true);
   t.is(seen?.condition, 'starting');
   t.is(seen?.reason, `Another process answers at its address ${seen?.address}:${seen?.port}.`);
+});
+
+test('a driver that hangs is not ready although its port accepts connections; then it is again', async (t) => {
+  const stateFolder = await temporaryFolder(t);
+  const drivers = await openLocal(t, { stateFolder, addressRange: '127.1.5.80/29' });
+  await drivers.factory.create('one', 'sjns-ads-dev');
+  const [driver] = await untilSeen(drivers, ([one]) => one?.condition === 'ready');
+  const pid = Number(/^\d+/.exec(driver?.instance ?? '')?.[0]);
+  process.kill(pid, 'SIGSTOP');
+  t.teardown(() => process.kill(pid, 'SIGCONT'));
+  const [hung] = await untilSeen(drivers, ([one]) => one?.condition === 'not_ready');
+  t.regex(hung?.reason ?? '', /accepts connections and does not answer/);
+  process.kill(pid, 'SIGCONT');
+  await untilSeen(drivers, ([one]) => one?.condition === 'ready');
 });

@@ -23,6 +23,7 @@ import type {
   PolicyView,
   PoolView,
   SessionView,
+  StatusView,
 } from '../../src/model/admin-api.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
 import { isAlive, processEnded } from './process-ended.js';
@@ -168,6 +169,15 @@ export class Gateway {
   /** Where the admin API and metrics are. */
   get adminUrl(): string {
     return this.#http('admin');
+  }
+
+  status(): Promise<StatusView> {
+    return this.#api('status');
+  }
+
+  /** Whether the control plane says that requests may be sent to it. */
+  async isReady(): Promise<boolean> {
+    return (await fetch(`${this.#http('admin')}/readyz`)).ok;
   }
 
   drivers(): Promise<readonly DriverView[]> {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { sparkCommand } from '../../src/discovery/spark-command.js';
-import { tcpProbe } from '../../src/discovery/tcp-probe.js';
+import { http2Probe } from '../../src/discovery/probes.js';
 import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
 import { processEnded } from './process-ended.js';
@@ -54,7 +54,7 @@ export class RealDriver {
     void running.ended.then(() => {
       ended = true;
     });
-    while ((await tcpProbe(address, SPARK_CONNECT_PORT, 1_000)) !== undefined) {
+    while ((await http2Probe(address, SPARK_CONNECT_PORT, 1_000)) !== undefined) {
       if (ended) throw new Error(`Spark did not start:\n${readFileSync(logFile, 'utf8')}`);
       await pause(50);
     }

@@ -3,7 +3,7 @@
  * Arguments: the marker, the behaviour, address, port.
  */
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:net';
+import { createServer } from 'node:http2';
 
 const [behaviour = '', address = '', port = ''] = process.argv.slice(3);
 
@@ -31,5 +31,5 @@ switch (behaviour) {
 }
 
 function listen(): void {
-  createServer((socket) => socket.end()).listen(Number(port), address);
+  createServer().listen(Number(port), address);
 }

@@ -24,8 +24,13 @@ export class StaticDrivers {
       writeFileSync(join(this.#folder, `${name}.token`), token, { mode: 0o600 });
       return { name, namespace: 'sjns-data-dev', address, token_file: `${name}.token` };
     });
+    this.write(stringify({ drivers: entries }));
+  }
+
+  /** Puts a file with this text in the place of the one before. */
+  write(text: string): void {
     const next = join(this.#folder, 'next.yaml');
-    writeFileSync(next, stringify({ drivers: entries }));
+    writeFileSync(next, text);
     renameSync(next, this.file);
   }
 

@@ -1,25 +1,6 @@
-/** Whether ports answer. Spark Connect servers have no gRPC health service, so a TCP connection must do. */
-import { connect } from 'node:net';
+/** Whether ports answer, of any number of drivers. */
 import type { Clock, Timer } from '../model/clock.js';
-
-/** Resolves with undefined when the port accepts a connection, else with the reason. Never rejects. */
-export type Probe = (
-  address: string,
-  port: number,
-  timeoutMs: number,
-) => Promise<string | undefined>;
-
-export const tcpProbe: Probe = (address, port, timeoutMs) =>
-  new Promise((resolve) => {
-    const socket = connect({ host: address, port });
-    const finish = (reason: string | undefined) => {
-      socket.destroy();
-      resolve(reason);
-    };
-    socket.setTimeout(timeoutMs, () => finish(`no answer within ${timeoutMs} ms`));
-    socket.once('connect', () => finish(undefined));
-    socket.once('error', (error: NodeJS.ErrnoException) => finish(error.code ?? error.message));
-  });
+import { http2Probe, type Probe } from './probes.js';
 
 export interface PortState {
   readonly answers: boolean;
@@ -51,7 +32,8 @@ interface Target {
   timer: Timer | undefined;
 }
 
-const TIMEOUT_MS = 2_000;
+/** A busy driver may take a while; one that listens nowhere is known at once. */
+const TIMEOUT_MS = 5_000;
 const STARTING_PERIOD_MS = 250;
 const FAILING_PERIOD_MS = 1_000;
 const READY_PERIOD_MS = 5_000;
@@ -104,7 +86,7 @@ export class PortMonitor {
   }
 
   async #probe(key: string, target: Target): Promise<void> {
-    const { clock, onChange, probe = tcpProbe } = this.#options;
+    const { clock, onChange, probe = http2Probe } = this.#options;
     let reason = await probe(target.address, target.port, TIMEOUT_MS);
     const before = target.state;
     const taken = reason === undefined && !before.hasAnswered && !(await isOwned(target));

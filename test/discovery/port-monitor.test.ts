@@ -1,6 +1,5 @@
-import { createServer, type AddressInfo } from 'node:net';
 import test from 'ava';
-import { PortMonitor, tcpProbe } from '../../src/discovery/tcp-probe.js';
+import { PortMonitor } from '../../src/discovery/port-monitor.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 function monitored(answer: { reason: string | undefined }) {
@@ -13,17 +12,6 @@ function monitored(answer: { reason: string | undefined }) {
   });
   return { clock, monitor, changes: () => changes };
 }
-
-test('a port that listens answers; one that does not gives the reason', async (t) => {
-  // An address of its own: on 127.0.0.1 another process could take the port in between.
-  const address = '127.1.5.250';
-  const server = createServer().listen(0, address);
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  t.is(await tcpProbe(address, port, 1_000), undefined);
-  await new Promise((resolve) => server.close(resolve));
-  t.is(await tcpProbe(address, port, 1_000), 'ECONNREFUSED');
-});
 
 test('the first answer is noticed soon, and reported once', async (t) => {
   const answer: { reason: string | undefined } = { reason: 'ECONNREFUSED' };
