@@ -18,6 +18,11 @@ export interface TlsOptions {
   readonly clock?: Clock;
   /** How often the files are read again, milliseconds; 10 s by default. */
   readonly refreshMs?: number;
+  /**
+   * For a client: DNS or URI names, of which the server's certificate must have one; none: any that
+   * the authority signed. By default it must have the name of the host that is dialled.
+   */
+  readonly serverNames?: readonly string[];
   /** Told once for each failure in a row to read the files; what was read before stays in use. */
   readonly onError?: (error: GatewayError) => void;
 }
@@ -47,7 +52,19 @@ export function clientCredentials(
 ): ChannelCredentials {
   if (!files) return ChannelCredentials.createInsecure();
   const provider = new PemFiles(files, options);
-  return experimental.createCertificateProviderChannelCredentials(provider, provider);
+  const { serverNames } = options;
+  return experimental.createCertificateProviderChannelCredentials(
+    provider,
+    provider,
+    serverNames && { checkServerIdentity: (_host, { raw }) => wrongName(raw, serverNames) },
+  );
+}
+
+function wrongName(certificate: Buffer, wanted: readonly string[]): Error | undefined {
+  const { uris, dnsNames } = peerIdentity(new X509Certificate(certificate));
+  const has = [...uris, ...dnsNames];
+  if (wanted.length === 0 || has.some((name) => wanted.includes(name))) return undefined;
+  return new Error(`the certificate has none of the names ${wanted.join(', ')}`);
 }
 
 /** The URI and DNS names in the files' own certificate. */

@@ -5,6 +5,7 @@ import { classArchivePath, makeClassArchive } from '../discovery/class-archive.j
 import { LocalProcesses } from '../discovery/local-processes.js';
 import type { MakeDriverCommand } from '../discovery/local-driver.js';
 import { sparkCommand, type SparkCommandOptions } from '../discovery/spark-command.js';
+import { tcpProbe } from '../discovery/probes.js';
 import { StaticFile } from '../discovery/static-file.js';
 import type { Clock } from '../model/clock.js';
 import { SPARK_CONNECT_PORT, type DriverFactory, type DriverSource } from '../model/driver.js';
@@ -65,7 +66,13 @@ async function openStatic(
   if (path === undefined) {
     throw new GatewayError('SETTINGS_INVALID', 'drivers.source static needs drivers.static_file');
   }
-  const file = await StaticFile.open({ path, clock, log: logger });
+  const secure = settings.drivers.tls.certFile !== undefined;
+  const file = await StaticFile.open({
+    path,
+    clock,
+    log: logger,
+    ...(secure ? { probe: tcpProbe } : {}),
+  });
   return {
     sources: [new FilteredSource(file, () => unreadable)],
     problem: () => file.problem,

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { RequestMetrics } from '../access-log/metrics.js';
 import { addAccessLogService } from '../access-log/server.js';
 import { addAdministrationService } from '../console/replicas/service.js';
+import { clientCredentials } from '../grpc/tls.js';
 import type { Operations } from '../model/administration.js';
 import type { Clock } from '../model/clock.js';
 import type { SessionRecord } from '../model/driver.js';
@@ -19,6 +20,7 @@ import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import type { WaitingRoom } from '../sessions/waiting-room.js';
 import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import type { Settings } from '../settings/table.js';
+import { mtlsFiles } from './grpc-port.js';
 import { LeaderOperations } from './operations.js';
 import type { Records } from './records.js';
 
@@ -58,7 +60,13 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     ledger,
     leadership,
     observations: pools,
-    sparkConnect: sparkConnectClient(),
+    sparkConnect: sparkConnectClient(
+      clientCredentials(mtlsFiles(settings.drivers.tls), {
+        clock,
+        serverNames: settings.drivers.tls.names,
+        onError: (error) => logger.error({ err: error }, 'drivers.tls cannot be renewed'),
+      }),
+    ),
     clock,
     logger,
     sessionTtlMs: settings.sessionTtlMs,

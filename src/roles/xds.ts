@@ -33,12 +33,14 @@ export function createXds(
 ): Xds {
   const cache = new ResourceCache();
   const { tlsCertFile, tlsKeyFile, listener } = settings;
+  const driverTls = mtlsFiles(settings.drivers.tls);
   const certificates = new CertificateFiles(
     {
       ...(tlsCertFile === undefined || tlsKeyFile === undefined
         ? {}
         : { front: { certFile: tlsCertFile, keyFile: tlsKeyFile } }),
       ...(listener.clientCaFile === undefined ? {} : { clientCaFile: listener.clientCaFile }),
+      ...(driverTls ? { drivers: { ...driverTls, names: settings.drivers.tls.names } } : {}),
     },
     { clock, logger, onChange: (upserts) => cache.update(VIEW, { upserts }) },
   );
@@ -79,7 +81,7 @@ export function createXds(
 }
 
 function envoySettings(settings: Settings): EnvoySettings {
-  const { authz, headers, listenAddr, maxConnsPerHost, tlsCertFile } = settings;
+  const { authz, drivers, headers, listenAddr, maxConnsPerHost, tlsCertFile } = settings;
   return {
     listener: {
       address: listenAddr.host,
@@ -96,7 +98,8 @@ function envoySettings(settings: Settings): EnvoySettings {
     drivers: {
       maxConnectionsPerDriver: maxConnsPerHost,
       connectTimeoutMs: 5_000,
-      tls: false,
+      tls: drivers.tls.certFile !== undefined,
+      ...(drivers.tls.serverName === undefined ? {} : { serverName: drivers.tls.serverName }),
     },
   };
 }

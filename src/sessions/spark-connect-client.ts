@@ -3,7 +3,13 @@
  * spark/connect/base.proto (Spark 4.3); both messages begin with session_id (1) and user_context (2).
  */
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ChannelCredentials,
+  Client,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { GrpcStatus } from '../model/errors.js';
 import { SPARK_CONNECT_SERVICE } from '../model/names.js';
 import type { SessionAddress, SessionStatus, SparkConnect } from './expiry.js';
@@ -15,8 +21,15 @@ const CLIENT_TYPE = 'spark-connect-gateway';
 const OPERATION_STATE_RUNNING = 2;
 const OPERATION_STATE_TERMINATING = 3;
 
-/** A client without connections of its own: each call opens one and closes it. */
-export function sparkConnectClient(): SparkConnect {
+/**
+ * A client without connections of its own: each call opens one and closes it.
+ * @param driverCredentials how drivers are reached; by default in the clear.
+ */
+export function sparkConnectClient(
+  driverCredentials: ChannelCredentials = credentials.createInsecure(),
+): SparkConnect {
+  const call = (method: string, request: Uint8Array, session: SessionAddress) =>
+    callDriver(driverCredentials, method, request, session);
   return {
     async status(session) {
       try {
@@ -42,14 +55,15 @@ export function sparkConnectClient(): SparkConnect {
  * The response's bytes, or the error that came instead. Rejects when the token cannot be sent in a
  * header; that error holds the token, so it is for nobody's eyes.
  */
-async function call(
+async function callDriver(
+  driverCredentials: ChannelCredentials,
   method: string,
   request: Uint8Array,
   session: SessionAddress,
 ): Promise<Uint8Array | ServiceError> {
   const metadata = new Metadata();
   if (session.token !== undefined) metadata.set('authorization', `Bearer ${session.token}`);
-  const client = new Client(session.address, credentials.createInsecure(), {
+  const client = new Client(session.address, driverCredentials, {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_http_proxy': 0,
     'grpc.enable_retries': 0,

@@ -94,6 +94,25 @@ export const checks: readonly Check[] = [
         : undefined,
   },
   {
+    names: ['drivers.tls.cert_file', 'drivers.tls.key_file', 'drivers.tls.ca_file'],
+    check: ({ drivers: { source, tls } }) => {
+      const set = [tls.certFile, tls.keyFile, tls.caFile].filter((file) => file !== undefined);
+      if (set.length !== 0 && set.length !== 3) {
+        return 'drivers.tls.cert_file, drivers.tls.key_file and drivers.tls.ca_file must be set all or not at all';
+      }
+      return set.length > 0 && source === 'local'
+        ? 'drivers.tls is not for drivers.source "local": these drivers speak plain text'
+        : undefined;
+    },
+  },
+  {
+    names: ['drivers.tls.names', 'drivers.tls.server_name'],
+    check: ({ drivers: { tls } }) =>
+      tls.certFile === undefined && (tls.names.length > 0 || tls.serverName !== undefined)
+        ? 'drivers.tls.names and drivers.tls.server_name need drivers.tls.cert_file'
+        : undefined,
+  },
+  {
     names: ['issuer.enabled'],
     check: ({ issuer, listenAddr }) =>
       issuer.enabled && isOpen(listenAddr)

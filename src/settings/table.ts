@@ -301,6 +301,33 @@ export const settingsTable = {
       roles: controlPlane,
       about: 'Names the drivers of source static. Reloaded when it changes.',
     }),
+    tls: group(
+      "Mutual TLS from Envoy to the drivers, for the sources static and kubernetes. Spark's own server speaks plain text: something in front of it, such as a sidecar in its pod, must end TLS on the driver's port.",
+      {
+        cert_file: optional(path, {
+          roles: controlPlane,
+          about:
+            'Certificate chain that is shown to drivers (PEM). Reloaded when it changes, without cutting a stream.',
+        }),
+        key_file: optional(path, {
+          roles: controlPlane,
+          about: 'Private key of drivers.tls.cert_file (PEM).',
+        }),
+        ca_file: optional(path, {
+          roles: controlPlane,
+          about: 'CA to which the certificate of a driver must chain (PEM).',
+        }),
+        names: list(plainText, {
+          roles: controlPlane,
+          about:
+            'DNS names, or URIs such as SPIFFE ids, of which the certificate of a driver must have one; empty: every certificate of drivers.tls.ca_file.',
+        }),
+        server_name: optional(plainText, {
+          roles: controlPlane,
+          about: 'Name that a driver is asked for in the handshake (SNI), where it needs one.',
+        }),
+      },
+    ),
     kubernetes: group('Drivers as pods. Records and the lease are kept there as well.', {
       templates_file: optional(path, {
         roles: controlPlane,

@@ -150,22 +150,25 @@ test.serial('a driver is added to the file and taken out: no other is disturbed'
   t.is((await query.result).rows, 3);
 });
 
-test.serial('a file with a mistake is reported; the drivers of the last good one serve', async (t) => {
-  const { gateway, four, file, etl } = t.context;
-  file.write('drivers: nonsense');
-  const problems = await gateway.until(
-    async () => (await gateway.status()).problems,
-    (found) => found.length > 0,
-  );
-  t.regex(problems.join(), /drivers\.yaml:1: /);
-  t.true(await gateway.isReady());
-  t.deepEqual((await four.sql('stock', 'SELECT * FROM mine')).rows, [[42]]);
-  file.set(etl);
-  await gateway.until(
-    async () => (await gateway.status()).problems,
-    (found) => found.length === 0,
-  );
-});
+test.serial(
+  'a file with a mistake is reported; the drivers of the last good one serve',
+  async (t) => {
+    const { gateway, four, file, etl } = t.context;
+    file.write('drivers: nonsense');
+    const problems = await gateway.until(
+      async () => (await gateway.status()).problems,
+      (found) => found.length > 0,
+    );
+    t.regex(problems.join(), /drivers\.yaml:1: /);
+    t.true(await gateway.isReady());
+    t.deepEqual((await four.sql('stock', 'SELECT * FROM mine')).rows, [[42]]);
+    file.set(etl);
+    await gateway.until(
+      async () => (await gateway.status()).problems,
+      (found) => found.length === 0,
+    );
+  },
+);
 
 test.serial('stop() returns although the driver cannot be reached', async (t) => {
   const { gateway, four, proxy } = t.context;

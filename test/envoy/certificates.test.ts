@@ -86,11 +86,16 @@ test('Envoy and the control plane speak mutual TLS', async (t) => {
   await front.activity.next(({ id }) => id === 'a-session');
 });
 
-test('Envoy shows its certificate to drivers and believes only those it was told to', async (t) => {
+/** Drivers behind mutual TLS, and a front that is to reach them. */
+async function withDriverTls(t: ExecutionContext) {
   const authority = new TestAuthority('drivers');
-  const start = async (uid: string, address: string, dnsName: string) => {
-    const issued = authority.issue({ commonName: uid, dnsNames: [dnsName] });
-    const driver = await SparkDriver.start(uid, address, answerUid, {
+  const start = async (
+    uid: string,
+    address: string,
+    { dnsName = 'spark-driver.test', signer = authority, handler = answerUid } = {},
+  ) => {
+    const issued = signer.issue({ commonName: uid, dnsNames: [dnsName] });
+    const driver = await SparkDriver.start(uid, address, handler, {
       certificate: issued.certificatePem,
       key: issued.keyPem,
       clientAuthority: authority.certificatePem,
@@ -98,8 +103,6 @@ test('Envoy shows its certificate to drivers and believes only those it was told
     t.teardown(() => driver.stop());
     return driver;
   };
-  const own = await start('driver-1', '127.1.2.43', 'spark-driver.test');
-  const impostor = await start('driver-2', '127.1.2.44', 'somebody-else.test');
   const front = await startFront({
     settings: { ...testSettings, drivers: { ...testSettings.drivers, tls: true } },
     resources: [
@@ -108,11 +111,66 @@ test('Envoy shows its certificate to drivers and believes only those it was told
     ],
   });
   t.teardown(() => front.stop());
-  await front.publish([routable(own), routable(impostor)]);
+  return { authority, start, front };
+}
+
+test('Envoy shows its certificate to drivers and believes only those it was told to', async (t) => {
+  const { start, front } = await withDriverTls(t);
+  const own = await start('driver-1', '127.1.2.43');
+  const impostor = await start('driver-2', '127.1.2.44', { dnsName: 'somebody-else.test' });
+  const stranger = await start('driver-3', '127.1.2.50', { signer: new TestAuthority('other') });
+  await front.publish([routable(own), routable(impostor), routable(stranger)]);
   const client = front.client();
   front.authz.check = () => allow(routable(own));
   t.deepEqual((await client.ask('Config')).received, ['driver-1']);
-  front.authz.check = () => allow(routable(impostor));
-  t.is((await client.ask('Config')).code, GrpcStatus.UNAVAILABLE);
-  t.is(impostor.calls.length, 0);
+  for (const refused of [impostor, stranger]) {
+    front.authz.check = () => allow(routable(refused));
+    t.is((await client.ask('Config')).code, GrpcStatus.UNAVAILABLE);
+    t.is(refused.calls.length, 0);
+  }
+  // The audit line of an RPC is written with its event.
+  await front.activity.next(() =>
+    front.auditLog.some(({ details }) => /CERTIFICATE_VERIFY_FAILED/.test(String(details))),
+  );
+});
+
+test('a driver that does not know who signed the gateway’s certificate takes nothing', async (t) => {
+  const { start, front } = await withDriverTls(t);
+  const driver = await start('driver-1', '127.1.2.51');
+  await front.update([
+    pair(new TestAuthority('strangers'), ResourceNames.driverClientCertificate, 'gateway.test'),
+  ]);
+  await front.publish([routable(driver)]);
+  front.authz.check = () => allow(routable(driver));
+  t.is((await front.client().ask('Config')).code, GrpcStatus.UNAVAILABLE);
+  t.is(driver.calls.length, 0);
+});
+
+test('the certificate for drivers is renewed: no stream is cut, new connections show the new one', async (t) => {
+  const { authority, start, front } = await withDriverTls(t);
+  const driver = await start('driver-1', '127.1.2.52', { handler: () => undefined });
+  const late = await start('driver-2', '127.1.2.53');
+  await front.publish([routable(driver), routable(late)]);
+  front.authz.check = () => allow(routable(driver));
+  const client = front.client();
+  const rpc = client.open('ExecutePlan');
+  const arrived = driver.nextCall();
+  rpc.send('plan'.repeat(500));
+  const call = await arrived;
+  call.send('before');
+  await rpc.messages(1);
+
+  await front.update([pair(authority, ResourceNames.driverClientCertificate, 'gateway.test')]);
+  front.authz.check = () => allow(routable(late));
+  t.is((await client.ask('Config')).code, GrpcStatus.OK);
+  const [seen] = late.calls;
+  t.truthy(call.peerSerial);
+  t.truthy(seen?.peerSerial);
+  t.not(seen?.peerSerial, call.peerSerial);
+  call.send('after');
+  t.deepEqual(await rpc.messages(2), ['before', 'after']);
+  rpc.halfClose();
+  await call.halfClosed;
+  call.end();
+  t.is((await rpc.status).code, GrpcStatus.OK);
 });

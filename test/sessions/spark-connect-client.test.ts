@@ -1,6 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
+import { clientCredentials, serverCredentials } from '../../src/grpc/tls.js';
 import type { SessionStatus } from '../../src/sessions/expiry.js';
 import { sparkConnectClient } from '../../src/sessions/spark-connect-client.js';
+import { TestAuthority } from '../support/certificates.js';
 import { sessionId } from '../support/driver-records.js';
 import { FakeSparkConnect } from '../support/fake-spark-connect.js';
 
@@ -58,4 +63,29 @@ test('a session is released with the driver’s own token', async (t) => {
   t.false(await client.release({ ...session, token: 'wrong' }));
   t.true(await client.release(session));
   t.is(driver.sessions.size, 0);
+});
+
+test('a driver behind mutual TLS is believed by the names in its certificate, not by its address', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'driver-tls-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const authority = new TestAuthority();
+  const name = 'spiffe://cluster.local/ns/team/sa/spark';
+  const driver = new FakeSparkConnect('secret');
+  const files = authority.writeFiles(folder, 'driver', { commonName: 'driver', uris: [name] });
+  await driver.start('127.1.4.4', serverCredentials(files));
+  t.teardown(() => driver.stop());
+  driver.sessions.set(sessionId(1), []);
+  const session = {
+    address: `${driver.address}:${driver.port}`,
+    token: 'secret',
+    sessionId: sessionId(1),
+    userId: 'alice',
+  };
+  const own = authority.writeFiles(folder, 'gateway', { commonName: 'gateway' });
+  const asked = (serverNames: readonly string[]) =>
+    sparkConnectClient(clientCredentials(own, { serverNames })).status(session);
+  t.is(await asked([name]), 'idle');
+  t.is(await asked([]), 'idle');
+  t.is(await asked(['spiffe://cluster.local/ns/other/sa/spark']), 'unreachable');
+  t.is(await sparkConnectClient().status(session), 'unreachable');
 });

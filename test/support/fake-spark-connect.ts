@@ -32,7 +32,7 @@ export class FakeSparkConnect {
     this.#token = token;
   }
 
-  async start(address: string): Promise<void> {
+  async start(address: string, credentials = ServerCredentials.createInsecure()): Promise<void> {
     this.#server.addService(
       { GetStatus: rawMethod('GetStatus'), ReleaseSession: rawMethod('ReleaseSession') },
       {
@@ -47,7 +47,7 @@ export class FakeSparkConnect {
       },
     );
     this.port = await new Promise<number>((resolve, reject) => {
-      this.#server.bindAsync(`${address}:0`, ServerCredentials.createInsecure(), (error, port) => {
+      this.#server.bindAsync(`${address}:0`, credentials, (error, port) => {
         if (error) reject(error);
         else resolve(port);
       });

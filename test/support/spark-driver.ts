@@ -9,6 +9,7 @@ import {
   type ServerHttp2Stream,
   type IncomingHttpHeaders,
 } from 'node:http2';
+import { TLSSocket } from 'node:tls';
 import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
 
 /** One RPC as the driver sees it. */
@@ -17,6 +18,8 @@ export interface DriverCall {
   readonly headers: IncomingHttpHeaders;
   /** Messages received so far, without their gRPC frame. */
   readonly messages: readonly Buffer[];
+  /** Serial number of the certificate that Envoy has shown; undefined in the clear. */
+  readonly peerSerial: string | undefined;
   /** Resolves when the client has sent everything. */
   readonly halfClosed: Promise<void>;
   /** Resolves when the RPC is over, however it ended. */
@@ -134,6 +137,10 @@ function accept(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Driver
     method: (headers[':path'] ?? '').replace(`/${SPARK_CONNECT_SERVICE}/`, ''),
     headers,
     messages,
+    peerSerial:
+      stream.session?.socket instanceof TLSSocket
+        ? stream.session.socket.getPeerCertificate().serialNumber
+        : undefined,
     halfClosed: once(stream, 'end').then(() => undefined),
     closed: new Promise((resolve) => {
       stream.on('close', resolve);

@@ -24,8 +24,8 @@ export interface CertificateSettings {
   /** Mutual TLS to drivers. */
   readonly drivers?: KeyPairFiles & {
     readonly caFile: string;
-    /** DNS names, of which a driver's certificate must have one; none: any that the authority signed. */
-    readonly dnsNames: readonly string[];
+    /** DNS names or URIs, of which a driver's certificate must have one; none: any that the authority signed. */
+    readonly names: readonly string[];
   };
 }
 
@@ -112,7 +112,7 @@ function sources(settings: CertificateSettings): readonly Source[] {
     ...(drivers
       ? [
           pairSource(ResourceNames.driverClientCertificate, drivers),
-          trustSource(ResourceNames.driverCa, drivers.caFile, drivers.dnsNames),
+          trustSource(ResourceNames.driverCa, drivers.caFile, drivers.names),
         ]
       : []),
   ];
@@ -137,13 +137,23 @@ function clientCaSource(file: string | undefined): Source {
   };
 }
 
-function trustSource(name: string, file: string, dnsSans: readonly string[]): Source {
+function trustSource(name: string, file: string, names: readonly string[]): Source {
+  const uriSans = names.filter(isUri);
+  const dnsSans = names.filter((sanName) => !isUri(sanName));
   return {
     name,
     files: [file],
     read: () =>
-      encodeResource(SecretSchema, name, trustSecret(name, readAuthorities(file), { dnsSans })),
+      encodeResource(
+        SecretSchema,
+        name,
+        trustSecret(name, readAuthorities(file), { dnsSans, uriSans }),
+      ),
   };
+}
+
+function isUri(name: string): boolean {
+  return name.includes('://');
 }
 
 function readPair(certFile: string, keyFile: string): KeyPair {

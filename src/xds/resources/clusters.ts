@@ -86,6 +86,6 @@ export function cluster(namespace: string, settings: DriverConnectionSettings): 
         },
       }),
     },
-    ...(settings.tls ? { transportSocket: driverTransportSocket() } : {}),
+    ...(settings.tls ? { transportSocket: driverTransportSocket(settings.serverName) } : {}),
   });
 }

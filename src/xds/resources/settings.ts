@@ -43,6 +43,8 @@ export interface DriverConnectionSettings {
   readonly connectTimeoutMs: number;
   /** Whether drivers are reached by mutual TLS; secrets come by SDS. */
   readonly tls: boolean;
+  /** Name for the handshake (SNI); without it none is sent. */
+  readonly serverName?: string;
 }
 
 export const defaultEnvoySettings: EnvoySettings = {

@@ -39,12 +39,13 @@ export function frontTransportSocket(): TransportSocket {
 }
 
 /** Mutual TLS to drivers. */
-export function driverTransportSocket(): TransportSocket {
+export function driverTransportSocket(serverName = ''): TransportSocket {
   return create(TransportSocketSchema, {
     name: 'envoy.transport_sockets.tls',
     configType: {
       case: 'typedConfig',
       value: pack(UpstreamTlsContextSchema, {
+        sni: serverName,
         commonTlsContext: {
           tlsParams,
           alpnProtocols: ['h2'],

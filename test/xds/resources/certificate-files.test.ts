@@ -52,7 +52,7 @@ test('a client authority makes the front ask for certificates', (t) => {
 
 test('mutual TLS to drivers has secrets of its own', (t) => {
   const { files, open } = setUp(t);
-  const secrets = open({ drivers: { ...files, dnsNames: ['spark-driver'] } }).secrets();
+  const secrets = open({ drivers: { ...files, names: ['spark-driver'] } }).secrets();
   t.deepEqual(
     secrets.map(({ name }) => name),
     ['driver_client_certificate', 'driver_ca'],
