@@ -9,6 +9,7 @@ import type { Settings } from '../settings/table.js';
 import { Supervisor } from '../supervisor/supervisor.js';
 import { envoyArguments } from '../xds/resources/bootstrap.js';
 import { bootstrapOf } from './bootstrap.js';
+import { drainEnvoy } from './drain-envoy.js';
 import { archivesFolder, driversFolder } from './drivers.js';
 import { forgetConfiguration } from './relay.js';
 import { roleLogger } from './logger.js';
@@ -75,6 +76,13 @@ export async function runStart(settings: Settings, launch: Launch): Promise<void
       await aborted(stop);
     }
     say('Stopping.');
+    await drainEnvoy({
+      adminAddr: settings.envoy.adminAddr,
+      limitMs: settings.drainTimeMs,
+      clock: systemClock,
+      onWaiting: (requests) =>
+        say(`Waiting for ${requests} running requests; Ctrl-C again does not wait.`),
+    });
   } finally {
     await supervisor.stop();
     await stopLocalDrivers(driversFolder(settings));

@@ -84,6 +84,37 @@ for (const { metadata, spec } of all.filter(({ kind }) => kind === 'Deployment')
   });
 }
 
+test('an Envoy that ends has 150 s for what runs, and its sidecar outlives it', (t) => {
+  const { spec } = find('Deployment', 'spark-gateway-envoy') as unknown as {
+    spec: { template: { spec: PodSpec } };
+  };
+  const pod = spec.template.spec;
+  const container = (name: string) => pod.containers.find((one) => one.name === name);
+  const envoy = container('envoy');
+  const untilTold = envoy?.lifecycle.preStop.sleep?.seconds ?? 0;
+  t.true(untilTold >= 150);
+  const drain = envoy?.args.find((argument) => argument.startsWith('--drain-time-s='));
+  t.true(Number(drain?.split('=')[1]) >= 150);
+  const [, , script = ''] = container('authz')?.lifecycle.preStop.exec?.command ?? [];
+  const stays = Number(/setTimeout\(.*?, (\d+)\)/.exec(script)?.[1]) / 1000;
+  t.true(stays > untilTold);
+  t.true(pod.terminationGracePeriodSeconds > stays);
+});
+
+interface PodSpec {
+  readonly terminationGracePeriodSeconds: number;
+  readonly containers: readonly {
+    readonly name: string;
+    readonly args: readonly string[];
+    readonly lifecycle: {
+      readonly preStop: {
+        readonly sleep?: { readonly seconds: number };
+        readonly exec?: { readonly command: readonly string[] };
+      };
+    };
+  }[];
+}
+
 test('the settings, the policy and the templates of the ConfigMap are valid', (t) => {
   const { data } = find('ConfigMap', 'spark-gateway') as unknown as {
     data: Record<string, string>;

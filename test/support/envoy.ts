@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { TcpAddress } from '../../src/model/address.js';
 import {
   type BootstrapValues,
   envoyArguments,
@@ -103,6 +104,11 @@ export class EnvoyProcess {
   /** Warnings and errors of Envoy's log so far. */
   complaints(): readonly string[] {
     return this.#lines.filter(isComplaint);
+  }
+
+  get adminAddress(): TcpAddress {
+    const [host = '', port] = readFileSync(this.#adminFile, 'utf8').split(':');
+    return { host, port: Number(port) };
   }
 
   async admin(path: string, method: 'GET' | 'POST' = 'GET'): Promise<string> {

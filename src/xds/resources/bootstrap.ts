@@ -118,6 +118,9 @@ export function envoyArguments(options: EnvoyArguments): readonly string[] {
     options.logLevel,
     '--drain-time-s',
     String(options.drainSeconds),
+    // Each client is told with its next request; the default tells some early and most late.
+    '--drain-strategy',
+    'immediate',
     // Several Envoys may run on one machine; none is ever replaced by a hot restart.
     '--disable-hot-restart',
     ...(options.concurrency === undefined ? [] : ['--concurrency', String(options.concurrency)]),
