@@ -38,6 +38,13 @@ export interface CanaryPolicy {
   readonly maximum: number | undefined;
 }
 
+export interface DriverLossPolicy {
+  /** The driver and its sessions are ended when it has not answered for so long; undefined: never. */
+  readonly endAfterMs: number | undefined;
+  /** Whether a driver is made ready for those who may lose theirs. */
+  readonly startReplacement: boolean;
+}
+
 /** How the drivers of one namespace are kept. All durations are milliseconds. */
 export interface PoolPolicy extends PoolSize {
   /** Takes the place of `size` and `maximum`, where there is one: see `poolAt`. */
@@ -53,6 +60,8 @@ export interface PoolPolicy extends PoolSize {
   readonly idleTtlMs: number | undefined;
   /** How long a driver may take to come up. */
   readonly startTimeoutMs: number;
+  /** What is done about a driver that has sessions and does not answer; absent: it is waited for. */
+  readonly onDriverLoss?: DriverLossPolicy;
 }
 
 export interface QuotaPolicy {

@@ -176,6 +176,21 @@ const pool = object('a pool', {
     'How long a driver may take to come up; default: pools.start_timeout of the settings.',
     optional(text(duration('5s', '1h'))),
   ),
+  on_driver_loss: about(
+    'What is done about a driver that has sessions and does not answer.',
+    optional(
+      object('what is done about a lost driver', {
+        end_after: about(
+          'End it with its sessions when it has not answered for so long; default: never.',
+          optional(text(duration('10s', '1d'))),
+        ),
+        start_replacement: about(
+          'Start a driver at once for those who may lose theirs.',
+          withDefault(text(boolean), false),
+        ),
+      }),
+    ),
+  ),
   schedule: about(
     'Other sizes at certain times: the first entry that is for the moment counts.',
     withDefault(list(scheduleEntry), []),

@@ -73,15 +73,22 @@ const DEFAULT_ENTRY: PoolEntry = {
   after_use: 'replace',
   idle_ttl: 30 * 60_000,
   start_timeout: undefined,
+  on_driver_loss: undefined,
   schedule: [],
 };
 
 function compilePool(entry: PoolEntry, defaults: PoolDefaults, reader: Reader): PoolPolicy {
   const maximum = entry.maximum ?? Math.max(defaults.maximum, entry.size ?? 0);
   const usual = { size: entry.size ?? Math.min(defaults.size, maximum), maximum };
-  const { schedule } = entry;
+  const { schedule, on_driver_loss: loss } = entry;
   return Object.freeze({
     ...usual,
+    ...(loss && {
+      onDriverLoss: Object.freeze({
+        endAfterMs: loss.end_after,
+        startReplacement: loss.start_replacement,
+      }),
+    }),
     ...(schedule.length === 0 ? {} : { schedule: compileSchedule(schedule, usual, reader) }),
     sessionsPerDriver: entry.sessions_per_driver,
     sharing: entry.sharing,

@@ -42,7 +42,8 @@ export function advance(
       if (hasSessions(record)) return withPhase(record, 'in_use', nowMs);
       return stuckIdle(record, situation, deadlines);
     case 'in_use':
-      return hasSessions(record) ? record : afterUse(record, situation.policy, nowMs);
+      if (!hasSessions(record)) return afterUse(record, situation.policy, nowMs);
+      return lost(record, situation, deadlines);
     case 'draining':
       return draining(record, deadlines);
     case 'expired':
@@ -96,6 +97,30 @@ function stuckIdle(
     return withPhase(record, 'expired', deadlines.nowMs, 'It was idle and stopped answering.');
   }
   return record;
+}
+
+/**
+ * Waiting for a driver that may have ended is safe for ever; a policy may set an end to it. Then the
+ * driver is ended by the gateway itself, so that what its clients are told is true. One that someone
+ * else runs cannot be ended.
+ */
+function lost(
+  record: DriverRecord,
+  { policy, notReadySinceMs }: DriverSituation,
+  deadlines: Deadlines,
+): DriverRecord {
+  const endAfterMs = policy?.onDriverLoss?.endAfterMs;
+  if (!isManaged(record) || endAfterMs === undefined || notReadySinceMs === undefined) {
+    return record;
+  }
+  if (!deadlines.passed(notReadySinceMs + endAfterMs)) return record;
+  const { nowMs } = deadlines;
+  const seconds = Math.round(endAfterMs / 1000);
+  const reason = `It did not answer for ${seconds} s and was ended, as the policy says.`;
+  return draining(
+    { ...withPhase(record, 'draining', nowMs, reason), drainDeadlineMs: nowMs },
+    deadlines,
+  );
 }
 
 /** A driver that is reused stays with its tenant: `tenant` outlives its sessions. */

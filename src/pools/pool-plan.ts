@@ -42,9 +42,12 @@ export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPl
   const rolling = canCreate && failures === undefined ? fresh.filter(isOutdated) : [];
   const surge = rolling.length > 0 ? 1 : 0;
 
+  const atRisk = policy.onDriverLoss?.startReplacement === true ? countAtRisk(situation) : 0;
+  const size = policy.size + atRisk;
+
   // A driver that does not answer keeps its place in the pool, but a waiting session cannot use it.
   const wanted = Math.max(
-    policy.size + surge + waiting - fresh.length - warming,
+    size + surge + waiting - fresh.length - warming,
     waiting > 0 ? waiting - answering - warming : 0,
   );
   const room = policy.maximum - total;
@@ -62,12 +65,12 @@ export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPl
   const ours = idle.filter(isManaged).toSorted((a, b) => a.phaseSinceMs - b.phaseSinceMs);
   const ofTenants = ours.filter((record) => record.tenant !== undefined);
   giveUp(ofTenants.filter(isOutdated), ofTenants.length, 'Its template has changed.');
-  if (warming === 0 && leaving === 0 && (answering > policy.size || room <= 0)) {
+  if (warming === 0 && leaving === 0 && (answering > size || room <= 0)) {
     giveUp(rolling, 1, 'Its template has changed.');
   }
   const { idleTtlMs } = policy;
   if (idleTtlMs !== undefined) {
-    const surplus = fresh.length + warming - policy.size - waiting;
+    const surplus = fresh.length + warming - size - waiting;
     const oldest = ours
       .filter((record) => record.tenant === undefined)
       .slice(0, Math.max(0, surplus));
@@ -89,4 +92,11 @@ export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPl
     );
   }
   return { create, expire };
+}
+
+/** Drivers with sessions that do not answer or are being ended. */
+function countAtRisk({ records, observed }: PoolSituation): number {
+  return records.filter(
+    (record) => hasSessions(record) && observed(record.uid)?.condition !== 'ready',
+  ).length;
 }
