@@ -1,5 +1,5 @@
 // npm packages, generated code and compiled code.
-import { rmSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join, relative } from 'node:path';
 import { inRoot, root } from './paths.js';
@@ -63,20 +63,29 @@ export const compiled = {
   needed: () => !stampFits(buildStamp, buildHash()),
   async run() {
     const hash = buildHash();
-    const result = spawnSync(
-      process.execPath,
-      [inRoot('node_modules/typescript/bin/tsc'), '-p', root],
-      { cwd: root, encoding: 'utf8' },
-    );
-    if (result.error) throw result.error;
-    if (result.status !== 0) {
-      process.stderr.write(`\n${result.stdout}${result.stderr}`);
-      throw new SetupError('TypeScript found errors (above).');
-    }
+    compile(root);
+    compile(inRoot('src/console/page'));
     removeStaleOutputs();
+    for (const file of pageFiles()) cpSync(file, inRoot('build', relative(root, file)));
     writeStamp(buildStamp, hash);
   },
 };
+
+function compile(project) {
+  const result = spawnSync(
+    process.execPath,
+    [inRoot('node_modules/typescript/bin/tsc'), '-p', project],
+    { cwd: root, encoding: 'utf8' },
+  );
+  if (result.error) throw result.error;
+  if (result.status === 0) return;
+  process.stderr.write(`\n${result.stdout}${result.stderr}`);
+  throw new SetupError('TypeScript found errors (above).');
+}
+
+/** What the console serves as it is. */
+const pageFiles = () =>
+  filesBelow(inRoot('src/console/page')).filter((file) => /\.(css|html|svg)$/.test(file));
 
 /** Removes compiled files whose source is gone: ava would run them. */
 function removeStaleOutputs() {
@@ -84,7 +93,7 @@ function removeStaleOutputs() {
   const build = inRoot('build');
   for (const file of filesBelow(build)) {
     const name = relative(build, file).replace(/\.js(\.map)?$/, '');
-    if (!sources.has(`${name}.ts`) && file !== buildStamp)
+    if (!sources.has(`${name}.ts`) && !sources.has(`${name}.tsx`) && file !== buildStamp)
       rmSync(join(build, relative(build, file)));
   }
 }

@@ -15,6 +15,8 @@ export interface GatekeeperOptions {
 export interface Admitted {
   readonly caller: Caller;
   readonly role: AdministrationRole;
+  /** The identity is no good from then on, milliseconds since the epoch. */
+  readonly goodUntilMs: number;
 }
 
 export class Gatekeeper {
@@ -33,7 +35,8 @@ export class Gatekeeper {
       if (found.goodUntilMs <= clock.now()) {
         throw new GatewayError('TOKEN_EXPIRED', 'Your token has expired. Get a new one.');
       }
-      return { caller: found.caller, role: policy().administration(found.caller) };
+      const { caller, goodUntilMs } = found;
+      return { caller, role: policy().administration(caller), goodUntilMs };
     }
     throw new GatewayError(
       'TOKEN_MISSING',

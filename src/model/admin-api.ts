@@ -1,6 +1,8 @@
 /** The JSON of the admin API (/api/v1), for those who answer and those who ask. Times are RFC 3339 in UTC. */
+import type { AdminAction } from './audit.js';
 import type { DriverPhase, ObservedDriver, SessionEnd } from './driver.js';
 import type { ProblemKind } from './fleet-problem.js';
+import type { AdministrationRole } from './policy.js';
 import type { Principal } from './principal.js';
 import type { SyncState } from './reports.js';
 
@@ -170,6 +172,59 @@ export interface SessionAnswer {
   readonly state: 'ended';
   readonly end: SessionEnd;
   readonly endedAt: string;
+}
+
+/** GET me: who asks, and what their page needs to act in their name. */
+export interface MeView {
+  readonly principal: Principal;
+  readonly groups: readonly string[];
+  readonly role: AdministrationRole;
+  /** The session ends then. */
+  readonly goodUntil: string;
+  /** To be repeated in requests that change something; absent for a bearer token. */
+  readonly forgeryToken?: string;
+}
+
+/** What an operator did, as the replica that was asked saw it. */
+export interface ActionView extends AdminAction {
+  readonly at: string;
+}
+
+/** How the RPCs of an interval went. */
+export interface RequestSample {
+  readonly ended: number;
+  /** Those that ended with another gRPC status than OK and were not refused. */
+  readonly failed: number;
+  /** By code of the refusal. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Of RPCs that do not stream a result, milliseconds; absent when there was none. */
+  readonly latency?: { readonly p50: number; readonly p95: number; readonly p99: number };
+}
+
+/** The numbers of one moment. */
+export interface SampleView {
+  readonly at: string;
+  readonly sessions: number;
+  readonly envoys: { readonly connected: number; readonly synced: number };
+  readonly pools: Readonly<Record<PoolPhase, number>>;
+  /** RPCs that ended since the sample before; absent on a replica that does not lead. */
+  readonly requests?: RequestSample;
+}
+
+export type PoolPhase = 'warming' | 'available' | 'inUse' | 'draining';
+
+/** Drivers of each phase, for each sample, the oldest first. */
+export type PoolSeriesView = Readonly<Record<PoolPhase, readonly number[]>>;
+
+/** GET history: the last hour, as this replica saw it. */
+export interface HistoryView {
+  readonly intervalMs: number;
+  /** Samples that are kept at most. */
+  readonly kept: number;
+  /** The oldest first. */
+  readonly samples: readonly SampleView[];
+  /** By namespace. */
+  readonly pools: Readonly<Record<string, PoolSeriesView>>;
 }
 
 /** How an error looks in a JSON body. */

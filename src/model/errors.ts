@@ -78,6 +78,8 @@ const statusByCode = {
   DRIVER_UNKNOWN: GrpcStatus.NOT_FOUND,
   /** The caller's role is not enough for what it asks of the gateway itself. */
   ADMINISTRATION_REFUSED: GrpcStatus.PERMISSION_DENIED,
+  /** With a cookie, and not shown to come from the console's own page. */
+  CROSS_SITE_REQUEST: GrpcStatus.PERMISSION_DENIED,
   /** An operator's request has an argument that is not allowed. */
   ARGUMENT_INVALID: GrpcStatus.INVALID_ARGUMENT,
   /** The command line gets no answer of a gateway. */

@@ -5,12 +5,15 @@ import { TokenVerifier } from '../authz/token/verifier.js';
 import { actionRoutes } from '../console/actions.js';
 import { readRoutes } from '../console/api.js';
 import { BearerIdentification } from '../console/bearer.js';
+import { createConsole, createSignIn } from '../console/console.js';
 import { Gatekeeper } from '../console/gatekeeper.js';
+import { RecentActions } from '../console/live/recent-actions.js';
 import { type CallLeader, RemoteOperations } from '../console/replicas/client.js';
 import type { ConsoleSources } from '../console/sources.js';
 import { text } from '../http/answer.js';
 import type { Routes } from '../http/router.js';
-import type { AuditSink } from '../model/audit.js';
+import type { RequestSample } from '../model/admin-api.js';
+import type { AdminAction, AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import type { Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
@@ -20,6 +23,7 @@ import type { PolicyFile } from '../policy/policy-file.js';
 import type { PoolController } from '../pools/controller.js';
 import type { ProblemBoard } from '../problems/board.js';
 import type { DiscoveryHub } from '../xds/hub.js';
+import type { ConsoleParts } from './console.js';
 import type { Leader } from './leader.js';
 import { version } from './version.js';
 
@@ -35,6 +39,9 @@ export interface AdminParts {
   readonly replica: () => ReplicaReport;
   readonly policy: PolicyFile;
   readonly problems: ProblemBoard;
+  readonly console: ConsoleParts | undefined;
+  /** How the RPCs went that ended since it was asked last; undefined on a replica that is not told. */
+  readonly takeRequests: () => RequestSample | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -45,19 +52,43 @@ export interface AdminRoutes {
 }
 
 export function adminRoutes(parts: AdminParts): AdminRoutes {
-  const { pools, policy, leader, audit, clock, logger } = parts;
+  const { pools, policy, leader, clock, logger } = parts;
   const elsewhere = new RemoteOperations(parts.toLeader);
   const current = () => leader()?.operations ?? elsewhere;
   const verifier = new TokenVerifier({ clock, logger });
   const inForce = () => policy.current;
+  const tokens = new PolicyTokens(verifier, inForce);
+  const signIn = parts.console && createSignIn(parts.console.signIn, { tokens, clock, logger });
   const gatekeeper = new Gatekeeper({
-    identifications: [new BearerIdentification(new PolicyTokens(verifier, inForce))],
+    identifications: [new BearerIdentification(tokens), ...(signIn ? [signIn.session] : [])],
     policy: inForce,
     clock,
   });
+  const sources = consoleSources(parts);
+  const actions = new RecentActions(clock);
+  const audit = {
+    adminAction(action: AdminAction) {
+      parts.audit.adminAction(action);
+      actions.note(action);
+    },
+  };
+  const { takeRequests } = parts;
+  const page =
+    parts.console &&
+    signIn &&
+    createConsole({
+      assets: parts.console.assets,
+      signIn,
+      sources,
+      gatekeeper,
+      actions,
+      takeRequests,
+      clock,
+    });
   return {
     routes: {
-      ...readRoutes(consoleSources(parts), gatekeeper),
+      ...page?.routes,
+      ...readRoutes(sources, gatekeeper),
       ...actionRoutes({
         operations: {
           drain: (...action) => current().drain(...action),
@@ -73,7 +104,10 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
         return text(missing ?? 'ok', missing === undefined ? 200 : 503);
       },
     },
-    close: () => verifier.close(),
+    close() {
+      page?.close();
+      verifier.close();
+    },
   };
 }
 

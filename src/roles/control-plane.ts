@@ -4,6 +4,7 @@ import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { requestMetrics } from '../access-log/metrics.js';
+import { RequestTally } from '../console/live/request-tally.js';
 import type { CallLeader } from '../console/replicas/client.js';
 import { Forwarder } from '../grpc/forward.js';
 import { clientCredentials } from '../grpc/tls.js';
@@ -18,6 +19,7 @@ import { WaitingRoom } from '../sessions/waiting-room.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { adminRoutes } from './admin-routes.js';
+import { consoleParts } from './console.js';
 import { controlPlaneMetrics, kubernetesRequests } from './control-plane-metrics.js';
 import { createGrpcPort, mtlsFiles } from './grpc-port.js';
 import { createLeader, type Leader } from './leader.js';
@@ -76,6 +78,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   });
   let leader: Leader | undefined;
   const requests = requestMetrics(registry);
+  const tally = new RequestTally();
   const succession: Succession = new Succession({
     createLeader: (term) =>
       (leader = createLeader(term, {
@@ -84,7 +87,13 @@ export async function runControlPlane(settings: Settings): Promise<void> {
         records,
         waitingRoom,
         policy,
-        requestMetrics: requests,
+        requestMetrics: {
+          ...requests,
+          observe(record) {
+            requests.observe(record);
+            if (record.kind === 'ended') tally.add(record);
+          },
+        },
         clock,
         logger,
       })),
@@ -153,6 +162,8 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
     policy: policyFile,
     problems: board,
+    console: await consoleParts(settings, () => place.consoleSecret()),
+    takeRequests: () => (leader ? tally.take() : undefined),
     clock,
     logger,
   });

@@ -1,4 +1,5 @@
 /** Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes. */
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { KubernetesApiOptions } from '../kubernetes/api.js';
 import type { Clock, Timer } from '../model/clock.js';
@@ -8,6 +9,7 @@ import type { ReplicaReport } from '../model/reports.js';
 import type { PoolController } from '../pools/controller.js';
 import type { ProblemBoard } from '../problems/board.js';
 import type { Settings } from '../settings/table.js';
+import { secretFile } from './console.js';
 import { openOwnDrivers, type Drivers } from './drivers.js';
 import { openKubernetesDrivers } from './kubernetes-drivers.js';
 import { openKubernetes } from './kubernetes.js';
@@ -32,6 +34,8 @@ export interface Place {
   unready(pools: PoolController): string | undefined;
   /** Who leads, for people. */
   status(): Pick<ReplicaReport, 'leader' | 'problem'>;
+  /** Seals the console's cookies; the same at each replica, and after a restart. */
+  consoleSecret(): Promise<Uint8Array>;
   close(): void;
 }
 
@@ -57,6 +61,7 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
     // With a bad file of drivers the last good one serves: a problem to report, and no more.
     unready: (pools) => pools.report().readError,
     status: () => ({ leader: undefined, problem: drivers.problem() }),
+    consoleSecret: () => secretFile(join(settings.stateDir, 'console.key')),
     close: () => undefined,
   };
 }
@@ -111,6 +116,7 @@ export async function openReplica(
     },
     // A replica serves xDS from what it knows also while the API server is away.
     unready: () => undefined,
+    consoleSecret: async () => Buffer.from(access.key.sign('console cookies'), 'base64url'),
     status: () => ({ leader: records.leader(), problem: records.problem() ?? drivers.problem() }),
     close: () => access.close(),
   };

@@ -65,6 +65,7 @@ export async function firstSteps(settings: Settings, tookMs: number): Promise<st
     lines.push(`  Connect:   sc://localhost:${port}/;token=…;${settings.headers.team}=…`);
   }
   lines.push(
+    `  Console:   ${localUrl(settings.admin.listenAddr)}/`,
     `  Metrics:   ${localUrl(settings.admin.listenAddr)}/metrics`,
     `  Logs:      ${settings.stateDir}/logs`,
     '',

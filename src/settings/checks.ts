@@ -120,6 +120,13 @@ export const checks: readonly Check[] = [
         : undefined,
   },
   {
+    names: ['console.issuer', 'okta_issuer'],
+    check: ({ console: own, oktaClientId, oktaIssuer }) =>
+      own.issuer !== undefined && (own.clientId ?? oktaClientId) === undefined
+        ? `console.issuer needs console.client_id${oktaIssuer === undefined ? '' : ' or okta_client_id'}`
+        : undefined,
+  },
+  {
     names: ['headers.team', 'headers.environment', 'headers.user'],
     check: ({ headers: { environment, team, user } }) =>
       new Set([environment, team, user]).size === 3

@@ -45,6 +45,17 @@ export const loopbackRange = textType<Ipv4Range>(
   },
 );
 
+/** Where browsers find a page: what identifies them crosses the network, so it is https, or this machine. */
+export const publicUrl = textType(
+  'a URL without a path that starts with https://, or http:// for a loopback address',
+  (text) => {
+    const parsed = URL.canParse(text) ? new URL(text) : undefined;
+    if (!parsed || parsed.href !== `${parsed.origin}/`) return undefined;
+    const good = parsed.protocol === 'https:' || isLoopback(parsed.hostname);
+    return good && /^https?:$/.test(parsed.protocol) ? parsed.origin : undefined;
+  },
+);
+
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors. */
 export const labelSelectors = textType<readonly string[]>(
   'label selectors of Kubernetes, separated by ";", such as spark-role=driver; app=spark',

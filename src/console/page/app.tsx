@@ -1,0 +1,209 @@
+/** The page as a whole: header, view, dialog. */
+import { type ComponentChildren, Fragment, h } from './preact.js';
+import { Activity } from './activity.js';
+import { Confirmation } from './confirmation.js';
+import type { ConnectionState } from './connection.js';
+import { Driver, Drivers } from './drivers.js';
+import { Envoys } from './envoys.js';
+import { Explain } from './explain.js';
+import { clockTime } from './format.js';
+import { Overview } from './overview.js';
+import { Title } from './parts.js';
+import { Policy, PolicyHistory } from './policy.js';
+import { Pool, Pools } from './pools.js';
+import type { ViewName } from './route.js';
+import { Session, Sessions } from './sessions.js';
+import type { ActionTarget, PageState } from './store.js';
+
+export interface AppActions {
+  confirm(target: ActionTarget): void;
+  close(outcome: string): void;
+  nextTheme(): void;
+  signOut(): void;
+}
+
+interface AppProps {
+  readonly state: PageState;
+  readonly actions: AppActions;
+}
+
+const LINKS: readonly (readonly [string, string, readonly ViewName[]])[] = [
+  ['/', 'Overview', ['overview']],
+  ['/sessions', 'Sessions', ['sessions', 'session']],
+  ['/drivers', 'Drivers', ['drivers', 'driver']],
+  ['/pools', 'Pools', ['pools', 'pool']],
+  ['/envoys', 'Envoys', ['envoys']],
+  ['/policy', 'Policy', ['policy', 'history', 'explain']],
+  ['/activity', 'Activity', ['activity']],
+];
+
+export function App({ state, actions }: AppProps) {
+  const { data, me, action } = state;
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the content
+      </a>
+      <Header state={state} actions={actions} />
+      <Connection state={state} />
+      <main id="main" tabIndex={-1}>
+        <View state={state} actions={actions} />
+      </main>
+      <p class={state.outcome === '' ? 'outcome' : 'outcome shown'} role="status">
+        {state.outcome}
+      </p>
+      {action && data && me ? (
+        <Confirmation
+          target={action}
+          data={data}
+          me={me}
+          onClose={(outcome) => actions.close(outcome)}
+        />
+      ) : null}
+    </>
+  );
+}
+
+function Header({ state, actions }: AppProps) {
+  const { route, me, theme, data, connection } = state;
+  const problems = data?.status.problems.length ?? 0;
+  return (
+    <header>
+      <a class="brand" href="/">
+        Spark Connect gateway
+      </a>
+      <nav aria-label="Views">
+        {LINKS.map(([href, text, views]) => (
+          <a key={href} href={href} aria-current={views.includes(route.view) ? 'page' : undefined}>
+            {text}
+            {href === '/' && problems > 0 ? (
+              <span class="badge" title={`${problems} problems`}>
+                {problems}
+              </span>
+            ) : null}
+          </a>
+        ))}
+      </nav>
+      <div class="header-end">
+        <span class={connection.kind === 'live' ? 'pulse live' : 'pulse'}>
+          {connection.kind === 'live' ? 'Live' : 'Not live'}
+        </span>
+        <button type="button" onClick={() => actions.nextTheme()} title="Colours">
+          {{ system: 'Auto', light: 'Light', dark: 'Dark' }[theme]}
+        </button>
+        {me ? (
+          <>
+            <span class="who" title={me.groups.join(', ')}>
+              {me.principal.subject} <span class="role">{me.role}</span>
+            </span>
+            <button type="button" onClick={() => actions.signOut()}>
+              Sign out
+            </button>
+          </>
+        ) : null}
+      </div>
+    </header>
+  );
+}
+
+function Connection({ state }: { readonly state: PageState }) {
+  const { connection, data } = state;
+  return (
+    <div role="status" class="connection">
+      {connection.kind === 'lost' ? (
+        <p class="banner">
+          The connection is lost.{' '}
+          {data
+            ? `This is the state of ${clockTime(new Date(connection.sinceMs).toISOString())}. `
+            : ''}
+          Trying again.
+        </p>
+      ) : null}
+      {connection.kind === 'signed out' ? (
+        <p class="banner">
+          Your session is over. <a href={signInPath()}>Sign in again</a>
+        </p>
+      ) : null}
+    </div>
+  );
+}
+
+function signInPath(): string {
+  const query = new URLSearchParams({ return_to: `${location.pathname}${location.search}` });
+  return `/auth/sign-in?${query.toString()}`;
+}
+
+function View({ state, actions }: AppProps): ComponentChildren {
+  const { route, data, past, me, nowMs, connection } = state;
+  if (connection.kind === 'no role') return <NoRole connection={connection} />;
+  if (!data || !me) return <p class="loading">{waitingText(connection)}</p>;
+  const { id, query } = route;
+  const mayAct = me.role === 'admin';
+  switch (route.view) {
+    case 'overview':
+      return <Overview data={data} past={past} />;
+    case 'sessions':
+      return <Sessions data={data} query={query} nowMs={nowMs} />;
+    case 'session':
+      return (
+        <Session
+          data={data}
+          id={id}
+          nowMs={nowMs}
+          onRelease={mayAct ? () => actions.confirm({ kind: 'release', session: id }) : undefined}
+        />
+      );
+    case 'drivers':
+      return <Drivers data={data} query={query} nowMs={nowMs} />;
+    case 'driver':
+      return (
+        <Driver
+          data={data}
+          uid={id}
+          nowMs={nowMs}
+          act={mayAct ? (kind) => actions.confirm({ kind, driver: id }) : undefined}
+        />
+      );
+    case 'pools':
+      return <Pools data={data} query={query} />;
+    case 'pool':
+      return <Pool data={data} past={past} namespace={id} nowMs={nowMs} />;
+    case 'envoys':
+      return <Envoys data={data} query={query} nowMs={nowMs} />;
+    case 'policy':
+      return <Policy policy={data.policy} />;
+    case 'history':
+      return <PolicyHistory policy={data.policy} query={query} />;
+    case 'explain':
+      return <Explain forgeryToken={me.forgeryToken ?? ''} issuer={me.principal.issuer} />;
+    case 'activity':
+      return <Activity data={data} />;
+    case 'unknown':
+      return (
+        <>
+          <Title>Nothing is here</Title>
+          <p>
+            <a href="/">Go to the overview</a>
+          </p>
+        </>
+      );
+  }
+}
+
+function NoRole({ connection }: { readonly connection: ConnectionState & { kind: 'no role' } }) {
+  const { subject } = connection.me.principal;
+  return (
+    <>
+      <Title>You may not look at this gateway</Title>
+      <p>
+        {subject} is signed in, but the routing policy gives them no role: it needs a rule in{' '}
+        <code>administration.read</code> or <code>administration.admin</code>. Ask whoever keeps the
+        policy, or sign out and come back as somebody else.
+      </p>
+    </>
+  );
+}
+
+function waitingText(connection: ConnectionState): string {
+  return connection.kind === 'signed out' ? '' : 'Loading …';
+}

@@ -1,0 +1,99 @@
+/** Envoys and authorization sidecars. */
+import type { EnvoyView, XdsType } from '../../model/admin-api.js';
+import { Fragment, h } from './preact.js';
+import type { LiveData } from './live-data.js';
+import { Card, For, State, Title } from './parts.js';
+import { type Column, PlainTable, Table } from './table.js';
+
+export interface EnvoysProps {
+  readonly data: LiveData;
+  readonly query: URLSearchParams;
+  readonly nowMs: number;
+}
+
+const TYPES: readonly XdsType[] = ['LDS', 'RDS', 'CDS', 'EDS', 'SDS', 'ECDS'];
+
+export function Envoys({ data, query, nowMs }: EnvoysProps) {
+  const envoys = [...data.envoys.values()];
+  return (
+    <>
+      <Title>Envoys</Title>
+      <Rejections envoys={envoys} />
+      <Table
+        name="Envoys"
+        rows={envoys}
+        keyOf={({ node, address }) => `${node} ${address}`}
+        query={query}
+        text={({ node, cluster, address, types }) =>
+          [node, cluster, address, ...Object.values(types).map(({ state }) => state)].join(' ')
+        }
+        empty="No Envoy is connected to this replica."
+        columns={[
+          {
+            title: 'Envoy',
+            cell: ({ node }) => <span class="mono">{node}</span>,
+            order: ({ node }) => node,
+          },
+          {
+            title: 'Connected for',
+            cell: ({ connectedSince }) => <For since={connectedSince} nowMs={nowMs} />,
+            order: ({ connectedSince }) => connectedSince,
+          },
+          ...TYPES.map(typeColumn),
+          { title: 'From', cell: ({ address }) => <span class="mono">{address}</span> },
+        ]}
+      />
+      <Card title="Authorization sidecars" wide>
+        <PlainTable
+          label="Authorization sidecars"
+          rows={[...data.sidecars.values()]}
+          keyOf={({ id }) => id}
+          empty="The leader is asked by none, or this replica does not lead."
+          columns={[
+            { title: 'Sidecar', cell: ({ id }) => <span class="mono">{id}</span> },
+            { title: 'Connected', cell: ({ connected }) => (connected ? 'yes' : 'no') },
+            {
+              title: 'Still to be told',
+              cell: ({ pendingNotices }) => pendingNotices,
+              numeric: true,
+            },
+          ]}
+        />
+      </Card>
+    </>
+  );
+}
+
+function typeColumn(name: XdsType): Column<EnvoyView> {
+  return {
+    title: name,
+    cell: ({ types }) => (
+      <span title={types[name].version}>
+        <State state={types[name].state} />
+      </span>
+    ),
+    order: ({ types }) => types[name].state,
+  };
+}
+
+function Rejections({ envoys }: { readonly envoys: readonly EnvoyView[] }) {
+  const rejections = envoys.flatMap(({ node, types }) =>
+    TYPES.flatMap((type) => {
+      const { reason } = types[type];
+      return reason === undefined ? [] : [{ node, type, reason }];
+    }),
+  );
+  if (rejections.length === 0) return null;
+  return (
+    <section class="problems" aria-label="Rejected configuration">
+      <h2>Rejected configuration</h2>
+      <ul>
+        {rejections.map(({ node, type, reason }) => (
+          <li key={`${node} ${type}`}>
+            <b>{node}</b> {type}: {reason}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

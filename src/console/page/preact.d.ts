@@ -1,0 +1,2 @@
+/** The console serves the library's only file under this name. */
+export * from 'preact';
