@@ -6,7 +6,7 @@ import {
   type HTTPAccessLogEntry,
 } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import type { Address } from '#gen/envoy/config/core/v3/address_pb.js';
-import { AccessMetadata, AUTHZ_METADATA_NAMESPACE } from '../model/names.js';
+import { AccessMetadata, AUTHZ_METADATA_NAMESPACE, TRACE_HEADER } from '../model/names.js';
 
 /** One RPC, running or ended. What authz had not found out when it refused is undefined. */
 export interface AccessRecord {
@@ -37,6 +37,8 @@ export interface AccessRecord {
   readonly bytesReceived: number;
   readonly bytesSent: number;
   readonly client: string | undefined;
+  /** From the `traceparent` that the driver was sent, 32 hexadecimal digits. */
+  readonly traceId: string | undefined;
 }
 
 /** @returns undefined for an entry that is malformed or of a kind that was not asked for. */
@@ -74,7 +76,13 @@ export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefine
     bytesReceived: Number(common.downstreamWireBytesReceived),
     bytesSent: Number(common.downstreamWireBytesSent),
     client: ipAddress(common.downstreamRemoteAddress),
+    traceId: traceId(request.requestHeaders[TRACE_HEADER]),
   };
+}
+
+/** https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags. */
+function traceId(traceparent: string | undefined): string | undefined {
+  return /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(traceparent ?? '')?.[1];
 }
 
 function kindOf(type: AccessLogType): AccessRecord['kind'] | undefined {

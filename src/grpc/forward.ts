@@ -8,6 +8,7 @@ import {
   Client,
   type ChannelCredentials,
   type ClientDuplexStream,
+  type ClientWritableStream,
   type handleBidiStreamingCall,
   Metadata,
   type Server,
@@ -101,6 +102,17 @@ export class Forwarder {
     });
   }
 
+  /** Begins a call there by itself; undefined while there is nowhere to go. */
+  openClientStream(path: string): ClientWritableStream<Buffer> | undefined {
+    return this.#target?.client.makeClientStreamRequest<Buffer, Buffer>(
+      path,
+      identity,
+      identity,
+      passedOn(),
+      () => undefined,
+    );
+  }
+
   close(): void {
     this.setTarget(undefined);
   }
@@ -114,17 +126,15 @@ export class Forwarder {
   }
 
   #pass(path: string, call: Call): void {
-    if (!this.#target || call.metadata.get(FORWARDED_HEADER).length > 0) {
+    if (!this.#target || isPassedOn(call)) {
       call.emit('error', toServiceError(this.#options.unavailable()));
       return;
     }
-    const metadata = new Metadata();
-    metadata.set(FORWARDED_HEADER, 'true');
     const onward = this.#target.client.makeBidiStreamRequest<Buffer, Buffer>(
       path,
       identity,
       identity,
-      metadata,
+      passedOn(),
       { deadline: call.getDeadline() },
     );
     copy(call, onward);
@@ -163,6 +173,17 @@ function copy(
     if (!to.write(message)) from.pause();
   });
   to.on('drain', () => from.resume());
+}
+
+/** Whether another server has passed this call on. */
+export function isPassedOn({ metadata }: { readonly metadata: Metadata }): boolean {
+  return metadata.get(FORWARDED_HEADER).length > 0;
+}
+
+function passedOn(): Metadata {
+  const metadata = new Metadata();
+  metadata.set(FORWARDED_HEADER, 'true');
+  return metadata;
 }
 
 function identity(bytes: Buffer): Buffer {

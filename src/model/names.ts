@@ -18,6 +18,9 @@ export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
 
+/** The trace that a request is part of (W3C Trace Context). */
+export const TRACE_HEADER = 'traceparent';
+
 /** Key under which ext_authz returns dynamic metadata for the access log. */
 export const AUTHZ_METADATA_NAMESPACE = 'envoy.filters.http.ext_authz';
 

@@ -4,21 +4,23 @@ import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { requestMetrics } from '../access-log/metrics.js';
+import { AccessLogReceiver } from '../access-log/server.js';
 import { RequestTally } from '../console/live/request-tally.js';
 import type { CallLeader } from '../console/replicas/client.js';
-import { Forwarder } from '../grpc/forward.js';
+import { Forwarder, isPassedOn } from '../grpc/forward.js';
 import { clientCredentials } from '../grpc/tls.js';
 import { startAdminServer } from '../metrics/admin-server.js';
 import { systemClock } from '../model/clock.js';
-import type { AdminAction } from '../model/audit.js';
 import { GatewayError } from '../model/errors.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { PoolController } from '../pools/controller.js';
 import { ProblemBoard } from '../problems/board.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
+import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { adminRoutes } from './admin-routes.js';
+import { openAudit } from './audit.js';
 import { consoleParts } from './console.js';
 import { controlPlaneMetrics, kubernetesRequests } from './control-plane-metrics.js';
 import { createGrpcPort, mtlsFiles } from './grpc-port.js';
@@ -40,6 +42,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   const logger = roleLogger('control-plane', settings.logLevel);
   const registry = new Registry();
 
+  const audit = await openAudit(settings, { clock, logger, registry });
   const policyFile = await PolicyFile.open(settings.policyFile, {
     compile: policyOptions(settings),
     clock,
@@ -59,7 +62,19 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   const xds = createXds(settings, { clock, logger });
   const waitingRoom = new WaitingRoom(clock);
 
-  const services = [AssignmentService, AccessLogService];
+  const tally = new RequestTally();
+  const accessLog = new AccessLogReceiver({
+    clock,
+    logger,
+    audit,
+    metrics: requestMetrics(registry),
+    onRecord(record) {
+      if (record.kind === 'ended') tally.add(record);
+    },
+    intervalMs: accessLogIntervalMs(settings),
+    isPassedOn,
+  });
+  const services = [AssignmentService];
   const tls = mtlsFiles(settings.mtls);
   const port = createGrpcPort({
     name: 'assignments.listen_addr',
@@ -68,6 +83,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     allowedSans: settings.assignments.allowedSans,
     services: [...services, AdministrationService],
     replicaServices: [AdministrationService],
+    addPermanent: (server) => accessLog.addTo(server),
     clock,
     logger,
   });
@@ -77,8 +93,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     unavailable: nobodyLeads,
   });
   let leader: Leader | undefined;
-  const requests = requestMetrics(registry);
-  const tally = new RequestTally();
+  const accessLogPath = `/${AccessLogService.typeName}/${AccessLogService.method.streamAccessLogs.name}`;
   const succession: Succession = new Succession({
     createLeader: (term) =>
       (leader = createLeader(term, {
@@ -87,13 +102,6 @@ export async function runControlPlane(settings: Settings): Promise<void> {
         records,
         waitingRoom,
         policy,
-        requestMetrics: {
-          ...requests,
-          observe(record) {
-            requests.observe(record);
-            if (record.kind === 'ended') tally.add(record);
-          },
-        },
         clock,
         logger,
       })),
@@ -102,6 +110,10 @@ export async function runControlPlane(settings: Settings): Promise<void> {
       setTarget: (address) => forwarder.setTarget(address),
       addServices: (server) => forwarder.addServices(server, services),
     },
+    tellActivity: (sink) =>
+      accessLog.setTarget(
+        sink ? { sink } : { open: () => forwarder.openClientStream(accessLogPath) },
+      ),
     notLeading: nobodyLeads,
   });
   const pools = new PoolController({
@@ -146,8 +158,6 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     policy: policyFile,
     leading,
   });
-  const auditLogger = logger.child({ audit: true });
-  const audit = { adminAction: (action: AdminAction) => auditLogger.info(action, 'admin action') };
   const toLeader: CallLeader = (method, message) => {
     if (!tls) return Promise.reject(replicasNeedCertificates());
     return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
@@ -191,7 +201,9 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   await pools.stop();
   succession.close();
   port.endCalls(nobodyLeads());
+  accessLog.close(nobodyLeads());
   await records.close();
+  await audit.close();
   await port.close();
   forwarder.close();
   await (await settledSoon(serving))?.close();

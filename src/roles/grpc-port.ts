@@ -4,6 +4,7 @@ import {
   Server,
   ServerInterceptingCall,
   type ServerInterceptingCallInterface,
+  type ServerInterceptor,
   type ServerMethodDefinition,
   status,
 } from '@grpc/grpc-js';
@@ -25,19 +26,21 @@ export interface GrpcPortOptions {
   readonly allowedSans: readonly string[];
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Every service that may be served here. */
+  /** Every service that `serve` may add. */
   readonly services: readonly DescService[];
   /**
    * Those of them that only other replicas may call: whose certificate has a name of our own. Without
    * certificates nobody may.
    */
   readonly replicaServices: readonly DescService[];
+  /** Adds what is served at all times: its calls are ended by nobody but itself. */
+  readonly addPermanent?: (server: Server) => void;
 }
 
 export interface GrpcPort {
   /** What is added here answers calls from now on, and nothing else does. Calls under way are left alone. */
   serve(addServices: (server: Server) => void): void;
-  /** Ends every call that is under way. */
+  /** Ends every call that is under way, of those that `serve` has added. */
   endCalls(error: GatewayError): void;
   /** Rejects with SETTINGS_INVALID when the address cannot be listened on. */
   listen(): Promise<void>;
@@ -51,13 +54,19 @@ export function createGrpcPort(options: GrpcPortOptions): GrpcPort {
   const { name, address, tls, services, clock, logger } = options;
   const mayCall = gate(options);
   const calls = new OpenCalls();
+  const prefixes = services.map(({ typeName }) => `/${typeName}/`);
+  const tracked: ServerInterceptor = (method, call) =>
+    prefixes.some((prefix) => method.path.startsWith(prefix))
+      ? calls.interceptor(method, call)
+      : new ServerInterceptingCall(call);
   const server = new Server({
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
     // Sidecars and Envoys ping more often than the default allows.
     'grpc.http2.min_ping_interval_without_data_ms': 5_000,
-    interceptors: [calls.interceptor, onlyNamed(mayCall)],
+    interceptors: [tracked, onlyNamed(mayCall)],
   });
+  options.addPermanent?.(server);
   const credentials = serverCredentials(tls, {
     clock,
     onError: (error) => logger.error({ err: error }, `${name}: certificates cannot be renewed`),

@@ -1,11 +1,10 @@
 /** What only a leader has: the answers to sidecars, what they are told, and the end of sessions. Made for one term. */
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import type { RequestMetrics } from '../access-log/metrics.js';
-import { addAccessLogService } from '../access-log/server.js';
 import { addAdministrationService } from '../console/replicas/service.js';
 import { clientCredentials } from '../grpc/tls.js';
 import type { Operations } from '../model/administration.js';
+import type { ActivitySink } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import type { SessionRecord } from '../model/driver.js';
 import type { Policy } from '../model/policy.js';
@@ -18,7 +17,6 @@ import { SessionExpiry } from '../sessions/expiry.js';
 import { SidecarNotices } from '../sessions/notices.js';
 import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import type { WaitingRoom } from '../sessions/waiting-room.js';
-import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import type { Settings } from '../settings/table.js';
 import { mtlsFiles } from './grpc-port.js';
 import { LeaderOperations } from './operations.js';
@@ -30,7 +28,6 @@ export interface LeaderOptions {
   readonly records: Pick<Records, 'askDrain'>;
   readonly waitingRoom: WaitingRoom;
   readonly policy: () => Policy;
-  readonly requestMetrics: RequestMetrics;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -38,13 +35,15 @@ export interface LeaderOptions {
 export interface Leader {
   readonly notices: SidecarNotices;
   readonly operations: Operations;
+  /** Where reporters tell what sessions did. */
+  readonly activity: ActivitySink;
   /** What reporters saw of a session. */
   activityOf(session: SessionRecord): {
     readonly lastActiveMs: number;
     /** RPCs that run now. */
     readonly openStreams: number;
   };
-  /** Registers what sidecars, Envoys and other replicas ask for. */
+  /** Registers what sidecars and other replicas ask for. */
   addServices(server: Server): void;
   /** Begins to end sessions that are idle. */
   start(): void;
@@ -52,7 +51,7 @@ export interface Leader {
 }
 
 export function createLeader(term: Term, options: LeaderOptions): Leader {
-  const { settings, pools, records, waitingRoom, policy, requestMetrics, clock, logger } = options;
+  const { settings, pools, records, waitingRoom, policy, clock, logger } = options;
   const { ledger, leadership } = term;
   const { cacheTtlMs } = settings.assignments;
   const notices = new SidecarNotices({ ledger, clock, cacheTtlMs });
@@ -95,6 +94,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
   return {
     notices,
     operations,
+    activity: expiry.activity,
     activityOf: (session) => ({
       lastActiveMs: expiry.activity.lastActiveMs(session),
       openStreams: expiry.activity.openStreams(session.sessionId),
@@ -107,14 +107,6 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         leadership,
         clock,
         logger,
-      });
-      addAccessLogService(server, {
-        sink: expiry.activity,
-        clock,
-        logger,
-        auditLogger: logger.child({ audit: true }),
-        metrics: requestMetrics,
-        intervalMs: accessLogIntervalMs(settings),
       });
       addAdministrationService(server, { operations, logger });
     },

@@ -1,16 +1,20 @@
 /**
- * Who answers the calls of sidecars and Envoys: this process while it leads, else the leader that it
+ * Who answers the calls of sidecars, and is told what sessions do: this process while it leads, else the leader that it
  * passes them on to, else nobody. Whenever that changes, calls under way end with UNAVAILABLE, so
  * that their callers come back to whoever leads then.
  */
 import type { Server } from '@grpc/grpc-js';
+import type { ActivitySink } from '../model/assignment.js';
 import type { SidecarCaches } from '../model/envoy-fleet.js';
 import type { GatewayError } from '../model/errors.js';
 import type { Term } from '../records/elected-ledger.js';
 import type { Leader } from './leader.js';
 
 export interface SuccessionOptions {
-  readonly createLeader: (term: Term) => Pick<Leader, 'addServices' | 'start' | 'stop'> & {
+  readonly createLeader: (term: Term) => Pick<
+    Leader,
+    'activity' | 'addServices' | 'start' | 'stop'
+  > & {
     readonly notices: SidecarCaches;
   };
   readonly port: {
@@ -21,6 +25,8 @@ export interface SuccessionOptions {
     setTarget(address: string | undefined): void;
     addServices(server: Server): void;
   };
+  /** From now on activity of sessions is told to this sink; undefined: to whoever leads elsewhere. */
+  readonly tellActivity: (sink: ActivitySink | undefined) => void;
   readonly notLeading: () => GatewayError;
 }
 
@@ -34,6 +40,7 @@ export class Succession implements SidecarCaches {
   constructor(options: SuccessionOptions) {
     this.#options = options;
     options.port.serve((server) => options.forwarder.addServices(server));
+    options.tellActivity(undefined);
   }
 
   /** A term begins: it is answered for from the first look at the drivers under its epoch on. Or one ends. */
@@ -52,7 +59,9 @@ export class Succession implements SidecarCaches {
   /** Another replica leads, at this address; or nobody does, or this one. */
   setLeaderElsewhere(address: string | undefined): void {
     this.#options.forwarder.setTarget(address);
-    if (!this.#isServing) this.#endCalls();
+    if (this.#isServing) return;
+    this.#options.tellActivity(undefined);
+    this.#endCalls();
   }
 
   /** Every driver was looked at under this epoch. */
@@ -62,6 +71,7 @@ export class Succession implements SidecarCaches {
     if (!leader || this.#isServing || epoch === undefined || epoch !== this.#term?.epoch) return;
     forwarder.setTarget(undefined);
     port.serve((server) => leader.addServices(server));
+    this.#options.tellActivity(leader.activity);
     this.#isServing = true;
     this.#endCalls();
     leader.start();
@@ -86,6 +96,7 @@ export class Succession implements SidecarCaches {
     const { port, forwarder } = this.#options;
     this.#isServing = false;
     port.serve((server) => forwarder.addServices(server));
+    this.#options.tellActivity(undefined);
     this.#endCalls();
   }
 

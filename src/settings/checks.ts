@@ -61,6 +61,13 @@ export const checks: readonly Check[] = [
         : undefined,
   },
   {
+    names: ['audit.otlp', 'otlp.endpoint'],
+    check: ({ audit, otlp }) =>
+      audit.otlp && otlp.endpoint === undefined
+        ? 'audit.otlp needs otlp.endpoint, where the collector listens'
+        : undefined,
+  },
+  {
     names: ['authz.timeout', 'authz.hold_time'],
     check: ({ authz }) =>
       authz.timeoutMs > authz.holdTimeMs

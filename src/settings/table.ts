@@ -11,6 +11,7 @@ import {
   labelSelectors,
   loopbackAddress,
   loopbackRange,
+  otlpEndpoint,
   publicUrl,
   socketAddress,
   tcpAddress,
@@ -289,6 +290,61 @@ export const settingsTable = {
       default: '8h',
       roles: controlPlane,
       about: 'After this time, or when their token ends, people sign in again.',
+    }),
+  }),
+
+  audit: group('Audit records of RPCs, decisions and administration (docs/audit.md).', {
+    stdout: setting(boolean, {
+      default: 'true',
+      roles: controlPlane,
+      about: "Whether they are written to standard output, among the control plane's log.",
+    }),
+    file: optional(path, {
+      roles: controlPlane,
+      about: 'File for them, which may be renamed at any time, as by logrotate.',
+    }),
+    file_size: setting(size('64KiB', '1TiB'), {
+      default: '128MiB',
+      roles: controlPlane,
+      about: 'When audit.file would grow beyond this, it is renamed and a new one begun.',
+    }),
+    file_age: setting(duration('1m', '365d'), {
+      default: '1d',
+      roles: controlPlane,
+      about: 'The same when it is this old.',
+    }),
+    file_count: setting(integer(0, 100_000), {
+      default: '30',
+      roles: controlPlane,
+      about: 'Renamed files that are kept; older ones are removed.',
+    }),
+    file_sync: setting(choice('batch', 'second', 'never'), {
+      default: 'second',
+      roles: controlPlane,
+      about:
+        'When what was written to audit.file is made durable (fsync): with each batch of records, within a second, or when the system likes.',
+    }),
+    otlp: setting(boolean, {
+      default: 'false',
+      roles: controlPlane,
+      about: 'Whether they are sent to the collector of otlp.endpoint as log records.',
+    }),
+    queue_size: setting(size('64KiB', '4GiB'), {
+      default: '16MiB',
+      roles: controlPlane,
+      about:
+        'Records that wait for a slow destination, for each; further ones are dropped and counted. Requests never wait.',
+    }),
+  }),
+
+  otlp: group('The OpenTelemetry collector, spoken to in OTLP over gRPC.', {
+    endpoint: optional(otlpEndpoint, {
+      roles: servers,
+      about: 'Where it listens; https for TLS.',
+    }),
+    ca_file: optional(path, {
+      roles: servers,
+      about: "CA of the collector's certificate (PEM); without it, those that the system trusts.",
     }),
   }),
 

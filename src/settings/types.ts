@@ -74,6 +74,16 @@ export const headerName = textType(
       : undefined,
 );
 
+/** OTLP over gRPC has no path. */
+export const otlpEndpoint = textType<TcpAddress & { readonly tls: boolean }>(
+  'http:// or https://, a host and a port, such as http://otel-collector:4317',
+  (text) => {
+    const [, scheme, authority = ''] = /^(https?):\/\/([^/]+)\/?$/.exec(text) ?? [];
+    const address = parseTcpAddress(authority);
+    return address && { ...address, tls: scheme === 'https' };
+  },
+);
+
 function parseTcpAddress(text: string): TcpAddress | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(text);
   if (!match) return undefined;

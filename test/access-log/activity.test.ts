@@ -29,6 +29,7 @@ function record(changes: Partial<AccessRecord>): AccessRecord {
     bytesReceived: 1,
     bytesSent: 1,
     client: '10.0.0.1',
+    traceId: undefined,
     ...changes,
   };
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs, durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Client, credentials, Server, ServerCredentials } from '@grpc/grpc-js';
@@ -10,45 +11,54 @@ import {
 } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { StreamAccessLogsMessageSchema } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { requestMetrics } from '../../src/access-log/metrics.js';
-import { addAccessLogService } from '../../src/access-log/server.js';
+import { AccessLogReceiver } from '../../src/access-log/server.js';
+import { Forwarder, isPassedOn } from '../../src/grpc/forward.js';
+import type { AuditedRpc } from '../../src/model/audit.js';
+import { GatewayError, GrpcStatus } from '../../src/model/errors.js';
 import { AUTHZ_METADATA_NAMESPACE } from '../../src/model/names.js';
-import { ManualClock } from '../support/manual-clock.js';
+import { ManualClock, settle } from '../support/manual-clock.js';
 import { RecordingSink } from '../support/recording-sink.js';
+
+const PATH = '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs';
 
 type EntryInit = MessageInitShape<typeof HTTPAccessLogEntrySchema>;
 
-async function setUp(t: ExecutionContext) {
+async function setUp(t: ExecutionContext, clock = new ManualClock()) {
   const sink = new RecordingSink();
-  const clock = new ManualClock();
   const registry = new Registry();
-  const auditLog: Record<string, unknown>[] = [];
+  const auditLog: AuditedRpc[] = [];
   const server = new Server();
-  addAccessLogService(server, {
-    sink,
+  const accessLog = new AccessLogReceiver({
     clock,
     logger: pino({ level: 'silent' }),
-    auditLogger: pino({}, { write: (line: string) => auditLog.push(JSON.parse(line)) }),
+    audit: { rpc: (rpc) => void auditLog.push(rpc) },
     metrics: requestMetrics(registry),
     intervalMs: 30_000,
+    isPassedOn,
   });
+  accessLog.setTarget({ sink });
+  accessLog.addTo(server);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.1.2.1:0', ServerCredentials.createInsecure(), (error, bound) =>
       error ? reject(error) : resolve(bound),
     );
   });
-  const client = new Client(`127.1.2.1:${port}`, credentials.createInsecure());
+  const address = `127.1.2.1:${port}`;
+  const client = new Client(address, credentials.createInsecure());
   t.teardown(() => {
     client.close();
     server.forceShutdown();
   });
   const open = () => {
     const call = client.makeClientStreamRequest(
-      '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs',
+      PATH,
       (bytes: Buffer) => bytes,
       (bytes: Buffer) => bytes,
       () => undefined,
     );
+    const ended = once(call, 'status');
     return {
+      ended,
       raw: (bytes: Buffer) => call.write(bytes),
       send: (node: string | undefined, entries: EntryInit[]) =>
         call.write(
@@ -68,7 +78,7 @@ async function setUp(t: ExecutionContext) {
       cancel: () => call.cancel(),
     };
   };
-  return { sink, clock, registry, auditLog, open };
+  return { sink, clock, registry, auditLog, open, accessLog, address };
 }
 
 interface EntryOptions {
@@ -106,7 +116,10 @@ function entry(clock: ManualClock, options: EntryOptions = {}): EntryInit {
     },
     request: {
       path: `/spark.connect.SparkConnectService/${options.method ?? 'ExecutePlan'}`,
-      requestHeaders: { authorization: 'Bearer secret' },
+      requestHeaders: {
+        authorization: 'Bearer secret',
+        traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      },
     },
     response: {
       responseTrailers: { 'grpc-status': String(options.status ?? 0) },
@@ -121,7 +134,6 @@ test('the end of an RPC is activity, an audit line and a metric', async (t) => {
   await sink.next(({ kind }) => kind === 'activity');
   const [line] = auditLog;
   t.like(line, {
-    msg: 'rpc',
     method: 'ExecutePlan',
     session: 'session-1',
     principal: 'ada@example.com',
@@ -134,6 +146,8 @@ test('the end of an RPC is activity, an audit line and a metric', async (t) => {
     bytesReceived: 100,
     bytesSent: 200,
     requestId: 'request-1',
+    envoy: 'envoy-1',
+    traceId: '0af7651916cd43dd8448eb211c80319c',
   });
   t.notRegex(JSON.stringify(line), /secret/);
   t.regex(
@@ -201,3 +215,117 @@ test('refused requests make no series of their own', async (t) => {
   t.notRegex(text, /invented/i);
   t.regex(text, /errors_total\{method="other",team="",environment="",grpc_status="7"\} 1/);
 });
+
+/** Two replicas: what Envoys tell the first goes on to the second, which leads. */
+async function setUpReplicas(t: ExecutionContext) {
+  const leader = await setUp(t);
+  const follower = await setUp(t, leader.clock);
+  const forwarder = new Forwarder({
+    credentials: credentials.createInsecure(),
+    unavailable: () => new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'nobody leads'),
+  });
+  t.teardown(() => forwarder.close());
+  const follow = (address: string | undefined) => {
+    forwarder.setTarget(address);
+    follower.accessLog.setTarget({ open: () => forwarder.openClientStream(PATH) });
+  };
+  follow(leader.address);
+  return { leader, follower, follow, clock: leader.clock };
+}
+
+test('what a follower receives it audits, and the leader hears of the activity', async (t) => {
+  const { leader, follower, clock } = await setUpReplicas(t);
+  const stream = follower.open();
+  stream.send('envoy-1', [entry(clock, { session: 'a' })]);
+  await leader.sink.next(({ id }) => id === 'a');
+  stream.send(undefined, [entry(clock, { session: 'b' })]);
+  await leader.sink.next(({ id }) => id === 'b');
+  t.deepEqual(
+    follower.auditLog.map(({ session, envoy }) => [session, envoy]),
+    [
+      ['a', 'envoy-1'],
+      ['b', 'envoy-1'],
+    ],
+  );
+  t.deepEqual(leader.auditLog, []);
+  t.regex(await leader.registry.metrics(), /spark_gateway_access_log_reporters 0/);
+  t.is(leader.sink.events.find(({ kind }) => kind === 'connected')?.id, 'envoy-1');
+});
+
+test('without a leader records are audited still, and the next leader hears of the Envoy', async (t) => {
+  const { leader, follower, follow, clock } = await setUpReplicas(t);
+  follow(undefined);
+  const stream = follower.open();
+  stream.send('envoy-1', [entry(clock, { session: 'unheard' })]);
+  const other = follower.open();
+  other.send('envoy-2', [{}]);
+  await untilMetric(follower.registry, /malformed_total 1/);
+  t.is(follower.auditLog.length, 1);
+  follow(leader.address);
+  stream.send(undefined, [entry(clock, { session: 'heard' })]);
+  await leader.sink.next(({ id }) => id === 'heard');
+  t.false(leader.sink.events.some(({ id }) => id === 'unheard'));
+  t.is(leader.sink.events.find(({ kind }) => kind === 'connected')?.id, 'envoy-1');
+});
+
+test('when the leader has gone, whom a follower told it of are gone for it, and back with the next', async (t) => {
+  const { leader, follower, follow, clock } = await setUpReplicas(t);
+  const next = await setUp(t, clock);
+  const stream = follower.open();
+  stream.send('envoy-1', [entry(clock, { session: 'a' })]);
+  await leader.sink.next(({ id }) => id === 'a');
+  leader.accessLog.setTarget({ open: () => undefined });
+  t.is((await leader.sink.next(({ kind }) => kind === 'disconnected')).id, 'envoy-1');
+  follow(next.address);
+  stream.send(undefined, [entry(clock, { session: 'b' })]);
+  await next.sink.next(({ id }) => id === 'b');
+  t.is(next.sink.events.find(({ kind }) => kind === 'connected')?.id, 'envoy-1');
+  t.is(follower.auditLog.length, 2);
+});
+
+test('a stream to the leader that was cut is made again', async (t) => {
+  const { leader, follower, clock } = await setUpReplicas(t);
+  const stream = follower.open();
+  stream.send('envoy-1', [entry(clock, { session: 'a' })]);
+  await leader.sink.next(({ id }) => id === 'a');
+  const sink = new RecordingSink();
+  // Ends what was passed on.
+  leader.accessLog.setTarget({ sink });
+  await leader.sink.next(({ kind }) => kind === 'disconnected');
+  for (let count = 1; sink.events.length === 0; count += 1) {
+    stream.send(undefined, [entry(clock, { session: 'b' })]);
+    await untilMetric(follower.registry, new RegExp(`success_total\\{.*\\} ${count + 1}`));
+    await settle();
+  }
+  t.is(sink.events[0]?.id, 'envoy-1');
+});
+
+test('a replica that begins to lead hears of streams that were open before', async (t) => {
+  const { follower, clock } = await setUpReplicas(t);
+  const stream = follower.open();
+  stream.send('envoy-1', [entry(clock, { session: 'a' })]);
+  await untilMetric(follower.registry, /success_total\{.*\} 1/);
+  const sink = new RecordingSink();
+  follower.accessLog.setTarget({ sink });
+  stream.send(undefined, [entry(clock, { session: 'b' })]);
+  await sink.next(({ id }) => id === 'b');
+  t.deepEqual(
+    sink.events.map(({ kind }) => kind),
+    ['connected', 'activity'],
+  );
+});
+
+test('a process that ends says so to the Envoys', async (t) => {
+  const { open, accessLog, clock, sink } = await setUp(t);
+  const stream = open();
+  stream.send('envoy-1', [entry(clock)]);
+  await sink.next(({ kind }) => kind === 'activity');
+  accessLog.close(new GatewayError('SHUTTING_DOWN', 'ends'));
+  const [status] = (await stream.ended) as [{ readonly code: number }];
+  t.is(status.code, GrpcStatus.UNAVAILABLE);
+});
+
+/** Records arrive when they do; asks until the metrics show them. */
+async function untilMetric(registry: Registry, pattern: RegExp): Promise<void> {
+  while (!pattern.test(await registry.metrics())) await settle();
+}

@@ -28,7 +28,7 @@ async function refusals(gateway: Gateway, sessionId: string): Promise<readonly s
     () => gateway.audit(sessionId),
     (found) => found.some(({ grpcStatus }) => grpcStatus === 0),
   );
-  return lines.flatMap(({ refusal }) => refusal ?? []);
+  return lines.flatMap(({ reason }) => reason ?? []);
 }
 
 test.serial('PySpark 3.5 waits while its driver starts', async (t) => {

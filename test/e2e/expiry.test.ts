@@ -119,8 +119,8 @@ test.serial(
       () => gateway.audit(sessionId),
       (lines) =>
         lines.some(
-          ({ method, grpcStatus, startedAtMs }) =>
-            method === 'ReattachExecute' && grpcStatus === 0 && startedAtMs > expiredAtMs,
+          ({ method, grpcStatus, time }) =>
+            method === 'ReattachExecute' && grpcStatus === 0 && Date.parse(time) > expiredAtMs,
         ),
     );
     gate.open(1, 2);

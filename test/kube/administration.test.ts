@@ -71,7 +71,7 @@ test('an operator may ask any replica: a follower passes it on to the leader', a
     return gone && [...phases.values()].filter((phase) => phase === 'available').length === 2;
   });
   t.deepEqual(
-    follower.logged('admin action').map(({ action, outcome }) => [action, outcome]),
+    follower.audited('admin').map(({ action, outcome }) => [action, outcome]),
     [
       ['driver.drain', 'done'],
       ['driver.evict', 'done'],

@@ -146,11 +146,19 @@ export class ControlPlane {
 
   /** Its log's entries with this message. */
   logged(message: string): Record<string, unknown>[] {
+    return this.#lines().filter(({ msg }) => msg === message);
+  }
+
+  /** Audit records of this event. */
+  audited(event: 'rpc' | 'admin'): Record<string, unknown>[] {
+    return this.#lines().filter((line) => line['event'] === event && line['version'] === 1);
+  }
+
+  #lines(): Record<string, unknown>[] {
     const lines = readFileSync(join(this.#folder, 'log'), 'utf8').split('\n');
     return lines
       .filter((line) => line.startsWith('{'))
-      .map((line) => JSON.parse(line) as Record<string, unknown>)
-      .filter(({ msg }) => msg === message);
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
   async signal(name: NodeJS.Signals): Promise<void> {

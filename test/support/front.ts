@@ -8,9 +8,10 @@ import { Server } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { requestMetrics } from '../../src/access-log/metrics.js';
-import { addAccessLogService } from '../../src/access-log/server.js';
+import { AccessLogReceiver } from '../../src/access-log/server.js';
 import { serverCredentials, type TlsFiles } from '../../src/grpc/tls.js';
 import { systemClock } from '../../src/model/clock.js';
+import type { AuditedRpc } from '../../src/model/audit.js';
 import type { RoutableDriver } from '../../src/model/driver.js';
 import { ResourceCache } from '../../src/xds/cache.js';
 import type { EncodedResource } from '../../src/xds/resource.js';
@@ -51,8 +52,8 @@ export interface Front {
   readonly envoy: EnvoyProcess;
   readonly authz: ScriptedAuthz;
   readonly activity: RecordingSink;
-  /** Lines of the audit log. */
-  readonly auditLog: readonly Record<string, unknown>[];
+  /** What was audited. */
+  readonly auditLog: readonly AuditedRpc[];
   readonly address: string;
   /** Makes exactly these drivers routable; resolves when Envoy has acknowledged it. */
   publish(drivers: readonly RoutableDriver[]): Promise<void>;
@@ -128,17 +129,19 @@ async function start(
   });
   ends.push(() => fleet.close());
   const activity = new RecordingSink();
-  const auditLog: Record<string, unknown>[] = [];
+  const auditLog: AuditedRpc[] = [];
   const logServer = new Server();
   ends.push(() => logServer.forceShutdown());
-  addAccessLogService(logServer, {
-    sink: activity,
+  const accessLog = new AccessLogReceiver({
     clock: systemClock,
     logger,
-    auditLogger: pino({}, { write: (line: string) => auditLog.push(JSON.parse(line)) }),
+    audit: { rpc: (rpc) => void auditLog.push(rpc) },
     metrics: requestMetrics(new Registry()),
     intervalMs: settings.listener.accessLogIntervalMs,
+    isPassedOn: () => false,
   });
+  accessLog.setTarget({ sink: activity });
+  accessLog.addTo(logServer);
   const authz = await ScriptedAuthz.start(
     socketPath,
     options.check ?? (() => refuse(7, 'nobody may', 'NAMESPACE_REFUSED')),

@@ -43,17 +43,18 @@ export interface GatewayOptions {
   readonly addressRange: string;
 }
 
-/** What the audit log says of one RPC that has ended; more is in src/access-log/record.ts. */
+/** What the audit log says of one RPC that has ended; docs/audit.md has the rest. */
 export interface AuditLine {
   readonly method: string;
   readonly session?: string;
   readonly principal?: string;
   readonly driver?: string;
+  readonly decision: 'allowed' | 'refused' | 'none';
   /** Code of the refusal. */
-  readonly refusal?: string;
+  readonly reason?: string;
   readonly grpcStatus?: number;
-  /** Milliseconds since the epoch. */
-  readonly startedAtMs: number;
+  /** When it began, ISO 8601. */
+  readonly time: string;
   readonly bytesReceived: number;
   readonly bytesSent: number;
 }
@@ -221,7 +222,7 @@ export class Gateway {
     const log = await readFile(join(this.folder, 'state/logs/control-plane.log'), 'utf8');
     return log
       .split('\n')
-      .filter((line) => line.includes(sessionId) && line.includes('"audit":true'))
+      .filter((line) => line.includes(sessionId) && line.startsWith('{"version":1,"event":"rpc"'))
       .map((line) => JSON.parse(line) as AuditLine);
   }
 

@@ -4,6 +4,7 @@ import { type AccessLog, AccessLogSchema } from '#gen/envoy/config/accesslog/v3/
 import { ApiVersion } from '#gen/envoy/config/core/v3/config_source_pb.js';
 import { AccessLogType } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { HttpGrpcAccessLogConfigSchema } from '#gen/envoy/extensions/access_loggers/grpc/v3/als_pb.js';
+import { TRACE_HEADER } from '../../model/names.js';
 import { duration, grpcService, pack } from './common.js';
 import { StaticClusters } from './settings.js';
 
@@ -41,6 +42,7 @@ export function frontAccessLog(): AccessLog {
           bufferFlushInterval: duration(1000),
           bufferSizeBytes: 16 * 1024,
         },
+        additionalRequestHeadersToLog: [TRACE_HEADER],
         additionalResponseHeadersToLog: ['grpc-status'],
         additionalResponseTrailersToLog: ['grpc-status'],
       }),

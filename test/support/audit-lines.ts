@@ -1,0 +1,56 @@
+import { pino } from 'pino';
+import { type AuditLine, auditLine, type DestinationOptions } from '../../src/audit/destination.js';
+import type { AuditMetrics, DropReason } from '../../src/audit/metrics.js';
+import { adminRecord } from '../../src/audit/record.js';
+
+export const silent = pino({ level: 'silent' });
+
+/** A record that tells of number `n`. */
+export function numbered(n: number, padding = 0): AuditLine {
+  return auditLine(
+    adminRecord(
+      {
+        principal: { issuer: 'https://issuer.example.com', subject: 'ada@example.com' },
+        action: 'driver.drain',
+        object: String(n),
+        outcome: 'done',
+        ...(padding === 0 ? {} : { detail: { padding: 'x'.repeat(padding) } }),
+      },
+      1_700_000_000_000,
+    ),
+  );
+}
+
+/** The numbers of the records in a text; a record of lost ones as `lost <count>`. Throws for a line that is none. */
+export function numbersIn(text: string): (number | string)[] {
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => {
+      const { object, event, count } = JSON.parse(line) as Record<string, string>;
+      return event === 'lost' ? `lost ${count}` : Number(object);
+    });
+}
+
+/** What was counted. */
+export class CountedAudit implements AuditMetrics {
+  writtenCount = 0;
+  readonly drops: Record<DropReason, number> = { queue_full: 0, rejected: 0, shutdown: 0 };
+  state: Parameters<AuditMetrics['destination']>[1] | undefined;
+
+  destination(_name: string, state: Parameters<AuditMetrics['destination']>[1]): void {
+    this.state = state;
+  }
+  written(_destination: string, count: number): void {
+    this.writtenCount += count;
+  }
+  dropped(_destination: string, reason: DropReason, count: number): void {
+    this.drops[reason] += count;
+  }
+}
+
+export function destinationOptions(
+  options: Pick<DestinationOptions, 'writer' | 'clock' | 'metrics'> & Partial<DestinationOptions>,
+): DestinationOptions {
+  return { name: 'test', queueBytes: 1 << 20, lingerMs: 0, logger: silent, ...options };
+}
