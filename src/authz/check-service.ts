@@ -7,6 +7,7 @@ import type { AccessMetadata } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import { RateLimiter } from '../model/rate-limiter.js';
 import { refuseByRate } from '../model/rate-limits.js';
+import type { Span, Tracer } from '../model/tracing.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import {
   assignRequests,
@@ -36,6 +37,7 @@ export interface CheckServiceOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: AuthzMetrics;
+  readonly tracer: Tracer;
   readonly headers: HeaderNames;
   /** The longest time that a check waits for a driver, milliseconds. Shorter than the filter's timeout. */
   readonly holdMs: number;
@@ -70,13 +72,14 @@ export class CheckService {
    * Decides one request; a refusal is an answer. Rejects only when nobody waits for the answer any
    * more: a signal that is aborted with a GatewayError has the request refused with it.
    */
-  async check(request: CheckRequest, signal: AbortSignal): Promise<Decision> {
+  async check(request: CheckRequest, signal: AbortSignal, traceparent?: string): Promise<Decision> {
     const startedMs = performance.now();
+    const span = this.#options.tracer.start('authz check', traceparent);
     const known: Known = { metadata: {} };
     const { metadata } = known;
     let code: Parameters<AuthzMetrics['decided']>[0]['code'] = 'OK';
     try {
-      const assignment = await this.#decide(request, known, signal);
+      const assignment = await this.#decide(request, known, signal, span?.traceparent);
       return { allowed: true, response: allowedResponse(assignment, request.headers, metadata) };
     } catch (thrown) {
       if (signal.aborted && !(signal.reason instanceof GatewayError)) {
@@ -88,6 +91,7 @@ export class CheckService {
       this.#logRefusal(error, known);
       return { allowed: false, response: deniedResponse(error, metadata) };
     } finally {
+      if (span) endSpan(span, known, code);
       this.#options.metrics.decided({
         code,
         method: known.method ?? 'unknown',
@@ -98,7 +102,12 @@ export class CheckService {
     }
   }
 
-  async #decide(check: CheckRequest, known: Known, signal: AbortSignal): Promise<Assignment> {
+  async #decide(
+    check: CheckRequest,
+    known: Known,
+    signal: AbortSignal,
+    traceparent: string | undefined,
+  ): Promise<Assignment> {
     const { headers, assigner, holdMs } = this.#options;
     const { metadata } = known;
     const policy = this.#options.policy();
@@ -127,7 +136,7 @@ export class CheckService {
       if (refusal) throw refusal;
     }
 
-    const asked = assignRequests(facts, caller, target, holdMs);
+    const asked = assignRequests(facts, caller, target, { holdMs, traceparent });
     try {
       const assignment = await assigner.assign(asked.session, signal);
       checkAssignment(assignment, asked.session);
@@ -175,4 +184,15 @@ export class CheckService {
       logger.debug({ ...fields, retryAfterMs: error.retryAfterMs }, error.message);
     } else logger.info(fields, error.message);
   }
+}
+
+/** What is in the access log is enough to find the span by. */
+function endSpan(span: Span, { method, metadata }: Known, code: string): void {
+  if (method !== undefined) span.set('rpc.method', method);
+  for (const key of ['session', 'team', 'environment', 'driver'] as const) {
+    const value = metadata[key];
+    if (value !== undefined) span.set(`spark_gateway.${key}`, value);
+  }
+  span.set('spark_gateway.decision', code);
+  span.end(code === 'OK' ? undefined : code);
 }

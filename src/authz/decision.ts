@@ -127,7 +127,7 @@ export function assignRequests(
   facts: RequestFacts,
   caller: Caller,
   target: Target,
-  holdMs: number,
+  { holdMs, traceparent }: { readonly holdMs: number; readonly traceparent: string | undefined },
 ): { readonly session: AssignRequest; readonly clone: AssignRequest | undefined } {
   const { method, request } = facts;
   const session: AssignRequest = {
@@ -140,6 +140,7 @@ export function assignRequests(
     mayCreate: method.mayCreate,
     holdMs,
     method: method.name,
+    ...(traceparent === undefined ? {} : { traceparent }),
   };
   const clone: AssignRequest | undefined =
     request.newSessionId === undefined

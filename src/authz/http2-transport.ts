@@ -30,6 +30,7 @@ interface Call {
   readonly connection: ServerConnection;
   readonly stream: ServerStream;
   readonly controller: AbortController;
+  readonly traceparent: string | undefined;
   deadline: Timer | undefined;
   answered: boolean;
 }
@@ -142,7 +143,7 @@ export class Http2Transport implements Transport {
   }
 
   #called(connection: ServerConnection, stream: ServerStream): void {
-    const { contentType, path = '', grpcTimeout } = stream.head;
+    const { contentType, path = '', grpcTimeout, traceparent } = stream.head;
     if (!contentType.startsWith(CONTENT_TYPE)) {
       connection.respond(stream, NOT_GRPC, true);
       return;
@@ -155,7 +156,14 @@ export class Http2Transport implements Transport {
       return;
     }
     const controller = new AbortController();
-    const call: Call = { connection, stream, controller, deadline: undefined, answered: false };
+    const call: Call = {
+      connection,
+      stream,
+      controller,
+      traceparent,
+      deadline: undefined,
+      answered: false,
+    };
     try {
       const timeout = timeoutMs(grpcTimeout);
       if (timeout !== undefined) {
@@ -182,11 +190,11 @@ export class Http2Transport implements Transport {
   }
 
   async #answer(call: Call, handler: UnaryHandler): Promise<void> {
-    const { connection, stream } = call;
+    const { connection, stream, traceparent } = call;
     const { signal } = call.controller;
     let response;
     try {
-      response = await handler(unframe(stream.body()), signal);
+      response = await handler(unframe(stream.body()), signal, traceparent);
       call.answered = true;
     } catch (error) {
       call.answered = true;

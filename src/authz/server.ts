@@ -6,6 +6,7 @@ import type { Clock } from '../model/clock.js';
 import { GrpcStatus } from '../model/errors.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
+import { noTracer, type Tracer } from '../model/tracing.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
 import { CheckService } from './check-service.js';
 import { CallError } from './grpc-wire.js';
@@ -29,6 +30,8 @@ export interface AuthzServerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: AuthzMetrics;
+  /** Default: nothing is traced. */
+  readonly tracer?: Tracer;
   /** Headers that say where a request goes; refused when they come twice. Default: `x-doordash-team`, `x-doordash-environment`. */
   readonly routingHeaders?: readonly string[];
   /** Header that says who the client works for; recorded. Default: `x-doordash-user`. */
@@ -84,6 +87,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     clock,
     logger,
     metrics,
+    tracer: options.tracer ?? noTracer,
     headers: {
       routing: options.routingHeaders ?? ['x-doordash-team', 'x-doordash-environment'],
       user: options.userHeader ?? CLAIMED_USER_HEADER,
@@ -110,9 +114,10 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
 }
 
 function checkHandler(service: CheckService): UnaryHandler {
-  return async (message, signal) => {
+  return async (message, signal, traceparent) => {
     try {
-      const { allowed, response } = await service.check(decodeCheckRequest(message), signal);
+      const request = decodeCheckRequest(message);
+      const { allowed, response } = await service.check(request, signal, traceparent);
       return allowed ? encodeAllowed(response) : encodeDenied(response);
     } catch (error) {
       if (error instanceof MalformedMessage) {

@@ -18,6 +18,7 @@ import {
 } from '@grpc/grpc-js';
 import type { GatewayError } from '../model/errors.js';
 import { GrpcStatus } from '../model/errors.js';
+import { TRACE_HEADER } from '../model/names.js';
 import { methodDefinition } from './service.js';
 import { fromServiceError, toServiceError } from './status-details.js';
 
@@ -134,7 +135,7 @@ export class Forwarder {
       path,
       identity,
       identity,
-      passedOn(),
+      passedOn(call.metadata),
       { deadline: call.getDeadline() },
     );
     copy(call, onward);
@@ -180,9 +181,12 @@ export function isPassedOn({ metadata }: { readonly metadata: Metadata }): boole
   return metadata.get(FORWARDED_HEADER).length > 0;
 }
 
-function passedOn(): Metadata {
+/** @param of the call that is passed on; nothing of it but its trace goes on */
+function passedOn(received?: Metadata): Metadata {
   const metadata = new Metadata();
   metadata.set(FORWARDED_HEADER, 'true');
+  const [traceparent] = received?.get(TRACE_HEADER) ?? [];
+  if (traceparent !== undefined) metadata.set(TRACE_HEADER, traceparent);
   return metadata;
 }
 

@@ -31,6 +31,8 @@ export interface AssignRequest {
   readonly cloneOf?: string;
   /** Last segment of the gRPC path, for audit. */
   readonly method: string;
+  /** Span that asks, for the trace of the request. */
+  readonly traceparent?: string;
 }
 
 /** Decides which driver a session belongs to. Rejects with a GatewayError. */

@@ -59,3 +59,16 @@ export interface PoolStatusSource {
 export interface Observations {
   get(uid: string): ObservedDriver | undefined;
 }
+
+/** How a driver came up. */
+export interface DriverStart {
+  readonly namespace: string;
+  readonly createdAtMs: number;
+  /** When it could take its first session. */
+  readonly readyAtMs: number;
+}
+
+export interface DriverStarts {
+  /** undefined for a driver that this process did not see come up. */
+  startOf(uid: string): DriverStart | undefined;
+}

@@ -16,6 +16,7 @@ import { roleLogger } from './logger.js';
 import { startRelay } from './relay.js';
 import { policyObserver } from './policy-observer.js';
 import { openShadowPolicy } from './shadow-policy.js';
+import { openTracing } from './tracing.js';
 import { aborted, terminationSignal } from './termination.js';
 
 /** Runs until a signal ends it; checks that are under way are answered first. */
@@ -27,6 +28,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   const metrics = authzMetrics(registry);
   const observer = policyObserver(metrics, logger);
   const compile = policyOptions(settings);
+  const tracing = openTracing('authz', settings, { clock, registry });
   const policyFile = await PolicyFile.open(settings.policyFile, {
     compile: { ...compile, observer },
     clock,
@@ -58,6 +60,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     clock,
     logger,
     metrics,
+    tracer: tracing.tracer,
     routingHeaders: [headers.team, headers.environment],
     userHeader: headers.user,
     holdMs: authz.holdTimeMs,
@@ -88,6 +91,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   await admin.close();
   await assignments.close();
   await relay?.close();
+  await tracing.close();
   policyFile.close();
   shadowPolicy.close();
 }

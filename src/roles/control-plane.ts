@@ -15,12 +15,15 @@ import { GatewayError } from '../model/errors.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { PoolController } from '../pools/controller.js';
 import { ProblemBoard } from '../problems/board.js';
+import { StartedDrivers } from '../pools/driver-starts.js';
+import { AssignmentWatch } from '../sessions/assignment-watch.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
 import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { adminRoutes } from './admin-routes.js';
 import { openAudit } from './audit.js';
+import { assignmentMetrics } from './assignment-metrics.js';
 import { consoleParts } from './console.js';
 import { controlPlaneMetrics, kubernetesRequests } from './control-plane-metrics.js';
 import { createGrpcPort, mtlsFiles } from './grpc-port.js';
@@ -30,6 +33,7 @@ import { openOwn, openReplica, type Place } from './place.js';
 import { policyProblems, problemMetrics } from './problems.js';
 import { Succession } from './succession.js';
 import { aborted, terminationSignal } from './termination.js';
+import { openTracing } from './tracing.js';
 import { createXds } from './xds.js';
 
 /** How long the leader may take over what an operator asked another replica for. */
@@ -43,6 +47,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   const registry = new Registry();
 
   const audit = await openAudit(settings, { clock, logger, registry });
+  const tracing = openTracing('control-plane', settings, { clock, registry });
   const policyFile = await PolicyFile.open(settings.policyFile, {
     compile: policyOptions(settings),
     clock,
@@ -92,6 +97,16 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     serverName: settings.mtls.serverName,
     unavailable: nobodyLeads,
   });
+  const times = assignmentMetrics(registry);
+  const starts = new StartedDrivers(records.ledger, (start, outcome) =>
+    times.started(outcome, start.readyAtMs - start.createdAtMs),
+  );
+  const watch = new AssignmentWatch({
+    tracer: tracing.tracer,
+    starts,
+    clock,
+    onAssigned: (kind, durationMs) => times.assigned(kind, durationMs),
+  });
   let leader: Leader | undefined;
   const accessLogPath = `/${AccessLogService.typeName}/${AccessLogService.method.streamAccessLogs.name}`;
   const succession: Succession = new Succession({
@@ -102,6 +117,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
         records,
         waitingRoom,
         policy,
+        watch,
         clock,
         logger,
       })),
@@ -204,6 +220,8 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   accessLog.close(nobodyLeads());
   await records.close();
   await audit.close();
+  await tracing.close();
+  starts.close();
   await port.close();
   forwarder.close();
   await (await settledSoon(serving))?.close();

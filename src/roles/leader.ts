@@ -11,6 +11,7 @@ import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import type { PoolController } from '../pools/controller.js';
 import type { Term } from '../records/elected-ledger.js';
+import type { AssignmentWatch } from '../sessions/assignment-watch.js';
 import { addAssignmentService } from '../sessions/assignment-service.js';
 import { SessionAssigner } from '../sessions/assignments.js';
 import { SessionExpiry } from '../sessions/expiry.js';
@@ -28,6 +29,7 @@ export interface LeaderOptions {
   readonly records: Pick<Records, 'askDrain'>;
   readonly waitingRoom: WaitingRoom;
   readonly policy: () => Policy;
+  readonly watch: AssignmentWatch;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -51,7 +53,7 @@ export interface Leader {
 }
 
 export function createLeader(term: Term, options: LeaderOptions): Leader {
-  const { settings, pools, records, waitingRoom, policy, clock, logger } = options;
+  const { settings, pools, records, waitingRoom, policy, watch, clock, logger } = options;
   const { ledger, leadership } = term;
   const { cacheTtlMs } = settings.assignments;
   const notices = new SidecarNotices({ ledger, clock, cacheTtlMs });
@@ -105,6 +107,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         notices,
         activity: expiry.activity,
         leadership,
+        watch,
         clock,
         logger,
       });

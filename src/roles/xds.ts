@@ -1,4 +1,5 @@
 /** The xDS side of the control plane: what every Envoy gets, the drivers, and the port. */
+import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
@@ -81,7 +82,9 @@ export function createXds(
 }
 
 function envoySettings(settings: Settings): EnvoySettings {
-  const { authz, drivers, headers, listenAddr, maxConnsPerHost, tlsCertFile } = settings;
+  const { authz, drivers, headers, listenAddr, maxConnsPerHost, otlp, tlsCertFile, tracing } =
+    settings;
+  const traced = tracing.enabled ? otlp.endpoint : undefined;
   return {
     listener: {
       address: listenAddr.host,
@@ -89,6 +92,7 @@ function envoySettings(settings: Settings): EnvoySettings {
       tls: tlsCertFile !== undefined,
       trustedProxies: 0,
       accessLogIntervalMs: accessLogIntervalMs(settings),
+      ...(traced ? { tracing: { samplePercent: tracing.samplePercent } } : {}),
     },
     authz: {
       longestHoldMs: authz.holdTimeMs,
@@ -101,6 +105,17 @@ function envoySettings(settings: Settings): EnvoySettings {
       tls: drivers.tls.certFile !== undefined,
       ...(drivers.tls.serverName === undefined ? {} : { serverName: drivers.tls.serverName }),
     },
+    ...(traced
+      ? {
+          collector: {
+            host: traced.host,
+            port: traced.port,
+            tls: traced.tls
+              ? { authorityPem: otlp.caFile && readFileSync(otlp.caFile, 'utf8') }
+              : undefined,
+          },
+        }
+      : {}),
   };
 }
 

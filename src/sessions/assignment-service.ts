@@ -1,6 +1,12 @@
 /** AssignmentService (proto/spark_gateway/v1) on a grpc-js server: messages to calls and back. */
 import { create } from '@bufbuild/protobuf';
-import type { sendUnaryData, Server, ServerDuplexStream, ServerUnaryCall } from '@grpc/grpc-js';
+import type {
+  Metadata,
+  sendUnaryData,
+  Server,
+  ServerDuplexStream,
+  ServerUnaryCall,
+} from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
   AssignmentService,
@@ -16,6 +22,8 @@ import type { ActivitySink, AssignRequest, Assigner } from '../model/assignment.
 import type { Clock } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
+import { TRACE_HEADER } from '../model/names.js';
+import type { AssignmentWatch } from './assignment-watch.js';
 import { follow } from './follow.js';
 import type { SidecarNotices } from './notices.js';
 
@@ -29,13 +37,14 @@ export interface AssignmentServiceOptions {
   readonly notices: SidecarNotices;
   readonly activity: ActivitySink;
   readonly leadership: Leadership;
+  readonly watch: AssignmentWatch;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 /** Registers the service. Streams end with the server, or with the leadership. */
 export function addAssignmentService(server: Server, options: AssignmentServiceOptions): void {
-  const { assigner, clock, logger } = options;
+  const { assigner, clock, logger, watch } = options;
   server.addService(serviceDefinition(AssignmentService), {
     assign(
       call: ServerUnaryCall<AssignMessage, AssignResponse>,
@@ -43,11 +52,16 @@ export function addAssignmentService(server: Server, options: AssignmentServiceO
     ) {
       const abort = new AbortController();
       call.on('cancelled', () => abort.abort());
+      const answered = watch.begin(call.request, traceparentOf(call.metadata));
       assign(call.request, holdMs(call, clock), assigner, abort.signal).then(
-        (response) => callback(null, response),
+        (response) => {
+          answered({ driver: response.assignment?.driverUid });
+          callback(null, response);
+        },
         (error: unknown) => {
-          if (toGatewayError(error).code === 'INTERNAL')
-            logger.error({ err: error }, 'assignment failed');
+          const { code } = toGatewayError(error);
+          if (code === 'INTERNAL') logger.error({ err: error }, 'assignment failed');
+          answered({ failure: code });
           callback(toServiceError(error));
         },
       );
@@ -91,6 +105,10 @@ function fromMessage(message: AssignMessage): Omit<AssignRequest, 'holdMs'> {
     ...(cloneOf === '' ? {} : { cloneOf }),
     method,
   };
+}
+
+function traceparentOf(metadata: Metadata): string | undefined {
+  return metadata.get(TRACE_HEADER)[0]?.toString();
 }
 
 /** What the call's deadline leaves for holding the answer. */

@@ -68,6 +68,13 @@ export const checks: readonly Check[] = [
         : undefined,
   },
   {
+    names: ['tracing.enabled', 'otlp.endpoint'],
+    check: ({ otlp, tracing }) =>
+      tracing.enabled && otlp.endpoint === undefined
+        ? 'tracing.enabled needs otlp.endpoint, where the collector listens'
+        : undefined,
+  },
+  {
     names: ['authz.timeout', 'authz.hold_time'],
     check: ({ authz }) =>
       authz.timeoutMs > authz.holdTimeMs

@@ -348,6 +348,24 @@ export const settingsTable = {
     }),
   }),
 
+  tracing: group(
+    'OpenTelemetry traces of requests: Envoy, authz, the control plane, joined by traceparent.',
+    {
+      enabled: setting(boolean, {
+        default: 'false',
+        roles: servers,
+        about:
+          'Whether traces are sent to otlp.endpoint. Part of the listener: a change ends open streams once, as an upgrade does.',
+      }),
+      sample_percent: setting(integer(0, 100), {
+        default: '10',
+        roles: controlPlane,
+        about:
+          'Requests that are traced, of those whose client sends no traceparent; one that does decides itself. Part of the listener, too.',
+      }),
+    },
+  ),
+
   access_log: group("Envoy's access logs: audit and activity of sessions.", {
     interval: setting(duration('1s', '1h'), {
       default: '1m',

@@ -4,6 +4,7 @@ import type { SessionActivity } from '../../src/model/assignment.js';
 import { asGone } from '../../src/model/driver-record.js';
 import { addAssignmentService } from '../../src/sessions/assignment-service.js';
 import { SidecarNotices } from '../../src/sessions/notices.js';
+import { assignmentWatch } from '../support/assignment-watch.js';
 import { AssignmentClient, listen } from '../support/assignment-client.js';
 import { driverRecord, NAMESPACE, sessionId, START_MS } from '../support/driver-records.js';
 import { sessionFixture } from '../support/session-fixture.js';
@@ -23,6 +24,7 @@ async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2
   const server = new Server();
   addAssignmentService(server, {
     ...f,
+    watch: assignmentWatch(f.clock).watch,
     notices,
     activity: {
       activity: (seen) => void reports.push(...seen),

@@ -23,6 +23,8 @@ export type Check = (request: CheckRequest) => CheckResponse | Promise<CheckResp
 
 export class ScriptedAuthz {
   readonly requests: CheckRequest[] = [];
+  /** As Envoy sent them with its checks. */
+  readonly traceparents: (string | undefined)[] = [];
   readonly #socketPath: string;
   #server = new Server();
   /** What the next checks are answered with. */
@@ -48,6 +50,7 @@ export class ScriptedAuthz {
         callback: sendUnaryData<CheckResponse>,
       ) => {
         this.requests.push(call.request);
+        this.traceparents.push(call.metadata.get('traceparent')[0]?.toString());
         void Promise.resolve(this.check(call.request)).then((response) => callback(null, response));
       },
     });

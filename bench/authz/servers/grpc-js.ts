@@ -17,6 +17,7 @@ import { noMetrics } from '../../../src/authz/metrics.js';
 import { CHECK_PATH } from '../../../src/authz/server.js';
 import { TokenVerifier } from '../../../src/authz/token/verifier.js';
 import { systemClock } from '../../../src/model/clock.js';
+import { noTracer } from '../../../src/model/tracing.js';
 import { assign, policyOf, subjectOf } from '../subject.js';
 
 const subject = subjectOf(process.argv[2]);
@@ -31,6 +32,7 @@ const service = new CheckService({
   clock: systemClock,
   logger,
   metrics: noMetrics,
+  tracer: noTracer,
   headers: {
     routing: ['x-doordash-team', 'x-doordash-environment'],
     user: 'x-doordash-user',

@@ -7,6 +7,7 @@ import { frame, unframe } from '../../../src/authz/grpc-wire.js';
 import { noMetrics } from '../../../src/authz/metrics.js';
 import { TokenVerifier } from '../../../src/authz/token/verifier.js';
 import { systemClock } from '../../../src/model/clock.js';
+import { noTracer } from '../../../src/model/tracing.js';
 import { assign, policyOf, subjectOf } from '../subject.js';
 
 const subject = subjectOf(process.argv[2]);
@@ -20,6 +21,7 @@ const service = new CheckService({
   clock: systemClock,
   logger,
   metrics: noMetrics,
+  tracer: noTracer,
   headers: {
     routing: ['x-doordash-team', 'x-doordash-environment'],
     user: 'x-doordash-user',

@@ -1,5 +1,5 @@
 /** One call of `AssignmentService.Assign`. */
-import type { Client, ServiceError } from '@grpc/grpc-js';
+import { type Client, Metadata, type ServiceError } from '@grpc/grpc-js';
 import {
   AssignmentService,
   type AssignRequest,
@@ -7,6 +7,7 @@ import {
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { methodDefinition } from '../../grpc/service.js';
 import { fromServiceError } from '../../grpc/status-details.js';
+import { TRACE_HEADER } from '../../model/names.js';
 import { abortReason } from './abort-reason.js';
 
 const method = methodDefinition(AssignmentService.method.assign);
@@ -20,18 +21,22 @@ export function callAssign(
   message: AssignRequest,
   deadline: number,
   signal: AbortSignal,
+  traceparent?: string,
 ): Promise<AssignResponse> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(abortReason(signal));
       return;
     }
+    const metadata = new Metadata();
+    if (traceparent !== undefined) metadata.set(TRACE_HEADER, traceparent);
     const cancel = () => call.cancel();
     const call = client.makeUnaryRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
       message,
+      metadata,
       { deadline },
       (error: ServiceError | null, response?: AssignResponse) => {
         signal.removeEventListener('abort', cancel);

@@ -116,7 +116,7 @@ export class AssignmentsClient implements Assigner, Pick<ActivitySink, 'activity
       const asking = this.#cache.begin(request.sessionId);
       try {
         const leftMs = Math.max(0, endMs - clock.now());
-        const assignment = await this.#askAny(toMessage(request, leftMs), leftMs, signal);
+        const assignment = await this.#askAny(request, leftMs, signal);
         if (this.#cache.accept(asking, assignment)) return assignment;
         if (++overtaken === MAX_OVERTAKEN) throw changing();
       } catch (error) {
@@ -130,11 +130,9 @@ export class AssignmentsClient implements Assigner, Pick<ActivitySink, 'activity
   }
 
   /** Asks the control plane that answered last, then the others. */
-  async #askAny(
-    message: ReturnType<typeof toMessage>,
-    holdMs: number,
-    signal: AbortSignal,
-  ): Promise<Assignment> {
+  async #askAny(request: AssignRequest, holdMs: number, signal: AbortSignal): Promise<Assignment> {
+    const message = toMessage(request, holdMs);
+    const { traceparent } = request;
     let failure: unknown;
     for (let i = 0; i < this.#clients.length; i++) {
       const index = (this.#preferred + i) % this.#clients.length;
@@ -142,7 +140,9 @@ export class AssignmentsClient implements Assigner, Pick<ActivitySink, 'activity
       if (!client) continue;
       try {
         const deadline = Date.now() + holdMs + ANSWER_MARGIN_MS;
-        const assignment = fromMessage(await callAssign(client, message, deadline, signal));
+        const assignment = fromMessage(
+          await callAssign(client, message, deadline, signal, traceparent),
+        );
         this.#preferred = index;
         return assignment;
       } catch (error) {

@@ -16,6 +16,7 @@ export class RequestHead {
   path: string | undefined;
   contentType = '';
   grpcTimeout: string | undefined;
+  traceparent: string | undefined;
   contentLength: number | undefined;
   #scheme: string | undefined;
   #authority: string | undefined;
@@ -65,6 +66,9 @@ export class RequestHead {
         return;
       case 'grpc-timeout':
         this.grpcTimeout = value;
+        return;
+      case 'traceparent':
+        this.traceparent = value;
         return;
       case 'content-length':
         if (/^\d{1,15}$/.test(value)) this.contentLength = Number(value);

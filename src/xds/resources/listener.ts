@@ -10,6 +10,7 @@ import {
   HttpConnectionManagerSchema,
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import { frontAccessLog } from './access-log.js';
+import { frontTracing } from './collector.js';
 import { duration, fromAds, pack, socketAddress } from './common.js';
 import { httpFilters, withoutInternalHeaders } from './http-filters.js';
 import { localReplies } from './local-replies.js';
@@ -59,6 +60,7 @@ function connectionManager(settings: ListenerSettings) {
     localReplyConfig: localReplies(),
     accessLog: [frontAccessLog()],
     accessLogOptions: { accessLogFlushInterval: duration(settings.accessLogIntervalMs) },
+    ...(settings.tracing ? { tracing: frontTracing(settings.tracing) } : {}),
     useRemoteAddress: true,
     xffNumTrustedHops: settings.trustedProxies,
     // A path must mean the same to Envoy, to authz and to the driver.

@@ -7,6 +7,21 @@ export interface EnvoySettings {
   readonly listener: ListenerSettings;
   readonly authz: AuthzSettings;
   readonly drivers: DriverConnectionSettings;
+  /** Where traces go; undefined: there are none. Needed by `listener.tracing`. */
+  readonly collector?: CollectorSettings;
+}
+
+export interface CollectorSettings {
+  /** IP address or DNS name. */
+  readonly host: string;
+  readonly port: number;
+  /** Who signs its certificate, if it has one, PEM; undefined: those that Envoy's system trusts. */
+  readonly tls: { readonly authorityPem: string | undefined } | undefined;
+}
+
+export interface TracingSettings {
+  /** Of the requests whose clients do not say by themselves whether they are traced. */
+  readonly samplePercent: number;
 }
 
 /** The front listener. Each value here is part of its bytes. */
@@ -20,6 +35,8 @@ export interface ListenerSettings {
   readonly trustedProxies: number;
   /** How often a running stream is reported by the access log. */
   readonly accessLogIntervalMs: number;
+  /** undefined: requests are not traced. */
+  readonly tracing?: TracingSettings;
 }
 
 export interface AuthzSettings {
@@ -79,6 +96,8 @@ export const ResourceNames = {
   driverClientCertificate: 'driver_client_certificate',
   /** Who signs the drivers' certificates. */
   driverCa: 'driver_ca',
+  /** Cluster of the OpenTelemetry collector. */
+  collector: 'otlp_collector',
 } as const;
 
 export const StaticClusters = {

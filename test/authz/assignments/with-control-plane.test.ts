@@ -6,6 +6,7 @@ import { asGone } from '../../../src/model/driver-record.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { addAssignmentService } from '../../../src/sessions/assignment-service.js';
 import { SidecarNotices } from '../../../src/sessions/notices.js';
+import { assignmentWatch } from '../../support/assignment-watch.js';
 import { alice, bob, driverRecord, NAMESPACE, sessionId } from '../../support/driver-records.js';
 import { sessionFixture } from '../../support/session-fixture.js';
 import { Signal } from '../../support/signal.js';
@@ -41,6 +42,7 @@ test('sidecar and control plane agree on who has a driver, and on when it is for
       reporterDisconnected: () => undefined,
     },
     leadership,
+    watch: assignmentWatch(clock).watch,
     clock,
     logger,
   });
