@@ -28,6 +28,23 @@ test('the first template whose namespaces fit counts, and none may fit', (t) => 
   t.is(templates.template('exactly'), undefined);
 });
 
+test('a template with a name is for canaries that name it, one without for the pools themselves', (t) => {
+  const templates = compileTemplates(
+    `${HEAD}templates:
+  - name: spark-4.3
+    namespaces: [sjns-ads-*]
+    ${LEAST.replace('4.1.3\n', '4.3.0\n')}
+  - namespaces: ["*"]
+    ${LEAST}
+`,
+    'templates.yaml',
+  );
+  t.is(templates.template('sjns-ads-dev')?.sparkVersion, '4.1.3');
+  t.is(templates.template('sjns-ads-dev', 'spark-4.3')?.sparkVersion, '4.3.0');
+  t.is(templates.template('sjns-web-dev', 'spark-4.3'), undefined);
+  t.is(templates.template('sjns-ads-dev', 'spark-5'), undefined);
+});
+
 test("objects of the Kubernetes API keep YAML's types, settings stay text", (t) => {
   const { template } = compileTemplates(
     `${HEAD}templates:
