@@ -49,8 +49,7 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
     [`POST ${API_ROOT}/policy/explain`]: async (exchange) => {
       const { caller } = await gatekeeper.admit(exchange, 'read');
       const policy = sources.policy();
-      const issuer = policy.issuers[0]?.issuer;
-      return json(policy.explain(explainRequestOf(await exchange.body(), caller, issuer)));
+      return json(policy.explain(explainRequestOf(await exchange.body(), caller, policy)));
     },
     [`GET ${API_ROOT}/policy/history`]: shown(() => policyHistoryView(sources)),
   };

@@ -1,7 +1,9 @@
 /** `POST policy/explain`: the request that somebody asks about, read from a body. */
+import { describedCaller } from '../model/described-caller.js';
 import type { ExplainRequest } from '../model/explanation.js';
 import { GatewayError } from '../model/errors.js';
-import { type Caller, CERTIFICATE_ISSUER } from '../model/principal.js';
+import type { Policy } from '../model/policy.js';
+import type { Caller } from '../model/principal.js';
 import { jsonBody } from './json-body.js';
 
 const FIELDS = [
@@ -16,14 +18,11 @@ const FIELDS = [
   'userId',
 ] as const;
 
-/**
- * Without `principal` and `service` it is about whoever asks. `issuer` is then theirs, else
- * `defaultIssuer`. Throws ARGUMENT_INVALID.
- */
+/** Without `principal` and `service` it is about whoever asks. Throws ARGUMENT_INVALID. */
 export function explainRequestOf(
   body: Buffer,
   asker: Caller,
-  defaultIssuer: string | undefined,
+  policy: Pick<Policy, 'issuers'>,
 ): ExplainRequest {
   const fields = jsonBody(body, FIELDS);
   const text = (name: (typeof FIELDS)[number]): string | undefined => {
@@ -46,16 +45,10 @@ export function explainRequestOf(
       '"issuer", "groups" and "claims" are of a "principal": name it.',
     );
   }
-  let caller = asker;
-  if (service !== undefined) {
-    caller = { principal: { issuer: CERTIFICATE_ISSUER, subject: service }, groups, claims: {} };
-  } else if (principal !== undefined) {
-    caller = {
-      principal: { issuer: issuer ?? defaultIssuer ?? '', subject: principal },
-      groups,
-      claims: claims ?? {},
-    };
-  }
+  const named = principal !== undefined || service !== undefined;
+  const caller = named
+    ? describedCaller({ principal, issuer, groups, claims, service }, policy)
+    : asker;
   return {
     caller,
     host: text('host'),
