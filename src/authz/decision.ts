@@ -117,7 +117,8 @@ export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): 
   if (target instanceof GatewayError) throw target;
   const refusal =
     policy.refuseUse(caller, target, facts.host) ??
-    policy.refuseUserId(caller, facts.request.userId);
+    policy.refuseUserId(caller, facts.request.userId) ??
+    (facts.config && policy.refuseConfig(caller, target, facts.config));
   if (refusal) throw refusal;
   return target;
 }

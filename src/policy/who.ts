@@ -13,6 +13,7 @@ import { quote } from '../yaml/problem.js';
 import { didYouMean } from '../yaml/suggest.js';
 import { issuerUrl } from '../yaml/text-type.js';
 import { NameSet } from './glob.js';
+import { NameIndex } from './name-index.js';
 import { patterns } from './texts.js';
 
 export const whoEntry = object(
@@ -100,45 +101,34 @@ export function whyMatches(who: Who, caller: Caller): string | undefined {
   return group === undefined ? undefined : `group ${quote(group)}`;
 }
 
-/** Rules by the exact names of those they are for; rules with patterns are tried one by one. */
+/** Rules by the names and patterns of those they are for, so that few are tried for a caller. */
 export class WhoIndex<Rule extends { readonly who: Who }> {
-  readonly #byGroup = new Map<string, Rule[]>();
-  readonly #byPrincipal = new Map<string, Rule[]>();
-  readonly #byService = new Map<string, Rule[]>();
-  readonly #patterns: Rule[] = [];
+  readonly #byGroup = new NameIndex<Rule>();
+  readonly #byPrincipal = new NameIndex<Rule>();
+  readonly #byService = new NameIndex<Rule>();
 
   add(rule: Rule): void {
     const { groups, principals, services } = rule.who;
-    for (const name of groups.exact) append(this.#byGroup, name, rule);
-    for (const name of principals.exact) append(this.#byPrincipal, name, rule);
-    for (const name of services.exact) append(this.#byService, name, rule);
-    if (groups.globs.length + principals.globs.length + services.globs.length > 0) {
-      this.#patterns.push(rule);
-    }
+    this.#byGroup.add(groups, rule);
+    this.#byPrincipal.add(principals, rule);
+    this.#byService.add(services, rule);
   }
 
   /** Every rule that is for the caller; one may come more than once. */
   *rulesFor(caller: Caller): Generator<Rule> {
-    const { subject } = caller.principal;
+    const { issuer, subject } = caller.principal;
     if (hasNoToken(caller)) {
-      yield* this.#byService.get(subject) ?? [];
-    } else {
-      for (const group of caller.groups) yield* this.#trusted(this.#byGroup.get(group), caller);
-      yield* this.#trusted(this.#byPrincipal.get(subject), caller);
+      yield* this.#byService.find(subject);
+      return;
     }
-    for (const rule of this.#patterns) if (matchesWho(rule.who, caller)) yield rule;
-  }
-
-  *#trusted(rules: readonly Rule[] | undefined, caller: Caller): Generator<Rule> {
-    for (const rule of rules ?? []) {
+    for (const rule of this.#byToken(caller.groups, subject)) {
       const { issuers } = rule.who;
-      if (issuers.size === 0 || issuers.has(caller.principal.issuer)) yield rule;
+      if (issuers.size === 0 || issuers.has(issuer)) yield rule;
     }
   }
-}
 
-function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const values = map.get(key);
-  if (values) values.push(value);
-  else map.set(key, [value]);
+  *#byToken(groups: readonly string[], subject: string): Generator<Rule> {
+    for (const group of groups) yield* this.#byGroup.find(group);
+    yield* this.#byPrincipal.find(subject);
+  }
 }

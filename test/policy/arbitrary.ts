@@ -72,6 +72,11 @@ export const arbitraryPolicy: fc.Arbitrary<string> = fc
       ),
       user_id: fc.constantFrom({ claim: 'email' }, { claim: 'email', ignore_domain: true }),
       access: fc.array(rule, { maxLength: 4 }),
+      config_rules: fc.constantFrom(
+        [{ keys: ['spark.s*'], refuse: ['get'], except: [{ groups: ['ml'] }] }],
+        [{ keys: ['spark.secret'], when_unseen: 'allow', match: { environments: ['dev'] } }],
+        [{ keys: ['*'], mode: 'shadow' }],
+      ),
       pools: fc.constantFrom([{ match: { environments: ['dev'] } }], [{}]),
     },
     { requiredKeys: ['services', 'source_networks', 'access'] },

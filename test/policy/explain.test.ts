@@ -141,6 +141,8 @@ for (const [title, request, message] of refused) {
   });
 }
 
+const noConfig = { reads: [], writes: [], lists: [], whole: true };
+
 /** What authz decides, and the assignment that comes after it. */
 function decided(by: Policy, request: ExplainRequest): string {
   const method = sparkMethod('/spark.connect.SparkConnectService/Config');
@@ -162,6 +164,7 @@ function decided(by: Policy, request: ExplainRequest): string {
     host: request.host ?? '',
     headers,
     claimedUser: '',
+    ...(request.config && { config: { ...noConfig, ...request.config } }),
   };
   try {
     const { namespace } = authorize(facts, request.caller, by);
@@ -179,6 +182,12 @@ test('an explanation says of any request what authz decides', (t) => {
     environment: fc.option(fc.constantFrom('dev', 'prod', 'x-dev'), { nil: undefined }),
     host: fc.constantFrom('dev.example.com', 'other.example.com'),
     userId: fc.constantFrom('', 'a', 'b@example.com'),
+    config: fc.constantFrom(
+      undefined,
+      { reads: ['spark.secret'] },
+      { lists: [''] },
+      { whole: false },
+    ),
   });
   fc.assert(
     fc.property(arbitraryPolicy, fc.array(request, { minLength: 1, maxLength: 5 }), (text, all) => {

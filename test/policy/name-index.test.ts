@@ -1,0 +1,23 @@
+import test from 'ava';
+import * as fc from 'fast-check';
+import { NameSet } from '../../src/policy/glob.js';
+import { NameIndex } from '../../src/policy/name-index.js';
+
+test('a name leads to what trying every name and pattern leads to', (t) => {
+  const pattern = fc.stringMatching(/^[ab*]{1,6}$/);
+  const sets = fc.array(fc.array(pattern, { maxLength: 3 }), { maxLength: 8 });
+  const name = fc.stringMatching(/^[ab]{0,8}$/);
+  fc.assert(
+    fc.property(sets, name, (all, wanted) => {
+      const index = new NameIndex<number>();
+      for (const [i, patterns] of all.entries()) index.add(new NameSet(patterns), i);
+      const expected = all.flatMap((patterns, i) =>
+        new NameSet(patterns).matches(wanted) ? [i] : [],
+      );
+      t.deepEqual(
+        [...new Set(index.find(wanted))].toSorted((a, b) => a - b),
+        expected,
+      );
+    }),
+  );
+});
