@@ -36,6 +36,10 @@ function time(work: () => void): number {
   );
 }
 
+function micros(ms: number, decisions: number): number {
+  return (ms * 1000) / decisions;
+}
+
 const text = policyText();
 const policy = compilePolicy(text, 'policy.yaml', options);
 const naive = naivePolicy(text);
@@ -63,7 +67,6 @@ for (const groups of [5, 100, 1000]) {
   const tried = time(() => {
     for (const [i, caller] of few.entries()) naive(caller, `team${i % TEAMS}`, 'dev');
   });
-  const micros = (ms: number, decisions: number): number => (ms * 1000) / decisions;
   console.log(
     `a caller with ${groups} groups: first seen ${micros(first, PEOPLE).toFixed(1)} µs, ` +
       `known ${micros(again, PEOPLE).toFixed(2)} µs; every rule tried ${micros(tried, few.length).toFixed(0)} µs ` +
