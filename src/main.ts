@@ -6,7 +6,7 @@
 import { fileURLToPath } from 'node:url';
 import { renderHelp } from './cli/help.js';
 import { parseCommandLine, type SettingsArguments } from './cli/parse.js';
-import { EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
+import { EXIT_FAILED, EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
 import { renderExample } from './settings/example.js';
 import { version } from './roles/version.js';
 import { loadSettings } from './settings/load.js';
@@ -46,6 +46,18 @@ async function main(): Promise<void> {
     case 'completion': {
       const { renderCompletion } = await import('./cli/completion.js');
       process.stdout.write(renderCompletion(command.shell));
+      return;
+    }
+    case 'policy test': {
+      const { testPolicy } = await import('./roles/policy-cases.js');
+      const passed = await testPolicy(command.files, await settingsOf(command), command.output);
+      if (!passed) process.exitCode = EXIT_FAILED;
+      return;
+    }
+    case 'policy compare': {
+      const { comparePolicies } = await import('./roles/policy-cases.js');
+      const same = await comparePolicies(command.files, await settingsOf(command), command.output);
+      if (!same) process.exitCode = EXIT_FAILED;
       return;
     }
     case 'policy schema': {

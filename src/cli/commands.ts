@@ -2,6 +2,14 @@
 import type { CommandDescription, OptionDescription } from './description.js';
 import { onlineCommands, onlineOptions } from './online-commands.js';
 
+const outputOption: OptionDescription = {
+  name: 'output',
+  short: 'o',
+  value: 'form',
+  about: 'A table for people, or everything for programs.',
+  choices: ['table', 'json', 'yaml'],
+};
+
 export const commands = [
   {
     name: 'start',
@@ -45,6 +53,22 @@ export const commands = [
     name: 'policy validate',
     about: 'Checks routing policies, together with the settings, and says every mistake.',
     operands: '<file>...',
+    settingsOf: 'authz',
+  },
+  {
+    name: 'policy test',
+    about:
+      'Tries a policy with a table of cases, and shows those that come out otherwise. Exit code 1 if there are any.',
+    operands: '<policy> <cases>',
+    options: [outputOption],
+    settingsOf: 'authz',
+  },
+  {
+    name: 'policy compare',
+    about:
+      'Shows the cases of which two policies make something else. Exit code 1 if there are any.',
+    operands: '<old> <new> <cases>',
+    options: [outputOption],
     settingsOf: 'authz',
   },
   {

@@ -40,6 +40,11 @@ export type Command =
       /** By name; a flag that is there has the value "true". */
       readonly options: ReadonlyMap<string, string>;
     } & SettingsArguments)
+  | ({
+      readonly kind: 'policy test' | 'policy compare';
+      readonly files: readonly string[];
+      readonly output: string;
+    } & SettingsArguments)
   | { readonly kind: 'completion'; readonly shell: Shell }
   | { readonly kind: 'settings example' | 'policy schema' };
 
@@ -126,6 +131,11 @@ export function parseCommandLine(
   switch (kind) {
     case 'policy validate':
       return messages.length > 0 ? usageError(messages) : { kind, files: operands, ...settings };
+    case 'policy test':
+    case 'policy compare':
+      return messages.length > 0
+        ? usageError(messages)
+        : { kind, files: operands, output: single.get('output') ?? 'table', ...settings };
     case 'settings example':
     case 'policy schema':
       return messages.length > 0 ? usageError(messages) : { kind };

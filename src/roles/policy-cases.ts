@@ -1,0 +1,104 @@
+/** `policy test` and `policy compare`: what policies on this machine make of a table of cases. */
+import { readFile } from 'node:fs/promises';
+import { isOutputForm, renderShown, type Shown } from '../cli/render/shown.js';
+import { renderTable, type TableStyle } from '../cli/render/table.js';
+import { GatewayError } from '../model/errors.js';
+import type { Policy } from '../model/policy.js';
+import { type CaseResult, type PolicyCase, readCases, tryCase } from '../policy/cases.js';
+import { compilePolicy } from '../policy/compile.js';
+import { policyOptions } from '../settings/for-policy.js';
+import type { Settings } from '../settings/table.js';
+
+/** Prints the cases that fail. Resolves with whether there is none. */
+export async function testPolicy(
+  [policyFile = '', casesFile = '']: readonly string[],
+  settings: Settings,
+  output: string,
+): Promise<boolean> {
+  const [policy, cases] = [await load(policyFile, settings), await loadCases(casesFile)];
+  const results = cases.map((entry) => tryCase(policy, entry));
+  const failed = results.filter(({ passed }) => !passed);
+  print({ value: { results }, people: (style) => failures(results, failed, style) }, output);
+  return failed.length === 0;
+}
+
+/** Prints the cases of which the two make something else. Resolves with whether there is none. */
+export async function comparePolicies(
+  [before = '', after = '', casesFile = '']: readonly string[],
+  settings: Settings,
+  output: string,
+): Promise<boolean> {
+  const [old, next] = [await load(before, settings), await load(after, settings)];
+  const cases = await loadCases(casesFile);
+  const changes = cases
+    .map((entry) => ({ now: tryCase(old, entry), then: tryCase(next, entry) }))
+    .filter(({ now, then }) => outcomeOf(now) !== outcomeOf(then))
+    .map(({ now, then }) => ({
+      name: then.name,
+      line: then.line,
+      before: outcomeOf(now),
+      after: outcomeOf(then),
+      message: then.explanation.refusal?.message ?? '',
+    }));
+  const columns = [
+    { title: 'CASE', value: ({ name }: (typeof changes)[number]) => name },
+    { title: 'BEFORE', value: (change: (typeof changes)[number]) => change.before },
+    { title: 'AFTER', value: (change: (typeof changes)[number]) => change.after },
+    { title: 'WHY', value: ({ message }: (typeof changes)[number]) => message },
+  ];
+  const nothing = `None of ${cases.length} cases changes.`;
+  print(
+    { value: { changes }, people: (style) => renderTable(columns, changes, style, nothing) },
+    output,
+  );
+  return changes.length === 0;
+}
+
+function outcomeOf({ explanation }: CaseResult): string {
+  const { refusal, target } = explanation;
+  return refusal?.code ?? `allowed in ${target?.namespace}`;
+}
+
+function failures(
+  results: readonly CaseResult[],
+  failed: readonly CaseResult[],
+  style: TableStyle,
+): string {
+  const columns = [
+    { title: 'LINE', value: ({ line }: CaseResult) => String(line ?? '') },
+    { title: 'CASE', value: ({ name }: CaseResult) => name },
+    { title: 'EXPECTED', value: ({ expected }: CaseResult) => expected },
+    { title: 'GOT', value: ({ got }: CaseResult) => got },
+    { title: 'WHY', value: ({ explanation }: CaseResult) => whyOf(explanation) },
+  ];
+  const table = failed.length === 0 ? '' : renderTable(columns, failed, style, '');
+  return `${table}${results.length - failed.length} of ${results.length} cases are as expected.\n`;
+}
+
+function whyOf({ refusal, steps }: CaseResult['explanation']): string {
+  return refusal?.message ?? steps.find(({ step }) => step === 'access')?.reason ?? '';
+}
+
+async function load(file: string, settings: Settings): Promise<Policy> {
+  return compilePolicy(await read(file), file, policyOptions(settings));
+}
+
+async function loadCases(file: string): Promise<readonly PolicyCase[]> {
+  return readCases(await read(file), file);
+}
+
+async function read(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new GatewayError('POLICY_INVALID', `${file}: this file cannot be read: ${reason}`, {
+      cause: error,
+    });
+  }
+}
+
+function print(shown: Shown, output: string): void {
+  const form = isOutputForm(output) ? output : 'table';
+  process.stdout.write(renderShown(shown, form, undefined));
+}
