@@ -31,14 +31,14 @@ export async function comparePolicies(
   const [old, next] = [await load(before, settings), await load(after, settings)];
   const cases = await loadCases(casesFile);
   const changes = cases
-    .map((entry) => ({ now: tryCase(old, entry), then: tryCase(next, entry) }))
-    .filter(({ now, then }) => outcomeOf(now) !== outcomeOf(then))
-    .map(({ now, then }) => ({
-      name: then.name,
-      line: then.line,
+    .map((entry) => ({ now: tryCase(old, entry), later: tryCase(next, entry) }))
+    .filter(({ now, later }) => outcomeOf(now) !== outcomeOf(later))
+    .map(({ now, later }) => ({
+      name: later.name,
+      line: later.line,
       before: outcomeOf(now),
-      after: outcomeOf(then),
-      message: then.explanation.refusal?.message ?? '',
+      after: outcomeOf(later),
+      message: later.explanation.refusal?.message ?? '',
     }));
   const columns = [
     { title: 'CASE', value: ({ name }: (typeof changes)[number]) => name },
