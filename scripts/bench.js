@@ -10,7 +10,9 @@ const program = inRoot('build/bench', name ?? '', 'run.js');
 try {
   Object.assign(process.env, await setup({ client: true, kube: name === 'kube' }));
   if (!name || !existsSync(program)) {
-    throw new SetupError(`No benchmark "${name ?? ''}": it is one of authz, policy, xds, proxy, kube.`);
+    throw new SetupError(
+      `No benchmark "${name ?? ''}": it is one of authz, policy, xds, proxy, kube.`,
+    );
   }
 } catch (error) {
   printFailure(error);
