@@ -106,6 +106,16 @@ export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSou
   xdsCounter('pushed_bytes', 'Bytes sent to Envoys.', 'bytes');
   xdsCounter('acks', 'Responses that Envoys accepted.', 'acks');
   xdsCounter('nacks', 'Responses that Envoys rejected.', 'nacks');
+  gauge(
+    'spark_gateway_xds_ack_seconds_total',
+    'From each response to its acknowledgement, summed up: divide by the acks.',
+    ['type'],
+    () =>
+      [...xds.counters.byType].map(([typeUrl, { ackMs }]): [{ type: string }, number] => [
+        { type: shortType(typeUrl) },
+        ackMs / 1000,
+      ]),
+  );
   gauge('spark_gateway_policy_bad', 'Whether the policy file is not good now (1).', [], () => [
     [{}, policy.status.error === undefined ? 0 : 1],
   ]);
