@@ -2,7 +2,7 @@
 import type { AssignRequest, Assignment } from '../model/assignment.js';
 import type { ConfigRequest } from '../model/config-request.js';
 import { GatewayError } from '../model/errors.js';
-import { SPARK_CONNECT_SERVICE } from '../model/names.js';
+import { CLIENT_ADDRESS_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
 import type { PeerCertificate, Policy, Target } from '../model/policy.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
 import { tokenMissing } from '../model/refusals.js';
@@ -71,7 +71,7 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
     }),
     token: bearerToken(headers),
     peer: peerCertificate(check),
-    sourceAddress: check.sourceAddress,
+    sourceAddress: headers.get(CLIENT_ADDRESS_HEADER) ?? check.sourceAddress,
     host: hostName(check.host),
     headers,
     claimedUser: (headers.get(names.user) || request.userId).slice(0, 256),

@@ -14,6 +14,8 @@ export const AFFINITY_HEADER = 'x-spark-driver';
 /** The strict pin: base64 of `ip:port`. Never empty. */
 export const PIN_HEADER = 'x-spark-pin';
 /** The verified principal's subject and issuer. */
+/** Behind trusted proxies: who the client is, as Envoy found out. Never a client's own, like all with the prefix. */
+export const CLIENT_ADDRESS_HEADER = 'x-spark-client-address';
 export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';

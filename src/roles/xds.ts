@@ -82,15 +82,16 @@ export function createXds(
 }
 
 function envoySettings(settings: Settings): EnvoySettings {
-  const { authz, drivers, headers, listenAddr, maxConnsPerHost, otlp, tlsCertFile, tracing } =
-    settings;
+  const { authz, drivers, headers, listenAddr, listener, maxConnsPerHost } = settings;
+  const { otlp, tlsCertFile, tracing } = settings;
   const traced = tracing.enabled ? otlp.endpoint : undefined;
   return {
     listener: {
       address: listenAddr.host,
       port: listenAddr.port,
       tls: tlsCertFile !== undefined,
-      trustedProxies: 0,
+      trustedProxies: listener.trustedProxies,
+      proxyProtocol: listener.proxyProtocol,
       accessLogIntervalMs: accessLogIntervalMs(settings),
       ...(traced ? { tracing: { samplePercent: tracing.samplePercent } } : {}),
     },

@@ -105,6 +105,18 @@ export const settingsTable = {
       roles: controlPlane,
       about: 'CA of the certificates by which services may identify themselves (PEM).',
     }),
+    trusted_proxies: setting(integer(0, 10), {
+      default: '0',
+      roles: controlPlane,
+      about:
+        'HTTP proxies in front, each of which appends to x-forwarded-for whom it was asked by: the client is who the farthest of them names. 0: whoever connects. A change ends open streams.',
+    }),
+    proxy_protocol: setting(boolean, {
+      default: 'false',
+      roles: controlPlane,
+      about:
+        'Whether a TCP load balancer in front says by the PROXY protocol (1 or 2) who the client is; connections without it are then refused. A change ends open streams.',
+    }),
     max_message_size: setting(size('1MiB', '2GiB'), {
       default: '256MiB',
       roles: controlPlane,

@@ -459,6 +459,14 @@ test('a request without a token from a network that the policy names has that ne
   t.is(set['x-spark-principal'], 'lab');
 });
 
+test('behind proxies the client is whom Envoy names, not the proxy', async (t) => {
+  const { gateway } = t.context;
+  const named = (client: string, sourceAddress: string) =>
+    gateway.client.check({ sourceAddress, headers: { 'x-spark-client-address': client } });
+  t.is(allowed(await named('10.1.2.3', '192.0.2.7')).set['x-spark-principal'], 'lab');
+  t.is(denied(await named('192.0.2.7', '10.1.2.3')).code, 'TOKEN_MISSING');
+});
+
 test('a token that is shown counts, even if it is bad and the certificate is good', async (t) => {
   const { gateway } = t.context;
   const options = { token: 'bad', principal: 'spiffe://corp/ns/jobs/sa/runner' };

@@ -130,7 +130,7 @@ test('Envoy shows its certificate to drivers and believes only those it was told
   }
   // The audit line of an RPC is written with its event.
   await front.activity.next(() =>
-    front.auditLog.some(({ details }) => /CERTIFICATE_VERIFY_FAILED/.test(String(details))),
+    front.auditLog.some(({ details }) => /CERTIFICATE_VERIFY_FAILED/.test(details ?? '')),
   );
 });
 

@@ -7,6 +7,7 @@ import {
 } from '#gen/envoy/config/core/v3/extension_pb.js';
 import { ExtAuthzSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
 import { StatusCode } from '#gen/envoy/type/v3/http_status_pb.js';
+import { CLIENT_ADDRESS_HEADER } from '../../model/names.js';
 import { grpcService, pack } from './common.js';
 import { type AuthzSettings, checkTimeoutMs, ResourceNames, StaticClusters } from './settings.js';
 
@@ -21,6 +22,7 @@ const alwaysSent = [
   'grpc-encoding',
   'user-agent',
   'x-request-id',
+  CLIENT_ADDRESS_HEADER,
 ];
 
 /**

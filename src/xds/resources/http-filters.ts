@@ -13,7 +13,7 @@ import {
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import { HeaderBasedSessionStateSchema } from '#gen/envoy/extensions/http/stateful_session/header/v3/header_pb.js';
 import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
-import { INTERNAL_HEADER_PREFIX, PIN_HEADER } from '../../model/names.js';
+import { CLIENT_ADDRESS_HEADER, INTERNAL_HEADER_PREFIX, PIN_HEADER } from '../../model/names.js';
 import { fromAds, pack } from './common.js';
 import { HEALTH_PATH, ResourceNames } from './settings.js';
 
@@ -38,8 +38,38 @@ export function withoutInternalHeaders(): TypedExtensionConfig {
   });
 }
 
-export function httpFilters(): HttpFilter[] {
+/**
+ * Tells authz who the client is behind trusted proxies: what ext_authz itself says of the client is
+ * the address of the connection, whatever `x-forwarded-for` has been taken for.
+ */
+function clientAddress(): HttpFilter {
+  return filter('envoy.filters.http.header_mutation', {
+    case: 'typedConfig',
+    value: pack(TypedStructSchema, {
+      typeUrl: `${TYPE_PREFIX}envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`,
+      value: {
+        mutations: {
+          request_mutations: [
+            {
+              append: {
+                header: {
+                  key: CLIENT_ADDRESS_HEADER,
+                  value: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%',
+                },
+                append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+              },
+            },
+          ],
+        },
+      },
+    }),
+  });
+}
+
+/** @param trustedProxies proxies in front that say who the client is. */
+export function httpFilters(trustedProxies: number): HttpFilter[] {
   return [
+    ...(trustedProxies > 0 ? [clientAddress()] : []),
     filter('envoy.filters.http.health_check', {
       case: 'typedConfig',
       value: pack(HealthCheckSchema, {

@@ -9,6 +9,7 @@ import {
   HttpConnectionManager_PathWithEscapedSlashesAction,
   HttpConnectionManagerSchema,
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 import { frontAccessLog } from './access-log.js';
 import { frontTracing } from './collector.js';
 import { duration, fromAds, pack, socketAddress } from './common.js';
@@ -30,6 +31,7 @@ export function listener(settings: ListenerSettings): Listener {
     name: ResourceNames.listener,
     address: socketAddress(settings.address, settings.port),
     perConnectionBufferLimitBytes: 1024 * 1024,
+    ...(settings.proxyProtocol ? { listenerFilters: [proxyProtocol()] } : {}),
     filterChains: [
       {
         filters: [
@@ -46,6 +48,21 @@ export function listener(settings: ListenerSettings): Listener {
   return value;
 }
 
+/** Its protos are not at hand, hence a TypedStruct; empty: versions 1 and 2, and nothing without a header. */
+function proxyProtocol() {
+  return {
+    name: 'envoy.filters.listener.proxy_protocol',
+    configType: {
+      case: 'typedConfig' as const,
+      value: pack(TypedStructSchema, {
+        typeUrl:
+          'type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol',
+        value: {},
+      }),
+    },
+  };
+}
+
 function connectionManager(settings: ListenerSettings) {
   return pack(HttpConnectionManagerSchema, {
     codecType: HttpConnectionManager_CodecType.AUTO,
@@ -55,7 +72,7 @@ function connectionManager(settings: ListenerSettings) {
       case: 'rds',
       value: { configSource: fromAds(), routeConfigName: ResourceNames.routes },
     },
-    httpFilters: httpFilters(),
+    httpFilters: httpFilters(settings.trustedProxies),
     earlyHeaderMutationExtensions: [withoutInternalHeaders()],
     localReplyConfig: localReplies(),
     accessLog: [frontAccessLog()],

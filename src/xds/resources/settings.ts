@@ -33,6 +33,8 @@ export interface ListenerSettings {
   readonly tls: boolean;
   /** Proxies in front that append to `x-forwarded-for`; 0: the peer is the client. */
   readonly trustedProxies: number;
+  /** Whether every connection begins with a PROXY protocol header, which names the client. */
+  readonly proxyProtocol?: boolean;
   /** How often a running stream is reported by the access log. */
   readonly accessLogIntervalMs: number;
   /** undefined: requests are not traced. */
