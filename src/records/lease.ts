@@ -150,26 +150,30 @@ export class KubernetesLease implements Leadership {
 
   async #renew({ epoch, lease }: { epoch: number; lease: Lease }): Promise<void> {
     const since = this.#times();
+    let renewed: Lease;
     try {
-      this.#hold(epoch, since, await this.#put(lease, this.#renewed(lease)));
+      renewed = await this.#put(lease, this.#renewed(lease));
     } catch (error) {
       if (!hasStatus(error, 409) && !hasStatus(error, 404)) throw error;
       await this.#acquire();
+      return;
     }
+    if (this.epoch() === epoch) this.#hold(epoch, since, renewed);
+    else await this.#acquire();
   }
 
   async #acquire(): Promise<void> {
     const found = await this.#read();
     const { holderIdentity: holder = '', leaseTransitions = 0 } = found?.spec ?? {};
-    if (found && holder === this.#options.identity) {
-      // A request of ours that we thought lost was carried out.
-      const since = this.#times();
-      this.#hold(leaseTransitions, since, await this.#put(found, this.#renewed(found)));
+    const isOurs = holder === this.#options.identity;
+    if (found && isOurs && this.epoch() === leaseTransitions) {
+      // A renewal of ours that we thought lost was carried out.
+      await this.#renew({ epoch: leaseTransitions, lease: found });
       return;
     }
     this.#lose();
     if (holder === '') this.#seen = undefined;
-    if (found && holder !== '' && !this.#hasRunOut(found, holder)) return;
+    if (found && holder !== '' && !isOurs && !this.#hasRunOut(found, holder)) return;
     const highest = (await this.#options.highestEpoch?.()) ?? 0;
     const transitions = Math.max(leaseTransitions, highest) + 1;
     const spec = { ...this.#claim(), leaseTransitions: transitions };

@@ -105,8 +105,48 @@ test('lost answers and a short silence of the API server cost no leadership', as
   await clock.advance(3_000);
   fates = ['answer lost', 'answered', 'lost', 'lost'];
   await clock.advance(20_000);
-  t.is(lease.epoch(), 1);
-  t.deepEqual(changes, [1]);
+  t.is(lease.epoch(), 2, 'the claim whose answer was lost was made again');
+  t.deepEqual(changes, [2]);
+});
+
+test('a leader whose time has passed leads again under a higher epoch only', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  const lease = candidate(kubernetes, clock, 'one');
+  const changes: unknown[] = [];
+  lease.onChange((epoch) => changes.push(epoch));
+  lease.start();
+  await clock.advance(0);
+  kubernetes.fate = () => 'lost';
+  await clock.advance(DURATION_MS);
+  kubernetes.fate = () => 'answered';
+  await clock.advance(DURATION_MS);
+  t.deepEqual(changes, [1, undefined, 2]);
+});
+
+test('a renewal whose answer comes when the time has passed does not prolong the epoch', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  let answer = Promise.resolve();
+  const slow = {
+    request: async <T>(request: Parameters<typeof kubernetes.request>[0]): Promise<T> => {
+      const answered = await kubernetes.request<T>(request);
+      await answer;
+      return answered;
+    },
+  };
+  const lease = candidate(slow, clock, 'one');
+  const changes: unknown[] = [];
+  lease.onChange((epoch) => changes.push(epoch));
+  lease.start();
+  await clock.advance(0);
+  let arrive = () => {};
+  answer = new Promise((resolve) => (arrive = resolve));
+  await clock.advance(DURATION_MS);
+  t.deepEqual(changes, [1, undefined]);
+  arrive();
+  await clock.advance(0);
+  t.deepEqual(changes, [1, undefined, 2]);
 });
 
 test('a jump of the wall clock ends leadership rather than prolonging it', async (t) => {
@@ -172,8 +212,15 @@ test('whatever is lost, no two lead at once and epochs only grow', async (t) => 
           highest = epoch;
         }
       };
+      const over = new Set<number>();
       for (const lease of candidates) {
-        lease.onChange(check);
+        let last: number | undefined;
+        lease.onChange((epoch) => {
+          check();
+          if (last !== undefined) over.add(last);
+          t.false(epoch !== undefined && over.has(epoch), 'an epoch that was over began again');
+          last = epoch;
+        });
         lease.start();
       }
       for (const { fates: next, advanceMs } of steps) {
