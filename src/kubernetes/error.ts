@@ -58,6 +58,13 @@ export function hasStatus(error: unknown, status: number): boolean {
   return error instanceof KubernetesError && error.status === status;
 }
 
+/** Whether the request may have been carried out although it failed. Nothing was sent when the connection was refused. */
+export function isOpen(error: unknown): boolean {
+  return (
+    error instanceof KubernetesError && error.outcomeUnknown && error.reason !== 'ECONNREFUSED'
+  );
+}
+
 /** A one-line reason for people, whatever was thrown. */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

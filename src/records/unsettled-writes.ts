@@ -2,7 +2,7 @@
  * Writes whose outcome is open because no answer came. The API server was told how long it may take
  * over each, so once that time is over the write has either happened or never will.
  */
-import { KubernetesError } from '../kubernetes/error.js';
+import { isOpen } from '../kubernetes/error.js';
 import type { Clock } from '../model/clock.js';
 
 /** A request that the API server gave up may be with etcd for a moment longer. */
@@ -45,11 +45,4 @@ export class UnsettledWrites {
     });
     return wait;
   }
-}
-
-/** Nothing was sent when the connection was refused. */
-function isOpen(error: unknown): boolean {
-  return (
-    error instanceof KubernetesError && error.outcomeUnknown && error.reason !== 'ECONNREFUSED'
-  );
 }

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import type { KubernetesApi } from '../../src/kubernetes/api.js';
+import type { ApiRequest, KubernetesApi } from '../../src/kubernetes/api.js';
+import { KubernetesError } from '../../src/kubernetes/error.js';
 import type { KubernetesList, KubernetesObject, Pod } from '../../src/kubernetes/types.js';
 import type { DriverTemplate } from '../../src/pools/kubernetes/template.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { Signal } from '../support/signal.js';
 import { operatorCrds } from '../support/kube-manifests.js';
+import { TestLeadership } from '../support/leadership.js';
 import { MISSING_IMAGE } from './stand-in/kubelet.js';
 import { messages, openGateway, startStandIns, TEMPLATE, until } from './world.js';
 
@@ -242,4 +244,43 @@ test('a new control plane adopts what the one before it made', async (t) => {
   const after = await openGateway(t, server, [namespace]);
   t.deepEqual(await after.drivers.list(), [driver]);
   t.is((await after.factory.list())[0]?.resource, 'd1');
+});
+
+for (const template of [TEMPLATE, application]) {
+  test(`a ${template.kind} whose maker died half-way is completed by the next leader`, async (t) => {
+    const namespace = await newNamespace();
+    const dying = {
+      request: <T>(request: ApiRequest): Promise<T> =>
+        request.path.endsWith('/secrets') ? new Promise(() => {}) : admin.request(request),
+      watch: admin.watch.bind(admin),
+    };
+    const api = dying as unknown as KubernetesApi;
+    const first = await openGateway(t, server, [namespace], { api, template });
+    void first.factory.create('d1', namespace);
+    await until(first, ([driver]) => driver?.condition === 'starting');
+    const leadership = new TestLeadership();
+    const next = await openGateway(t, server, [namespace], { leadership, template });
+    leadership.held = 2;
+    await next.factory.list();
+    const [driver] = await until(next, ([found]) => found?.condition === 'ready');
+    t.like(driver, { resource: 'd1', namespace });
+  });
+}
+
+test('a driver is kept when only the answer about its Secret was lost', async (t) => {
+  const namespace = await newNamespace();
+  const lossy = {
+    request: async <T>(request: ApiRequest): Promise<T> => {
+      const answer = await admin.request<T>(request);
+      if (!request.path.endsWith('/secrets')) return answer;
+      throw new KubernetesError(0, 'ECONNRESET', 'the answer was lost');
+    },
+    watch: admin.watch.bind(admin),
+  };
+  const gateway = await openGateway(t, server, [namespace], {
+    api: lossy as unknown as KubernetesApi,
+  });
+  await gateway.factory.create('d1', namespace);
+  const [driver] = await until(gateway, ([first]) => first?.condition === 'ready');
+  t.like(driver, { resource: 'd1', namespace });
 });

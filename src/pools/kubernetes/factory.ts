@@ -7,10 +7,9 @@ import {
   type DriverResource,
   type DriverResources,
 } from '../../kubernetes/driver-resources.js';
-import { hasStatus, KubernetesError, reasonOf } from '../../kubernetes/error.js';
+import { hasStatus, isOpen, KubernetesError, reasonOf } from '../../kubernetes/error.js';
 import type { GatewayKey } from '../../kubernetes/gateway-key.js';
 import {
-  driverToken,
   isOurs,
   ownershipLabels,
   signature,
@@ -30,13 +29,13 @@ import {
   type ProblemSource,
 } from '../../model/fleet-problem.js';
 import type { Leadership } from '../../model/ledger.js';
+import { makeParts, type PartsOwner } from './driver-parts.js';
 import { QuotaWatch } from './quota-watch.js';
 import { sparkApplication } from './spark-application.js';
 import { sparkConnect } from './spark-connect.js';
 import {
   hasDriverToken,
   templateHash,
-  tokenSecretName,
   type DriverRequest,
   type DriverTemplate,
 } from './template.js';
@@ -63,14 +62,19 @@ export interface KubernetesFactoryOptions {
 const PATIENCE_MS = 15_000;
 /** Longer than the longest pause between two attempts: a pool that wants no driver any more has no problem. */
 const REFUSAL_MS = 6 * 60_000;
+const RETRY_MS = 5_000;
 /** States of a SparkApplication that no driver comes back from under `restartPolicy: Never`. */
 const FINAL_STATES = new Set(['FAILED', 'SUBMISSION_FAILED', 'COMPLETED', 'FAILING', 'SUCCEEDING']);
+/** States in which a driver has all that it needs, or needs nothing any more. */
+const UP_OR_OVER = new Set([...FINAL_STATES, 'Ready', 'RUNNING']);
 
 export class KubernetesFactory implements DriverFactory, ProblemSource {
   readonly #options: KubernetesFactoryOptions;
   readonly #quotas: QuotaWatch;
   /** What the API server said of the last driver of a pool, by namespace and variant. */
   readonly #refusals = new Map<string, { readonly message: string; readonly atMs: number }>();
+  /** The epoch under which what former leaders made was looked through. */
+  #completedAt: number | undefined;
 
   constructor(options: KubernetesFactoryOptions) {
     this.#options = options;
@@ -79,12 +83,17 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
 
   async list(): Promise<readonly RequestedDriver[]> {
     const { resources, leadership } = this.#options;
-    await resources.refreshFor(leadership.epoch());
+    const epoch = leadership.epoch();
+    await resources.refreshFor(epoch);
     if (resources.problem !== undefined) {
       throw new GatewayError(
         'CONTROL_PLANE_UNAVAILABLE',
         `The drivers' resources cannot be read now: ${resources.problem}`,
       );
+    }
+    if (epoch !== undefined && epoch !== this.#completedAt) {
+      this.#completedAt = epoch;
+      void this.#completeParts(epoch);
     }
     return [...resources.values()]
       .filter(({ deleting }) => !deleting)
@@ -125,7 +134,8 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   }
 
   async #create(resource: string, namespace: string, variant?: string): Promise<void> {
-    const { api, gateway, key, resources } = this.#options;
+    const { api, gateway, key, resources, leadership } = this.#options;
+    const epoch = leadership.epoch();
     const template = this.#template(namespace, variant);
     const { kind } = template;
     const request: DriverRequest = {
@@ -150,16 +160,16 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     try {
       made = await api.request<KubernetesObject>({ method: 'POST', path, body });
     } catch (error) {
+      if (isOpen(error) && epoch !== undefined) this.#completeLater(epoch);
       if (!hasStatus(error, 409)) throw failed(resource, namespace, error);
       made = await this.#readOurs(kind, resource, namespace);
     }
+    const { uid = '' } = made.metadata;
+    const owner = { kind, name: resource, namespace, uid, hasToken: hasDriverToken(template) };
     try {
-      await this.#makeParts(template, made);
+      await this.#makeParts(owner, template);
     } catch (error) {
-      await this.delete(resource, namespace).catch((reason: unknown) => {
-        this.#options.logger.warn({ resource, namespace, reason: reasonOf(reason) }, 'not deleted');
-      });
-      throw failed(resource, namespace, error);
+      await this.#halfMade(owner, epoch, error);
     }
     resources.made(kind, made);
   }
@@ -221,66 +231,50 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     );
   }
 
-  /** What belongs to the driver beside its resource; collected together with it. */
-  async #makeParts(template: DriverTemplate, owner: KubernetesObject): Promise<void> {
-    const { key } = this.#options;
-    const { name, namespace = '' } = owner.metadata;
-    if (hasDriverToken(template)) {
-      const token = Buffer.from(driverToken(key, namespace, name)).toString('base64');
-      await this.#makePart('v1', 'secrets', owner, {
-        apiVersion: 'v1',
-        kind: 'Secret',
-        metadata: { name: tokenSecretName(name) },
-        type: 'Opaque',
-        data: { token },
-      });
+  /**
+   * Deletes a resource whose parts were refused, and throws why. What is open may have been made, and
+   * its driver may have a session by the time of a deletion: it is kept and completed.
+   */
+  async #halfMade({ name, namespace }: PartsOwner, epoch: number | undefined, error: unknown) {
+    const { leadership, logger } = this.#options;
+    if (leadership.epoch() !== epoch || epoch === undefined) throw failed(name, namespace, error);
+    if (isOpen(error)) {
+      logger.warn({ resource: name, namespace, reason: reasonOf(error) }, 'a driver is half made');
+      this.#completeLater(epoch);
+      return;
     }
-    if (template.kind === 'SparkConnect' && (template.disruptionBudget ?? true)) {
-      await this.#makePart('policy/v1', 'poddisruptionbudgets', owner, {
-        apiVersion: 'policy/v1',
-        kind: 'PodDisruptionBudget',
-        metadata: { name },
-        spec: {
-          maxUnavailable: 0,
-          selector: {
-            matchLabels: {
-              'sparkoperator.k8s.io/connect-name': name,
-              'spark-role': 'connect-server',
-            },
-          },
-        },
-      });
-    }
+    await this.delete(name, namespace).catch((reason: unknown) => {
+      logger.warn({ resource: name, namespace, reason: reasonOf(reason) }, 'not deleted');
+    });
+    throw failed(name, namespace, error);
   }
 
-  async #makePart(
-    groupVersion: string,
-    plural: string,
-    owner: KubernetesObject,
-    part: { readonly metadata: { readonly name: string }; readonly [field: string]: unknown },
-  ): Promise<void> {
-    const { apiVersion, kind, metadata } = owner;
-    const ownerReference = {
-      apiVersion,
-      kind,
-      name: metadata.name,
-      uid: metadata.uid,
-      controller: false,
-    };
-    const body = {
-      ...part,
-      metadata: {
-        ...part.metadata,
-        labels: ownershipLabels(this.#options.gateway),
-        ownerReferences: [ownerReference],
-      },
-    };
-    const path = collectionPath(groupVersion, metadata.namespace ?? '', plural);
-    try {
-      await this.#options.api.request({ method: 'POST', path, body });
-    } catch (error) {
-      if (!hasStatus(error, 409)) throw error;
-    }
+  /** A leader that died may have left a resource without the parts that its pod waits for. */
+  async #completeParts(epoch: number): Promise<void> {
+    const { resources, logger } = this.#options;
+    const late = [...resources.values()].filter(
+      ({ state, deleting }) => !deleting && !UP_OR_OVER.has(state),
+    );
+    const results = await Promise.allSettled(
+      late.map((resource) =>
+        this.#makeParts(resource, this.#options.template(resource.namespace, resource.variant)),
+      ),
+    );
+    const failure = results.find((result) => result.status === 'rejected');
+    if (!failure) return;
+    logger.warn({ reason: reasonOf(failure.reason) }, 'what a driver needs could not be made');
+    this.#completeLater(epoch);
+  }
+
+  #completeLater(epoch: number): void {
+    const { clock, leadership } = this.#options;
+    clock.setTimer(RETRY_MS, () => {
+      if (leadership.epoch() === epoch) void this.#completeParts(epoch);
+    });
+  }
+
+  #makeParts(owner: PartsOwner, template: DriverTemplate | undefined): Promise<void> {
+    return makeParts(owner, template?.disruptionBudget ?? true, this.#options);
   }
 
   #requested(resource: DriverResource): RequestedDriver {

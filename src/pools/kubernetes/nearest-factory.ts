@@ -1,5 +1,6 @@
 /** Makes drivers in the nearest of several clusters that can be reached, and finds them in all. */
 import type { Logger } from 'pino';
+import { isOpen } from '../../kubernetes/error.js';
 import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
 
@@ -55,8 +56,8 @@ export class NearestFactory implements DriverFactory {
           { cluster: name, resource, namespace, err: error },
           'a driver could not be made in this cluster',
         );
-        // It may have been made all the same: another one elsewhere would be one too many.
-        await factory.delete(resource, namespace);
+        // It may have been made all the same, and the next list shows it: one elsewhere would be one too many.
+        if (error instanceof GatewayError && isOpen(error.cause)) break;
       }
     }
     throw failure ?? new GatewayError('DRIVER_START_FAILED', 'No cluster can be reached now.');
