@@ -10,6 +10,7 @@ import type {
   PoolView,
   ProblemView,
   SessionView,
+  SidecarView,
   StatusView,
 } from '../../src/model/admin-api.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
@@ -33,6 +34,8 @@ export interface ControlPlaneOptions {
   readonly leaseMs: number;
   /** Certificates between replicas; without them nothing is passed on that operators ask. */
   readonly tls?: TlsFiles & { readonly serverName: string };
+  /** How long a sidecar that is cut off may use what it remembers; a setting. */
+  readonly cacheTtl?: string;
   /** What is different from the usual, by file. */
   readonly files?: {
     /** Of all that it may talk to. */
@@ -102,6 +105,11 @@ export class ControlPlane {
   /** What an operator asks of this replica, such as `drivers/<uid>/drain`. */
   act<T>(path: string, body?: object): Promise<T> {
     return this.#api(path, { method: 'POST', ...(body ? { body: JSON.stringify(body) } : {}) });
+  }
+
+  /** Those that follow it, while it leads. */
+  sidecars(): Promise<readonly SidecarView[]> {
+    return this.#api('sidecars');
   }
 
   problems(): Promise<readonly ProblemView[]> {
@@ -207,6 +215,7 @@ export class ControlPlane {
   #writeFiles(): void {
     const { server, host, namespace, drivers, pool, leaseMs, tls, files = {} } = this.#options;
     const file = (name: string, content: object | string) => this.#write(name, content);
+    const { cacheTtl = '10m' } = this.#options;
     mkdirSync(join(this.#folder, 'state'));
     file('kubeconfig', files.kubeconfig ?? server.adminConfig().exportConfig());
     file('gateway.yaml', {
@@ -214,7 +223,11 @@ export class ControlPlane {
       policy_file: 'policy.yaml',
       state_dir: 'state',
       xds: { listen_addr: `${host}:18000`, connect_addr: `${host}:18000` },
-      assignments: { listen_addr: `${host}:18001`, connect_addr: `${host}:18001` },
+      assignments: {
+        cache_ttl: cacheTtl,
+        listen_addr: `${host}:18001`,
+        connect_addr: `${host}:18001`,
+      },
       admin: { listen_addr: `${host}:9090` },
       ...(tls
         ? {
@@ -241,10 +254,7 @@ export class ControlPlane {
     file('policy.yaml', {
       apiVersion: 'spark-gateway/v1alpha1',
       kind: 'RoutingPolicy',
-      issuers: [
-        { issuer: 'https://idp.test', audiences: ['gateway'] },
-        { issuer: this.#issuer.url, audiences: ['api://spark'] },
-      ],
+      issuers: [{ issuer: this.#issuer.url, audiences: ['api://spark'] }],
       administration: { admin: [{ issuers: [this.#issuer.url], principals: ['*'] }] },
       access: [{ who: { groups: ['everyone'] }, what: { teams: ['*'], environments: ['*'] } }],
       pools: [

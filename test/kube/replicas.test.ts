@@ -1,92 +1,100 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import test, { type ExecutionContext } from 'ava';
-import { parse } from 'yaml';
-import { decodeRecord } from '../../src/records/kubernetes-codec.js';
-import type { KubernetesList, KubernetesObject } from '../../src/kubernetes/types.js';
-import type { DriverRecord } from '../../src/model/driver.js';
-import { AssignmentClient } from '../support/assignment-client.js';
-import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';
-import { operatorCrds } from '../support/kube-manifests.js';
-import { ControlPlane } from './control-plane.js';
-import { listeners, LoopbackAddresses } from './stand-in/runtime.js';
-import { startStandIns } from './world.js';
+import test from 'ava';
+import { Load } from './load.js';
+import { Replicas, startCluster } from './replicas.js';
 
-const LEASE_MS = 3_000;
-const HOSTS = ['127.91.30.2', '127.91.30.3'] as const;
-let server: KubeApiServer;
-let standIns: Awaited<ReturnType<typeof startStandIns>>;
+let cluster: Awaited<ReturnType<typeof startCluster>>;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
-  await server.apply(parse(readFileSync('k8s/crd/sparkdrivers.yaml', 'utf8')) as ApplicableObject);
-  for (const crd of operatorCrds()) await server.apply(crd);
-  standIns = await startStandIns(server, listeners(new LoopbackAddresses('127.91.31.')));
+  cluster = await startCluster();
 });
-test.after.always(async () => {
-  await standIns?.stop();
-  await server?.stop();
+test.after.always(() => cluster?.stop());
+
+test.serial('of three replicas two leaders are killed under load: clients only wait', async (t) => {
+  const replicas = await Replicas.start(t, { server: cluster.server, count: 3 });
+  const load = new Load(t, replicas);
+  // Each of them is asked; those that follow pass it on.
+  await Promise.all(load.open(6));
+  const { epoch } = (await (await replicas.leader()).controlPlane.status()).replica;
+  t.true((await replicas.records()).every((record) => record.epoch === epoch));
+  load.begin(20);
+  let alive = replicas.all;
+  for (const turn of ['first', 'second']) {
+    const leader = await replicas.leader(alive);
+    alive = alive.filter((one) => one !== leader);
+    const opening = load.open(8);
+    await Promise.race(opening);
+    await leader.controlPlane.kill();
+    const killedMs = performance.now();
+    await replicas.leader(alive);
+    t.log(`the ${turn} leader was replaced after ${Math.round(performance.now() - killedMs)} ms`);
+    await Promise.all(opening);
+  }
+  await load.end();
+  const [last] = alive;
+  t.is(last, await replicas.leader(alive));
+  if (last) await load.askForAll(last);
+  load.compare(await replicas.records());
+  t.deepEqual([...load.faults], []);
+  t.is(load.sessions.length, 22);
+  t.log('clients were told to wait:', Object.fromEntries(load.waits));
 });
 
-/** Two replicas of a gateway of their own; `leader` is the one that leads. */
-async function startReplicas(t: ExecutionContext, pool = { size: 4, maximum: 60 }) {
-  const name = randomUUID().slice(0, 8);
-  const namespace = `gateway-${name}`;
-  const drivers = `sjns-${name}-dev`;
-  await server.createNamespace(namespace);
-  await server.createNamespace(drivers);
-  const options = { server, namespace, drivers, pool, leaseMs: LEASE_MS };
-  const replicas = await Promise.all(HOSTS.map((host) => ControlPlane.start({ ...options, host })));
-  t.teardown(() => Promise.all(replicas.map((replica) => replica.stop())));
-  const [one, two] = replicas;
-  if (!one || !two) throw new Error('two replicas were to be started');
-  const leads = async () => (await one.isLeading()) !== (await two.isLeading());
-  await one.until('to lead, or the other', leads);
-  const [leader, follower] = (await one.isLeading()) ? [one, two] : [two, one];
-  const path = `/apis/spark-gateway.io/v1alpha1/namespaces/${namespace}/sparkdrivers`;
-  /** The records as the API server holds them. */
-  const records = async (): Promise<DriverRecord[]> => {
-    const list = await server.admin().request<KubernetesList<KubernetesObject>>({ path });
-    return list.items.map((object) => decodeRecord(object).record);
-  };
-  const available = async (count: number) =>
-    (await records()).filter(({ phase }) => phase === 'available').length >= count;
-  await leader.until('to have its pool', () => available(pool.size));
-  return { leader, follower, namespace, drivers, records, available, path };
-}
+test.serial('a leader that stood still past its lease answers nothing of its own', async (t) => {
+  const replicas = await Replicas.start(t, { server: cluster.server });
+  const load = new Load(t, replicas);
+  await Promise.all(load.open(3));
+  load.begin(10);
+  const leader = await replicas.leader();
+  const { controlPlane: old } = leader;
 
-function client(t: ExecutionContext, replica: ControlPlane): AssignmentClient {
-  const made = new AssignmentClient(replica.assignments);
-  t.teardown(() => made.close());
-  return made;
-}
+  // Some are under way when it stops, others are sent to it while it stands still.
+  const opening = load.open(8);
+  await Promise.race(opening);
+  await old.signal('SIGSTOP');
+  t.teardown(() => old.signal('SIGCONT'));
+  const contested = Array.from({ length: 6 }, () => randomUUID());
+  const asked = contested.map((id) => load.askOnly(leader, id));
+  const next = await replicas.leader(replicas.others(leader));
+  const at = { first: replicas.all.indexOf(next) };
+  await Promise.all([...opening, ...contested.map((id) => load.ask(id, at))]);
+  const answeredByOld = old.logged('session assigned').length;
 
-function request(sessionId: string, namespace: string) {
-  return {
-    sessionId,
-    principal: { issuer: 'https://idp.test', subject: `user-of-${sessionId}` },
-    userId: 'user',
-    team: namespace.split('-')[1] ?? '',
-    environment: 'dev',
-    namespace,
-    mayCreate: true,
-    holdMs: 60_000,
-    method: 'Config',
-  };
-}
+  await old.signal('SIGCONT');
+  await Promise.all([...asked, ...load.open(4)]);
+  await old.until('to follow', async () => {
+    const { replica } = await old.status();
+    return !replica.leads && replica.leader === (await next.controlPlane.status()).replica.leader;
+  });
+  await load.end();
+  for (const replica of replicas.all) await load.askForAll(replica);
+  load.compare(await replicas.records());
+  t.deepEqual([...load.faults], []);
+  t.is(old.logged('session assigned').length, answeredByOld);
+  t.true(await next.controlPlane.isLeading());
+});
 
-test.serial(
-  "a follower passes on what it is asked, and its answers are the leader's",
-  async (t) => {
-    const { leader, follower, drivers, records } = await startReplicas(t);
-    const id = randomUUID();
-    const [asked, again] = await Promise.all([
-      client(t, follower).assign(request(id, drivers)),
-      client(t, leader).assign(request(id, drivers)),
-    ]);
-    t.is(asked?.driverUid, again?.driverUid);
-    const record = (await records()).find(({ uid }) => uid === asked?.driverUid);
-    t.truthy(record?.sessions[id]);
-    t.is(record?.epoch, (await leader.status()).replica.epoch);
-  },
-);
+test.serial('a leader that cannot reach the API server alone is replaced, twice', async (t) => {
+  const replicas = await Replicas.start(t, { server: cluster.server });
+  const load = new Load(t, replicas);
+  load.begin(10);
+  for (const disturb of ['stall', 'cut'] as const) {
+    const leader = await replicas.leader();
+    const opening = load.open(7);
+    await Promise.race(opening);
+    leader.proxy[disturb]();
+    const next = await replicas.leader(replicas.others(leader));
+    await Promise.all([...opening, ...load.open(4)]);
+    // What it had sent arrives only now.
+    leader.proxy.heal();
+    const { replica } = await next.controlPlane.status();
+    await leader.controlPlane.until('to follow', async () => {
+      return (await leader.controlPlane.status()).replica.leader === replica.leader;
+    });
+  }
+  await load.end();
+  for (const replica of replicas.all) await load.askForAll(replica);
+  load.compare(await replicas.records());
+  t.deepEqual([...load.faults], []);
+  t.is(load.sessions.length, 22);
+});

@@ -1,30 +1,28 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A TCP proxy on loopback whose connections a test can cut and refuse. */
+/** A TCP proxy on loopback whose connections a test can cut and refuse, or let stand still. */
 export class CuttableProxy {
   readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  #open = true;
+  /** Each connection, from the client and to the server. */
+  readonly #pairs = new Set<readonly [Socket, Socket]>();
+  #state: 'open' | 'stalled' | 'cut' = 'open';
 
   private constructor(host: string, port: number) {
     this.#server = createServer((inbound) => {
-      if (!this.#open) {
+      if (this.#state === 'cut') {
         inbound.destroy();
         return;
       }
-      const outbound = connect(port, host);
-      for (const [socket, other] of [
-        [inbound, outbound],
-        [outbound, inbound],
-      ] as const) {
-        this.#sockets.add(socket);
+      const pair = [inbound, connect(port, host)] as const;
+      this.#pairs.add(pair);
+      for (const socket of pair) {
         socket.on('error', () => {});
         socket.on('close', () => {
-          this.#sockets.delete(socket);
-          other.destroy();
+          this.#pairs.delete(pair);
+          for (const either of pair) either.destroy();
         });
-        socket.pipe(other);
       }
+      if (this.#state === 'open') join(pair);
     });
   }
 
@@ -42,22 +40,40 @@ export class CuttableProxy {
   }
 
   get url(): string {
+    return `https://${this.address}`;
+  }
+
+  /** `host:port`. */
+  get address(): string {
     const address = this.#server.address();
-    return `https://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
+    return `127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
   }
 
   /** Ends every connection; none can be made until it is healed. */
   cut(): void {
-    this.#open = false;
-    for (const socket of this.#sockets) socket.destroy();
+    this.#state = 'cut';
+    for (const [socket] of this.#pairs) socket.destroy();
+  }
+
+  /** Nothing gets through until it is healed, and nobody is told; then all of it arrives, late. */
+  stall(): void {
+    this.#state = 'stalled';
+    for (const pair of this.#pairs) for (const socket of pair) socket.unpipe();
   }
 
   heal(): void {
-    this.#open = true;
+    const before = this.#state;
+    this.#state = 'open';
+    if (before === 'stalled') for (const pair of this.#pairs) join(pair);
   }
 
   stop(): void {
     this.cut();
     this.#server.close();
   }
+}
+
+function join([one, other]: readonly [Socket, Socket]): void {
+  one.pipe(other);
+  other.pipe(one);
 }

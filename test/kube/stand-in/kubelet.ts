@@ -110,7 +110,9 @@ export class Kubelet {
       await this.#status(pod, waitingStatus(pod));
       return;
     }
-    const driver = this.#runtime(pod, await this.#environment(pod));
+    const env = await this.#environment(pod);
+    if (this.#stopped) return;
+    const driver = this.#runtime(pod, env);
     const running: Running = {
       driver,
       startedAt: now(),

@@ -59,7 +59,8 @@ export function listeners(addresses: LoopbackAddresses, port = 15002): Runtime {
         });
       }),
       stop: () => {
-        server.close();
+        if (server.listening) server.close();
+        else server.once('listening', () => server.close());
         for (const socket of sockets) socket.destroy();
       },
     };
