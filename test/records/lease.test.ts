@@ -5,6 +5,7 @@ import type { KubernetesApi } from '../../src/kubernetes/api.js';
 import { KubernetesLease, type LeaseOptions } from '../../src/records/lease.js';
 import { FakeKubernetes, type Fate } from '../support/fake-kubernetes.js';
 import { ManualClock } from '../support/manual-clock.js';
+import { Signal } from '../support/signal.js';
 
 const DURATION_MS = 10_000;
 const PATH = '/apis/coordination.k8s.io/v1/namespaces/gateway/leases/leader';
@@ -140,11 +141,11 @@ test('a renewal whose answer comes when the time has passed does not prolong the
   lease.onChange((epoch) => changes.push(epoch));
   lease.start();
   await clock.advance(0);
-  let arrive = () => {};
-  answer = new Promise((resolve) => (arrive = resolve));
+  const arrived = new Signal<void>();
+  answer = arrived.next();
   await clock.advance(DURATION_MS);
   t.deepEqual(changes, [1, undefined]);
-  arrive();
+  arrived.emit();
   await clock.advance(0);
   t.deepEqual(changes, [1, undefined, 2]);
 });
