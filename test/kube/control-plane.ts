@@ -22,6 +22,21 @@ const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const PATIENCE_MS = 120_000;
 const POLL_MS = 25;
 
+/** What its drivers are made from. */
+export const TEMPLATES = {
+  apiVersion: 'spark-gateway/v1alpha1',
+  kind: 'DriverTemplates',
+  templates: [
+    {
+      kind: 'SparkConnect',
+      spark_version: '4.1.3',
+      image: 'example.test/spark:4.1.3',
+      driver: { cores: '1', memory: '1g' },
+      executor: { cores: '1', memory: '1g' },
+    },
+  ],
+};
+
 export interface ControlPlaneOptions {
   readonly server: KubeApiServer;
   /** Its loopback address. */
@@ -268,20 +283,7 @@ export class ControlPlane {
       warm_namespaces: [drivers],
       ...files.policy,
     });
-    file('templates.yaml', {
-      apiVersion: 'spark-gateway/v1alpha1',
-      kind: 'DriverTemplates',
-      templates: [
-        {
-          kind: 'SparkConnect',
-          spark_version: '4.1.3',
-          image: 'example.test/spark:4.1.3',
-          driver: { cores: '1', memory: '1g' },
-          executor: { cores: '1', memory: '1g' },
-        },
-      ],
-      ...files.templates,
-    });
+    file('templates.yaml', { ...TEMPLATES, ...files.templates });
   }
 
   #write(name: string, content: object | string): void {

@@ -16,7 +16,7 @@ const RETRY_MS = 50;
 const PATIENCE_MS = 6_000;
 
 export class Load {
-  /** What went wrong, for people. Anything but UNAVAILABLE, which a client waits out, is wrong. */
+  /** What went wrong, for people. Anything but UNAVAILABLE with a time to come back, which a client waits out, is wrong. */
   readonly faults = new Set<string>();
   /** How often clients were told to wait, by code. */
   readonly waits = new Map<string, number>();
@@ -115,8 +115,8 @@ export class Load {
       this.#answered(await client.assign({ ...asked, holdMs: deadlineMs / 2 }, { deadlineMs }));
       return true;
     } catch (error) {
-      const { code, status, message } = toGatewayError(error);
-      if (status === GrpcStatus.UNAVAILABLE) {
+      const { code, status, message, retryAfterMs } = toGatewayError(error);
+      if (status === GrpcStatus.UNAVAILABLE && retryAfterMs !== undefined) {
         this.waits.set(code, (this.waits.get(code) ?? 0) + 1);
         return false;
       }

@@ -12,7 +12,7 @@ import { listeners, LoopbackAddresses, type Runtime } from './stand-in/runtime.j
 import { startStandIns } from './world.js';
 
 /** Short, so that tests need not wait long, and long enough for a busy machine. */
-const LEASE_MS = 4_000;
+const LEASE_MS = 5_000;
 
 /** An API server that knows every kind, with stand-ins for kubelet and operator. */
 export async function startCluster(runtime?: Runtime) {
@@ -37,6 +37,7 @@ export interface ReplicasOptions {
   readonly count?: number;
   readonly pool?: { readonly size: number; readonly maximum: number };
   readonly cacheTtl?: string;
+  readonly leaseMs?: number;
 }
 
 export interface Replica {
@@ -54,13 +55,14 @@ export class Replicas {
 
   /** Starts replicas of a gateway with namespaces of its own. Resolves when one leads and its pool is there. */
   static async start(t: ExecutionContext, options: ReplicasOptions): Promise<Replicas> {
-    const { server, count = 2, pool = { size: 4, maximum: 60 }, cacheTtl = '10m' } = options;
+    const { server, count = 2, cacheTtl = '10m', leaseMs = LEASE_MS } = options;
+    const { pool = { size: 4, maximum: 60 } } = options;
     const name = randomUUID().slice(0, 8);
     const namespace = `gateway-${name}`;
     const drivers = `sjns-${name}-dev`;
     await server.createNamespace(namespace);
     await server.createNamespace(drivers);
-    const common = { server, namespace, drivers, pool, leaseMs: LEASE_MS, cacheTtl };
+    const common = { server, namespace, drivers, pool, leaseMs, cacheTtl };
     const all = await Promise.all(
       Array.from({ length: count }, async (_, index) => {
         const { kubeConfig, proxy } = await proxied(server);

@@ -12,10 +12,18 @@ interface Sent {
   readonly activity: ReadonlyMap<string, Pending>;
 }
 
+/**
+ * A leader ends a released session a moment after it has heard of the release. If it is replaced in
+ * that moment its successor knows nothing, so releases of the last minute are told again.
+ */
+const RELEASE_MEMORY_MS = 60_000;
+
 /** One entry for each session, however often it was active. */
 export class ActivityReports {
   #pending = new Map<string, Pending>();
   #sent: Sent[] = [];
+  /** Reports with releases that were taken in, the oldest first. */
+  #released: Sent[] = [];
   #lastReport = 0n;
 
   add({ sessionId, atMs, released }: SessionActivity): void {
@@ -42,8 +50,14 @@ export class ActivityReports {
 
   /** Every report up to this one has been taken in. Returns when the newest of them was sent, undefined if there is none. */
   acknowledge(report: bigint): number | undefined {
-    const newest = this.#sent.findLast((sent) => sent.report <= report);
+    const taken = this.#sent.filter((sent) => sent.report <= report);
     this.#sent = this.#sent.filter((sent) => sent.report > report);
+    for (const { activity, ...sent } of taken) {
+      const releases = new Map([...activity].filter(([, { released }]) => released));
+      if (releases.size > 0) this.#released.push({ ...sent, activity: releases });
+    }
+    const newest = taken.at(-1);
+    if (newest) this.#forgetReleases(newest.sentAtMs);
     return newest?.sentAtMs;
   }
 
@@ -52,12 +66,18 @@ export class ActivityReports {
     return this.#sent[0]?.sentAtMs;
   }
 
-  /** The stream broke: what was sent and not acknowledged is to be sent again. */
-  takeBack(): void {
-    const unsure = this.#sent;
+  /** The stream broke: what was sent and not acknowledged is to be sent again, and late releases. */
+  takeBack(nowMs: number): void {
+    this.#forgetReleases(nowMs);
+    const unsure = [...this.#released, ...this.#sent];
     this.#sent = [];
+    this.#released = [];
     for (const { activity } of unsure) {
       for (const [sessionId, pending] of activity) this.add({ sessionId, ...pending });
     }
+  }
+
+  #forgetReleases(nowMs: number): void {
+    this.#released = this.#released.filter(({ sentAtMs }) => nowMs - sentAtMs < RELEASE_MEMORY_MS);
   }
 }

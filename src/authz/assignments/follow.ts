@@ -126,7 +126,7 @@ export class Follow {
   #disconnected(): void {
     this.#stream = undefined;
     this.#cancelTimers();
-    this.#reports.takeBack();
+    this.#reports.takeBack(this.#options.clock.now());
     this.#closed();
     if (this.#closing) return;
     const { clock, random } = this.#options;
