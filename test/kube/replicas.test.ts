@@ -15,8 +15,6 @@ test.serial('of three replicas two leaders are killed under load: clients only w
   const load = new Load(t, replicas);
   // Each of them is asked; those that follow pass it on.
   await Promise.all(load.open(6));
-  const { epoch } = (await (await replicas.leader()).controlPlane.status()).replica;
-  t.true((await replicas.records()).every((record) => record.epoch === epoch));
   load.begin(20);
   let alive = replicas.all;
   for (const turn of ['first', 'second']) {
@@ -71,7 +69,6 @@ test.serial('a leader that stood still past its lease answers nothing of its own
   load.compare(await replicas.records());
   t.deepEqual([...load.faults], []);
   t.is(old.logged('session assigned').length, answeredByOld);
-  t.true(await next.controlPlane.isLeading());
 });
 
 test.serial('a leader that cannot reach the API server alone is replaced, twice', async (t) => {

@@ -12,7 +12,7 @@ import { listeners, LoopbackAddresses, type Runtime } from './stand-in/runtime.j
 import { startStandIns } from './world.js';
 
 /** Short, so that tests need not wait long, and long enough for a busy machine. */
-const LEASE_MS = 5_000;
+const LEASE_MS = 6_000;
 
 /** An API server that knows every kind, with stand-ins for kubelet and operator. */
 export async function startCluster(runtime?: Runtime) {
