@@ -390,30 +390,6 @@ test('a release is reported without waiting for the next report', async (t) => {
   }
 });
 
-test('a release is told again to whoever leads next, but not for ever', async (t) => {
-  const stream = await lease(t.context);
-  const { client, plane, clock } = t.context;
-  client.activity([{ sessionId: SESSION, atMs: clock.now(), released: true }]);
-  await clock.advance(100);
-  for (;;) {
-    const { activity, report } = await stream.next();
-    if (activity.length === 0) continue;
-    await stream.apply({ acknowledgedReport: report });
-    break;
-  }
-  stream.end();
-  await clock.timer(100);
-  await clock.advance(100);
-  const second = await plane.follows.next();
-  const told = await second.next();
-  t.like(told.activity[0], { sessionId: SESSION, released: true });
-  await second.apply({ acknowledgedReport: told.report });
-  await clock.advance(60_000);
-  second.end();
-  await clock.advance(5_000);
-  t.deepEqual((await (await plane.follows.next()).next()).activity, []);
-});
-
 test('a control plane that acknowledges nothing is left', async (t) => {
   const { client, plane, clock } = t.context;
   client.start();
