@@ -17,10 +17,24 @@ import type { KubernetesObject } from './types.js';
 
 export type DriverKind = 'SparkConnect' | 'SparkApplication';
 
-/** https://github.com/kubeflow/spark-operator, `api/`. */
+/** https://github.com/kubeflow/spark-operator, `api/`. `podLabels`: what the operator puts on the driver's pod. */
 export const driverKinds = {
-  SparkConnect: { groupVersion: 'sparkoperator.k8s.io/v1alpha1', plural: 'sparkconnects' },
-  SparkApplication: { groupVersion: 'sparkoperator.k8s.io/v1beta2', plural: 'sparkapplications' },
+  SparkConnect: {
+    groupVersion: 'sparkoperator.k8s.io/v1alpha1',
+    plural: 'sparkconnects',
+    podLabels: (name: string) => ({
+      'sparkoperator.k8s.io/connect-name': name,
+      'spark-role': 'connect-server',
+    }),
+  },
+  SparkApplication: {
+    groupVersion: 'sparkoperator.k8s.io/v1beta2',
+    plural: 'sparkapplications',
+    podLabels: (name: string) => ({
+      'sparkoperator.k8s.io/app-name': name,
+      'spark-role': 'driver',
+    }),
+  },
 } as const;
 
 export interface DriverResource {

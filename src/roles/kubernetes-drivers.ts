@@ -4,8 +4,9 @@ import { KubernetesDrivers } from '../discovery/kubernetes.js';
 import { DriverResources } from '../kubernetes/driver-resources.js';
 import { reasonOf } from '../kubernetes/error.js';
 import type { Clock } from '../model/clock.js';
-import { SPARK_CONNECT_PORT } from '../model/driver.js';
+import { type DriverRecord, SPARK_CONNECT_PORT } from '../model/driver.js';
 import type { Policy } from '../model/policy.js';
+import { DisruptionBudgets } from '../pools/kubernetes/disruption-budgets.js';
 import { KubernetesFactory } from '../pools/kubernetes/factory.js';
 import { NearestFactory } from '../pools/kubernetes/nearest-factory.js';
 import { WatchedTemplates } from '../pools/kubernetes/watched-templates.js';
@@ -23,6 +24,8 @@ export interface KubernetesDriversContext {
 }
 
 export interface DriversOfClusters extends Drivers {
+  /** Keeps drivers with sessions from being evicted; to be called whenever it was looked. */
+  protect(): void;
   /** Begins to look, and resolves once it was seen what there is, as far as it can be read. */
   read(): Promise<void>;
 }
@@ -54,6 +57,9 @@ export async function openKubernetesDrivers(
       if (message !== undefined) yield { kind: 'templates_invalid', message };
     },
     warmUp: () => undefined,
+    protect() {
+      for (const part of parts) part.protect();
+    },
     async read() {
       await Promise.all(parts.map((part) => part.read()));
     },
@@ -103,6 +109,15 @@ function openCluster(
     clock,
     logger,
   });
+  const budgets = new DisruptionBudgets({
+    api,
+    resources,
+    gateway,
+    namespaces,
+    leadership: records.leadership,
+    clock,
+    logger,
+  });
   const source = new FilteredSource(pods, () => records.unreadable());
   const factory = new KubernetesFactory({
     api,
@@ -125,7 +140,11 @@ function openCluster(
       yield* pods.problems();
       yield* factory.problems();
     },
+    protect() {
+      budgets.reconcile(inUse(records.ledger.all(), place?.name, templates));
+    },
     async read() {
+      if (templates) budgets.start();
       pods.start();
       await Promise.all([
         pods.read(),
@@ -137,6 +156,21 @@ function openCluster(
     stop() {
       void pods.stop();
       void resources.stop();
+      void budgets.stop();
     },
   };
+}
+
+/** Drivers of ours with sessions, unless their template wants no budget. */
+function* inUse(
+  records: Iterable<DriverRecord>,
+  cluster: string | undefined,
+  templates: WatchedTemplates | undefined,
+): Generator<{ readonly resource: string; readonly namespace: string }, void> {
+  for (const { resource, namespace, variant, phase, sessions, cluster: own } of records) {
+    if (resource === undefined || phase === 'gone' || own?.name !== cluster) continue;
+    if (Object.keys(sessions).length === 0) continue;
+    if (templates?.template(namespace, variant)?.disruptionBudget === false) continue;
+    yield { resource, namespace };
+  }
 }

@@ -105,6 +105,7 @@ export async function openReplica(
         ...context,
       });
       pools.onLook(tell);
+      pools.onLook(() => drivers.protect());
       // Records change with every session; what is wrong with them can wait a moment.
       let soon: Timer | undefined;
       records.onChange(() => {

@@ -192,7 +192,11 @@ test.serial(
           verbs: ['get', 'list', 'watch', 'create', 'delete'],
         },
         { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
-        { apiGroups: ['policy'], resources: ['poddisruptionbudgets'], verbs: ['create'] },
+        {
+          apiGroups: ['policy'],
+          resources: ['poddisruptionbudgets'],
+          verbs: ['list', 'watch', 'create', 'delete'],
+        },
       ],
     });
     await server.apply({

@@ -138,7 +138,6 @@ test('a driver is replaced, never restarted, and asks not to be evicted', (t) =>
   t.true(connect.includes('"cluster-autoscaler.kubernetes.io/safe-to-evict":"false"'));
   t.like(sparkApplication({ ...everything, kind: 'SparkApplication' }, request)['spec'], {
     restartPolicy: { type: 'Never' },
-    driverPodDisruptionBudget: true,
   });
 });
 

@@ -1,4 +1,4 @@
-/** What belongs to a driver beside its resource: the Secret with its token and its disruption budget. */
+/** What belongs to a driver beside its resource: the Secret with its token. */
 import type { KubernetesApi } from '../../kubernetes/api.js';
 import { driverKinds, type DriverKind } from '../../kubernetes/driver-resources.js';
 import { hasStatus } from '../../kubernetes/error.js';
@@ -28,29 +28,9 @@ interface Part {
   readonly [field: string]: unknown;
 }
 
-/** Makes those that are missing; the Secret last, because with it the driver can start. */
-export async function makeParts(
-  owner: PartsOwner,
-  disruptionBudget: boolean,
-  options: PartsOptions,
-): Promise<void> {
-  const { kind, name, namespace, hasToken } = owner;
-  if (kind === 'SparkConnect' && disruptionBudget) {
-    await makePart('policy/v1', 'poddisruptionbudgets', owner, options, {
-      apiVersion: 'policy/v1',
-      kind: 'PodDisruptionBudget',
-      metadata: { name },
-      spec: {
-        maxUnavailable: 0,
-        selector: {
-          matchLabels: {
-            'sparkoperator.k8s.io/connect-name': name,
-            'spark-role': 'connect-server',
-          },
-        },
-      },
-    });
-  }
+/** Makes those that are missing; with the Secret the driver can start. */
+export async function makeParts(owner: PartsOwner, options: PartsOptions): Promise<void> {
+  const { name, namespace, hasToken } = owner;
   if (hasToken) {
     const token = Buffer.from(driverToken(options.key, namespace, name)).toString('base64');
     await makePart('v1', 'secrets', owner, options, {

@@ -274,7 +274,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   }
 
   #makeParts(owner: PartsOwner, template: DriverTemplate | undefined): Promise<void> {
-    return makeParts(owner, template?.disruptionBudget ?? true, this.#options);
+    return makeParts(owner, this.#options);
   }
 
   #requested(resource: DriverResource): RequestedDriver {

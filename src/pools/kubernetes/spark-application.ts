@@ -56,7 +56,6 @@ export function sparkApplication(template: DriverTemplate, request: DriverReques
       },
       hadoopConf: template.hadoopConf,
       dynamicAllocation: dynamicAllocation(template),
-      driverPodDisruptionBudget: template.disruptionBudget ?? true,
       volumes: volumes(template),
       driver: present({
         ...placement(template),

@@ -65,7 +65,7 @@ export interface DriverTemplate {
   readonly fluentBit?: { readonly image: string; readonly configMap: string };
   /** Each driver has a token of its own and refuses whoever does not send it. Needs Spark 4. Default: from Spark 4 on. */
   readonly driverToken?: boolean;
-  /** A PodDisruptionBudget that keeps the driver from being evicted. Default true. */
+  /** A PodDisruptionBudget that keeps the driver from being evicted while it has sessions. Default true. */
   readonly disruptionBudget?: boolean;
   /** How long a driver keeps an idle session, milliseconds (Spark 4); must be longer than the gateway does. */
   readonly sessionTimeoutMs?: number;
