@@ -156,7 +156,12 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
             },
           ],
     );
-    return [...broken, ...this.#problems, ...this.#options.resources.foreign()];
+    const { resources } = this.#options;
+    if (resources.problem !== undefined) {
+      const message = `${where}The resources that drivers are made as cannot be read: ${resources.problem}`;
+      broken.push({ kind: 'unreadable', message });
+    }
+    return [...broken, ...this.#problems, ...resources.foreign()];
   }
 
   #changed(): void {

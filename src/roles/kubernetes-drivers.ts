@@ -49,7 +49,7 @@ export async function openKubernetesDrivers(
   );
   return {
     sources: parts.map(({ source }) => source),
-    ...(templates ? { factory: new NearestFactory(parts, logger) } : {}),
+    ...(templates ? { factory: new NearestFactory(parts, clock, logger) } : {}),
     problem: () => templates?.problem,
     *problems() {
       for (const part of parts) yield* part.problems();

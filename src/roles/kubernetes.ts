@@ -42,7 +42,7 @@ export async function openKubernetes(
   options: KubernetesApiOptions,
   logger: Logger,
 ): Promise<KubernetesAccess> {
-  const { contexts, gatewayName, gatewayNamespace } = settings.drivers.kubernetes;
+  const { contexts, homeContext, gatewayName, gatewayNamespace } = settings.drivers.kubernetes;
   const named = contexts.length > 0 ? contexts : [undefined];
   const configs = named.map((context) => kubeConfig(context));
   const apis = configs.map((config) => new KubernetesApi(config, options));
@@ -50,9 +50,12 @@ export async function openKubernetes(
     const name = named[distance] ?? configs[distance]?.getCurrentContext() ?? '';
     return { name, api, ...(apis.length > 1 ? { place: { name, distance } } : {}) };
   });
-  const [home] = clusters;
-  const [config] = configs;
-  if (!home || !config) throw new Error('No cluster is named.');
+  const at = homeContext === undefined ? 0 : named.findIndex((context) => context === homeContext);
+  const config = configs[at] ?? kubeConfig(homeContext);
+  const home = clusters[at] ?? {
+    name: homeContext ?? '',
+    api: new KubernetesApi(config, options),
+  };
   const namespace = gatewayNamespace ?? (await ownNamespace(config));
   const key = await loadKey(home.api, namespace, `${gatewayName}-key`, logger);
   return {
@@ -62,7 +65,7 @@ export async function openKubernetes(
     gateway: gatewayName,
     key,
     close() {
-      for (const api of apis) api.close();
+      for (const api of new Set([...apis, home.api])) api.close();
     },
   };
 }

@@ -100,7 +100,7 @@ export async function openReplica(
     started: () => records.standForElection(),
     problems: () => records.problems(),
     tellOf(board, pools) {
-      const tell = problemEvents(board, access.clusters, {
+      const tell = problemEvents(board, access, {
         leadership: records.leadership,
         ...context,
       });

@@ -8,7 +8,7 @@ import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Leadership } from '../model/ledger.js';
 import type { PolicyFile } from '../policy/policy-file.js';
 import type { ProblemBoard } from '../problems/board.js';
-import type { Cluster } from './kubernetes.js';
+import type { KubernetesAccess } from './kubernetes.js';
 
 export function problemMetrics(registry: Registry, board: ProblemBoard): void {
   const gauge: Gauge<'kind'> = new Gauge({
@@ -25,7 +25,7 @@ export function problemMetrics(registry: Registry, board: ProblemBoard): void {
 /** Returns what tells Kubernetes of the problems of now; to be called whenever it was looked. */
 export function problemEvents(
   board: ProblemBoard,
-  clusters: readonly Cluster[],
+  { clusters, home }: Pick<KubernetesAccess, 'clusters' | 'home'>,
   context: {
     readonly leadership: Leadership;
     readonly clock: Clock;
@@ -33,8 +33,8 @@ export function problemEvents(
   },
 ): () => void {
   const { leadership, ...rest } = context;
-  const writers = clusters.map(({ api, place }) => ({
-    cluster: place?.name,
+  const writers = [...new Set([...clusters, home])].map(({ name, api }) => ({
+    cluster: name,
     writer: new EventWriter({
       api,
       instance: process.env['POD_NAME'] ?? hostname(),
@@ -42,14 +42,13 @@ export function problemEvents(
       ...rest,
     }),
   }));
-  const home = writers[0]?.cluster;
   return () => {
     if (leadership.epoch() === undefined) return;
     const problems = board.list();
     for (const { cluster, writer } of writers) {
       writer.report(
         problems.flatMap(({ kind, object, message }) =>
-          object && (object.cluster ?? home) === cluster
+          object && (object.cluster ?? home.name) === cluster
             ? [{ regarding: object, reason: upperCamelCase(kind), note: message }]
             : [],
         ),

@@ -466,7 +466,12 @@ export const settingsTable = {
       contexts: list(plainText, {
         roles: controlPlane,
         about:
-          'Contexts of the kubeconfig, the nearest cluster first, which also keeps the records; empty: the cluster that the gateway runs in, or the current context.',
+          'Contexts of the kubeconfig for the clusters that drivers run in, the nearest first, best named by their regions; empty: the cluster that the gateway runs in, or the current context.',
+      }),
+      home_context: optional(plainText, {
+        roles: controlPlane,
+        about:
+          'Context of the kubeconfig for the cluster that keeps the records, the lease and the key; without it, the first of contexts.',
       }),
       gateway_namespace: optional(plainText, {
         fallbackEnv: 'POD_NAMESPACE',

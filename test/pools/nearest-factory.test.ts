@@ -1,6 +1,7 @@
 import test from 'ava';
 import { pino } from 'pino';
 import { KubernetesError } from '../../src/kubernetes/error.js';
+import { systemClock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { NearestFactory } from '../../src/pools/kubernetes/nearest-factory.js';
 import { FakeDrivers } from '../support/fake-drivers.js';
@@ -9,10 +10,14 @@ function twoClusters() {
   const near = new FakeDrivers(() => 0);
   const far = new FakeDrivers(() => 0);
   const clusters = [
-    { name: 'near', factory: near.factory },
-    { name: 'far', factory: far.factory },
+    { name: 'near', factory: near.factory, problems: () => [] },
+    { name: 'far', factory: far.factory, problems: () => [] },
   ];
-  return { near, far, factory: new NearestFactory(clusters, pino({ level: 'silent' })) };
+  return {
+    near,
+    far,
+    factory: new NearestFactory(clusters, systemClock, pino({ level: 'silent' })),
+  };
 }
 
 function failure(status: number, reason: string): GatewayError {

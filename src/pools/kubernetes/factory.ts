@@ -167,7 +167,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     const { uid = '' } = made.metadata;
     const owner = { kind, name: resource, namespace, uid, hasToken: hasDriverToken(template) };
     try {
-      await this.#makeParts(owner, template);
+      await makeParts(owner, this.#options);
     } catch (error) {
       await this.#halfMade(owner, epoch, error);
     }
@@ -256,9 +256,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       ({ state, deleting }) => !deleting && !UP_OR_OVER.has(state),
     );
     const results = await Promise.allSettled(
-      late.map((resource) =>
-        this.#makeParts(resource, this.#options.template(resource.namespace, resource.variant)),
-      ),
+      late.map((resource) => makeParts(resource, this.#options)),
     );
     const failure = results.find((result) => result.status === 'rejected');
     if (!failure) return;
@@ -271,10 +269,6 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     clock.setTimer(RETRY_MS, () => {
       if (leadership.epoch() === epoch) void this.#completeParts(epoch);
     });
-  }
-
-  #makeParts(owner: PartsOwner, template: DriverTemplate | undefined): Promise<void> {
-    return makeParts(owner, this.#options);
   }
 
   #requested(resource: DriverResource): RequestedDriver {

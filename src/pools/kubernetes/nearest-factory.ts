@@ -1,24 +1,33 @@
 /** Makes drivers in the nearest of several clusters that can be reached, and finds them in all. */
 import type { Logger } from 'pino';
+import type { Clock } from '../../model/clock.js';
 import { isOpen } from '../../kubernetes/error.js';
 import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
+import type { ProblemSource } from '../../model/fleet-problem.js';
 
-export interface ClusterFactory {
+export interface ClusterFactory extends ProblemSource {
   readonly name: string;
   readonly factory: DriverFactory;
 }
 
+/** A cluster in which a driver did not come up is the last choice for its namespace for this long. */
+const AVOID_MS = 5 * 60_000;
+
 export class NearestFactory implements DriverFactory {
   readonly #clusters: readonly ClusterFactory[];
+  readonly #clock: Clock;
   readonly #logger: Logger;
   /** What each cluster last listed, by its name. */
   readonly #known = new Map<string, readonly RequestedDriver[]>();
   readonly #unreachable = new Set<string>();
+  /** Until when, by cluster and namespace. */
+  readonly #avoided = new Map<string, number>();
 
   /** `clusters`: the nearest first. */
-  constructor(clusters: readonly ClusterFactory[], logger: Logger) {
+  constructor(clusters: readonly ClusterFactory[], clock: Clock, logger: Logger) {
     this.#clusters = clusters;
+    this.#clock = clock;
     this.#logger = logger;
   }
 
@@ -44,7 +53,12 @@ export class NearestFactory implements DriverFactory {
   }
 
   async create(resource: string, namespace: string, variant?: string): Promise<void> {
-    const reachable = this.#clusters.filter(({ name }) => !this.#unreachable.has(name));
+    const nowMs = this.#clock.now();
+    const isAvoided = ({ name }: ClusterFactory) =>
+      (this.#avoided.get(`${name}/${namespace}`) ?? 0) > nowMs;
+    const reachable = this.#clusters
+      .filter(({ name }) => !this.#unreachable.has(name))
+      .toSorted((a, b) => Number(isAvoided(a)) - Number(isAvoided(b)));
     let failure: unknown;
     for (const { name, factory } of reachable) {
       try {
@@ -67,6 +81,13 @@ export class NearestFactory implements DriverFactory {
     const holders = this.#clusters.filter(({ name }) =>
       this.#known.get(name)?.some((known) => known.resource === resource),
     );
+    for (const cluster of holders) {
+      for (const { kind, object } of cluster.problems()) {
+        const isIt = object?.name === resource && object.namespace === namespace;
+        if (kind !== 'driver_start_failed' || !isIt) continue;
+        this.#avoided.set(`${cluster.name}/${namespace}`, this.#clock.now() + AVOID_MS);
+      }
+    }
     const clusters = holders.length > 0 ? holders : this.#clusters;
     await Promise.all(clusters.map(({ factory }) => factory.delete(resource, namespace)));
   }
