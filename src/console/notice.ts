@@ -21,7 +21,9 @@ export function notice({ status = 200, title, text, link, cookies = [] }: Notice
 <meta name="viewport" content="width=device-width">
 <title>${escaped(title)} – Spark Connect gateway</title>
 <link rel="icon" href="/assets/icon.svg">
-<link rel="stylesheet" href="/assets/console.css">
+<link rel="stylesheet" href="/assets/theme.css">
+<link rel="stylesheet" href="/assets/frame.css">
+<link rel="stylesheet" href="/assets/views.css">
 </head>
 <body class="notice">
 <main>
