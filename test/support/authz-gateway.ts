@@ -8,6 +8,7 @@ import { startAuthzServer, type AuthzServerOptions } from '../../src/authz/serve
 import type { AssignRequest, Assignment, SessionActivity } from '../../src/model/assignment.js';
 import { CheckClient } from './check-client.js';
 import { ManualClock } from './manual-clock.js';
+import { Signal } from './signal.js';
 import { plainPolicy, type PlainPolicyOptions } from './plain-policy.js';
 import { TokenIssuer } from './token-issuer.js';
 
@@ -55,6 +56,7 @@ export class AuthzGateway {
   ): Promise<AuthzGateway> {
     const issuer = await TokenIssuer.start();
     const gateway = new AuthzGateway(issuer, await mkdtemp(join(tmpdir(), 'authz-')));
+    const keysAsked = new Signal<void>();
     const applied = plainPolicy({ issuers: [issuer.policy()], ...policy });
     const server = await startAuthzServer({
       address: { path: gateway.socket },
@@ -71,12 +73,17 @@ export class AuthzGateway {
       metrics: {
         decided: (decision) => void gateway.decisions.push(decision),
         tokenCache: () => undefined,
-        keyFetch: () => undefined,
+        keyFetch: () => keysAsked.emit(),
         assignmentCache: () => undefined,
         shadow: (verdict) => void gateway.shadows.push(verdict),
       },
       ...options,
     });
+    // On a busy machine the first fetch may time out.
+    for (let retry = 0; retry < 3 && server.issuersWithoutKeys().length > 0; retry++) {
+      await keysAsked.next();
+      await gateway.clock.advance(2_000);
+    }
     gateway.target = server.target;
     gateway.#close = (limitMs) => server.close(limitMs);
     gateway.client = new CheckClient(server.target);
