@@ -65,6 +65,11 @@ async function main(): Promise<void> {
       process.stdout.write(renderPolicySchema());
       return;
     }
+    case 'policy crd': {
+      const { renderPolicyCrd } = await import('./policy/kubernetes/crd.js');
+      process.stdout.write(renderPolicyCrd());
+      return;
+    }
     case 'bootstrap': {
       const { bootstrapOf } = await import('./roles/bootstrap.js');
       process.stdout.write(`${bootstrapOf(await settingsOf(command))}\n`);

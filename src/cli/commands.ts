@@ -76,6 +76,10 @@ export const commands = [
     about: 'Prints the JSON Schema of routing policies, for editors.',
   },
   {
+    name: 'policy crd',
+    about: 'Prints the CustomResourceDefinition of routing policies, for Kubernetes.',
+  },
+  {
     name: 'settings validate',
     about: 'Checks the settings as the other commands would read them, and says every mistake.',
     settingsOf: 'start',

@@ -46,7 +46,7 @@ export type Command =
       readonly output: string;
     } & SettingsArguments)
   | { readonly kind: 'completion'; readonly shell: Shell }
-  | { readonly kind: 'settings example' | 'policy schema' };
+  | { readonly kind: 'settings example' | 'policy schema' | 'policy crd' };
 
 /** The environment variable that stands in for `--config`. */
 export const CONFIG_VARIABLE = 'SPARK_GATEWAY_CONFIG';
@@ -138,6 +138,7 @@ export function parseCommandLine(
         : { kind, files: operands, output: single.get('output') ?? 'table', ...settings };
     case 'settings example':
     case 'policy schema':
+    case 'policy crd':
       return messages.length > 0 ? usageError(messages) : { kind };
     case 'completion': {
       const shell = operands[0] ?? '';

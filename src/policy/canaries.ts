@@ -11,6 +11,7 @@ import {
   withDefault,
 } from '../yaml/schema.js';
 import { choice, integer, matching, textType } from '../yaml/text-type.js';
+import { sizeWithinMaximum } from './admission.js';
 import { byNamespace, compileMatch, matchField } from './match.js';
 import type { NamespaceTemplate } from './namespace-template.js';
 
@@ -28,30 +29,34 @@ const share = textType(
   { type: 'string', pattern: '^\\d{1,3}(\\.\\d{1,3})?%$' },
 );
 
-export const canaryEntry = object('a canary', {
-  match: matchField,
-  template: about(
-    'Its drivers: a template of drivers.kubernetes.templates_file, a variant of drivers.local.variants, or of drivers.static_file, by name.',
-    required(text(templateName)),
-  ),
-  share: about('Of the new sessions that no canary above takes.', required(text(share))),
-  sticky: about(
-    'Whose sessions go the same way: those of one principal, or each for itself.',
-    withDefault(text(choice('principal', 'session')), 'principal'),
-  ),
-  when_none_is_ready: about(
-    "What a session does while none of its drivers is free: take one of the pool's own, or wait. It waits for none that fail to start.",
-    withDefault(text(choice('stable', 'wait')), 'stable'),
-  ),
-  size: about(
-    "Drivers ready ahead of demand, beside those of the pool; default: the share of the pool's.",
-    optional(text(integer(0, 1000))),
-  ),
-  maximum: about(
-    "Drivers at most, beside those of the pool; default: the share of the pool's.",
-    optional(text(integer(1, 10_000))),
-  ),
-});
+export const canaryEntry = object(
+  'a canary',
+  {
+    match: matchField,
+    template: about(
+      'Its drivers: a template of drivers.kubernetes.templates_file, a variant of drivers.local.variants, or of drivers.static_file, by name.',
+      required(text(templateName)),
+    ),
+    share: about('Of the new sessions that no canary above takes.', required(text(share))),
+    sticky: about(
+      'Whose sessions go the same way: those of one principal, or each for itself.',
+      withDefault(text(choice('principal', 'session')), 'principal'),
+    ),
+    when_none_is_ready: about(
+      "What a session does while none of its drivers is free: take one of the pool's own, or wait. It waits for none that fail to start.",
+      withDefault(text(choice('stable', 'wait')), 'stable'),
+    ),
+    size: about(
+      "Drivers ready ahead of demand, beside those of the pool; default: the share of the pool's.",
+      optional(text(integer(0, 1000))),
+    ),
+    maximum: about(
+      "Drivers at most, beside those of the pool; default: the share of the pool's.",
+      optional(text(integer(1, 10_000))),
+    ),
+  },
+  { admission: [sizeWithinMaximum] },
+);
 
 export type CanaryEntry = TypeOf<typeof canaryEntry>;
 

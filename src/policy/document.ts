@@ -15,6 +15,7 @@ import {
 } from '../yaml/schema.js';
 import { boolean, choice, integer, issuerUrl, plainText } from '../yaml/text-type.js';
 import { duration } from '../yaml/units.js';
+import { distinctNames, namesApart, sizeWithinMaximum } from './admission.js';
 import { canaryEntry } from './canaries.js';
 import { expressionText } from './expression.js';
 import { configRuleEntry } from './config-rules.js';
@@ -146,56 +147,60 @@ const administration = object('administration', {
   admin: about('Who may also drain, evict and release.', withDefault(list(whoEntry), [])),
 });
 
-const pool = object('a pool', {
-  match: matchField,
-  size: about(
-    'Drivers ready ahead of demand; default: hot_pool_size of the settings.',
-    optional(text(integer(0, 1000))),
-  ),
-  maximum: about(
-    'Drivers at most; default: pools.maximum of the settings.',
-    optional(text(integer(1, 10_000))),
-  ),
-  sessions_per_driver: about(
-    '1: each session has a driver of its own.',
-    withDefault(text(integer(1, 100)), 1),
-  ),
-  sharing: about(
-    'Who may share a driver or have it next.',
-    withDefault(text(choice('principal', 'team')), 'principal'),
-  ),
-  after_use: about(
-    'What becomes of a driver after its last session.',
-    withDefault(text(choice('replace', 'reuse')), 'replace'),
-  ),
-  idle_ttl: about(
-    'How long a ready driver beyond size is kept; default: 30m.',
-    withDefault(text(durationOrNever), 30 * 60_000),
-  ),
-  start_timeout: about(
-    'How long a driver may take to come up; default: pools.start_timeout of the settings.',
-    optional(text(duration('5s', '1h'))),
-  ),
-  on_driver_loss: about(
-    'What is done about a driver that has sessions and does not answer.',
-    optional(
-      object('what is done about a lost driver', {
-        end_after: about(
-          'End it with its sessions when it has not answered for so long; default: never.',
-          optional(text(duration('10s', '1d'))),
-        ),
-        start_replacement: about(
-          'Start a driver at once for those who may lose theirs.',
-          withDefault(text(boolean), false),
-        ),
-      }),
+const pool = object(
+  'a pool',
+  {
+    match: matchField,
+    size: about(
+      'Drivers ready ahead of demand; default: hot_pool_size of the settings.',
+      optional(text(integer(0, 1000))),
     ),
-  ),
-  schedule: about(
-    'Other sizes at certain times: the first entry that is for the moment counts.',
-    withDefault(list(scheduleEntry), []),
-  ),
-});
+    maximum: about(
+      'Drivers at most; default: pools.maximum of the settings.',
+      optional(text(integer(1, 10_000))),
+    ),
+    sessions_per_driver: about(
+      '1: each session has a driver of its own.',
+      withDefault(text(integer(1, 100)), 1),
+    ),
+    sharing: about(
+      'Who may share a driver or have it next.',
+      withDefault(text(choice('principal', 'team')), 'principal'),
+    ),
+    after_use: about(
+      'What becomes of a driver after its last session.',
+      withDefault(text(choice('replace', 'reuse')), 'replace'),
+    ),
+    idle_ttl: about(
+      'How long a ready driver beyond size is kept; default: 30m.',
+      withDefault(text(durationOrNever), 30 * 60_000),
+    ),
+    start_timeout: about(
+      'How long a driver may take to come up; default: pools.start_timeout of the settings.',
+      optional(text(duration('5s', '1h'))),
+    ),
+    on_driver_loss: about(
+      'What is done about a driver that has sessions and does not answer.',
+      optional(
+        object('what is done about a lost driver', {
+          end_after: about(
+            'End it with its sessions when it has not answered for so long; default: never.',
+            optional(text(duration('10s', '1d'))),
+          ),
+          start_replacement: about(
+            'Start a driver at once for those who may lose theirs.',
+            withDefault(text(boolean), false),
+          ),
+        }),
+      ),
+    ),
+    schedule: about(
+      'Other sizes at certain times: the first entry that is for the moment counts.',
+      withDefault(list(scheduleEntry), []),
+    ),
+  },
+  { admission: [sizeWithinMaximum] },
+);
 
 const sessions = (whose: string) =>
   about(
@@ -210,56 +215,66 @@ const quota = object('a quota', {
   sessions_per_namespace: sessions('namespace'),
 });
 
-export const policyDocument = object('a routing policy', {
-  apiVersion: required(text(choice(API_VERSION)), API_VERSION),
-  kind: required(text(choice('RoutingPolicy')), 'RoutingPolicy'),
-  issuers: about(
-    'Whose tokens are accepted, beside okta_issuer of the settings.',
-    withDefault(list(issuer), []),
-  ),
-  services: about(
-    'Services that show a certificate instead of a token; the first whose names match counts.',
-    withDefault(list(service), []),
-  ),
-  source_networks: about(
-    'Callers without token or certificate that are known by their address alone.',
-    withDefault(list(sourceNetwork), []),
-  ),
-  targets: about('How a request says where it wants to go.', optional(targets)),
-  user_id: about(
-    'What the client claims in user_id must be a claim of its token; default: anything goes.',
-    optional(userId),
-  ),
-  access: about('Who may use what. What no rule allows is refused.', required(list(access), [])),
-  config_rules: about(
-    'Spark settings that the Config RPC must not read or set.',
-    withDefault(list(configRuleEntry), []),
-  ),
-  administration: about(
-    'Who may use the admin API, the console and the commands that ask them; default: nobody.',
-    optional(administration),
-  ),
-  pools: about(
-    'Pools of drivers by namespace: the first entry that matches counts.',
-    optional(list(pool)),
-  ),
-  warm_namespaces: about(
-    'Namespaces whose pool is filled before anybody asks.',
-    withDefault(list(text(label)), []),
-  ),
-  canaries: about(
-    'A share of the new sessions gets other drivers; running sessions never move. All entries that match count, in their order.',
-    withDefault(list(canaryEntry), []),
-  ),
-  quotas: about(
-    'Sessions at a time: the first entry that matches counts.',
-    withDefault(list(quota), []),
-  ),
-  rate_limits: about(
-    'New sessions and requests in a time: the first entry that matches counts.',
-    withDefault(list(rateLimitEntry), []),
-  ),
-});
+export const policyDocument = object(
+  'a routing policy',
+  {
+    apiVersion: required(text(choice(API_VERSION)), API_VERSION),
+    kind: required(text(choice('RoutingPolicy')), 'RoutingPolicy'),
+    issuers: about(
+      'Whose tokens are accepted, beside okta_issuer of the settings.',
+      withDefault(list(issuer), []),
+    ),
+    services: about(
+      'Services that show a certificate instead of a token; the first whose names match counts.',
+      withDefault(list(service), []),
+    ),
+    source_networks: about(
+      'Callers without token or certificate that are known by their address alone.',
+      withDefault(list(sourceNetwork), []),
+    ),
+    targets: about('How a request says where it wants to go.', optional(targets)),
+    user_id: about(
+      'What the client claims in user_id must be a claim of its token; default: anything goes.',
+      optional(userId),
+    ),
+    access: about('Who may use what. What no rule allows is refused.', required(list(access), [])),
+    config_rules: about(
+      'Spark settings that the Config RPC must not read or set.',
+      withDefault(list(configRuleEntry), []),
+    ),
+    administration: about(
+      'Who may use the admin API, the console and the commands that ask them; default: nobody.',
+      optional(administration),
+    ),
+    pools: about(
+      'Pools of drivers by namespace: the first entry that matches counts.',
+      optional(list(pool)),
+    ),
+    warm_namespaces: about(
+      'Namespaces whose pool is filled before anybody asks.',
+      withDefault(list(text(label)), []),
+    ),
+    canaries: about(
+      'A share of the new sessions gets other drivers; running sessions never move. All entries that match count, in their order.',
+      withDefault(list(canaryEntry), []),
+    ),
+    quotas: about(
+      'Sessions at a time: the first entry that matches counts.',
+      withDefault(list(quota), []),
+    ),
+    rate_limits: about(
+      'New sessions and requests in a time: the first entry that matches counts.',
+      withDefault(list(rateLimitEntry), []),
+    ),
+  },
+  {
+    admission: [
+      distinctNames('services'),
+      distinctNames('source_networks'),
+      namesApart('services', 'source_networks'),
+    ],
+  },
+);
 
 export type PolicyDocument = TypeOf<typeof policyDocument>;
 export type IssuerEntry = TypeOf<typeof issuer>;

@@ -11,6 +11,7 @@ import {
   withDefault,
 } from '../yaml/schema.js';
 import { integer, textType } from '../yaml/text-type.js';
+import { sizeWithinMaximum } from './admission.js';
 import { DAY_MS, ZonedTime } from './zoned-time.js';
 
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
@@ -39,20 +40,35 @@ const timeZone = textType('a time zone such as America/Los_Angeles or UTC', (wri
   }
 });
 
-export const scheduleEntry = object('a scheduled time', {
-  days: about(
-    'The days on which it begins; default: every day.',
-    withDefault(list(text(days), { least: 1 }), [DAYS.map((_, day) => day)]),
-  ),
-  from: about('Default: 00:00.', withDefault(text(timeOfDay), 0)),
-  to: about(
-    'Default: 24:00. One that is not after from is on the day after.',
-    withDefault(text(timeOfDay), DAY_MS),
-  ),
-  time_zone: about('Whose clock; default: UTC.', withDefault(text(timeZone), new ZonedTime('UTC'))),
-  size: about("Instead of the pool's.", optional(text(integer(0, 1000)))),
-  maximum: about("Instead of the pool's.", optional(text(integer(1, 10_000)))),
-});
+export const scheduleEntry = object(
+  'a scheduled time',
+  {
+    days: about(
+      'The days on which it begins; default: every day.',
+      withDefault(list(text(days), { least: 1 }), [DAYS.map((_, day) => day)]),
+    ),
+    from: about('Default: 00:00.', withDefault(text(timeOfDay), 0)),
+    to: about(
+      'Default: 24:00. One that is not after from is on the day after.',
+      withDefault(text(timeOfDay), DAY_MS),
+    ),
+    time_zone: about(
+      'Whose clock; default: UTC.',
+      withDefault(text(timeZone), new ZonedTime('UTC')),
+    ),
+    size: about("Instead of the pool's.", optional(text(integer(0, 1000)))),
+    maximum: about("Instead of the pool's.", optional(text(integer(1, 10_000)))),
+  },
+  {
+    admission: [
+      {
+        rule: 'has(self.size) || has(self.maximum)',
+        message: 'a scheduled time needs size or maximum',
+      },
+      sizeWithinMaximum,
+    ],
+  },
+);
 
 export type ScheduleEntry = TypeOf<typeof scheduleEntry>;
 

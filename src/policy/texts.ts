@@ -20,6 +20,7 @@ export const algorithms = choice(
 export const name = matching(
   'a name of letters, digits, ".", "_" and "-"',
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+  63,
 );
 
 export const label = matching(

@@ -1,5 +1,5 @@
 /** Describes a document's format to editors (JSON Schema) and to the API server (OpenAPI). */
-import type { Field, Schema } from './schema.js';
+import { type AdmissionRule, type Field, oneOf, type Schema, type Shape } from './schema.js';
 import type { TextType } from './text-type.js';
 
 /** A JSON Schema, or a part of one, as plain JSON. */
@@ -15,27 +15,48 @@ export interface JsonSchema {
 export type Dialect = 'draft-2020-12' | 'kubernetes';
 
 /**
+ * From how long lists and texts can be, the API server estimates what its rules cost, and it refuses
+ * rules that may cost too much. Of objects a list holds fewer where it is itself in a list.
+ */
+const KUBERNETES_LIMITS = {
+  texts: 1000,
+  objects: 500,
+  nestedObjects: 100,
+  names: 500,
+  textLength: 4096,
+} as const;
+
+/**
  * What is valid for it is not always good: what depends on other parts of the document, and what a
  * regular expression cannot say, is left to whoever reads the document.
  */
 export function jsonSchema(schema: Schema<unknown>, dialect: Dialect): JsonSchema {
-  const { shape } = schema;
+  return describe(schema, dialect, 0);
+}
+
+/** `depth`: how many lists it is in. */
+function describe({ shape }: Schema<unknown>, dialect: Dialect, depth: number): JsonSchema {
+  const kubernetes = dialect === 'kubernetes';
   switch (shape.kind) {
     case 'text':
-      return textSchema(shape.type);
+      return textSchema(shape.type, dialect);
     case 'list':
       return {
         type: 'array',
-        items: jsonSchema(shape.item, dialect),
+        items: describe(shape.item, dialect, depth + 1),
         ...(shape.least > 0 ? { minItems: shape.least } : {}),
+        ...(kubernetes ? { maxItems: mostItems(shape.item.shape, depth) } : {}),
       };
     case 'record':
       return {
         type: 'object',
-        ...(dialect === 'kubernetes'
-          ? { description: `Names: ${shape.key.allowed}.` }
-          : { propertyNames: textSchema(shape.key) }),
-        additionalProperties: jsonSchema(shape.item, dialect),
+        ...(kubernetes
+          ? {
+              description: `Names: ${shape.key.allowed}.`,
+              maxProperties: KUBERNETES_LIMITS.names,
+            }
+          : { propertyNames: textSchema(shape.key, dialect) }),
+        additionalProperties: describe(shape.item, dialect, depth + 1),
       };
     case 'object': {
       const fields = Object.entries(shape.fields);
@@ -43,31 +64,35 @@ export function jsonSchema(schema: Schema<unknown>, dialect: Dialect): JsonSchem
       return {
         type: 'object',
         properties: Object.fromEntries(
-          fields.map(([name, field]) => [name, fieldSchema(field, dialect)]),
+          fields.map(([name, field]) => [name, fieldSchema(field, dialect, depth)]),
         ),
         ...(required.length > 0 ? { required } : {}),
-        ...(shape.needsOneOf.length > 0 ? { anyOf: shape.needsOneOf.map(notEmpty) } : {}),
-        ...(dialect === 'kubernetes' ? {} : { additionalProperties: false }),
+        ...(kubernetes
+          ? validations(shape)
+          : {
+              ...(shape.needsOneOf.length > 0 ? { anyOf: shape.needsOneOf.map(notEmpty) } : {}),
+              additionalProperties: false,
+            }),
       };
     }
     case 'either':
-      return dialect === 'kubernetes'
+      return kubernetes
         ? { 'x-kubernetes-preserve-unknown-fields': true }
-        : { anyOf: shape.of.map((one) => jsonSchema(one, dialect)) };
+        : { anyOf: shape.of.map((one) => describe(one, dialect, depth)) };
     case 'any list':
-      return dialect === 'kubernetes'
+      return kubernetes
         ? { type: 'array', items: { 'x-kubernetes-preserve-unknown-fields': true } }
         : { type: 'array' };
     case 'any map':
-      return dialect === 'kubernetes'
+      return kubernetes
         ? { type: 'object', 'x-kubernetes-preserve-unknown-fields': true }
         : { type: 'object' };
   }
 }
 
-function fieldSchema(field: Field<unknown>, dialect: Dialect): JsonSchema {
+function fieldSchema(field: Field<unknown>, dialect: Dialect, depth: number): JsonSchema {
   const { about, fallback, schema } = field;
-  const { description: allowed, ...rest } = jsonSchema(schema, dialect);
+  const { description: allowed, ...rest } = describe(schema, dialect, depth);
   const description = [about, allowed].filter((part) => typeof part === 'string').join(' ');
   const plain = typeof fallback === writtenAs(rest) && dialect !== 'kubernetes' && !field.required;
   return {
@@ -82,11 +107,39 @@ function writtenAs({ type }: JsonSchema): string {
   return type === 'integer' ? 'number' : String(type);
 }
 
-function textSchema(type: TextType<unknown>): JsonSchema {
+function textSchema(type: TextType<unknown>, dialect: Dialect): JsonSchema {
   const { allowed, choices, form = { type: 'string' } } = type;
   if (form.type === 'string' && choices) return { type: 'string', enum: [...choices] };
   const says = form.type === 'string' && allowed !== 'text';
-  return { ...form, ...(says ? { description: `Allowed: ${allowed}.` } : {}) };
+  const bounded = form.type !== 'string' || dialect !== 'kubernetes';
+  return {
+    ...(bounded ? {} : { maxLength: KUBERNETES_LIMITS.textLength }),
+    ...form,
+    ...(says ? { description: `Allowed: ${allowed}.` } : {}),
+  };
+}
+
+function mostItems({ kind }: Shape, depth: number): number {
+  if (kind === 'text') return KUBERNETES_LIMITS.texts;
+  return depth === 0 ? KUBERNETES_LIMITS.objects : KUBERNETES_LIMITS.nestedObjects;
+}
+
+function validations({
+  name,
+  needsOneOf,
+  because,
+  admission,
+}: Extract<Shape, { kind: 'object' }>): JsonSchema {
+  const rules: AdmissionRule[] = [...admission];
+  if (needsOneOf.length > 0) {
+    rules.unshift({
+      rule: needsOneOf
+        .map((field) => `(has(self.${field}) && self.${field}.size() > 0)`)
+        .join(' || '),
+      message: `${name} needs ${oneOf(needsOneOf)}${because}`,
+    });
+  }
+  return rules.length > 0 ? { 'x-kubernetes-validations': rules } : {};
 }
 
 function notEmpty(name: string): JsonSchema {

@@ -24,6 +24,8 @@ export type Shape =
       readonly name: string;
       readonly fields: Fields;
       readonly needsOneOf: readonly string[];
+      readonly because: string;
+      readonly admission: readonly AdmissionRule[];
     }
   | { readonly kind: 'either'; readonly of: readonly Schema<unknown>[] }
   /** A list or map of which nothing more is said. */
@@ -158,23 +160,35 @@ export type ObjectOf<F extends Fields> = {
 
 export type TypeOf<S> = S extends Schema<infer T> ? T : never;
 
+/**
+ * What an API server checks besides, in CEL
+ * (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules).
+ * It repeats what whoever reads the document checks as well.
+ */
+export interface AdmissionRule {
+  readonly rule: string;
+  /** On one line. */
+  readonly message: string;
+}
+
 export interface ObjectOptions<F> {
   /** Fields, each a list, of which at least one must not be empty. */
   readonly needsOneOf?: readonly (keyof F & string)[];
   /** Put behind what is said when all of these are empty. */
   readonly because?: string;
+  readonly admission?: readonly AdmissionRule[];
 }
 
 /** An object with exactly these fields; `name` says what it is: `an issuer`. */
 export function object<F extends Fields>(
   name: string,
   fields: F,
-  { needsOneOf = [], because = '' }: ObjectOptions<F> = {},
+  { needsOneOf = [], because = '', admission = [] }: ObjectOptions<F> = {},
 ): Schema<ObjectOf<F>> {
   const names = Object.keys(fields);
   return {
     allowed: `${name} with ${names.join(', ')}`,
-    shape: { kind: 'object', name, fields, needsOneOf },
+    shape: { kind: 'object', name, fields, needsOneOf, because, admission },
     read(value, reader) {
       if (value.kind !== 'map') {
         return reader.refuse(
@@ -207,7 +221,7 @@ export function object<F extends Fields>(
         read[key] ??= field.fallback;
       }
       if (needsOneOf.length > 0 && !value.entries.some((entry) => holds(entry, needsOneOf))) {
-        reader.refuse(value.place, `${name} needs ${alternatives(needsOneOf)}${because}`);
+        reader.refuse(value.place, `${name} needs ${oneOf(needsOneOf)}${because}`);
       }
       if (!complete) return undefined;
       reader.remember(read, value.place, places);
@@ -222,7 +236,8 @@ function holds({ key, value }: YamlEntry, names: readonly string[]): boolean {
   return value.kind !== 'list' || value.items.length > 0;
 }
 
-function alternatives(names: readonly string[]): string {
+/** `a, b or c`. */
+export function oneOf(names: readonly string[]): string {
   return names.join(', ').replace(/, ([^,]*)$/, ' or $1');
 }
 

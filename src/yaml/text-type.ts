@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 /** What JSON Schema can say of a value that is written as text. */
 export type TextForm =
-  | { readonly type: 'string'; readonly pattern?: string }
+  | { readonly type: 'string'; readonly pattern?: string; readonly maxLength?: number }
   | { readonly type: 'integer'; readonly minimum: number; readonly maximum: number }
   | { readonly type: 'boolean' };
 
@@ -27,11 +27,16 @@ export function textType<T>(
   return { allowed, parse, form };
 }
 
-/** Text that a regular expression describes; it must begin with ^ and end with $. */
-export function matching(allowed: string, expression: RegExp): TextType<string> {
+/** Text that a regular expression describes; it must begin with ^ and end with $. `maxLength`: what it allows at most, for programs. */
+export function matching(
+  allowed: string,
+  expression: RegExp,
+  maxLength?: number,
+): TextType<string> {
   return textType(allowed, (text) => (expression.test(text) ? text : undefined), {
     type: 'string',
     pattern: expression.source,
+    ...(maxLength === undefined ? {} : { maxLength }),
   });
 }
 

@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { policySchema, renderPolicySchema } from '../../src/policy/policy-schema.js';
+import { policyCrd, renderPolicyCrd } from '../../src/policy/kubernetes/crd.js';
 import type { JsonSchema } from '../../src/yaml/json-schema.js';
 import { arbitraryPolicy } from './arbitrary.js';
 import { HEAD, mistakesIn } from './support.js';
@@ -90,4 +91,9 @@ test('a value that a person may leave out has its default, as it would be writte
 test('for the API server it is structural: nothing that is closed, no defaults, no $schema', (t) => {
   const text = JSON.stringify(policySchema('kubernetes'));
   t.notRegex(text, /"additionalProperties":false|"default"|\$schema|propertyNames/);
+});
+
+test('the published CustomResourceDefinition is what the command prints', async (t) => {
+  t.deepEqual(parse(await readFile('k8s/crd/routingpolicies.yaml', 'utf8')), policyCrd());
+  t.deepEqual(parse(renderPolicyCrd()), policyCrd());
 });
