@@ -5,7 +5,7 @@ import type { ConfigRequest } from '../model/config-request.js';
 import { GatewayError } from '../model/errors.js';
 import type { IssuerPolicy, Policy, PolicyObserver, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
-import { parseYaml } from '../yaml/document.js';
+import { type ParsedYaml, parseYaml } from '../yaml/document.js';
 import { formatProblems } from '../yaml/problem.js';
 import { Reader } from '../yaml/schema.js';
 import { AccessRules, checkAccess } from './access.js';
@@ -48,8 +48,17 @@ const DEFAULT_TARGETS: TargetsEntry = {
 
 /** Throws POLICY_INVALID whose message holds every mistake, one on each line. `file` is shown in it. */
 export function compilePolicy(text: string, file: string, options: PolicyOptions): Policy {
-  const reader = new Reader(dirname(file));
-  const parsed = parseYaml(text, file);
+  return compileParsed(parseYaml(text, file), text, options, dirname(file));
+}
+
+/** The same for what was parsed already; `text` says the same, and makes the version. `base`: against it relative paths are resolved. */
+export function compileParsed(
+  parsed: ParsedYaml,
+  text: string,
+  options: PolicyOptions,
+  base: string,
+): Policy {
+  const reader = new Reader(base);
   reader.problems.push(...parsed.problems);
   const document = parsed.wellFormed ? policyDocument.read(parsed.value, reader) : undefined;
   const policy = document && compileDocument(document, options, versionOf(text, options), reader);

@@ -6,13 +6,8 @@ import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
-import type { PolicyRevision } from '../model/reports.js';
 import { compilePolicy, type PolicyOptions } from './compile.js';
-
-export interface PolicyStatus extends PolicyRevision {
-  /** Why the file as it is now is not in force: every mistake, one on each line. */
-  readonly error: string | undefined;
-}
+import { LastGoodPolicy, type PolicySource, type PolicyStatus } from './last-good.js';
 
 export interface PolicyFileOptions {
   readonly compile: PolicyOptions;
@@ -25,12 +20,10 @@ const SETTLE_MS = 50;
 /** Some file systems tell of no change, and a link may lead out of the watched directory. */
 const LOOK_AGAIN_MS = 5000;
 
-export class PolicyFile {
+export class PolicyFile implements PolicySource {
   readonly #path: string;
   readonly #options: PolicyFileOptions;
-  readonly #listeners = new Set<(policy: Policy) => void>();
-  #policy: Policy;
-  #status: PolicyStatus;
+  readonly #lastGood: LastGoodPolicy;
   /** As last read, good or bad. */
   #text: string | undefined;
   #watcher: FSWatcher | undefined;
@@ -48,29 +41,27 @@ export class PolicyFile {
     this.#path = path;
     this.#options = options;
     this.#text = text;
-    this.#policy = policy;
-    this.#status = this.#inForce(policy, text);
+    const { clock, logger } = options;
+    this.#lastGood = new LastGoodPolicy({ what: 'the policy file', clock, logger });
+    this.#lastGood.take(policy, text);
     this.#watch();
     this.#lookIn(LOOK_AGAIN_MS);
   }
 
-  /** Where the policy comes from. */
-  get path(): string {
+  get source(): string {
     return this.#path;
   }
 
   get current(): Policy {
-    return this.#policy;
+    return this.#lastGood.current;
   }
 
   get status(): PolicyStatus {
-    return this.#status;
+    return this.#lastGood.status;
   }
 
-  /** Calls back when a new policy is in force, and when the file turns bad or good again. Returns a function that ends it. */
   onChange(listener: (policy: Policy) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#lastGood.onChange(listener);
   }
 
   /** Reads the file now and resolves when its content is in force or refused. */
@@ -83,7 +74,7 @@ export class PolicyFile {
     this.#closed = true;
     this.#timer?.cancel();
     this.#watcher?.close();
-    this.#listeners.clear();
+    this.#lastGood.close();
   }
 
   async #read(): Promise<void> {
@@ -92,33 +83,12 @@ export class PolicyFile {
       text = await readPolicy(this.#path);
       if (this.#closed || text === this.#text) return;
       this.#text = text;
-      this.#policy = compilePolicy(text, this.#path, this.#options.compile);
-      this.#status = this.#inForce(this.#policy, text);
-      this.#options.logger.info({ version: this.#policy.version }, 'policy loaded');
+      this.#lastGood.take(compilePolicy(text, this.#path, this.#options.compile), text);
     } catch (thrown) {
       if (this.#closed) return;
-      const { message: error } = toGatewayError(thrown);
       this.#text = text;
-      if (error === this.#status.error) return;
-      this.#status = { ...this.#status, error };
-      this.#options.logger.error(
-        { error, version: this.#status.version },
-        'the policy file is not good; the policy loaded before stays in force',
-      );
+      this.#lastGood.refuse(toGatewayError(thrown).message);
     }
-    for (const listener of this.#listeners) this.#tell(listener);
-  }
-
-  #tell(listener: (policy: Policy) => void): void {
-    try {
-      listener(this.#policy);
-    } catch (error) {
-      this.#options.logger.error({ err: error }, 'a change of policy was not taken over');
-    }
-  }
-
-  #inForce({ version }: Policy, text: string): PolicyStatus {
-    return { version, loadedAtMs: this.#options.clock.now(), text, error: undefined };
   }
 
   /**

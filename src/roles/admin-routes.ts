@@ -19,7 +19,7 @@ import type { Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { ReplicaReport } from '../model/reports.js';
 import { PolicyHistory } from '../policy/history.js';
-import type { PolicyFile } from '../policy/policy-file.js';
+import type { PolicySource } from '../policy/last-good.js';
 import type { PoolController } from '../pools/controller.js';
 import type { ProblemBoard } from '../problems/board.js';
 import type { DiscoveryHub } from '../xds/hub.js';
@@ -37,7 +37,7 @@ export interface AdminParts {
   readonly toLeader: CallLeader;
   readonly audit: Pick<AuditSink, 'adminAction'>;
   readonly replica: () => ReplicaReport;
-  readonly policy: PolicyFile;
+  readonly policy: PolicySource;
   readonly problems: ProblemBoard;
   readonly console: ConsoleParts | undefined;
   /** How the RPCs went that ended since it was asked last; undefined on a replica that is not told. */
@@ -135,7 +135,7 @@ function consoleSources({
     policy: () => policy.current,
     policyReport: () => {
       const { error, ...revision } = policy.status;
-      return { ...revision, source: policy.path, problem: error };
+      return { ...revision, source: policy.source, problem: error };
     },
     policyHistory: () => history.revisions,
   };

@@ -1,19 +1,20 @@
 /** `authz`: the ext_authz service beside an Envoy. */
 import { Registry } from 'prom-client';
 import { AssignmentsClient } from '../authz/assignments/client.js';
-import { startAuthzServer } from '../authz/server.js';
+import { type AuthzServer, startAuthzServer } from '../authz/server.js';
 import { clientCredentials } from '../grpc/tls.js';
 import { text } from '../http/answer.js';
 import { startAdminServer } from '../metrics/admin-server.js';
 import { formatAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
-import { PolicyFile } from '../policy/policy-file.js';
+import type { PolicySource } from '../policy/last-good.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { authzMetrics, configurationSource } from './authz-metrics.js';
 import { mtlsFiles } from './grpc-port.js';
 import { roleLogger } from './logger.js';
 import { startRelay } from './relay.js';
+import { openSidecarPolicy } from './policy.js';
 import { policyObserver } from './policy-observer.js';
 import { openShadowPolicy } from './shadow-policy.js';
 import { openTracing } from './tracing.js';
@@ -29,17 +30,46 @@ export async function runAuthz(settings: Settings): Promise<void> {
   const observer = policyObserver(metrics, logger);
   const compile = policyOptions(settings);
   const tracing = openTracing('authz', settings, { clock, registry });
-  const policyFile = await PolicyFile.open(settings.policyFile, {
-    compile: { ...compile, observer },
-    clock,
-    logger,
-  });
   const credentials = clientCredentials(mtlsFiles(settings.mtls), {
     clock,
     onError: (error) => logger.error({ err: error }, 'certificates cannot be renewed'),
   });
   const relay = await startRelay(settings, { credentials, clock, logger });
   if (relay) configurationSource(registry, () => relay.source);
+  let policySource: PolicySource | undefined;
+  let server: AuthzServer | undefined;
+  const toStart = () => {
+    if (!policySource) return 'a first policy: no control plane has told one, and none is kept';
+    return server ? undefined : 'starting';
+  };
+  const { authz, headers } = settings;
+  const admin = await startAdminServer({
+    address: authz.metricsAddr,
+    registry,
+    readiness: toStart,
+    routes: {
+      // Apart from /readyz: services with certificates are served even if no issuer can be reached.
+      'GET /readyz/issuers': () => {
+        if (!policySource || !server) return text(toStart() ?? '', 503);
+        const missing = server.issuersWithoutKeys();
+        const ready = missing.length === 0 || missing.length < policySource.current.issuers.length;
+        return ready ? text('ok') : text(`the keys of the token issuer ${missing.join(', ')}`, 503);
+      },
+    },
+    logger,
+  });
+  const policy = await openSidecarPolicy(
+    settings,
+    { compile: { ...compile, observer }, credentials, clock, logger },
+    stop,
+  );
+  if (!policy) {
+    await admin.close();
+    await relay?.close();
+    await tracing.close();
+    return;
+  }
+  policySource = policy;
   const shadowPolicy = openShadowPolicy(settings.policyShadowFile, { compile, clock, logger });
   const assignments = new AssignmentsClient({
     addresses: [formatAddress(settings.assignments.connectAddr)],
@@ -50,10 +80,9 @@ export async function runAuthz(settings: Settings): Promise<void> {
     onCache: (result) => metrics.assignmentCache(result),
   });
   assignments.start();
-  const { authz, headers } = settings;
-  const server = await startAuthzServer({
+  server = await startAuthzServer({
     address: authz.listenAddr,
-    policy: () => policyFile.current,
+    policy: () => policy.current,
     shadowPolicy: () => shadowPolicy.current(),
     assigner: assignments,
     activity: assignments,
@@ -69,20 +98,6 @@ export async function runAuthz(settings: Settings): Promise<void> {
     keyRefreshMs: authz.keysMaxAgeMs,
     keyCooldownMs: authz.keysCooldownMs,
   });
-  const admin = await startAdminServer({
-    address: authz.metricsAddr,
-    registry,
-    readiness: () => undefined,
-    routes: {
-      // Apart from /readyz: services with certificates are served even if no issuer can be reached.
-      'GET /readyz/issuers': () => {
-        const missing = server.issuersWithoutKeys();
-        const ready = missing.length === 0 || missing.length < policyFile.current.issuers.length;
-        return ready ? text('ok') : text(`the keys of the token issuer ${missing.join(', ')}`, 503);
-      },
-    },
-    logger,
-  });
   logger.info({ target: server.target, metrics: admin.port }, 'authz runs');
 
   await aborted(stop);
@@ -92,6 +107,6 @@ export async function runAuthz(settings: Settings): Promise<void> {
   await assignments.close();
   await relay?.close();
   await tracing.close();
-  policyFile.close();
+  await policy.close();
   shadowPolicy.close();
 }

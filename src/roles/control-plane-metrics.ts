@@ -1,7 +1,7 @@
 /** What Prometheus is shown of pools, sessions, xDS and the policy; read when it asks. */
 import { collectDefaultMetrics, Counter, Gauge, type Registry } from 'prom-client';
 import type { Ledger } from '../model/ledger.js';
-import type { PolicyFile } from '../policy/policy-file.js';
+import type { PolicySource } from '../policy/last-good.js';
 import type { PoolController } from '../pools/controller.js';
 import type { DiscoveryHub } from '../xds/hub.js';
 
@@ -9,7 +9,7 @@ export interface ControlPlaneSources {
   readonly pools: PoolController;
   readonly xds: DiscoveryHub;
   readonly ledger: Ledger;
-  readonly policy: PolicyFile;
+  readonly policy: PolicySource;
   /** What only one of several replicas may tell, so that their numbers can be added. */
   readonly leading: () => boolean;
 }
@@ -116,9 +116,12 @@ export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSou
         ackMs / 1000,
       ]),
   );
-  gauge('spark_gateway_policy_bad', 'Whether the policy file is not good now (1).', [], () => [
-    [{}, policy.status.error === undefined ? 0 : 1],
-  ]);
+  gauge(
+    'spark_gateway_policy_bad',
+    'Whether the policy as it is written now is not good, so that the last good one decides (1).',
+    [],
+    () => [[{}, policy.status.error === undefined ? 0 : 1]],
+  );
 }
 
 function shortType(typeUrl: string): string {

@@ -12,14 +12,13 @@ import { clientCredentials } from '../grpc/tls.js';
 import { startAdminServer } from '../metrics/admin-server.js';
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
-import { PolicyFile } from '../policy/policy-file.js';
+import type { Leadership } from '../model/ledger.js';
 import { PoolController } from '../pools/controller.js';
 import { ProblemBoard } from '../problems/board.js';
 import { StartedDrivers } from '../pools/driver-starts.js';
 import { AssignmentWatch } from '../sessions/assignment-watch.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
 import { accessLogIntervalMs } from '../settings/access-log-interval.js';
-import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { adminRoutes } from './admin-routes.js';
 import { openAudit } from './audit.js';
@@ -28,9 +27,11 @@ import { consoleParts } from './console.js';
 import { controlPlaneMetrics, kubernetesRequests } from './control-plane-metrics.js';
 import { createGrpcPort, mtlsFiles } from './grpc-port.js';
 import { createLeader, type Leader } from './leader.js';
+import { openKubernetes } from './kubernetes.js';
 import { roleLogger } from './logger.js';
 import { openOwn, openReplica, type Place } from './place.js';
-import { policyProblems, problemMetrics } from './problems.js';
+import { openOwnPolicy } from './policy.js';
+import { problemMetrics } from './problems.js';
 import { Succession } from './succession.js';
 import { aborted, terminationSignal } from './termination.js';
 import { openTracing } from './tracing.js';
@@ -48,22 +49,26 @@ export async function runControlPlane(settings: Settings): Promise<void> {
 
   const audit = await openAudit(settings, { clock, logger, registry });
   const tracing = openTracing('control-plane', settings, { clock, registry });
-  const policyFile = await PolicyFile.open(settings.policyFile, {
-    compile: policyOptions(settings),
-    clock,
-    logger,
-  });
-  const policy = () => policyFile.current;
-  const place: Place =
+  const access =
     settings.drivers.source === 'kubernetes'
-      ? await openReplica(settings, {
-          policy,
-          clock,
-          logger,
-          onRequest: kubernetesRequests(registry),
-        })
-      : await openOwn(settings, { clock, logger });
+      ? await openKubernetes(settings, { onRequest: kubernetesRequests(registry) }, logger)
+      : undefined;
+  let leadership: Leadership | undefined;
+  const leading = () => leadership?.epoch() !== undefined;
+  const ownPolicy = await openOwnPolicy(settings, { access, leading, clock, logger }, stop);
+  if (!ownPolicy) {
+    await audit.close();
+    await tracing.close();
+    access?.close();
+    return;
+  }
+  const policySource = ownPolicy.source;
+  const policy = () => policySource.current;
+  const place: Place = access
+    ? await openReplica(settings, access, { policy, clock, logger })
+    : await openOwn(settings, { clock, logger });
   const { records, drivers } = place;
+  leadership = records.leadership;
   const xds = createXds(settings, { clock, logger });
   const waitingRoom = new WaitingRoom(clock);
 
@@ -88,7 +93,10 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     allowedSans: settings.assignments.allowedSans,
     services: [...services, AdministrationService],
     replicaServices: [AdministrationService],
-    addPermanent: (server) => accessLog.addTo(server),
+    addPermanent(server) {
+      accessLog.addTo(server);
+      ownPolicy.addTo(server);
+    },
     clock,
     logger,
   });
@@ -145,11 +153,12 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
     addressQuietMs: settings.assignments.cacheTtlMs,
   });
-  policyFile.onChange(() => pools.trigger());
+  policySource.onChange(() => pools.trigger());
   pools.onLook((epoch) => succession.looked(epoch));
   records.onTerm((term) => {
     if (!term) leader = undefined;
     succession.setTerm(term);
+    if (term) ownPolicy.leads();
   });
   const stopWaiting = records.ledger.onChange((uid) => {
     if (records.ledger.get(uid)?.phase !== 'available') return;
@@ -161,17 +170,16 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   board.add(pools);
   board.add(drivers);
   board.add(place);
-  board.add({ problems: () => policyProblems(policyFile) });
+  board.add(ownPolicy);
   problemMetrics(registry, board);
   place.tellOf(board, pools);
 
   let starting: string | undefined = 'starting';
-  const leading = () => records.leadership.epoch() !== undefined;
   controlPlaneMetrics(registry, {
     pools,
     xds: xds.hub,
     ledger: records.ledger,
-    policy: policyFile,
+    policy: policySource,
     leading,
   });
   const toLeader: CallLeader = (method, message) => {
@@ -186,7 +194,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     toLeader,
     audit,
     replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
-    policy: policyFile,
+    policy: policySource,
     problems: board,
     console: await consoleParts(settings, () => place.consoleSecret()),
     takeRequests: () => (leader ? tally.take() : undefined),
@@ -218,6 +226,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   succession.close();
   port.endCalls(nobodyLeads());
   accessLog.close(nobodyLeads());
+  ownPolicy.endCalls(nobodyLeads());
   await records.close();
   await audit.close();
   await tracing.close();
@@ -225,7 +234,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   await port.close();
   forwarder.close();
   await (await settledSoon(serving))?.close();
-  policyFile.close();
+  await ownPolicy.close();
   drivers.close();
   place.close();
 }

@@ -1,7 +1,6 @@
 /** Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes. */
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { KubernetesApiOptions } from '../kubernetes/api.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Policy } from '../model/policy.js';
@@ -12,7 +11,7 @@ import type { Settings } from '../settings/table.js';
 import { secretFile } from './console.js';
 import { openOwnDrivers, type Drivers } from './drivers.js';
 import { openKubernetesDrivers } from './kubernetes-drivers.js';
-import { openKubernetes } from './kubernetes.js';
+import type { KubernetesAccess } from './kubernetes.js';
 import { followDrains } from './drains.js';
 import { problemEvents } from './problems.js';
 import { openOwnRecords, type Records } from './records.js';
@@ -68,16 +67,10 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
 
 export async function openReplica(
   settings: Settings,
-  {
-    policy,
-    onRequest,
-    ...context
-  }: Context & { readonly policy: () => Policy } & Required<
-      Pick<KubernetesApiOptions, 'onRequest'>
-    >,
+  access: KubernetesAccess,
+  { policy, ...context }: Context & { readonly policy: () => Policy },
 ): Promise<Place> {
   const { logger } = context;
-  const access = await openKubernetes(settings, { onRequest }, logger);
   const records = openReplicaRecords(settings, access, context);
   const drivers = await openKubernetesDrivers(settings, access, { records, policy, ...context });
   return {

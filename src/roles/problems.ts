@@ -4,9 +4,7 @@ import { Gauge, type Registry } from 'prom-client';
 import type { Logger } from 'pino';
 import { EventWriter } from '../kubernetes/event-writer.js';
 import type { Clock } from '../model/clock.js';
-import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Leadership } from '../model/ledger.js';
-import type { PolicyFile } from '../policy/policy-file.js';
 import type { ProblemBoard } from '../problems/board.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
@@ -55,10 +53,6 @@ export function problemEvents(
       );
     }
   };
-}
-
-export function policyProblems({ status }: Pick<PolicyFile, 'status'>): FleetProblem[] {
-  return status.error === undefined ? [] : [{ kind: 'policy_invalid', message: status.error }];
 }
 
 function upperCamelCase(kind: string): string {

@@ -101,6 +101,13 @@ export const checks: readonly Check[] = [
       hotPoolSize <= pools.maximum ? undefined : 'hot_pool_size must not exceed pools.maximum',
   },
   {
+    names: ['policy_resource', 'drivers.source'],
+    check: ({ drivers, policyResource }) =>
+      policyResource !== undefined && drivers.source !== 'kubernetes'
+        ? 'policy_resource needs drivers.source "kubernetes": elsewhere the policy is a file (policy_file)'
+        : undefined,
+  },
+  {
     names: ['drivers.source', 'drivers.static_file'],
     check: ({ drivers }) =>
       drivers.source === 'static' && drivers.staticFile === undefined

@@ -13,6 +13,7 @@ import {
   loopbackRange,
   otlpEndpoint,
   publicUrl,
+  resourceName,
   socketAddress,
   tcpAddress,
 } from './types.js';
@@ -62,6 +63,11 @@ export const settingsTable = {
     default: '/etc/spark-gateway/policy.yaml',
     roles: servers,
     about: 'The routing policy: who may go where, pools, quotas. Reloaded when it changes.',
+  }),
+  policy_resource: optional(resourceName, {
+    roles: servers,
+    about:
+      "A RoutingPolicy in the gateway's own namespace, by name, instead of policy_file. Control planes watch it; authz has it from them, and keeps the last good one in state_dir.",
   }),
   policy_shadow_file: optional(path, {
     roles: authz,

@@ -2,13 +2,19 @@
 import { isIP, isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
 import type { SocketAddress, TcpAddress } from '../model/address.js';
-import { isLoopback, textType } from '../yaml/text-type.js';
+import { isLoopback, matching, textType } from '../yaml/text-type.js';
 
 export interface Ipv4Range {
   /** The first address of the network. */
   readonly network: string;
   readonly prefixLength: number;
 }
+
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names. */
+export const resourceName = matching(
+  'the name of a resource: lower-case letters, digits, "-" and "."',
+  /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/,
+);
 
 export const tcpAddress = textType(
   'host:port, such as 0.0.0.0:15002, [::1]:15002 or gateway.example.com:15002',

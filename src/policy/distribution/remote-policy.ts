@@ -1,0 +1,152 @@
+/** The policy in force as a control plane tells it: what a sidecar decides by. */
+import { create } from '@bufbuild/protobuf';
+import { type ChannelCredentials, Client, type ClientReadableStream } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import {
+  PolicyService,
+  type WatchPolicyResponse,
+  WatchPolicyRequestSchema,
+} from '#gen/spark_gateway/v1/policy_pb.js';
+import { methodDefinition } from '../../grpc/service.js';
+import type { Clock, Timer } from '../../model/clock.js';
+import { toGatewayError } from '../../model/errors.js';
+import type { Policy } from '../../model/policy.js';
+import { compilePolicy, type PolicyOptions } from '../compile.js';
+import type { KeptPolicy } from '../kept-policy.js';
+import { LastGoodPolicy, type PolicySource, type PolicyStatus } from '../last-good.js';
+
+export interface RemotePolicyOptions {
+  /** gRPC target of the control planes; any of them answers. */
+  readonly address: string;
+  readonly credentials: ChannelCredentials;
+  /** Name in the control planes' certificate; undefined: the host of the address. */
+  readonly serverName: string | undefined;
+  readonly compile: PolicyOptions;
+  /** Used until a control plane answers. */
+  readonly kept: KeptPolicy;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** In [0, 1), for the pauses between attempts. Default Math.random. */
+  readonly random?: () => number;
+}
+
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5_000;
+/** A control plane that comes back is found soon, and one that vanished is noticed. */
+const channelOptions = {
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2_000,
+  'grpc.keepalive_time_ms': 20_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+} as const;
+
+const method = methodDefinition(PolicyService.method.watch);
+
+export class RemotePolicy implements PolicySource {
+  readonly source = 'control plane';
+  readonly #options: RemotePolicyOptions;
+  readonly #lastGood: LastGoodPolicy;
+  readonly #client: Client;
+  #stream: ClientReadableStream<WatchPolicyResponse> | undefined;
+  #retry: Timer | undefined;
+  #attempt = 0;
+  /** The gRPC status for want of which nothing is told, as it was logged. */
+  #trouble: number | undefined;
+  #closed = false;
+
+  /** Resolves when a policy is in force, be it the kept one; with undefined when the signal fires before that. */
+  static async open(
+    options: RemotePolicyOptions,
+    signal: AbortSignal,
+  ): Promise<RemotePolicy | undefined> {
+    const remote = new RemotePolicy(options);
+    const kept = await options.kept.read();
+    if (kept !== undefined) remote.#offer(kept, options.kept.file);
+    remote.#connect();
+    if (await remote.#lastGood.arrived(signal)) return remote;
+    await remote.close();
+    return undefined;
+  }
+
+  private constructor(options: RemotePolicyOptions) {
+    const { address, credentials, serverName, clock, logger } = options;
+    this.#options = options;
+    this.#lastGood = new LastGoodPolicy({
+      what: 'the policy of the control plane',
+      clock,
+      logger,
+    });
+    const named = serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName };
+    this.#client = new Client(address, credentials, { ...channelOptions, ...named });
+  }
+
+  get current(): Policy {
+    return this.#lastGood.current;
+  }
+
+  get status(): PolicyStatus {
+    return this.#lastGood.status;
+  }
+
+  onChange(listener: (policy: Policy) => void): () => void {
+    return this.#lastGood.onChange(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#retry?.cancel();
+    this.#stream?.cancel();
+    this.#client.close();
+    this.#lastGood.close();
+    await this.#options.kept.close();
+  }
+
+  #connect(): void {
+    const stream = this.#client.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      create(WatchPolicyRequestSchema),
+    );
+    this.#stream = stream;
+    stream.on('data', ({ document }: WatchPolicyResponse) => {
+      if (this.#closed) return;
+      if (this.#trouble !== undefined) {
+        this.#options.logger.info('a control plane tells the policy again');
+      }
+      this.#trouble = undefined;
+      this.#attempt = 0;
+      this.#offer(document, this.source);
+    });
+    // Every end of the stream, with or without an error, has a status.
+    stream.on('error', () => undefined);
+    stream.on('status', ({ code, details }) => {
+      if (this.#closed) return;
+      const { clock, logger, random = Math.random } = this.#options;
+      if (this.#trouble !== code) {
+        logger.warn(
+          { code, details, version: this.#lastGood.status.version },
+          'no control plane tells the policy; the one in force stays',
+        );
+        this.#trouble = code;
+      }
+      const longest = Math.min(
+        LONGEST_PAUSE_MS,
+        FIRST_PAUSE_MS * 2 ** Math.min(this.#attempt++, 10),
+      );
+      const pauseMs = longest / 2 + (longest / 2) * random();
+      this.#retry = clock.setTimer(pauseMs, () => this.#connect());
+    });
+  }
+
+  #offer(text: string, from: string): void {
+    const { text: known, error } = this.#lastGood.status;
+    if (this.#lastGood.isThere && text === known && error === undefined) return;
+    try {
+      this.#lastGood.take(compilePolicy(text, from, this.#options.compile), text);
+      this.#options.kept.keep(text);
+    } catch (thrown) {
+      this.#lastGood.refuse(toGatewayError(thrown).message);
+    }
+  }
+}

@@ -1,0 +1,97 @@
+/** The authz sidecar of an Envoy as its pod runs it: a process of its own that knows no API server. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
+import { CheckClient, denied, type CheckOptions } from '../support/check-client.js';
+
+const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+const PATIENCE_MS = 60_000;
+const POLL_MS = 25;
+
+export class AuthzProcess {
+  readonly #host: string;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'authz-'));
+  #process: TetheredProcess;
+
+  /** `host`: its loopback address. */
+  constructor(host: string, settings: object) {
+    this.#host = host;
+    mkdirSync(join(this.#folder, 'state'));
+    const own = {
+      listen_addr: `${host}:15002`,
+      state_dir: 'state',
+      authz: { listen_addr: `${host}:9000`, metrics_addr: `${host}:9091` },
+    };
+    writeFileSync(join(this.#folder, 'gateway.yaml'), stringify({ ...own, ...settings }));
+    this.#process = this.#spawn();
+  }
+
+  /** What it answers to a check that it refuses. Rejects with a gRPC error when it does not answer. */
+  async refusal(options: CheckOptions) {
+    const client = new CheckClient(`${this.#host}:9000`);
+    try {
+      return denied(await client.check(options));
+    } finally {
+      client.close();
+    }
+  }
+
+  /** The answer of /readyz: its status, and what is missing. */
+  async readiness(): Promise<string> {
+    const response = await fetch(`http://${this.#host}:9091/readyz`, {
+      signal: AbortSignal.timeout(5_000),
+    });
+    return `${response.status} ${await response.text()}`;
+  }
+
+  /** Mode bits of a file in its state directory. */
+  modeOf(name: string): number {
+    return statSync(join(this.#folder, 'state', name)).mode & 0o777;
+  }
+
+  /** Asks again and again until it is so. */
+  async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+    const endMs = Date.now() + PATIENCE_MS;
+    let failure: unknown;
+    while (Date.now() < endMs) {
+      try {
+        if (await isSo()) return;
+        failure = undefined;
+      } catch (error) {
+        failure = error;
+      }
+      await pause(POLL_MS);
+    }
+    throw new Error(`Waited in vain for authz ${what}: ${String(failure)}\n${this.log()}`);
+  }
+
+  log(): string {
+    return readFileSync(join(this.#folder, 'log'), 'utf8').split('\n').slice(-40).join('\n');
+  }
+
+  /** Kills it and starts it again. */
+  async restart(): Promise<void> {
+    this.#process.kill();
+    await this.#process.ended;
+    this.#process = this.#spawn();
+  }
+
+  async stop(): Promise<void> {
+    this.#process.kill();
+    await this.#process.ended;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #spawn(): TetheredProcess {
+    return startTethered({
+      command: process.execPath,
+      args: ['--enable-source-maps', main, 'authz', '--config', join(this.#folder, 'gateway.yaml')],
+      env: { PATH: process.env['PATH'] },
+      logFile: join(this.#folder, 'log'),
+    });
+  }
+}
