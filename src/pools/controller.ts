@@ -28,6 +28,7 @@ import { Background } from './background.js';
 import type { PoolControllerOptions } from './controller-options.js';
 import { Deadlines } from './deadlines.js';
 import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
+import { followedPools, NOTHING_PLANNED, type Planned } from './pool-counts.js';
 import { poolProblems } from './problems.js';
 import { Publication } from './publication.js';
 import { RecordShapes } from './record-shapes.js';
@@ -56,11 +57,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   readonly #lookListeners = new Set<(epoch: number | undefined) => void>();
   #sightings: Sightings = { drivers: new Map(), doubtful: new Set(), problems: [] };
   #failures: ReadonlyMap<string, StartFailures> = new Map();
-  #planned: Pick<FleetPlan, 'pools' | 'withheld' | 'duplicated'> = {
-    pools: new Map(),
-    withheld: new Map(),
-    duplicated: new Set(),
-  };
+  #planned: Planned = NOTHING_PLANNED;
   #epoch: number | undefined;
   #tookOverAtMs: number;
   #lastReadMs: number | undefined;
@@ -266,25 +263,29 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       this.#epoch = epoch;
       this.#tookOverAtMs = clock.now();
     }
+    const inForce = policy();
+    const pools = {
+      requested,
+      namespaces: [...inForce.warmNamespaces, ...demand.namespaces()],
+      pool: (pool: PoolName) => this.#pool(pool, inForce),
+    };
     if (epoch === undefined) {
-      // A follower shows Envoy what the leader has recorded.
+      // A follower shows what the leader has recorded.
+      this.#planned = followedPools(pools, [...ledger.all()]);
       this.#publishRecorded((uid) => this.get(uid));
       this.#looked(undefined);
       return;
     }
     const deadlines = new Deadlines(clock.now());
-    const inForce = policy();
     const records = new Map([...ledger.all()].map((record) => [record.uid, record]));
     const plan = planFleet(
       {
+        ...pools,
         records: records.values(),
         sightings: this.#sightings,
-        requested,
         creating: this.#creating.resources(),
         deleting: new Set(this.#deleting.resources().map(({ resource }) => resource)),
-        namespaces: [...inForce.warmNamespaces, ...demand.namespaces()],
         failures: this.#failures,
-        pool: (pool) => this.#pool(pool, inForce),
         waiting: (pool) => demand.waiting(pool),
         routedSinceMs: (uid) => this.#publication.sinceMs(uid),
         notReadySinceMs: (uid) => this.#notReadySince.get(uid),
@@ -311,7 +312,6 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     for (const { count, ...pool } of plan.create) {
       for (let i = 0; i < count; i += 1) this.#create(pool);
     }
-
     this.#looked(epoch);
 
     const results = await Promise.allSettled(written.map(({ done }) => done));

@@ -3,17 +3,12 @@
  * report, the records and the policy to the next records and what is to be made and deleted.
  */
 import { withoutOldTombstones, withPhase } from '../model/driver-record.js';
-import type {
-  DriverRecord,
-  ObservedDriver,
-  RequestedDriver,
-  RoutableDriver,
-} from '../model/driver.js';
-import type { PoolPolicy } from '../model/policy.js';
+import type { DriverRecord, ObservedDriver, RoutableDriver } from '../model/driver.js';
 import { poolKey, type PoolName } from '../model/pool.js';
 import type { Deadlines } from './deadlines.js';
 import { firstRecord, follow, seenAgain } from './follow.js';
 import { advance, hasSessions, isManaged } from './lifecycle.js';
+import { countPools, liveByPool, type PoolCount, type PoolsInput } from './pool-counts.js';
 import { planPool } from './pool-plan.js';
 import { planRequests } from './request-plan.js';
 import { routing } from './routing.js';
@@ -25,20 +20,14 @@ export interface Resource extends PoolName {
   readonly resource: string;
 }
 
-export interface FleetInput {
+export interface FleetInput extends PoolsInput {
   readonly records: Iterable<DriverRecord>;
   readonly sightings: Sightings;
-  readonly requested: readonly RequestedDriver[];
-  /** Creations under way that `requested` need not show yet. */
   readonly creating: readonly Resource[];
   /** Deletions under way. */
   readonly deleting: ReadonlySet<string>;
-  /** Namespaces to look after although nothing exists in them. */
-  readonly namespaces: Iterable<string>;
   /** By `poolKey`. */
   readonly failures: ReadonlyMap<string, StartFailures>;
-  /** With the size that it has now. */
-  pool(pool: PoolName): PoolPolicy | undefined;
   waiting(pool: PoolName): number;
   routedSinceMs(uid: string): number | undefined;
   notReadySinceMs(uid: string): number | undefined;
@@ -49,12 +38,6 @@ export interface FleetInput {
   readonly canCreate: boolean;
   readonly tombstoneTtlMs: number;
   readonly epoch: number;
-}
-
-export interface PoolCount extends PoolName {
-  readonly drivers: number;
-  readonly warming: number;
-  readonly maximum: number;
 }
 
 export interface FleetPlan {
@@ -123,26 +106,19 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
   const outdated = new Set(
     input.requested.filter((request) => request.outdated).map(({ resource }) => resource),
   );
-  const pools = new Map<string, PoolCount>();
+  const pools = countPools(input, after.values(), requests.coming, live);
   const create: (PoolName & { readonly count: number })[] = [];
-  for (const [key, pool] of poolsOf(input, after.values())) {
+  for (const [key, { namespace, variant }] of pools) {
+    const pool = { namespace, variant };
     const policy = input.pool(pool);
     if (policy?.schedule) deadlines.passed(policy.schedule.at(nowMs).untilMs);
-    const records = live.get(key) ?? [];
-    const coming = requests.coming.get(key) ?? 0;
-    pools.set(key, {
-      ...pool,
-      drivers: records.length + coming,
-      warming: coming + records.filter(({ phase }) => phase === 'warming').length,
-      maximum: policy?.maximum ?? records.length,
-    });
     if (!policy) continue;
     const plan = planPool(
       {
         policy,
-        records,
+        records: live.get(key) ?? [],
         observed: (uid) => input.sightings.drivers.get(uid),
-        coming,
+        coming: requests.coming.get(key) ?? 0,
         lingering: lingering.get(key) ?? 0,
         waiting: input.waiting(pool),
         failures: failures.get(key),
@@ -239,18 +215,6 @@ function endedDrivers(records: Iterable<DriverRecord>, asked: ReadonlySet<string
     .map(({ resource, namespace, variant }) => ({ resource, namespace, variant }));
 }
 
-function liveByPool(records: Iterable<DriverRecord>): ReadonlyMap<string, DriverRecord[]> {
-  const live = new Map<string, DriverRecord[]>();
-  for (const record of records) {
-    if (record.phase === 'gone') continue;
-    const key = poolKey(record);
-    const others = live.get(key);
-    if (others) others.push(record);
-    else live.set(key, [record]);
-  }
-  return live;
-}
-
 /** How many drivers of ours exist although their record is gone: they were restarted under their uid. */
 function lingeringByPool(
   records: Iterable<DriverRecord>,
@@ -265,21 +229,4 @@ function lingeringByPool(
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   return counts;
-}
-
-/** Every pool that there is something to do for, by its key, and each before its variants. */
-function poolsOf(input: FleetInput, records: Iterable<DriverRecord>): Map<string, PoolName> {
-  const known: PoolName[] = [...records, ...input.requested, ...input.creating];
-  const namespaces = new Set([...input.namespaces, ...known.map(({ namespace }) => namespace)]);
-  const pools = new Map<string, PoolName>();
-  for (const namespace of namespaces) {
-    const variants = input.pool({ namespace })?.canaries?.map(({ variant }) => variant) ?? [];
-    for (const variant of [undefined, ...variants]) {
-      pools.set(poolKey({ namespace, variant }), { namespace, variant });
-    }
-  }
-  for (const { namespace, variant } of known) {
-    pools.set(poolKey({ namespace, variant }), { namespace, variant });
-  }
-  return pools;
 }

@@ -358,6 +358,15 @@ test('a follower writes and makes nothing', async (t) => {
   t.deepEqual(world.fleet.uids, ['uid-of-d1', 'uid-of-d2']);
 });
 
+test('a follower shows the pools as the leader has recorded them', async (t) => {
+  const world = await warmWorld();
+  await world.assign('uid-of-d1', sessionId(1));
+  world.leadership.held = undefined;
+  await world.start();
+  const [pool] = world.controller.report().pools;
+  t.like(pool, { size: 2, maximum: 4, drivers: 3, warming: 1, available: 1, inUse: 1 });
+});
+
 test('no driver is deleted before its record says so', async (t) => {
   const world = await warmWorld();
   await world.assign('uid-of-d1', sessionId(1));

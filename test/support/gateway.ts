@@ -126,7 +126,13 @@ export class Gateway {
       stringify(merge(settingsOf(folder, ports, options.addressRange), options.settings ?? {})),
     );
     const gateway = new Gateway(folder, ports);
-    await gateway.#started();
+    try {
+      await gateway.#started();
+    } catch (cause) {
+      const logs = gateway.logs();
+      await gateway.stop();
+      throw new Error(`the gateway did not become ready:\n${logs}`, { cause });
+    }
     return gateway;
   }
 
