@@ -54,6 +54,39 @@ test('one of two leads, and the other takes over soon after the first has died',
   t.is(second.epoch(), 2);
 });
 
+test('whenever a leader dies, a follower leads when the lease it last saw has run out, and not later', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 0, max: 60_000 }), async (diesAtMs) => {
+      const kubernetes = new FakeKubernetes();
+      const clock = new ManualClock();
+      let renewedAtMs = clock.now();
+      let isAlive = true;
+      const mortal = {
+        request: async <T>(request: Parameters<typeof kubernetes.request>[0]): Promise<T> => {
+          if (!isAlive) return new Promise<T>(() => {});
+          if (request.method === 'PUT') renewedAtMs = clock.now();
+          return kubernetes.request<T>(request);
+        },
+      };
+      const first = candidate(mortal, clock, 'first');
+      const second = candidate(kubernetes, clock, 'second');
+      first.start();
+      await clock.advance(0);
+      second.start();
+      await clock.advance(diesAtMs);
+      isAlive = false;
+      let leadsAtMs: number | undefined;
+      second.onChange(() => (leadsAtMs ??= clock.now()));
+      await clock.advance(2 * DURATION_MS);
+      // It looks once in each fifth of the duration, and from what it sees then the duration runs.
+      t.true(leadsAtMs !== undefined && leadsAtMs >= renewedAtMs + DURATION_MS);
+      t.true(leadsAtMs !== undefined && leadsAtMs <= renewedAtMs + DURATION_MS * 1.2);
+      await second.stop();
+    }),
+    { numRuns: 100 },
+  );
+});
+
 test('those who follow hear who leads', async (t) => {
   const kubernetes = new FakeKubernetes();
   const clock = new ManualClock();
