@@ -12,7 +12,7 @@ import { CheckService } from './check-service.js';
 import { CallError } from './grpc-wire.js';
 import { Http2Transport } from './http2-transport.js';
 import { noMetrics, type AuthzMetrics } from './metrics.js';
-import { TokenVerifier } from './token/verifier.js';
+import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
 import type { UnaryHandler } from './transport.js';
 import { MalformedMessage } from './wire.js';
 
@@ -57,6 +57,8 @@ export interface AuthzServer {
   readonly target: string;
   /** Issuers of the policy whose keys could not be fetched so far. */
   issuersWithoutKeys(): readonly string[];
+  /** All issuers of the policy. */
+  issuerKeys(): readonly IssuerKeyState[];
   /**
    * Health says NOT_SERVING, connections are told to go, checks under way finish; those that are held
    * longer than `limitMs` (default 10 s) are answered with UNAVAILABLE.
@@ -106,6 +108,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
   return {
     target,
     issuersWithoutKeys: () => verifier.issuersWithoutKeys(),
+    issuerKeys: () => verifier.issuerKeys(),
     async close(limitMs = 10_000) {
       await transport.drain(limitMs);
       verifier.close();

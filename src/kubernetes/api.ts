@@ -44,11 +44,22 @@ export const MERGE_PATCH = 'application/merge-patch+json';
 
 export const DEFAULT_TIMEOUT_MS = 10_000;
 
+/** `event`: or a bookmark. `expired`: too far behind (410), in an answer or an ERROR event. */
+export type WatchNote = 'opened' | 'event' | 'expired' | 'broken';
+
 export interface KubernetesApiOptions {
   /** Sent with every request, so that the API server's audit log tells who asks. */
   readonly userAgent?: string;
   /** Called for every request and watch: its path has no query, its status is 0 without an answer. */
   readonly onRequest?: (method: string, path: string, status: number) => void;
+  /** Called with what becomes of every watch; one that its caller ends is not `broken`. */
+  readonly onWatch?: (
+    note: WatchNote,
+    watch: Pick<WatchRequest, 'path' | 'query'> & {
+      /** The API server's URL. */
+      readonly server: string;
+    },
+  ) => void;
 }
 
 export class KubernetesApi {
@@ -92,6 +103,27 @@ export class KubernetesApi {
 
   /** Yields the events of a watch until the API server ends it. Throws KubernetesError, also for an ERROR event. */
   async *watch(request: WatchRequest): AsyncGenerator<WatchEvent, void> {
+    const { path, query, signal } = request;
+    const note = (what: WatchNote) =>
+      this.#options.onWatch?.(what, { server: this.#base, path, query });
+    const onOpen = () => {
+      note('opened');
+      request.onOpen?.();
+    };
+    try {
+      for await (const event of this.#events({ ...request, onOpen })) {
+        note('event');
+        yield event;
+      }
+    } catch (error) {
+      if (!signal.aborted) {
+        note(error instanceof KubernetesError && error.isExpired ? 'expired' : 'broken');
+      }
+      throw error;
+    }
+  }
+
+  async *#events(request: WatchRequest): AsyncGenerator<WatchEvent, void> {
     const { path, signal, silenceMs } = request;
     const what = `WATCH ${path}`;
     const query = { ...request.query, watch: true, allowWatchBookmarks: true };

@@ -1,12 +1,12 @@
 /** authz's decisions and caches for Prometheus. */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { AuthzMetrics } from '../authz/metrics.js';
+import type { IssuerKeyState } from '../authz/token/verifier.js';
 import type { ConfigurationSource } from '../xds/relay/relay.js';
 import type { PolicyObserver } from '../model/policy.js';
 
 export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver {
   const registers = [registry];
-  collectDefaultMetrics({ register: registry });
   const decisions = new Counter({
     name: 'spark_gateway_authz_decisions_total',
     help: 'Checks by outcome: OK, CANCELLED, or the code of the refusal.',
@@ -59,8 +59,28 @@ export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver 
     },
     tokenCache: (result) => tokens.inc({ result }),
     assignmentCache: (result) => assignments.inc({ result }),
-    keyFetch: (issuer, ok) => keys.inc({ issuer, result: ok ? 'ok' : 'failed' }),
+    keyFetch(issuer, ok) {
+      // Both are there from the first attempt on: a rate cannot be had of a series that begins.
+      keys.inc({ issuer, result: 'ok' }, ok ? 1 : 0);
+      keys.inc({ issuer, result: 'failed' }, ok ? 0 : 1);
+    },
   };
+}
+
+/** @param read the issuers of the policy in force, and when each one's keys were last fetched. */
+export function issuerKeyAges(registry: Registry, read: () => readonly IssuerKeyState[]): void {
+  registry.registerMetric(
+    new Gauge({
+      name: 'spark_gateway_authz_keys_last_success_timestamp_seconds',
+      help: "When an issuer's keys were last fetched; 0: never.",
+      labelNames: ['issuer'],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const { issuer, fetchedAtMs = 0 } of read()) this.set({ issuer }, fetchedAtMs / 1000);
+      },
+    }),
+  );
 }
 
 /** @param read where the Envoy beside this process has its configuration from. */

@@ -10,12 +10,14 @@ import { systemClock } from '../model/clock.js';
 import type { PolicySource } from '../policy/last-good.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
-import { authzMetrics, configurationSource } from './authz-metrics.js';
+import { authzMetrics, configurationSource, issuerKeyAges } from './authz-metrics.js';
 import { mtlsFiles } from './grpc-port.js';
 import { roleLogger } from './logger.js';
 import { startRelay } from './relay.js';
 import { openSidecarPolicy } from './policy.js';
 import { policyObserver } from './policy-observer.js';
+import { policyMetrics } from './policy-metrics.js';
+import { processMetrics } from './process-metrics.js';
 import { openShadowPolicy } from './shadow-policy.js';
 import { openTracing } from './tracing.js';
 import { aborted, terminationSignal } from './termination.js';
@@ -26,6 +28,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   const clock = systemClock;
   const logger = roleLogger('authz', settings.logLevel);
   const registry = new Registry();
+  processMetrics(registry, 'authz');
   const metrics = authzMetrics(registry);
   const observer = policyObserver(metrics, logger);
   const compile = policyOptions(settings);
@@ -70,6 +73,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     return;
   }
   policySource = policy;
+  policyMetrics(registry, policy);
   const shadowPolicy = openShadowPolicy(settings.policyShadowFile, { compile, clock, logger });
   const assignments = new AssignmentsClient({
     addresses: [formatAddress(settings.assignments.connectAddr)],
@@ -98,6 +102,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     keyRefreshMs: authz.keysMaxAgeMs,
     keyCooldownMs: authz.keysCooldownMs,
   });
+  issuerKeyAges(registry, () => server?.issuerKeys() ?? []);
   logger.info({ target: server.target, metrics: admin.port }, 'authz runs');
 
   await aborted(stop);

@@ -1,35 +1,30 @@
-/** What Prometheus is shown of pools, sessions, xDS and the policy; read when it asks. */
-import { collectDefaultMetrics, Counter, Gauge, type Registry } from 'prom-client';
+/** What Prometheus is shown of pools, sessions and xDS; read when it asks. */
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Ledger } from '../model/ledger.js';
-import type { PolicySource } from '../policy/last-good.js';
 import type { PoolController } from '../pools/controller.js';
 import type { DiscoveryHub } from '../xds/hub.js';
+import { shortType } from '../xds/metrics.js';
+
+/** Returns what is to be called when a term of this replica as the leader begins. */
+export function leaderTerms(registry: Registry): () => void {
+  const terms = new Counter({
+    name: 'spark_gateway_leader_terms_total',
+    help: 'How often this replica became the leader.',
+    registers: [registry],
+  });
+  return () => terms.inc();
+}
 
 export interface ControlPlaneSources {
   readonly pools: PoolController;
   readonly xds: DiscoveryHub;
   readonly ledger: Ledger;
-  readonly policy: PolicySource;
   /** What only one of several replicas may tell, so that their numbers can be added. */
   readonly leading: () => boolean;
 }
 
-/** Counts requests to Kubernetes' API servers: to be given to the clients. */
-export function kubernetesRequests(
-  registry: Registry,
-): (method: string, path: string, status: number) => void {
-  const requests = new Counter({
-    name: 'spark_gateway_kubernetes_requests_total',
-    help: 'Requests and watches made of API servers; status 0: no answer came.',
-    labelNames: ['method', 'status'],
-    registers: [registry],
-  });
-  return (method, _path, status) => requests.inc({ method, status });
-}
-
 export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSources): void {
-  const { pools, xds, ledger, policy, leading } = sources;
-  collectDefaultMetrics({ register: registry });
+  const { pools, xds, ledger, leading } = sources;
   const gauge = <Labels extends string>(
     name: string,
     help: string,
@@ -95,35 +90,4 @@ export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSou
           ]),
         ),
   );
-  const xdsCounter = (name: string, help: string, key: 'pushes' | 'bytes' | 'acks' | 'nacks') =>
-    gauge(`spark_gateway_xds_${name}_total`, help, ['type'], () =>
-      [...xds.counters.byType].map(([typeUrl, counters]): [{ type: string }, number] => [
-        { type: shortType(typeUrl) },
-        counters[key],
-      ]),
-    );
-  xdsCounter('pushes', 'Responses sent to Envoys.', 'pushes');
-  xdsCounter('pushed_bytes', 'Bytes sent to Envoys.', 'bytes');
-  xdsCounter('acks', 'Responses that Envoys accepted.', 'acks');
-  xdsCounter('nacks', 'Responses that Envoys rejected.', 'nacks');
-  gauge(
-    'spark_gateway_xds_ack_seconds_total',
-    'From each response to its acknowledgement, summed up: divide by the acks.',
-    ['type'],
-    () =>
-      [...xds.counters.byType].map(([typeUrl, { ackMs }]): [{ type: string }, number] => [
-        { type: shortType(typeUrl) },
-        ackMs / 1000,
-      ]),
-  );
-  gauge(
-    'spark_gateway_policy_bad',
-    'Whether the policy as it is written now is not good, so that the last good one decides (1).',
-    [],
-    () => [[{}, policy.status.error === undefined ? 0 : 1]],
-  );
-}
-
-function shortType(typeUrl: string): string {
-  return typeUrl.slice(typeUrl.lastIndexOf('.') + 1);
 }

@@ -24,14 +24,17 @@ import { adminRoutes } from './admin-routes.js';
 import { openAudit } from './audit.js';
 import { assignmentMetrics } from './assignment-metrics.js';
 import { consoleParts } from './console.js';
-import { controlPlaneMetrics, kubernetesRequests } from './control-plane-metrics.js';
+import { controlPlaneMetrics, leaderTerms } from './control-plane-metrics.js';
 import { createGrpcPort, mtlsFiles } from './grpc-port.js';
+import { kubernetesMetrics } from './kubernetes-metrics.js';
 import { createLeader, type Leader } from './leader.js';
 import { openKubernetes } from './kubernetes.js';
 import { roleLogger } from './logger.js';
 import { openOwn, openReplica, type Place } from './place.js';
 import { openOwnPolicy } from './policy.js';
+import { policyMetrics } from './policy-metrics.js';
 import { problemMetrics } from './problems.js';
+import { processMetrics } from './process-metrics.js';
 import { Succession } from './succession.js';
 import { aborted, terminationSignal } from './termination.js';
 import { openTracing } from './tracing.js';
@@ -46,12 +49,13 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   const clock = systemClock;
   const logger = roleLogger('control-plane', settings.logLevel);
   const registry = new Registry();
+  processMetrics(registry, 'control-plane');
 
   const audit = await openAudit(settings, { clock, logger, registry });
   const tracing = openTracing('control-plane', settings, { clock, registry });
   const access =
     settings.drivers.source === 'kubernetes'
-      ? await openKubernetes(settings, { onRequest: kubernetesRequests(registry) }, logger)
+      ? await openKubernetes(settings, kubernetesMetrics(registry, clock), logger)
       : undefined;
   let leadership: Leadership | undefined;
   const leading = () => leadership?.epoch() !== undefined;
@@ -64,12 +68,13 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   }
   const policySource = ownPolicy.source;
   const policy = () => policySource.current;
+  policyMetrics(registry, policySource);
   const place: Place = access
     ? await openReplica(settings, access, { policy, clock, logger })
     : await openOwn(settings, { clock, logger });
   const { records, drivers } = place;
   leadership = records.leadership;
-  const xds = createXds(settings, { clock, logger });
+  const xds = createXds(settings, { clock, logger, registry });
   const waitingRoom = new WaitingRoom(clock);
 
   const tally = new RequestTally();
@@ -155,7 +160,9 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   });
   policySource.onChange(() => pools.trigger());
   pools.onLook((epoch) => succession.looked(epoch));
+  const termBegins = leaderTerms(registry);
   records.onTerm((term) => {
+    if (term) termBegins();
     if (!term) leader = undefined;
     succession.setTerm(term);
     if (term) ownPolicy.leads();
@@ -179,7 +186,6 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     pools,
     xds: xds.hub,
     ledger: records.ledger,
-    policy: policySource,
     leading,
   });
   const toLeader: CallLeader = (method, message) => {

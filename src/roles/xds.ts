@@ -1,6 +1,7 @@
 /** The xDS side of the control plane: what every Envoy gets, the drivers, and the port. */
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { accessLogIntervalMs } from '../settings/access-log-interval.js';
@@ -11,6 +12,7 @@ import { CertificateFiles } from '../xds/resources/certificate-files.js';
 import { XdsFleet } from '../xds/resources/fleet.js';
 import { frontResources } from '../xds/resources/front.js';
 import type { EnvoySettings } from '../xds/resources/settings.js';
+import { xdsMetrics } from '../xds/metrics.js';
 import { createXdsServer } from '../xds/server.js';
 import type { ViewOf } from '../xds/view.js';
 import { mtlsFiles } from './grpc-port.js';
@@ -30,7 +32,11 @@ export interface Xds {
 
 export function createXds(
   settings: Settings,
-  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  {
+    clock,
+    logger,
+    registry,
+  }: { readonly clock: Clock; readonly logger: Logger; readonly registry: Registry },
 ): Xds {
   const cache = new ResourceCache();
   const { tlsCertFile, tlsKeyFile, listener } = settings;
@@ -56,6 +62,7 @@ export function createXds(
     logger,
     clock,
     debounce: { quietMs: settings.xds.debounceMs, maxMs: settings.xds.debounceMaxMs },
+    metrics: xdsMetrics(registry),
   });
   const fleet = new XdsFleet({
     cache,

@@ -6,9 +6,9 @@ import type { Logger } from 'pino';
 import { type Clock, systemClock } from '../model/clock.js';
 import type { NodeStatus } from '../model/reports.js';
 import type { ResourceCache, ViewChange } from './cache.js';
-import { XdsCounters } from './counters.js';
 import { Debounce, type DebounceOptions } from './debounce.js';
 import { delta } from './delta.js';
+import { noXdsMetrics, type XdsMetrics } from './metrics.js';
 import type { Protocol } from './protocol.js';
 import type { TypeUrl } from './resource.js';
 import { ResponseEncoder } from './response-encoder.js';
@@ -24,6 +24,7 @@ export interface HubOptions {
   readonly clock?: Clock;
   /** Puts changes that come close together into one push; 5 ms, at most 50 ms, by default. */
   readonly debounce?: DebounceOptions;
+  readonly metrics?: XdsMetrics;
 }
 
 /** A client answered or asked something about a type, or its stream ended. */
@@ -34,7 +35,6 @@ export interface ConnectOptions extends Omit<StreamOptions, 'protocol'> {
 }
 
 export class DiscoveryHub {
-  readonly counters = new XdsCounters();
   readonly #cache: ResourceCache;
   readonly #context: StreamContext;
   readonly #protocols: Record<Protocol['name'], Protocol> = { delta, sotw: createSotw() };
@@ -56,7 +56,7 @@ export class DiscoveryHub {
       clock,
       index: this.#index,
       encoder: new ResponseEncoder(),
-      counters: this.counters,
+      metrics: options.metrics ?? noXdsMetrics,
       onAnswer: (node, typeUrl) => {
         for (const listener of this.#listeners) listener(node, typeUrl);
       },

@@ -5,7 +5,7 @@ import { GatewayError } from '../model/errors.js';
 import type { NodeStatus } from '../model/reports.js';
 import type { PeerIdentity } from '../grpc/tls.js';
 import type { ResourceCache, ResourceChange } from './cache.js';
-import type { XdsCounters } from './counters.js';
+import type { XdsMetrics } from './metrics.js';
 import type { DiscoveryRequest, Protocol } from './protocol.js';
 import { isTypeUrl, PUSH_ORDER, type ResourceName, TypeUrl } from './resource.js';
 import type { ResponseEncoder } from './response-encoder.js';
@@ -28,7 +28,7 @@ export interface StreamContext {
   readonly viewOf: ViewOf;
   readonly index: SubscriberIndex<DiscoveryStream>;
   readonly encoder: ResponseEncoder;
-  readonly counters: XdsCounters;
+  readonly metrics: XdsMetrics;
   /** A client answered, or changed what it wants. */
   readonly onAnswer: (node: NodeInfo, typeUrl: TypeUrl) => void;
 }
@@ -178,15 +178,15 @@ export class DiscoveryStream {
     const identity = (this.#identity ??= this.#identify(request));
     const typeUrl = this.#typeOf(request);
     if (!typeUrl) return;
-    const { clock, counters, index, logger } = this.#context;
+    const { clock, metrics, index, logger } = this.#context;
     const { view, node } = identity;
     const watch = this.#watches.get(typeUrl) ?? this.#startWatch(typeUrl, view);
 
     const answer = watch.answer(request, clock.now());
     if (answer.kind === 'stale') return;
-    if (answer.kind === 'ack') counters.acknowledged(typeUrl, answer.afterMs);
+    if (answer.kind === 'ack') metrics.acknowledged(typeUrl, answer.afterMs);
     if (answer.kind === 'nack') {
-      counters.rejected(typeUrl);
+      metrics.rejected(typeUrl);
       logger.warn(
         { node: node.id, view, typeUrl, code: answer.rejection.code },
         `Envoy rejected a configuration and keeps its last good one: ${answer.rejection.message}`,
@@ -252,7 +252,7 @@ export class DiscoveryStream {
   /** False when the client has to do something first. */
   #send(watch: Watch, part: Part): boolean {
     if (this.#closed || !this.#identity || !this.#writable || watch.awaitsAnswer) return false;
-    const { cache, clock, counters, encoder } = this.#context;
+    const { cache, clock, encoder, metrics } = this.#context;
     const { typeUrl } = watch;
     const { view } = this.#identity;
     const { push, names } = watch.take(part);
@@ -268,7 +268,7 @@ export class DiscoveryStream {
     for (const resource of push.resources) {
       if (resource.warmedBy && names.has(resource.name)) this.#warm(resource.warmedBy);
     }
-    counters.pushed(typeUrl, bytes.length);
+    metrics.pushed(typeUrl, bytes.length);
     this.#writable = this.#options.sink.write(bytes);
     return true;
   }

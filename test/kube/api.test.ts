@@ -1,5 +1,9 @@
 import test from 'ava';
+import { Registry } from 'prom-client';
+import { KubernetesApi } from '../../src/kubernetes/api.js';
 import { KubernetesError } from '../../src/kubernetes/error.js';
+import { systemClock } from '../../src/model/clock.js';
+import { kubernetesMetrics } from '../../src/roles/kubernetes-metrics.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 
 let server: KubeApiServer;
@@ -47,7 +51,10 @@ test.serial('a watch from a version that is no longer kept is told so', async (t
   const path = '/api/v1/namespaces/default/configmaps';
   await server.compact();
   await server.restartApiServer();
-  const old = server.admin().watch({
+  const registry = new Registry();
+  const api = new KubernetesApi(server.adminConfig(), kubernetesMetrics(registry, systemClock));
+  t.teardown(() => api.close());
+  const old = api.watch({
     path,
     query: { resourceVersion: '1' },
     signal: new AbortController().signal,
@@ -55,6 +62,10 @@ test.serial('a watch from a version that is no longer kept is told so', async (t
   });
   const expired = await t.throwsAsync(old.next(), { instanceOf: KubernetesError });
   t.true(expired?.isExpired);
+  t.regex(
+    await registry.metrics(),
+    /^spark_gateway_kubernetes_watch_failures_total\{resource="configmaps",reason="expired"\} 1$/m,
+  );
 });
 
 test.serial("pods that break the namespace's security standard are refused", async (t) => {

@@ -7,6 +7,7 @@ import type { TypeUrl } from '../../src/xds/resource.js';
 import type { DiscoveryStream } from '../../src/xds/stream.js';
 import type { ViewOf } from '../../src/xds/view.js';
 import { ManualClock } from './manual-clock.js';
+import { XdsTally } from './xds-tally.js';
 import { type ProtocolName, type ReceivedResponse, XdsClient } from './xds-client.js';
 
 export const VIEW = 'edge';
@@ -15,6 +16,7 @@ export const DEBOUNCE = { quietMs: 5, maxMs: 50 };
 export class HubHarness {
   readonly clock = new ManualClock();
   readonly cache = new ResourceCache();
+  readonly tally = new XdsTally();
   readonly hub: DiscoveryHub;
 
   constructor(viewOf: ViewOf = () => ({ view: VIEW })) {
@@ -25,6 +27,7 @@ export class HubHarness {
       logger,
       clock: this.clock,
       debounce: DEBOUNCE,
+      metrics: this.tally,
     });
   }
 

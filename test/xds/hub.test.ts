@@ -178,7 +178,7 @@ for (const protocol of ['delta', 'sotw'] as const) {
     const status = () => harness.hub.nodes()[0]?.types.find(({ typeUrl }) => typeUrl === ROUTE);
     t.is(status()?.state, 'NACKED');
     t.is(status()?.error, 'virtual host is bad');
-    t.is(harness.hub.counters.byType.get(ROUTE)?.nacks, 1);
+    t.is(harness.tally.of(ROUTE).nacks, 1);
 
     harness.cache.update(VIEW, { upserts: [route('edge', 'good')] });
     await harness.settle();
@@ -399,8 +399,7 @@ test('who is connected, to what, and how far', async (t) => {
   t.is(harness.hub.nodes()[0]?.types[0]?.state, 'STALE');
   await harness.clock.advance(40);
   client.takeAll();
-  const counters = harness.hub.counters.byType.get(CLUSTER);
-  t.like(counters, { pushes: 2, acks: 2, nacks: 0, ackMs: 40 });
+  t.deepEqual(harness.tally.of(CLUSTER), { pushes: 2, acks: 2, nacks: 0, ackMs: 40 });
   client.disconnect();
   t.deepEqual(harness.hub.nodes(), []);
 });

@@ -55,6 +55,7 @@ export class IssuerKeys {
   #keys: Map<string, SigningKey> | undefined;
   #fetching: Promise<void> | undefined;
   #lastFetch: { readonly endedMs: number; readonly ok: boolean } | undefined;
+  #fetchedAtMs: number | undefined;
   #timer: Timer | undefined;
 
   constructor(options: IssuerKeysOptions) {
@@ -69,6 +70,11 @@ export class IssuerKeys {
   /** Whether a fetch has ever succeeded. */
   get known(): boolean {
     return this.#keys !== undefined;
+  }
+
+  /** When a fetch last succeeded. */
+  get fetchedAtMs(): number | undefined {
+    return this.#fetchedAtMs;
   }
 
   close(): void {
@@ -150,6 +156,7 @@ export class IssuerKeys {
       );
     }
     this.#lastFetch = { endedMs: clock.now(), ok };
+    if (ok) this.#fetchedAtMs = this.#lastFetch.endedMs;
     onFetch(issuer.issuer, ok);
     this.#timer?.cancel();
     this.#timer = clock.setTimer(ok ? refreshMs : Math.min(RETRY_MS, refreshMs), () => {

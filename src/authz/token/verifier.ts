@@ -35,6 +35,12 @@ export interface TokenVerifierOptions {
   readonly onKeyFetch?: (issuer: string, ok: boolean) => void;
 }
 
+export interface IssuerKeyState {
+  readonly issuer: string;
+  /** When its keys were last fetched with success; undefined: never. */
+  readonly fetchedAtMs: number | undefined;
+}
+
 /** A token whose signature, issuer, audience, client and not-before time are good. */
 export interface VerifiedToken {
   readonly caller: Caller;
@@ -106,6 +112,14 @@ export class TokenVerifier {
   /** Accepted issuers whose tokens cannot be verified, as their keys could not be fetched so far. */
   issuersWithoutKeys(): readonly string[] {
     return [...this.#issuers].flatMap(([name, { keys }]) => (keys.known ? [] : [name]));
+  }
+
+  /** All accepted issuers. */
+  issuerKeys(): readonly IssuerKeyState[] {
+    return [...this.#issuers].map(([issuer, { keys }]) => ({
+      issuer,
+      fetchedAtMs: keys.fetchedAtMs,
+    }));
   }
 
   close(): void {

@@ -15,6 +15,7 @@ import { type EncodedResource, encodeResource, TypeUrl } from '../../../src/xds/
 import { startXdsServer } from '../../../src/xds/server.js';
 import type { TypeStatus } from '../../../src/model/reports.js';
 import { EnvoyProcess } from '../../support/envoy.js';
+import { XdsTally } from '../../support/xds-tally.js';
 import { endpoints } from '../../support/xds-resources.js';
 
 const { CLUSTER, ENDPOINTS } = TypeUrl;
@@ -48,8 +49,9 @@ function badCluster(name: string): EncodedResource {
   return encodeResource(ClusterSchema, name, message);
 }
 
-const start = (cache: ResourceCache, port = 0) =>
+const start = (cache: ResourceCache, port = 0, metrics = new XdsTally()) =>
   startXdsServer({
+    metrics,
     address: `${HOST}:${port}`,
     cache,
     viewOf: () => ({ view: VIEW }),
@@ -137,7 +139,8 @@ for (const adsProtocol of ['incremental', 'state-of-the-world'] as const) {
   test(`${adsProtocol}: Envoy's reason for a rejection is shown, and a better version mends it`, async (t) => {
     const cache = new ResourceCache();
     cache.update(VIEW, { upserts: [edsCluster('a', 1), endpoints('a', [1])] });
-    const server = await start(cache);
+    const tally = new XdsTally();
+    const server = await start(cache, 0, tally);
     t.teardown(() => server.close());
     const envoy = await startEnvoy(t, server.port, adsProtocol);
     await until(server.hub, () => statusOf(server.hub, CLUSTER)?.state === 'SYNCED');
@@ -145,7 +148,7 @@ for (const adsProtocol of ['incremental', 'state-of-the-world'] as const) {
     cache.update(VIEW, { upserts: [badCluster('a')] });
     await until(server.hub, () => statusOf(server.hub, CLUSTER)?.state === 'NACKED');
     t.regex(statusOf(server.hub, CLUSTER)?.error ?? '', /cluster provided LB specified/);
-    t.is(server.hub.counters.byType.get(CLUSTER)?.nacks, 1);
+    t.is(tally.of(CLUSTER).nacks, 1);
     t.is(await envoy.stat('cluster\\.a\\.membership_total'), 1, 'the last good one is in use');
 
     cache.update(VIEW, { upserts: [edsCluster('a', 2)] });
@@ -165,7 +168,8 @@ test('incremental: a restarted control plane sends an Envoy nothing that it has'
 
   const sameAgain = new ResourceCache();
   sameAgain.update(VIEW, { upserts: contents });
-  const second = await start(sameAgain, first.port);
+  const tally = new XdsTally();
+  const second = await start(sameAgain, first.port, tally);
   t.teardown(() => second.close());
   await until(
     second.hub,
@@ -173,6 +177,6 @@ test('incremental: a restarted control plane sends an Envoy nothing that it has'
       statusOf(second.hub, CLUSTER)?.state === 'SYNCED' &&
       statusOf(second.hub, ENDPOINTS)?.state === 'SYNCED',
   );
-  t.is(second.hub.counters.byType.get(CLUSTER)?.pushes ?? 0, 0);
-  t.is(second.hub.counters.byType.get(ENDPOINTS)?.pushes ?? 0, 0);
+  t.is(tally.of(CLUSTER).pushes, 0);
+  t.is(tally.of(ENDPOINTS).pushes, 0);
 });
