@@ -1,8 +1,10 @@
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { pino } from 'pino';
 import { KubernetesDrivers } from '../../src/discovery/kubernetes.js';
+import type { ApiRequest } from '../../src/kubernetes/api.js';
 import { DriverResources } from '../../src/kubernetes/driver-resources.js';
 import { KubernetesError } from '../../src/kubernetes/error.js';
 import { EventWriter } from '../../src/kubernetes/event-writer.js';
@@ -10,6 +12,9 @@ import { loadGatewayKey } from '../../src/kubernetes/gateway-key.js';
 import { systemClock } from '../../src/model/clock.js';
 import { namespaceReference } from '../../src/model/fleet-problem.js';
 import { compilePolicy } from '../../src/policy/compile.js';
+import { KeptPolicy } from '../../src/policy/kept-policy.js';
+import { PolicyResource } from '../../src/policy/kubernetes/policy-resource.js';
+import type { PolicyResourceStatus } from '../../src/policy/kubernetes/status.js';
 import { KubernetesFactory } from '../../src/pools/kubernetes/factory.js';
 import { compileTemplates } from '../../src/pools/kubernetes/template-file.js';
 import { KubernetesRecordMirror } from '../../src/records/kubernetes-mirror.js';
@@ -239,6 +244,58 @@ test('the rights of the control plane are enough for all it does', async (t) => 
   await resources.stop();
 });
 
+test('the rights of the control plane are enough to watch the policy and to write its status', async (t) => {
+  const namespace = 'spark-gateway';
+  const path = `/apis/spark-gateway.io/v1alpha1/namespaces/${namespace}/routingpolicies`;
+  await server.admin().request({
+    method: 'POST',
+    path,
+    body: {
+      apiVersion: 'spark-gateway.io/v1alpha1',
+      kind: 'RoutingPolicy',
+      metadata: { name: 'main' },
+      spec: { access: [], source_networks: [{ name: 'lab', networks: ['192.0.2.0/24'] }] },
+    },
+  });
+  const written = new Signal<void>();
+  const api = await server.serviceAccount(namespace, 'spark-gateway-control-plane');
+  const { data } = find('ConfigMap', namespace) as unknown as { data: Record<string, string> };
+  const settings = compileSettings({
+    file: { name: 'settings.yaml', text: data['settings.yaml'] ?? '' },
+    env: {},
+    overrides: [],
+    cwd: '/',
+  });
+  const folder = mkdtempSync(join(tmpdir(), 'policy-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const policy = await PolicyResource.open(
+    {
+      api: {
+        request: async <T>(request: ApiRequest) => {
+          const answer = await api.request<T>(request);
+          if (request.method === 'PATCH') written.emit();
+          return answer;
+        },
+        watch: (request) => api.watch(request),
+      },
+      namespace,
+      name: 'main',
+      compile: policyOptions(settings),
+      kept: new KeptPolicy(join(folder, 'policy.yaml'), logger),
+      leads: () => true,
+      clock,
+      logger,
+    },
+    new AbortController().signal,
+  );
+  await written.next();
+  const { status } = await server
+    .admin()
+    .request<{ status: PolicyResourceStatus }>({ path: `${path}/main` });
+  t.is(status.inForce?.version, policy?.status.version);
+  await policy?.close();
+});
+
 for (const [what, request] of [
   [
     'change a pod',
@@ -257,6 +314,15 @@ for (const [what, request] of [
     {
       method: 'PATCH',
       path: '/apis/sparkoperator.k8s.io/v1alpha1/namespaces/sjns-example-dev/sparkconnects/x',
+      contentType: 'application/merge-patch+json',
+      body: {},
+    },
+  ],
+  [
+    'change the policy',
+    {
+      method: 'PATCH',
+      path: '/apis/spark-gateway.io/v1alpha1/namespaces/spark-gateway/routingpolicies/main',
       contentType: 'application/merge-patch+json',
       body: {},
     },
