@@ -83,7 +83,8 @@ async function main(): Promise<void> {
     case 'online': {
       const { askGateway } = await import('./roles/online.js');
       const settingsNamed = command.config !== undefined;
-      await askGateway(await settingsOf(withDefaults(command)), { ...command, settingsNamed });
+      const settings = await settingsOf(withDefaults(command));
+      process.exitCode = await askGateway(settings, { ...command, settingsNamed });
       return;
     }
     case 'issuer': {

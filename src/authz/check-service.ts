@@ -5,8 +5,10 @@ import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
 import type { AccessMetadata } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
+import type { Caller } from '../model/principal.js';
 import { RateLimiter } from '../model/rate-limiter.js';
 import { refuseByRate } from '../model/rate-limits.js';
+import type { SeenRequestSink } from '../model/seen-request.js';
 import type { Span, Tracer } from '../model/tracing.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import {
@@ -33,6 +35,7 @@ export interface CheckServiceOptions {
   readonly shadowPolicy?: () => Policy | undefined;
   readonly assigner: Assigner;
   readonly activity: Pick<ActivitySink, 'activity'>;
+  readonly seen: SeenRequestSink;
   readonly verifier: TokenVerifier;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -123,7 +126,10 @@ export class CheckService {
 
     const target = decide(facts, caller, policy);
     metadata.shadow = this.#shadow.report(facts, caller, policy, target);
-    if (target instanceof GatewayError) throw target;
+    if (target instanceof GatewayError) {
+      this.#seen(facts, caller, undefined);
+      throw target;
+    }
     metadata.team = target.team;
     metadata.environment = target.environment;
     metadata.namespace = target.namespace;
@@ -148,6 +154,8 @@ export class CheckService {
       metadata.driver = assignment.driverUid;
       if (facts.request.allowReconnect) metadata.comes_back = 'true';
       this.#reportActivity(facts);
+      this.#seen(facts, caller, facts.request.sessionId);
+      if (asked.clone) this.#seen(facts, caller, asked.clone.sessionId);
       return assignment;
     } catch (error) {
       if (authenticated.expiredAtMs !== undefined && error instanceof GatewayError) {
@@ -174,6 +182,17 @@ export class CheckService {
     if (request.newSessionId !== undefined) {
       activity.activity([{ sessionId: request.newSessionId, atMs, released: false }]);
     }
+  }
+
+  #seen(facts: RequestFacts, caller: Caller, sessionId: string | undefined): void {
+    const { seen, headers } = this.#options;
+    const routing: Record<string, string> = {};
+    for (const name of headers.routing) {
+      const value = facts.headers.get(name);
+      if (value !== undefined) routing[name] = value;
+    }
+    const { host, request } = facts;
+    seen.seen({ sessionId, caller, host, headers: routing, userId: request.userId });
   }
 
   #logRefusal(error: GatewayError, known: Known): void {

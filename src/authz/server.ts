@@ -8,6 +8,7 @@ import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import { noTracer, type Tracer } from '../model/tracing.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
+import type { SeenRequestSink } from '../model/seen-request.js';
 import { CheckService } from './check-service.js';
 import { CallError } from './grpc-wire.js';
 import { Http2Transport } from './http2-transport.js';
@@ -27,6 +28,8 @@ export interface AuthzServerOptions {
   readonly shadowPolicy?: () => Policy | undefined;
   readonly assigner: Assigner;
   readonly activity: Pick<ActivitySink, 'activity'>;
+  /** Told of what policies look at. Default: nobody is. */
+  readonly seen?: SeenRequestSink;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: AuthzMetrics;
@@ -85,6 +88,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     shadowPolicy: options.shadowPolicy ?? (() => undefined),
     assigner,
     activity,
+    seen: options.seen ?? { seen: () => undefined },
     verifier,
     clock,
     logger,

@@ -6,16 +6,10 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { GatewayError } from '../model/errors.js';
 import type { Policy, Target } from '../model/policy.js';
-import {
-  type Caller,
-  CERTIFICATE_ISSUER,
-  NETWORK_ISSUER,
-  principalKey,
-} from '../model/principal.js';
-import { issuerUnknown, tokenMissing } from '../model/refusals.js';
+import { type Caller, principalKey } from '../model/principal.js';
+import { callerFor } from '../model/token-claims.js';
 import { authorize, type RequestFacts } from './decision.js';
 import type { AuthzMetrics, ShadowVerdict } from './metrics.js';
-import { callerOf, refuseClient } from './token/claims.js';
 
 interface Difference extends ShadowVerdict {
   /** The rule, or the candidate's version. */
@@ -124,27 +118,6 @@ function differenceOf(
   return decided.namespace === other.namespace
     ? undefined
     : { would: 'move', code: 'OK', message: `${decided.namespace} → ${other.namespace}` };
-}
-
-/** The caller with the name and groups that the candidate takes from its token; audiences are not compared. */
-function callerFor({ issuers, services }: Policy, caller: Caller): Caller | GatewayError {
-  const { issuer, subject } = caller.principal;
-  if (issuer === CERTIFICATE_ISSUER || issuer === NETWORK_ISSUER) {
-    return services.includes(subject) ? caller : tokenMissing();
-  }
-  const trusted = issuers.find((one) => one.issuer === issuer);
-  if (!trusted) {
-    return issuerUnknown(
-      issuer,
-      issuers.map((one) => one.issuer),
-    );
-  }
-  try {
-    return refuseClient(caller.claims, trusted) ?? callerOf(caller.claims, trusted);
-  } catch (error) {
-    if (error instanceof GatewayError) return error;
-    throw error;
-  }
 }
 
 function ofRules(facts: RequestFacts, caller: Caller, policy: Policy): readonly Difference[] {

@@ -142,6 +142,14 @@ export const onlineCommands = [
     settingsOf: 'operator',
     online: true,
   },
+  {
+    name: 'policy diff',
+    about:
+      'What a policy would change for the sessions and people of now. Exit code 1 if it would change anything.',
+    operands: '<file>',
+    settingsOf: 'operator',
+    online: true,
+  },
 ] as const satisfies readonly CommandDescription[];
 
 export type OnlineCommandName = (typeof onlineCommands)[number]['name'];

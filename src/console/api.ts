@@ -51,6 +51,10 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
       const policy = sources.policy();
       return json(policy.explain(explainRequestOf(await exchange.body(), caller, policy)));
     },
+    [`POST ${API_ROOT}/policy/diff`]: async (exchange) => {
+      await gatekeeper.admit(exchange, 'read');
+      return json(await sources.diffPolicy((await exchange.body()).toString('utf8')));
+    },
     [`GET ${API_ROOT}/policy/history`]: shown(() => policyHistoryView(sources)),
   };
 }

@@ -2,6 +2,7 @@
 import type { SessionRecord } from '../model/driver.js';
 import type { KnownProblem } from '../model/fleet-problem.js';
 import type { Ledger } from '../model/ledger.js';
+import type { DiffPolicy } from '../model/policy-diff.js';
 import type { Policy } from '../model/policy.js';
 import type {
   FleetReport,
@@ -35,6 +36,8 @@ export interface ConsoleSources {
   activity(session: SessionRecord): SeenActivity | undefined;
   /** In force now. */
   policy(): Policy;
+  /** Asks the leader. */
+  readonly diffPolicy: DiffPolicy;
   policyReport(): PolicyReport;
   /** Newest first. */
   policyHistory(): readonly PolicyRevision[];

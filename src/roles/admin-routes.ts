@@ -8,7 +8,7 @@ import { BearerIdentification } from '../console/bearer.js';
 import { createConsole, createSignIn } from '../console/console.js';
 import { Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/recent-actions.js';
-import { type CallLeader, RemoteOperations } from '../console/replicas/client.js';
+import { type CallLeader, remoteDiff, RemoteOperations } from '../console/replicas/client.js';
 import type { ConsoleSources } from '../console/sources.js';
 import { text } from '../http/answer.js';
 import type { Routes } from '../http/router.js';
@@ -119,7 +119,9 @@ function consoleSources({
   replica,
   policy,
   problems,
+  toLeader,
 }: AdminParts): ConsoleSources {
+  const elsewhere = remoteDiff(toLeader);
   const history = new PolicyHistory();
   history.note(policy.status);
   policy.onChange(() => history.note(policy.status));
@@ -133,6 +135,7 @@ function consoleSources({
     replica,
     activity: (session) => leader()?.activityOf(session),
     policy: () => policy.current,
+    diffPolicy: (candidate) => (leader()?.diffPolicy ?? elsewhere)(candidate),
     policyReport: () => {
       const { error, ...revision } = policy.status;
       return { ...revision, source: policy.source, problem: error };

@@ -90,6 +90,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     shadowPolicy: () => shadowPolicy.current(),
     assigner: assignments,
     activity: assignments,
+    seen: assignments,
     clock,
     logger,
     metrics,

@@ -7,6 +7,7 @@ import type { Operations } from '../model/administration.js';
 import type { ActivitySink } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import type { SessionRecord } from '../model/driver.js';
+import type { DiffPolicy } from '../model/policy-diff.js';
 import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import type { PoolController } from '../pools/controller.js';
@@ -15,12 +16,15 @@ import type { AssignmentWatch } from '../sessions/assignment-watch.js';
 import { addAssignmentService } from '../sessions/assignment-service.js';
 import { SessionAssigner } from '../sessions/assignments.js';
 import { SessionExpiry } from '../sessions/expiry.js';
+import { SeenRequestTable } from '../sessions/seen-requests.js';
 import { SidecarNotices } from '../sessions/notices.js';
 import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import type { WaitingRoom } from '../sessions/waiting-room.js';
+import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { mtlsFiles } from './grpc-port.js';
 import { LeaderOperations } from './operations.js';
+import { policyDiffer } from './policy-diff.js';
 import type { Records } from './records.js';
 
 export interface LeaderOptions {
@@ -37,6 +41,7 @@ export interface LeaderOptions {
 export interface Leader {
   readonly notices: SidecarNotices;
   readonly operations: Operations;
+  readonly diffPolicy: DiffPolicy;
   /** Where reporters tell what sessions did. */
   readonly activity: ActivitySink;
   /** What reporters saw of a session. */
@@ -93,9 +98,13 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     clock,
     logger,
   });
+  const seen = new SeenRequestTable();
+  const compile = policyOptions(settings);
+  const diffPolicy = policyDiffer({ policy, compile, ledger, seen });
   return {
     notices,
     operations,
+    diffPolicy,
     activity: expiry.activity,
     activityOf: (session) => ({
       lastActiveMs: expiry.activity.lastActiveMs(session),
@@ -106,12 +115,13 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         assigner,
         notices,
         activity: expiry.activity,
+        seen,
         leadership,
         watch,
         clock,
         logger,
       });
-      addAdministrationService(server, { operations, logger });
+      addAdministrationService(server, { operations, diffPolicy, logger });
     },
     start: () => expiry.start(),
     stop: () => expiry.stop(),

@@ -15,10 +15,11 @@ export interface OnlineArguments {
   readonly settingsNamed: boolean;
 }
 
+/** Resolves with the exit code. */
 export async function askGateway(
   settings: Settings,
   { name, operands, options, settingsNamed }: OnlineArguments,
-): Promise<void> {
+): Promise<number> {
   const { admin, issuer } = settings;
   const client = await connect({
     options,
@@ -30,7 +31,7 @@ export async function askGateway(
   const { stdout, stderr } = process;
   // Whoever read it has seen enough, as `| head` does.
   stdout.on('error', () => process.exit());
-  await runOnline(
+  return runOnline(
     name,
     {
       client,

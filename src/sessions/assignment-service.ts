@@ -23,6 +23,7 @@ import type { Clock } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
 import { TRACE_HEADER } from '../model/names.js';
+import type { SeenRequestSink } from '../model/seen-request.js';
 import type { AssignmentWatch } from './assignment-watch.js';
 import { follow } from './follow.js';
 import type { SidecarNotices } from './notices.js';
@@ -36,6 +37,7 @@ export interface AssignmentServiceOptions {
   readonly assigner: Assigner;
   readonly notices: SidecarNotices;
   readonly activity: ActivitySink;
+  readonly seen: SeenRequestSink;
   readonly leadership: Leadership;
   readonly watch: AssignmentWatch;
   readonly clock: Clock;

@@ -12,8 +12,10 @@ import type { ActivitySink } from '../model/assignment.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
+import type { SeenRequestSink } from '../model/seen-request.js';
 import type { SidecarConnection, SidecarNotices } from './notices.js';
 import { notLeading } from './refusals.js';
+import { readSeenRequest } from './seen-requests.js';
 
 /** A sidecar reports every 10 s; one that is silent for so long is taken for cut off. */
 const SILENCE_MS = 60_000;
@@ -21,6 +23,7 @@ const SILENCE_MS = 60_000;
 export interface FollowOptions {
   readonly notices: SidecarNotices;
   readonly activity: ActivitySink;
+  readonly seen: SeenRequestSink;
   readonly leadership: Leadership;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -28,7 +31,7 @@ export interface FollowOptions {
 
 export function follow(
   call: ServerDuplexStream<FollowRequest, FollowResponse>,
-  { notices, activity, leadership, clock, logger }: FollowOptions,
+  { notices, activity, seen, leadership, clock, logger }: FollowOptions,
 ): void {
   let connection: SidecarConnection | undefined;
   let sidecarId = '';
@@ -92,6 +95,10 @@ export function follow(
         released,
       })),
     );
+    for (const message of request.seen) {
+      const told = readSeenRequest(message);
+      if (told) seen.seen(told);
+    }
     connection.report(request.applied, request.report);
   });
   call.on('drain', () => connection?.writable());

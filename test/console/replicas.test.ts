@@ -4,13 +4,18 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
-import { RemoteOperations } from '../../src/console/replicas/client.js';
+import {
+  type CallLeader,
+  remoteDiff,
+  RemoteOperations,
+} from '../../src/console/replicas/client.js';
 import { addAdministrationService } from '../../src/console/replicas/service.js';
 import { Forwarder } from '../../src/grpc/forward.js';
 import { clientCredentials, type TlsFiles } from '../../src/grpc/tls.js';
 import type { Operations } from '../../src/model/administration.js';
 import { systemClock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
+import type { DiffPolicy } from '../../src/model/policy-diff.js';
 import { createGrpcPort } from '../../src/roles/grpc-port.js';
 import { TestAuthority } from '../support/certificates.js';
 import { alice, START_MS } from '../support/driver-records.js';
@@ -18,6 +23,8 @@ import { unusedPort } from '../support/unused-port.js';
 
 const NAME = 'spark-gateway-control-plane';
 const logger = pino({ enabled: false });
+
+const diffPolicy: DiffPolicy = async (text) => ({ problems: [`candidate:1: ${text}`] });
 
 const answers: Operations = {
   drain: async (uid, drainDeadlineMs, by) => {
@@ -54,7 +61,9 @@ async function startLeader(t: ExecutionContext, { tls = true, serves = true } = 
     replicaServices: [AdministrationService],
   });
   if (serves) {
-    port.serve((server) => addAdministrationService(server, { operations: answers, logger }));
+    port.serve((server) =>
+      addAdministrationService(server, { operations: answers, diffPolicy, logger }),
+    );
   }
   await port.listen();
   t.teardown(() => port.close());
@@ -66,7 +75,8 @@ async function startLeader(t: ExecutionContext, { tls = true, serves = true } = 
     });
     forwarder.setTarget(`${address.host}:${address.port}`);
     t.teardown(() => forwarder.close());
-    return new RemoteOperations((method, message) => forwarder.call(method, message, 10_000));
+    const call: CallLeader = (method, message) => forwarder.call(method, message, 10_000);
+    return Object.assign(new RemoteOperations(call), { diff: remoteDiff(call) });
   };
   return { as, replica, sidecar };
 }
@@ -92,6 +102,12 @@ test('a replica asks the leader on behalf of an operator', async (t) => {
     code: 'DRIVER_UNKNOWN',
     message: 'There is no such driver.',
   });
+});
+
+test('a replica asks the leader what a policy would change', async (t) => {
+  const { as, replica, sidecar } = await startLeader(t);
+  t.deepEqual(await as(replica).diff('kind: X'), { problems: ['candidate:1: kind: X'] });
+  await t.throwsAsync(as(sidecar).diff('kind: X'), { code: 'CONTROL_PLANE_UNAVAILABLE' });
 });
 
 test("a sidecar's certificate, good for assignments, is refused: it could name any operator", async (t) => {

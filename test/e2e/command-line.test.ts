@@ -1,5 +1,8 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import type { DriverView, SessionView, StatusView } from '../../src/model/admin-api.js';
+import type { PolicyDiff } from '../../src/model/policy-diff.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
 import type { PySparkError } from '../support/pyspark-error.js';
@@ -57,6 +60,43 @@ test.serial('each command shows a session and its driver, to people and to progr
   const status = await gateway.command('status', '-o', 'json');
   t.like(JSON.parse(status.output) as StatusView, { sessions: 1, problems: [] });
 });
+
+test.serial(
+  'a candidate that shuts alice out shows her session before it is the policy',
+  async (t) => {
+    const { gateway, pyspark } = t.context;
+    const { sessionId } = await pyspark.identity('alice');
+    const diff = async (name: string, change: (inForce: string) => string) => {
+      const file = join(gateway.folder, name);
+      await writeFile(file, change((await gateway.policy()).text));
+      const { exitCode, output, errors } = await gateway.command(
+        'policy',
+        'diff',
+        file,
+        '-o',
+        'json',
+      );
+      return {
+        exitCode,
+        errors,
+        diff: output === '' ? undefined : (JSON.parse(output) as PolicyDiff),
+      };
+    };
+    const same = await gateway.until(
+      () => diff('same.yaml', (inForce) => inForce),
+      (answer) => answer.diff?.counts.unknown === 0,
+    );
+    t.is(same.exitCode, 0, same.errors);
+    const shut = await diff('shut.yaml', (inForce) => inForce.replace('- everyone', '- nobody'));
+    t.is(shut.exitCode, 1, shut.errors);
+    const lost = shut.diff?.changes.find(({ session }) => session === sessionId);
+    t.is(lost?.after.refusal?.code, 'NAMESPACE_REFUSED');
+    t.is((await pyspark.sql('alice', 'SELECT 1')).rows[0]?.[0], 1, 'nothing has changed');
+    const bad = await diff('bad.yaml', (inForce) => `${inForce}\nnonsense: 1\n`);
+    t.is(bad.exitCode, 2);
+    t.regex(bad.errors, /bad\.yaml:\d+:\d+: /);
+  },
+);
 
 test.serial('exit codes tell scripts why a command failed', async (t) => {
   const { gateway } = t.context;

@@ -3,6 +3,7 @@ import test from 'ava';
 import type { SessionActivity } from '../../src/model/assignment.js';
 import { asGone } from '../../src/model/driver-record.js';
 import { addAssignmentService } from '../../src/sessions/assignment-service.js';
+import { SeenRequestTable } from '../../src/sessions/seen-requests.js';
 import { SidecarNotices } from '../../src/sessions/notices.js';
 import { assignmentWatch } from '../support/assignment-watch.js';
 import { AssignmentClient, listen } from '../support/assignment-client.js';
@@ -16,6 +17,7 @@ async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2
   const notices = new SidecarNotices({ ledger: f.ledger, clock: f.clock, cacheTtlMs: 600_000 });
   const events: string[] = [];
   const reports: SessionActivity[] = [];
+  const seen = new SeenRequestTable();
   let heard: () => void = nothing;
   const record = (event: string) => {
     events.push(event);
@@ -26,8 +28,9 @@ async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2
     ...f,
     watch: assignmentWatch(f.clock).watch,
     notices,
+    seen,
     activity: {
-      activity: (seen) => void reports.push(...seen),
+      activity: (told) => void reports.push(...told),
       streamOpened: nothing,
       streamClosed: nothing,
       released: nothing,
@@ -62,7 +65,7 @@ async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2
       },
       options,
     );
-  return { ...f, notices, events, reports, reporterEvents, server, client, ask };
+  return { ...f, notices, events, reports, seen, reporterEvents, server, client, ask };
 }
 
 test('an assignment is answered in full', async (t) => {
@@ -169,6 +172,35 @@ test('a sidecar follows: reset, ends, acknowledged reports, and its activity is 
   stream.cancel();
   await stream.ended;
   t.deepEqual(await reporterEvents(2), ['+s1', '-s1']);
+});
+
+test('who asks for a session is learned from its sidecar; what cannot be read is left out', async (t) => {
+  const { client, seen } = await setUp(t);
+  const stream = client.follow();
+  const ann = {
+    principal: { issuer: 'https://idp.test', subject: 'ann' },
+    host: 'spark.example.com',
+    headers: { 'x-team': 'ads' },
+    userId: 'ann',
+  };
+  stream.send({
+    sidecarId: 's1',
+    report: 1n,
+    seen: [
+      { ...ann, sessionId: sessionId(1), claims: '{"team":"ads"}' },
+      { ...ann, sessionId: sessionId(2), claims: '{"team":' },
+      { ...ann, sessionId: sessionId(3), claims: '[]' },
+      { sessionId: sessionId(4), claims: '{}' },
+      { ...ann, claims: '{"team":"ml"}' },
+    ],
+  });
+  t.like(await stream.next(), { acknowledgedReport: 1n });
+  const { principal, ...asked } = ann;
+  t.deepEqual(seen.list(), [
+    { ...asked, sessionId: undefined, caller: { principal, claims: { team: 'ml' } } },
+    { ...asked, sessionId: sessionId(1), caller: { principal, claims: { team: 'ads' } } },
+  ]);
+  stream.cancel();
 });
 
 test('a sidecar that says nothing for a minute is cut off', async (t) => {

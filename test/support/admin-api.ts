@@ -13,6 +13,9 @@ import type { Operations } from '../../src/model/administration.js';
 import type { AdminAction } from '../../src/model/audit.js';
 import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
 import { GatewayError } from '../../src/model/errors.js';
+import type { DiffPolicy } from '../../src/model/policy-diff.js';
+import type { SeenRequest } from '../../src/model/seen-request.js';
+import { policyDiffer } from '../../src/roles/policy-diff.js';
 import type { FleetProblem } from '../../src/model/fleet-problem.js';
 import type { FleetReport, NodeStatus, ReplicaReport } from '../../src/model/reports.js';
 import { compilePolicy } from '../../src/policy/compile.js';
@@ -36,6 +39,10 @@ export interface AdminApiOptions {
   readonly replica?: Partial<ReplicaReport>;
   readonly activity?: (sessionId: string) => SeenActivity | undefined;
   readonly operations?: Partial<Operations>;
+  /** Told by sidecars. */
+  readonly seen?: readonly SeenRequest[];
+  /** Asks another replica instead. */
+  readonly diffPolicy?: DiffPolicy;
 }
 
 export interface AdminApi {
@@ -97,6 +104,14 @@ export async function startAdminApi(
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined, ...options.replica }),
     activity: ({ sessionId }) => options.activity?.(sessionId),
     policy: () => policy,
+    diffPolicy:
+      options.diffPolicy ??
+      policyDiffer({
+        policy: () => policy,
+        compile: policyOptions,
+        ledger,
+        seen: { list: () => options.seen ?? [] },
+      }),
     policyReport: () => ({ ...revision, source: 'policy.yaml', problem: undefined }),
     policyHistory: () => [revision],
   };

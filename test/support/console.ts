@@ -195,6 +195,7 @@ function sourcesOf(
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined }),
     activity: ({ lastActiveMs }) => ({ lastActiveMs, openStreams: 1 }),
     policy: () => policy,
+    diffPolicy: () => Promise.resolve({ problems: ['no policy is compared here'] }),
     policyReport: () => ({ ...revision, source: 'policy.yaml', problem: world.policyProblem }),
     policyHistory: () => [revision],
   };

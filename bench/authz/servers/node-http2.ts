@@ -17,6 +17,7 @@ const service = new CheckService({
   policy: () => policy,
   assigner: { assign },
   activity: { activity: () => undefined },
+  seen: { seen: () => undefined },
   verifier: new TokenVerifier({ clock: systemClock, logger }),
   clock: systemClock,
   logger,

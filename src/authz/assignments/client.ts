@@ -12,6 +12,7 @@ import type {
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
+import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
 import { abortReason } from './abort-reason.js';
 import { callAssign } from './assign-call.js';
 import { AssignmentCache } from './cache.js';
@@ -48,7 +49,9 @@ const channelOptions = {
   'grpc.keepalive_timeout_ms': 10_000,
 } as const;
 
-export class AssignmentsClient implements Assigner, Pick<ActivitySink, 'activity'> {
+export class AssignmentsClient
+  implements Assigner, Pick<ActivitySink, 'activity'>, SeenRequestSink
+{
   readonly #options: AssignmentsClientOptions;
   readonly #clients: readonly Client[];
   readonly #cache: AssignmentCache;
@@ -104,6 +107,10 @@ export class AssignmentsClient implements Assigner, Pick<ActivitySink, 'activity
 
   activity(events: readonly SessionActivity[]): void {
     this.#follow.activity(events);
+  }
+
+  seen(request: SeenRequest): void {
+    this.#follow.seen(request);
   }
 
   /** Asks until there is an answer that no notice has overtaken, or the hold is over. */

@@ -15,7 +15,9 @@ import { methodDefinition } from '../../grpc/service.js';
 import type { SessionActivity } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { ActivityReports } from './activity-report.js';
+import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
 import type { AssignmentCache } from './cache.js';
+import { SeenRequests } from './seen-requests.js';
 
 export interface FollowOptions {
   /** The control planes; any of them will do. */
@@ -40,9 +42,10 @@ const LONGEST_PAUSE_MS = 5_000;
 
 const method = methodDefinition(AssignmentService.method.follow);
 
-export class Follow {
+export class Follow implements SeenRequestSink {
   readonly #options: FollowOptions;
   readonly #reports = new ActivityReports();
+  readonly #seen = new SeenRequests();
   #stream: ClientDuplexStream<FollowRequest, FollowResponse> | undefined;
   /** The highest notice that was applied. */
   #applied = 0n;
@@ -73,6 +76,10 @@ export class Follow {
     if (released && !this.#releaseTimer && this.#stream) {
       this.#releaseTimer = this.#options.clock.setTimer(RELEASE_DELAY_MS, () => this.#report());
     }
+  }
+
+  seen(request: SeenRequest): void {
+    this.#seen.seen(request);
   }
 
   /** Sends what is left to report and waits, up to `limitMs`, for the control plane to take it in. */
@@ -127,6 +134,7 @@ export class Follow {
     this.#stream = undefined;
     this.#cancelTimers();
     this.#reports.takeBack(this.#options.clock.now());
+    this.#seen.tellAgain();
     this.#closed();
     if (this.#closing) return;
     const { clock, random } = this.#options;
@@ -159,6 +167,12 @@ export class Follow {
           sessionId,
           ageMs: Math.max(0, nowMs - atMs),
           released,
+        })),
+        seen: this.#seen.next().map(({ caller, sessionId = '', ...told }) => ({
+          ...told,
+          sessionId,
+          principal: { ...caller.principal },
+          headers: { ...told.headers },
         })),
       }),
     );

@@ -14,7 +14,7 @@ import { GatewayError } from '../../model/errors.js';
 import type { IssuerPolicy } from '../../model/policy.js';
 import { issuerUnknown } from '../../model/refusals.js';
 import type { Caller } from '../../model/principal.js';
-import { callerOf, refuseClient } from './claims.js';
+import { callerOf, refuseClient } from '../../model/token-claims.js';
 import { fetchKeysOverHttp, type FetchKeys } from './fetch-keys.js';
 import { IssuerKeys, type SigningKey } from './issuer-keys.js';
 import { tokenRefusal } from './refusal.js';

@@ -8,6 +8,8 @@ export type OutputForm = (typeof outputForms)[number];
 export interface Shown {
   /** Everything, for programs. */
   readonly value: unknown;
+  /** Something is otherwise than it is to be: the command ends with exit code 1. */
+  readonly differs?: boolean;
   /** For people; ends with a line break. */
   people(style: TableStyle): string;
 }

@@ -1,7 +1,8 @@
-/** What operators do, passed on to the leader. */
+/** What operators do and ask, passed on to the leader. */
 import { create, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
 import {
   AdministrationService,
+  DiffPolicyRequestSchema,
   DrainRequestSchema,
   EvictRequestSchema,
   ReleaseRequestSchema,
@@ -10,6 +11,7 @@ import {
 import type { DriverOutcome, Operations, SessionOutcome } from '../../model/administration.js';
 import { isDriverPhase, isSessionEnd } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
+import type { DiffPolicy, PolicyDiffAnswer } from '../../model/policy-diff.js';
 import type { Principal } from '../../model/principal.js';
 
 /** Makes one call of the leader's service; rejects with a GatewayError. */
@@ -57,6 +59,19 @@ export class RemoteOperations implements Operations {
     if (!isSessionEnd(end)) throw unreadable();
     return { sessionId: answer.sessionId, driverUid, end, endedAtMs: Number(endedAtMs) };
   }
+}
+
+export function remoteDiff(call: CallLeader): DiffPolicy {
+  return async (text) => {
+    const { answer } = await call(method.diffPolicy, create(DiffPolicyRequestSchema, { text }));
+    try {
+      const read: unknown = JSON.parse(answer);
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- replicas of one release agree on it
+      return read as PolicyDiffAnswer;
+    } catch {
+      throw unreadable();
+    }
+  };
 }
 
 function driverOutcome(state: DriverState | undefined): DriverOutcome {

@@ -4,9 +4,11 @@ import type { sendUnaryData, Server, ServerUnaryCall } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
   AdministrationService,
+  DiffPolicyResponseSchema,
   DrainResponseSchema,
   EvictResponseSchema,
   ReleaseResponseSchema,
+  type DiffPolicyRequest,
   type DrainRequest,
   type EvictRequest,
   type ReleaseRequest,
@@ -16,14 +18,20 @@ import { serviceDefinition } from '../../grpc/service.js';
 import { toServiceError } from '../../grpc/status-details.js';
 import type { DriverOutcome, Operations } from '../../model/administration.js';
 import { GatewayError, toGatewayError } from '../../model/errors.js';
+import type { DiffPolicy } from '../../model/policy-diff.js';
 import type { Principal } from '../../model/principal.js';
 
 /** Registers the service. Who may call it is for the server to say. */
 export function addAdministrationService(
   server: Server,
-  { operations, logger }: { readonly operations: Operations; readonly logger: Logger },
+  options: {
+    readonly operations: Operations;
+    readonly diffPolicy: DiffPolicy;
+    readonly logger: Logger;
+  },
 ): void {
-  const answer = unary(logger);
+  const { operations, diffPolicy } = options;
+  const answer = unary(options.logger);
   server.addService(serviceDefinition(AdministrationService), {
     drain: answer<DrainRequest, typeof DrainResponseSchema>(async ({ driverUid, deadlineMs, by }) =>
       create(DrainResponseSchema, {
@@ -45,6 +53,9 @@ export function addAdministrationService(
       const outcome = await operations.release(sessionId, principalOf(by));
       return create(ReleaseResponseSchema, { ...outcome, endedAtMs: BigInt(outcome.endedAtMs) });
     }),
+    diffPolicy: answer<DiffPolicyRequest, typeof DiffPolicyResponseSchema>(async ({ text }) =>
+      create(DiffPolicyResponseSchema, { answer: JSON.stringify(await diffPolicy(text)) }),
+    ),
   });
 }
 

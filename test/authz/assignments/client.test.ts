@@ -7,30 +7,16 @@ import pino from 'pino';
 import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
 import { clientCredentials, serverCredentials } from '../../../src/grpc/tls.js';
 import type { AssignRequest } from '../../../src/model/assignment.js';
-import type { Timer } from '../../../src/model/clock.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { TestAuthority } from '../../support/certificates.js';
 import { NEW_SESSION, SESSION } from '../../support/check-client.js';
-import { ManualClock, settle } from '../../support/manual-clock.js';
+import { settle } from '../../support/manual-clock.js';
 import { ScriptedControlPlane, type FollowStream } from '../../support/scripted-control-plane.js';
 import { Signal } from '../../support/signal.js';
+import { WatchedClock } from '../../support/watched-clock.js';
 
 const LEASE_MS = 60_000;
 const REPORT_INTERVAL_MS = 5_000;
-
-/** Tells of every timer, so that a test can move time when something waits for it. */
-class WatchedClock extends ManualClock {
-  readonly timers = new Signal<number>();
-
-  override setTimer(delayMs: number, callback: () => void): Timer {
-    this.timers.emit(delayMs);
-    return super.setTimer(delayMs, callback);
-  }
-
-  async timer(delayMs: number): Promise<void> {
-    while ((await this.timers.next()) !== delayMs);
-  }
-}
 
 interface Context {
   clock: WatchedClock;

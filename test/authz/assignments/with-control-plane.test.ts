@@ -41,6 +41,7 @@ test('sidecar and control plane agree on who has a driver, and on when it is for
       reporterConnected: () => undefined,
       reporterDisconnected: () => undefined,
     },
+    seen: { seen: () => undefined },
     leadership,
     watch: assignmentWatch(clock).watch,
     clock,

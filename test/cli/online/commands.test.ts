@@ -1,8 +1,12 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { deadlineOf } from '../../../src/cli/online/commands/actions.js';
 import { connect } from '../../../src/cli/online/connection.js';
 import { runOnline } from '../../../src/cli/online/run.js';
 import type { OnlineCommandName } from '../../../src/cli/online-commands.js';
+import type { PolicyDiff, PolicyDiffAnswer } from '../../../src/model/policy-diff.js';
 import { type AdminApiOptions, startAdminApi } from '../../support/admin-api.js';
 import { driverRecord, sessionId, sessionRecord, START_MS } from '../../support/driver-records.js';
 
@@ -16,6 +20,7 @@ const observed = [{ uid: 'driver-1', condition: 'ready' }] as const;
 interface Ran {
   readonly output: string;
   readonly said: readonly string[];
+  readonly exitCode: number;
 }
 
 /** Runs a command as an operator against a real admin API; `pauses` before it is ended. */
@@ -36,7 +41,7 @@ async function run(
   });
   let output = '';
   const said: string[] = [];
-  await runOnline(
+  const exitCode = await runOnline(
     name,
     {
       client,
@@ -48,7 +53,7 @@ async function run(
     },
     { write: (text) => void (output += text), width: () => undefined },
   );
-  return { output, said };
+  return { output, said, exitCode };
 }
 
 test('sessions: short ids for people, everything for programs', async (t) => {
@@ -62,6 +67,50 @@ test('sessions: short ids for people, everything for programs', async (t) => {
   );
   const { output } = await run(t, 'sessions', [], { output: 'json', driver: 'driver-1' });
   t.like((JSON.parse(output) as object[])[0], { id: session.sessionId, driver: 'driver-1' });
+});
+
+test('policy diff: what would change in tables, for scripts by the exit code', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'policy-diff-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'next.yaml');
+  await writeFile(file, 'kind: RoutingPolicy\n');
+  const same = { gained: 0, lost: 0, moved: 0, namespaces: 0, unknown: 0, sessions: 1, people: 0 };
+  const lists = { changes: [], namespaces: [], unknown: [] };
+  const none: PolicyDiff = { problems: [], version: 'a', candidate: 'b', counts: same, ...lists };
+  const diff = (answer: PolicyDiffAnswer) =>
+    run(t, 'policy diff', [file], {}, { diffPolicy: () => Promise.resolve(answer) });
+  t.deepEqual(await diff(none), {
+    output:
+      'From policy a to b, for 1 session and 0 further requests: 0 lost, 0 gained, 0 moved; 0 namespaces changed.\n',
+    said: [],
+    exitCode: 0,
+  });
+  const refusal = { code: 'NAMESPACE_REFUSED', message: 'You may use: nothing.' };
+  const lost = {
+    change: 'lost',
+    session: session.sessionId,
+    principal: session.principal,
+    before: { namespace: 'sjns-ads-dev' },
+    after: { refusal },
+  } as const;
+  const changed = await diff({ ...none, changes: [lost], counts: { ...same, lost: 1 } });
+  t.is(changed.exitCode, 1);
+  t.regex(
+    changed.output,
+    /^lost +00000000 +alice +allowed in sjns-ads-dev +NAMESPACE_REFUSED +You may use: nothing\.$/m,
+  );
+  const unknown = [{ ...lost, namespace: 'sjns-ads-dev' }];
+  const doubt = await diff({ ...none, unknown, counts: { ...same, unknown: 1 } });
+  t.is(doubt.exitCode, 1, 'doubt is no reason to go on');
+  t.regex(doubt.output, /^NOT KNOWN +PRINCIPAL +NAMESPACE$/m);
+  await t.throwsAsync(diff({ problems: ['candidate:1:1: this is wrong'] }), {
+    code: 'POLICY_INVALID',
+    message: `${file}:1:1: this is wrong`,
+  });
+  await t.throwsAsync(run(t, 'policy diff', [join(folder, 'none.yaml')]), {
+    code: 'POLICY_INVALID',
+    message: /cannot be read/,
+  });
 });
 
 test('drivers: the reason is at the end of the line', async (t) => {

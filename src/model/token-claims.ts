@@ -1,8 +1,10 @@
 /** What the verified claims of a token say of its caller. */
-import type { JWTPayload } from 'jose';
-import { GatewayError } from '../../model/errors.js';
-import type { IssuerPolicy } from '../../model/policy.js';
-import type { Caller } from '../../model/principal.js';
+import { GatewayError } from './errors.js';
+import type { IssuerPolicy, Policy } from './policy.js';
+import { type Caller, CERTIFICATE_ISSUER, NETWORK_ISSUER } from './principal.js';
+import { issuerUnknown, tokenMissing } from './refusals.js';
+
+type Claims = Readonly<Record<string, unknown>>;
 
 const MAX_SUBJECT_LENGTH = 256;
 
@@ -10,10 +12,10 @@ const MAX_SUBJECT_LENGTH = 256;
  * Okta's access tokens name the client in `cid`, OpenID Connect in `azp`, RFC 9068 in `client_id`; an
  * ID token names it as its audience. undefined: accepted. TOKEN_AUDIENCE_REFUSED otherwise.
  */
-export function refuseClient(claims: JWTPayload, issuer: IssuerPolicy): GatewayError | undefined {
+export function refuseClient(claims: Claims, issuer: IssuerPolicy): GatewayError | undefined {
   if (issuer.clientIds.length === 0) return undefined;
   const named = claims['cid'] ?? claims['azp'] ?? claims['client_id'];
-  const clients = named === undefined ? [claims.aud ?? []].flat() : [named];
+  const clients = named === undefined ? [claims['aud'] ?? []].flat() : [named];
   if (clients.some((client) => typeof client === 'string' && issuer.clientIds.includes(client))) {
     return undefined;
   }
@@ -24,7 +26,7 @@ export function refuseClient(claims: JWTPayload, issuer: IssuerPolicy): GatewayE
 }
 
 /** Throws TOKEN_MALFORMED when the claims name nobody. */
-export function callerOf(claims: JWTPayload, issuer: IssuerPolicy): Caller {
+export function callerOf(claims: Claims, issuer: IssuerPolicy): Caller {
   const subject = claims[issuer.principalClaim];
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   const unfit = /[\u0000-\u001f\u007f]/;
@@ -45,4 +47,25 @@ export function callerOf(claims: JWTPayload, issuer: IssuerPolicy): Caller {
     groups: groups.filter((group) => typeof group === 'string'),
     claims,
   };
+}
+
+/** The caller with the name and groups that this policy takes from its token; audiences are not compared. */
+export function callerFor({ issuers, services }: Policy, caller: Caller): Caller | GatewayError {
+  const { issuer, subject } = caller.principal;
+  if (issuer === CERTIFICATE_ISSUER || issuer === NETWORK_ISSUER) {
+    return services.includes(subject) ? caller : tokenMissing();
+  }
+  const trusted = issuers.find((one) => one.issuer === issuer);
+  if (!trusted) {
+    return issuerUnknown(
+      issuer,
+      issuers.map((one) => one.issuer),
+    );
+  }
+  try {
+    return refuseClient(caller.claims, trusted) ?? callerOf(caller.claims, trusted);
+  } catch (error) {
+    if (error instanceof GatewayError) return error;
+    throw error;
+  }
 }

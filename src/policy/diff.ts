@@ -1,0 +1,171 @@
+/** Compares two policies for sessions, requests and namespaces that there are. */
+import { GatewayError } from '../model/errors.js';
+import type {
+  AccessChange,
+  NamespaceChange,
+  PolicyDiff,
+  PolicyOutcome,
+  UnknownSession,
+} from '../model/policy-diff.js';
+import type { Policy } from '../model/policy.js';
+import { principalKey, samePrincipal, type Principal } from '../model/principal.js';
+import { namespaceWithoutPool } from '../model/refusals.js';
+import type { SeenRequest } from '../model/seen-request.js';
+import { callerFor } from '../model/token-claims.js';
+import { namespaceFields } from './namespace-fields.js';
+
+export interface LiveSession {
+  readonly session: string;
+  readonly principal: Principal;
+  readonly namespace: string;
+}
+
+/** What there is now. */
+export interface Present {
+  readonly sessions: readonly LiveSession[];
+  /** At most one for each session, and further ones of people without. */
+  readonly seen: readonly SeenRequest[];
+  /** Namespaces that have drivers. */
+  readonly namespaces: Iterable<string>;
+}
+
+/** Entries of each list in the answer. */
+const MAX_LISTED = 1000;
+
+export function diffPolicies(before: Policy, after: Policy, present: Present): PolicyDiff {
+  const { known, unknown, people } = sorted(present);
+  const namespaces = new Set([
+    ...present.namespaces,
+    ...before.warmNamespaces,
+    ...after.warmNamespaces,
+    ...present.sessions.map(({ namespace }) => namespace),
+  ]);
+  const changes: AccessChange[] = [];
+  for (const { session, request } of [...known, ...people]) {
+    const outcomes = {
+      before: outcomeOf(before, request, session),
+      after: outcomeOf(after, request, session),
+    };
+    for (const { namespace } of Object.values(outcomes)) {
+      if (namespace !== undefined) namespaces.add(namespace);
+    }
+    const change = changeOf(outcomes.before, outcomes.after);
+    if (!change) continue;
+    const of = session === undefined ? {} : { session };
+    changes.push({ change, ...of, principal: request.caller.principal, ...outcomes });
+  }
+  const ofNamespaces = [...namespaces]
+    .toSorted((a, b) => a.localeCompare(b))
+    .flatMap((namespace) => namespaceChange(before, after, namespace, present.sessions));
+  const count = (kind: AccessChange['change']) =>
+    changes.filter(({ change }) => change === kind).length;
+  return {
+    problems: [],
+    version: before.version,
+    candidate: after.version,
+    changes: changes.slice(0, MAX_LISTED),
+    namespaces: ofNamespaces.slice(0, MAX_LISTED),
+    unknown: unknown.slice(0, MAX_LISTED),
+    counts: {
+      sessions: known.length,
+      people: people.length,
+      lost: count('lost'),
+      gained: count('gained'),
+      moved: count('moved'),
+      namespaces: ofNamespaces.length,
+      unknown: unknown.length,
+    },
+  };
+}
+
+interface Asked {
+  readonly session?: string;
+  readonly request: SeenRequest;
+}
+
+/** Requests by what they stand for. One that a live session stands for already is no further person. */
+function sorted({ sessions, seen }: Present): {
+  readonly known: readonly Asked[];
+  readonly unknown: readonly UnknownSession[];
+  readonly people: readonly Asked[];
+} {
+  const bySession = new Map(
+    seen.flatMap((request) =>
+      request.sessionId === undefined ? [] : [[request.sessionId, request] as const],
+    ),
+  );
+  const known: Asked[] = [];
+  const unknown: UnknownSession[] = [];
+  for (const { session, principal, namespace } of sessions) {
+    const request = bySession.get(session);
+    if (request && samePrincipal(request.caller.principal, principal)) {
+      known.push({ session, request });
+    } else unknown.push({ session, principal, namespace });
+  }
+  const others = new Map(seen.map((request) => [askedBy(request), request]));
+  for (const { request } of known) others.delete(askedBy(request));
+  const people = [...others.values()].map((request) => ({ request }));
+  return { known, unknown, people };
+}
+
+/** Requests of the same person for the same place. */
+function askedBy({ caller, headers, host, userId }: SeenRequest): string {
+  const asked = Object.entries(headers).toSorted(([a], [b]) => a.localeCompare(b));
+  return JSON.stringify([principalKey(caller.principal), host, userId, asked]);
+}
+
+/** By the functions that decide, in their order; a Config request's settings are not known here. */
+function outcomeOf(
+  policy: Policy,
+  { caller: seen, headers, host, userId }: SeenRequest,
+  session: string | undefined,
+): PolicyOutcome {
+  const caller = callerFor(policy, { ...seen, groups: [] });
+  if (caller instanceof GatewayError) return refused(caller);
+  if (session !== undefined && !samePrincipal(caller.principal, seen.principal)) {
+    const { subject } = caller.principal;
+    const message = `This policy knows the caller as "${subject}", and the session belongs to "${seen.principal.subject}".`;
+    return refused(new GatewayError('SESSION_OF_ANOTHER', message));
+  }
+  const header = (name: string) => headers[name] || undefined;
+  const target = policy.target({ caller, host, header });
+  if (target instanceof GatewayError) return refused(target);
+  const refusal = policy.refuseUse(caller, target, host) ?? policy.refuseUserId(caller, userId);
+  if (refusal) return refused(refusal);
+  const { namespace } = target;
+  return policy.pool(namespace) ? { namespace } : refused(namespaceWithoutPool(namespace));
+}
+
+function refused({ code, message }: GatewayError): PolicyOutcome {
+  return { refusal: { code, message } };
+}
+
+function changeOf(before: PolicyOutcome, after: PolicyOutcome): AccessChange['change'] | undefined {
+  if (before.namespace === after.namespace) return undefined;
+  if (after.namespace === undefined) return 'lost';
+  return before.namespace === undefined ? 'gained' : 'moved';
+}
+
+function namespaceChange(
+  before: Policy,
+  after: Policy,
+  namespace: string,
+  sessions: readonly LiveSession[],
+): readonly NamespaceChange[] {
+  const [was, becomes] = [namespaceFields(before, namespace), namespaceFields(after, namespace)];
+  const fields = [...new Set([...was.keys(), ...becomes.keys()])]
+    .filter((field) => was.get(field) !== becomes.get(field))
+    .map((field) => {
+      const [old, next] = [was.get(field), becomes.get(field)];
+      return {
+        field,
+        ...(old === undefined ? {} : { before: old }),
+        ...(next === undefined ? {} : { after: next }),
+      };
+    });
+  if (fields.length === 0) return [];
+  const [had, has] = [before.pool(namespace), after.pool(namespace)];
+  const pool = had && !has ? 'gone' : has && !had ? 'new' : 'kept';
+  const live = sessions.filter((session) => session.namespace === namespace).length;
+  return [{ namespace, sessions: live, pool, fields }];
+}
