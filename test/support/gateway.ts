@@ -166,7 +166,9 @@ export class Gateway {
     const response = await fetch(
       `${this.#http('issuer')}/token?user=${user}${ttl === undefined ? '' : `&ttl=${ttl}`}`,
     );
-    return (await response.text()).trim();
+    const text = (await response.text()).trim();
+    if (!response.ok) throw new Error(`no token for ${user}: ${response.status} ${text}`);
+    return text;
   }
 
   get issuer(): string {
