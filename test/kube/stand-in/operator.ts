@@ -85,7 +85,8 @@ export class Operator {
   }
 
   async #reconcile(): Promise<void> {
-    if (this.#pods.problem !== undefined) return;
+    const reflectors = [this.#pods, ...this.#resources.map(({ reflector }) => reflector)];
+    if (reflectors.some(({ problem }) => problem !== undefined)) return;
     const pods = new Map(
       [...this.#pods.values()].map((pod) => [
         `${pod.metadata.namespace}/${pod.metadata.name}`,
@@ -95,7 +96,6 @@ export class Operator {
     const present = new Set<string>();
     const work: Promise<void>[] = [];
     for (const { kind, reflector } of this.#resources) {
-      if (reflector.problem !== undefined) return;
       for (const resource of reflector.values()) {
         const { uid = '', namespace } = resource.metadata;
         present.add(uid);
