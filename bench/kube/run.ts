@@ -1,6 +1,7 @@
 /**
  * Discovery of many pods from a real API server: how long until all are known, what it keeps in
- * memory, how soon a pod that becomes ready is seen, and what it asks the API server at rest.
+ * memory, how soon a pod that becomes ready is seen, and what it asks the API server at rest. Then
+ * the same of two control planes, from a pod's status to what an Envoy is sent.
  * Usage: npm run bench:kube -- [--pods 5000] [--namespaces 1000] [--changes 200] [--rest-seconds 60]
  */
 import { setTimeout as pause } from 'node:timers/promises';
@@ -9,12 +10,14 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { KubernetesDrivers } from '../../src/discovery/kubernetes.js';
-import { MERGE_PATCH, type KubernetesApi } from '../../src/kubernetes/api.js';
 import { DriverResources } from '../../src/kubernetes/driver-resources.js';
 import { GatewayKey } from '../../src/kubernetes/gateway-key.js';
 import { systemClock } from '../../src/model/clock.js';
 import { KubeApiServer } from '../../test/support/kube-api-server.js';
-import { operatorCrds } from '../../test/support/kube-manifests.js';
+import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../../test/support/kube-manifests.js';
+import { each, makePod, namespaceOf, podOf, setReady } from './pods.js';
+import { percentiles } from './percentiles.js';
+import { measureRoutable } from './routable.js';
 
 const { values } = parseArgs({
   options: {
@@ -26,27 +29,32 @@ const { values } = parseArgs({
 });
 const pods = Number(values.pods);
 const namespaces = Number(values.namespaces);
-const AT_ONCE = 16;
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
 const server = await KubeApiServer.start();
 try {
-  for (const crd of operatorCrds()) await server.apply(crd);
+  for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   const admin = server.admin();
   const startedMs = Date.now();
-  await each(namespaces, (n) => server.createNamespace(namespaceOf(n)));
+  await each(namespaces, (n) => server.createNamespace(namespaceOf(n, namespaces)));
   await each(pods, async (n) => {
-    await makePod(admin, n);
-    await setReady(admin, n, true);
+    await makePod(admin, podOf(n, namespaces));
+    await setReady(admin, podOf(n, namespaces), true);
   });
   console.log(`made ${pods} pods in ${namespaces} namespaces: ${seconds(startedMs)} s`);
-  await measure();
+  await measureDiscovery();
+  await measureRoutable(server, {
+    pods,
+    namespaces,
+    changes: Number(values.changes),
+    restSeconds: Number(values['rest-seconds']),
+  });
 } finally {
   await server.stop();
 }
 
-async function measure(): Promise<void> {
+async function measureDiscovery(): Promise<void> {
   let requests = 0;
   const api = server.admin(() => {
     requests += 1;
@@ -88,18 +96,14 @@ async function measure(): Promise<void> {
   const writer = server.admin();
   for (let n = 0; n < Number(values.changes); n += 1) {
     const index = Math.floor((n * pods) / Number(values.changes));
-    await setReady(writer, index, false);
-    await seen(drivers, index, false);
+    const pod = podOf(index, namespaces);
+    await setReady(writer, pod, false);
+    await seen(drivers, pod.address, false);
     const fromMs = performance.now();
-    await Promise.all([setReady(writer, index, true), seen(drivers, index, true)]);
+    await Promise.all([setReady(writer, pod, true), seen(drivers, pod.address, true)]);
     latencies.push(performance.now() - fromMs);
   }
-  latencies.sort((a, b) => a - b);
-  const percentile = (p: number) =>
-    (latencies[Math.min(latencies.length - 1, Math.floor(p * latencies.length))] ?? 0).toFixed(1);
-  console.log(
-    `status written to driver ready: p50 ${percentile(0.5)} ms, p99 ${percentile(0.99)} ms`,
-  );
+  console.log(`status written to driver ready: ${percentiles(latencies)}`);
 
   requests = 0;
   const restSeconds = Number(values['rest-seconds']);
@@ -110,8 +114,7 @@ async function measure(): Promise<void> {
 }
 
 /** Looks at every change, as the pool controller does. */
-async function seen(drivers: KubernetesDrivers, index: number, ready: boolean): Promise<void> {
-  const address = addressOf(index);
+async function seen(drivers: KubernetesDrivers, address: string, ready: boolean): Promise<void> {
   for (;;) {
     const changed = new Promise<void>((resolve) => {
       const stop = drivers.watch(() => {
@@ -123,73 +126,6 @@ async function seen(drivers: KubernetesDrivers, index: number, ready: boolean): 
     if ((driver?.condition === 'ready') === ready) return;
     await changed;
   }
-}
-
-async function makePod(api: KubernetesApi, n: number): Promise<void> {
-  await api.request({
-    method: 'POST',
-    path: `/api/v1/namespaces/${namespaceOf(n)}/pods`,
-    body: {
-      metadata: {
-        name: `driver-${n}`,
-        labels: { 'spark-role': 'driver', 'spark-connect': 'enabled', 'hot-cluster': 'true' },
-      },
-      spec: {
-        nodeName: 'node',
-        containers: [{ name: 'spark-kubernetes-driver', image: 'spark' }],
-      },
-    },
-  });
-}
-
-async function setReady(api: KubernetesApi, n: number, ready: boolean): Promise<void> {
-  const startedAt = '2030-01-01T00:00:00Z';
-  await api.request({
-    method: 'PATCH',
-    path: `/api/v1/namespaces/${namespaceOf(n)}/pods/driver-${n}/status`,
-    contentType: MERGE_PATCH,
-    body: {
-      status: {
-        phase: 'Running',
-        podIP: addressOf(n),
-        podIPs: [{ ip: addressOf(n) }],
-        conditions: [
-          {
-            type: 'Ready',
-            status: ready ? 'True' : 'False',
-            lastTransitionTime: '2030-01-01T00:00:10Z',
-          },
-        ],
-        containerStatuses: [
-          {
-            name: 'spark-kubernetes-driver',
-            containerID: `containerd://${n}`,
-            image: 'spark',
-            imageID: '',
-            ready,
-            restartCount: 0,
-            state: { running: { startedAt } },
-          },
-        ],
-      },
-    },
-  });
-}
-
-function namespaceOf(n: number): string {
-  return `sjns-team${n % namespaces}-dev`;
-}
-
-function addressOf(n: number): string {
-  return `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`;
-}
-
-async function each(count: number, work: (n: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async () => {
-    while (next < count) await work(next++);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
 function ms(sinceMs: number): string {
