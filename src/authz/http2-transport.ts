@@ -1,6 +1,6 @@
 /**
- * Unary gRPC on an HTTP/2 server of its own (http2/), with the health service. node:http2 spends
- * several times as long on each request (bench/authz), and Envoy waits for this on every one.
+ * Unary gRPC on an HTTP/2 server of its own (http2/), with the health service. Envoy waits for this on
+ * every request, so what is answered in one turn of the event loop is written at once.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
