@@ -154,10 +154,12 @@ export class KubeApiServer {
     await this.#answers(`https://127.0.0.1:${this.#port}/readyz`);
   }
 
-  /** Kills the API server and leaves it down. */
+  /** Kills the API server and leaves it down; its port is free then. */
   async killApiServer(): Promise<void> {
     this.#apiServer?.kill();
     await this.#apiServer?.ended;
+    // A process that was killed holds its sockets for as long as the kernel takes to end it.
+    while (!(await isFree(this.#port))) await pause(20);
   }
 
   async restartApiServer(): Promise<void> {
@@ -338,6 +340,16 @@ async function post(url: string, body: unknown): Promise<{ header: { revision: s
   const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
   if (!response.ok) throw new Error(`${url}: ${await response.text()}`);
   return (await response.json()) as { header: { revision: string } };
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  const free = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => resolve(true));
+  });
+  if (free) await new Promise((resolve) => server.close(resolve));
+  return free;
 }
 
 async function freePorts(count: number): Promise<number[]> {
