@@ -1,6 +1,7 @@
 /** Where records go: a bounded queue and a loop that writes what is in it. Whoever has a record never waits. */
 import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
+import { reasonOf } from '../model/errors.js';
 import { ByteQueue } from './byte-queue.js';
 import type { AuditMetrics } from './metrics.js';
 import { type AuditRecord, lostRecord, recordLine } from './record.js';
@@ -141,7 +142,7 @@ export class Destination {
         return;
       } catch (error) {
         if (!this.#failing) {
-          const reason = error instanceof Error ? error.message : String(error);
+          const reason = reasonOf(error);
           logger.error(
             { destination: name, reason },
             'audit records cannot be written: they wait, and are dropped once the queue is full',

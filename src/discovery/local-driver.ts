@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readSync, fstatSync } from 'node:fs';
 import type { ObservedDriver, RequestedDriver } from '../model/driver.js';
+import { reasonOf } from '../model/errors.js';
 import { failureReason, type ExitStatus } from './failure-reason.js';
 import type { LocalFolders, LocalRequest } from './local-request.js';
 import { marker } from './local-marker.js';
@@ -94,7 +95,7 @@ export class LocalDriver {
       child.unref();
       this.#process = identityOf(child);
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
+      const text = reasonOf(error);
       this.#ended = `The driver could not be started: ${text}`;
       queueMicrotask(onEnd);
     } finally {

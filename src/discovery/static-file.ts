@@ -6,7 +6,7 @@ import { dirname, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
 import type { DriverSource, ObservedDriver } from '../model/driver.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import { parseStaticEntries, type StaticEntry } from './static-entries.js';
 import { PortMonitor } from './port-monitor.js';
 import type { Probe } from './probes.js';
@@ -133,7 +133,7 @@ export class StaticFile implements DriverSource {
       log.info({ path, drivers: this.#loaded.entries.length }, 'drivers read again');
       this.#notify();
     } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error);
+      const problem = reasonOf(error);
       if (problem === this.#problem) return;
       log.error(`${problem}\nThe last good version stays in force.`);
       this.#problem = problem;

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { ChannelCredentials, experimental, ServerCredentials } from '@grpc/grpc-js';
 import { type Clock, systemClock, type Timer } from '../model/clock.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 
 /** Paths of PEM files. */
 export interface TlsFiles {
@@ -171,7 +171,7 @@ function load(files: TlsFiles): Loaded {
     createSecureContext({ cert: certificate, key: privateKey, ca: caCertificate });
     return { identity: { certificate, privateKey }, ca: { caCertificate } };
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = reasonOf(cause);
     throw new GatewayError(
       'SETTINGS_INVALID',
       `The TLS files ${files.certFile}, ${files.keyFile}, ${files.caFile} cannot be used: ${why}. ` +

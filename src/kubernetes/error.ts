@@ -64,8 +64,3 @@ export function isOpen(error: unknown): boolean {
     error instanceof KubernetesError && error.outcomeUnknown && error.reason !== 'ECONNREFUSED'
   );
 }
-
-/** A one-line reason for people, whatever was thrown. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

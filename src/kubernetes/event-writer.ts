@@ -11,9 +11,10 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
+import { reasonOf } from '../model/errors.js';
 import type { ObjectReference } from '../model/fleet-problem.js';
 import { type KubernetesApi, MERGE_PATCH } from './api.js';
-import { hasStatus, KubernetesError, reasonOf } from './error.js';
+import { hasStatus, KubernetesError } from './error.js';
 import { collectionPath } from './scope.js';
 import type { KubernetesObject } from './types.js';
 

@@ -139,3 +139,8 @@ export function isErrorCode(text: string): text is ErrorCode {
 }
 
 export const errorCodes: readonly ErrorCode[] = Object.keys(statusByCode).filter(isErrorCode);
+
+/** A one-line reason for people, whatever was thrown. */
+export function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -2,7 +2,7 @@
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { reasonOf } from '../kubernetes/error.js';
+import { reasonOf } from '../model/errors.js';
 
 export class KeptPolicy {
   readonly #file: string;

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
-import { GatewayError, toGatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf, toGatewayError } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
 import { compilePolicy, type PolicyOptions } from './compile.js';
 import { LastGoodPolicy, type PolicySource, type PolicyStatus } from './last-good.js';
@@ -125,7 +125,7 @@ async function readPolicy(path: string): Promise<string> {
   } catch (error) {
     throw new GatewayError(
       'POLICY_INVALID',
-      `${path}: the policy file cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      `${path}: the policy file cannot be read: ${reasonOf(error)}`,
       { cause: error },
     );
   }

@@ -1,12 +1,12 @@
 /** Driver records as custom resources (SparkDriver) in the gateway's own namespace. */
 import type { Logger } from 'pino';
 import { JSON_PATCH, type KubernetesApi } from '../kubernetes/api.js';
-import { hasStatus, KubernetesError, reasonOf } from '../kubernetes/error.js';
+import { hasStatus, KubernetesError } from '../kubernetes/error.js';
 import { MANAGED_BY, MANAGED_BY_LABEL } from '../kubernetes/ownership.js';
 import type { KubernetesList, KubernetesObject } from '../kubernetes/types.js';
 import type { Clock } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import type { RecordStore, StoredRecord } from '../model/ledger.js';
 import {
   API_VERSION,

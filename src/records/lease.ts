@@ -9,9 +9,10 @@
  */
 import type { Logger } from 'pino';
 import type { KubernetesApi } from '../kubernetes/api.js';
-import { hasStatus, reasonOf } from '../kubernetes/error.js';
+import { hasStatus } from '../kubernetes/error.js';
 import type { KubernetesObject } from '../kubernetes/types.js';
 import type { Clock, Timer } from '../model/clock.js';
+import { reasonOf } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
 
 export interface LeaseOptions {

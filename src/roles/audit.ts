@@ -10,7 +10,7 @@ import { StreamWriter } from '../audit/stream-writer.js';
 import { OtlpClient, serviceResource } from '../grpc/otlp.js';
 import type { AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import type { Settings } from '../settings/table.js';
 
 const STANDARD_OUTPUT = 1;
@@ -82,7 +82,7 @@ async function openFile(
       ...context,
     });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     throw new GatewayError('SETTINGS_INVALID', `audit.file: ${reason}`, { cause: error });
   }
 }

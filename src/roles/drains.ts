@@ -1,6 +1,6 @@
 /** Drains the drivers that operators ask for in the spec of their records. */
 import type { Logger } from 'pino';
-import { reasonOf } from '../kubernetes/error.js';
+import { reasonOf } from '../model/errors.js';
 import type { PoolController } from '../pools/controller.js';
 import type { ReplicaRecords } from './replica-records.js';
 

@@ -2,9 +2,9 @@
 import type { Logger } from 'pino';
 import { KubernetesDrivers } from '../discovery/kubernetes.js';
 import { DriverResources } from '../kubernetes/driver-resources.js';
-import { reasonOf } from '../kubernetes/error.js';
 import type { Clock } from '../model/clock.js';
 import { type DriverRecord, SPARK_CONNECT_PORT } from '../model/driver.js';
+import { reasonOf } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
 import { DisruptionBudgets } from '../pools/kubernetes/disruption-budgets.js';
 import { KubernetesFactory } from '../pools/kubernetes/factory.js';

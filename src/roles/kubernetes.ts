@@ -4,10 +4,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
 import { KubernetesApi, type KubernetesApiOptions } from '../kubernetes/api.js';
-import { KubernetesError, reasonOf } from '../kubernetes/error.js';
+import { KubernetesError } from '../kubernetes/error.js';
 import { type GatewayKey, loadGatewayKey } from '../kubernetes/gateway-key.js';
 import type { ClusterPlace } from '../model/driver.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import type { Settings } from '../settings/table.js';
 
 export interface Cluster {

@@ -1,10 +1,9 @@
 /** What operators do, done by the leader. */
 import type { Logger } from 'pino';
-import { reasonOf } from '../kubernetes/error.js';
 import type { DriverOutcome, Operations, SessionOutcome } from '../model/administration.js';
 import type { Clock } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import type { Ledger } from '../model/ledger.js';
 import type { Principal } from '../model/principal.js';
 import type { PoolController } from '../pools/controller.js';

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { isOutputForm, renderShown, type Shown } from '../cli/render/shown.js';
 import { renderTable, type TableStyle } from '../cli/render/table.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
 import { type CaseResult, type PolicyCase, readCases, tryCase } from '../policy/cases.js';
 import { compilePolicy } from '../policy/compile.js';
@@ -91,7 +91,7 @@ async function read(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     throw new GatewayError('POLICY_INVALID', `${file}: this file cannot be read: ${reason}`, {
       cause: error,
     });

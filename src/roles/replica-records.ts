@@ -1,10 +1,9 @@
 /** Records that several replicas share: custom resources, written by the one that holds the Lease. */
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import { reasonOf } from '../kubernetes/error.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import type { ProblemSource } from '../model/fleet-problem.js';
 import { ElectedLedger } from '../records/elected-ledger.js';
 import { writeDrain } from '../records/kubernetes-drain.js';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import { compileSettings, type SettingsSources } from './compile.js';
 import type { Settings } from './table.js';
 
@@ -17,7 +17,7 @@ export async function loadSettings({ file, ...sources }: LoadOptions): Promise<S
   } catch (error) {
     throw new GatewayError(
       'SETTINGS_INVALID',
-      `${file}: the settings file cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      `${file}: the settings file cannot be read: ${reasonOf(error)}`,
       { cause: error },
     );
   }

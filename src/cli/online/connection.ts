@@ -1,6 +1,6 @@
 /** Which gateway is asked, and as whom. */
 import { readFile } from 'node:fs/promises';
-import { GatewayError } from '../../model/errors.js';
+import { GatewayError, reasonOf } from '../../model/errors.js';
 import { AdminClient, exchange } from './client.js';
 
 export const URL_VARIABLE = 'SPARK_GATEWAY_ADMIN_URL';
@@ -71,7 +71,7 @@ async function contentOf(file: string, option: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = reasonOf(error);
     throw new GatewayError('ARGUMENT_INVALID', `${option} ${file} cannot be read: ${why}`, {
       cause: error,
     });

@@ -2,8 +2,9 @@
 import type { Logger } from 'pino';
 import { isDeepStrictEqual } from 'node:util';
 import { type KubernetesApi, MERGE_PATCH } from '../../kubernetes/api.js';
-import { hasStatus, reasonOf } from '../../kubernetes/error.js';
+import { hasStatus } from '../../kubernetes/error.js';
 import type { Clock, Timer } from '../../model/clock.js';
+import { reasonOf } from '../../model/errors.js';
 import type { PolicyResourceStatus } from './status.js';
 
 export interface StatusWriterOptions {

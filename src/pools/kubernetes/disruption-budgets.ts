@@ -10,11 +10,12 @@ import {
   type DriverResource,
   type DriverResources,
 } from '../../kubernetes/driver-resources.js';
-import { hasStatus, reasonOf } from '../../kubernetes/error.js';
+import { hasStatus } from '../../kubernetes/error.js';
 import { ownershipLabels, ownershipSelector } from '../../kubernetes/ownership.js';
 import { Reflector } from '../../kubernetes/reflector.js';
 import { collectionPath, scopes } from '../../kubernetes/scope.js';
 import type { Clock } from '../../model/clock.js';
+import { reasonOf } from '../../model/errors.js';
 import type { Leadership } from '../../model/ledger.js';
 
 export interface DisruptionBudgetsOptions {

@@ -7,7 +7,7 @@ import {
   type DriverResource,
   type DriverResources,
 } from '../../kubernetes/driver-resources.js';
-import { hasStatus, isOpen, KubernetesError, reasonOf } from '../../kubernetes/error.js';
+import { hasStatus, isOpen, KubernetesError } from '../../kubernetes/error.js';
 import type { GatewayKey } from '../../kubernetes/gateway-key.js';
 import {
   isOurs,
@@ -22,7 +22,7 @@ import { collectionPath } from '../../kubernetes/scope.js';
 import type { KubernetesObject } from '../../kubernetes/types.js';
 import type { Clock } from '../../model/clock.js';
 import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
-import { GatewayError } from '../../model/errors.js';
+import { GatewayError, reasonOf } from '../../model/errors.js';
 import {
   type FleetProblem,
   namespaceReference,

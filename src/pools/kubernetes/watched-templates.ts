@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
+import { GatewayError, reasonOf } from '../../model/errors.js';
 import type { DriverTemplate } from './template.js';
 import { compileTemplates, type DriverTemplates } from './template-file.js';
 
@@ -68,7 +68,7 @@ export class WatchedTemplates implements DriverTemplates {
       }
       this.#problem = undefined;
     } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error);
+      const problem = reasonOf(error);
       if (problem !== this.#problem) {
         logger.error(`${problem}\nThe last good version of the driver templates stays in force.`);
       }

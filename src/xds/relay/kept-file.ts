@@ -2,6 +2,7 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../../model/clock.js';
+import { reasonOf } from '../../model/errors.js';
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from './snapshot.js';
 
 export interface KeptConfigurationOptions {
@@ -82,7 +83,7 @@ async function readKept({ file, logger }: KeptConfigurationOptions): Promise<Sna
     return decodeSnapshot(await readFile(file));
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = reasonOf(error);
       logger.warn({ file, reason }, "Envoy's kept configuration cannot be used");
     }
     return undefined;

@@ -5,7 +5,7 @@ import { createSecureContext } from 'node:tls';
 import type { Logger } from 'pino';
 import { SecretSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
+import { GatewayError, reasonOf } from '../../model/errors.js';
 import { type EncodedResource, encodeResource } from '../resource.js';
 import { certificateSecret, type KeyPair, trustSecret } from './secrets.js';
 import { ResourceNames } from './settings.js';
@@ -93,7 +93,7 @@ export class CertificateFiles {
         logger.info({ secret: source.name, files: source.files }, 'certificate renewed');
       } catch (thrown) {
         if (!this.#failing.has(source.name)) {
-          const reason = thrown instanceof Error ? thrown.message : String(thrown);
+          const reason = reasonOf(thrown);
           logger.error({ secret: source.name, reason }, 'certificate refused, the last one stays');
         }
         this.#failing.add(source.name);
@@ -192,7 +192,7 @@ function parse<T>(file: string, read: () => T): T {
   try {
     return read();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = reasonOf(cause);
     throw new GatewayError('SETTINGS_INVALID', `${file} cannot be used: ${why}.`, { cause });
   }
 }

@@ -5,10 +5,11 @@
 import { pino } from 'pino';
 import { MERGE_PATCH, type KubernetesApi } from '../../../src/kubernetes/api.js';
 import { driverKinds, type DriverKind } from '../../../src/kubernetes/driver-resources.js';
-import { hasStatus, KubernetesError, reasonOf } from '../../../src/kubernetes/error.js';
+import { hasStatus, KubernetesError } from '../../../src/kubernetes/error.js';
 import { Reflector } from '../../../src/kubernetes/reflector.js';
 import type { KubernetesList, KubernetesObject, Pod } from '../../../src/kubernetes/types.js';
 import { systemClock } from '../../../src/model/clock.js';
+import { reasonOf } from '../../../src/model/errors.js';
 
 type Raw = Record<string, unknown>;
 

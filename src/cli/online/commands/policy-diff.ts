@@ -1,6 +1,6 @@
 /** `policy diff`. */
 import { readFile } from 'node:fs/promises';
-import { GatewayError } from '../../../model/errors.js';
+import { GatewayError, reasonOf } from '../../../model/errors.js';
 import {
   isPolicyDiff,
   type PolicyDiff,
@@ -36,7 +36,7 @@ async function read(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     throw new GatewayError('POLICY_INVALID', `${file}: this file cannot be read: ${reason}`, {
       cause: error,
     });
