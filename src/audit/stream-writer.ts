@@ -1,6 +1,7 @@
 /** Records as lines of a stream that is there already, such as standard output. */
 import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 import type { Clock } from '../model/clock.js';
+import { hasCode } from '../model/errors.js';
 import type { AuditLine, AuditWriter } from './destination.js';
 
 /** A pipe takes so much at once or nothing, so that lines of others cannot come between (PIPE_BUF on Linux). */
@@ -47,7 +48,8 @@ export class StreamWriter implements AuditWriter {
     try {
       return writeSync(this.#fd, bytes);
     } catch (error) {
-      if (!isFull(error)) throw error;
+      // The pipe is full.
+      if (!hasCode(error, 'EAGAIN')) throw error;
       await new Promise<void>((resolve) => this.#clock.setTimer(FULL_PIPE_PAUSE_MS, resolve));
       return 0;
     }
@@ -76,8 +78,4 @@ function chunks(batch: readonly AuditLine[]): Buffer[] {
   }
   pieces.push(piece);
   return pieces.map((text) => Buffer.from(text));
-}
-
-function isFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'EAGAIN';
 }

@@ -1,6 +1,6 @@
 /** Inflates the first bytes of a compressed gRPC message. */
 import { constants, gunzipSync, inflateSync } from 'node:zlib';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, hasCode } from '../model/errors.js';
 
 /** Deflate grows data up to 1,032 times, so what is inflated is bounded whatever is sent. */
 const MAX_INPUT_BYTES = 16 * 1024;
@@ -38,7 +38,7 @@ export function inflatePrefix(compressed: Buffer, encoding: string | undefined):
     try {
       return { bytes: inflate(input, options), whole: input.length === compressed.length };
     } catch (error) {
-      if (!isOutputTooLarge(error) || input.length < 2) {
+      if (!hasCode(error, 'ERR_BUFFER_TOO_LARGE') || input.length < 2) {
         throw new GatewayError(
           'REQUEST_UNREADABLE',
           `The request says that it is compressed with ${encoding}, but its data is not.`,
@@ -48,8 +48,4 @@ export function inflatePrefix(compressed: Buffer, encoding: string | undefined):
       input = input.subarray(0, input.length >> 1);
     }
   }
-}
-
-function isOutputTooLarge(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
 }

@@ -1,10 +1,10 @@
 /** Loopback addresses for local drivers, handed out in turn so that one is not used again soon. */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { resolve } from 'node:path';
+import { readTextIfThere } from '../files/read.js';
+import { replaceFile } from '../files/replace.js';
 import { GatewayError } from '../model/errors.js';
-import { isMissing, writeJson } from './files.js';
 
 /** Every usable address of an IPv4 network such as `127.1.0.0/24`. */
 export function addressesOf(range: string): readonly string[] {
@@ -96,13 +96,9 @@ export class AddressPool {
   }
 
   async #read(): Promise<State> {
-    try {
-      const value: unknown = JSON.parse(await readFile(this.#options.file, 'utf8'));
-      return isState(value) ? value : this.#firstState();
-    } catch (error) {
-      if (isMissing(error)) return this.#firstState();
-      throw error;
-    }
+    const text = await readTextIfThere(this.#options.file);
+    const value: unknown = text === undefined ? undefined : JSON.parse(text);
+    return isState(value) ? value : this.#firstState();
   }
 
   /**
@@ -115,7 +111,7 @@ export class AddressPool {
   }
 
   #write(state: State): Promise<void> {
-    return writeJson(this.#options.file, state);
+    return replaceFile(this.#options.file, `${JSON.stringify(state)}\n`);
   }
 }
 

@@ -1,7 +1,8 @@
 /** The folder of one local driver: what was asked for, what was started, and its work files. */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMissing, writeJson } from './files.js';
+import { readTextIfThere } from '../files/read.js';
+import { replaceFile } from '../files/replace.js';
 import type { ProcessId } from './proc.js';
 
 export interface LocalRequest {
@@ -78,12 +79,18 @@ export class LocalFolders {
   }
 }
 
+function writeJson(path: string, value: unknown): Promise<void> {
+  return replaceFile(path, `${JSON.stringify(value)}\n`);
+}
+
 async function readValue<T>(path: string, is: (value: unknown) => value is T) {
+  const text = await readTextIfThere(path);
+  if (text === undefined) return undefined;
   try {
-    const value: unknown = JSON.parse(await readFile(path, 'utf8'));
+    const value: unknown = JSON.parse(text);
     return is(value) ? value : undefined;
   } catch (error) {
-    if (isMissing(error) || error instanceof SyntaxError) return undefined;
+    if (error instanceof SyntaxError) return undefined;
     throw error;
   }
 }

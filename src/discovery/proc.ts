@@ -1,6 +1,7 @@
 /** Processes of this machine as Linux's /proc shows them (proc(5)). */
 import { readFileSync } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { hasCode } from '../model/errors.js';
 
 /** A process, told from a later one with the same id by its start. */
 export interface ProcessId {
@@ -58,7 +59,7 @@ export function signal(id: ProcessId, name: NodeJS.Signals): void {
   try {
     process.kill(id.pid, name);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    if (!hasCode(error, 'ESRCH')) throw error;
   }
 }
 

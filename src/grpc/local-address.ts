@@ -2,7 +2,7 @@
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect, isIP } from 'node:net';
 import type { SocketAddress } from '../model/address.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, hasCode } from '../model/errors.js';
 
 /** Owner and group: Envoy runs under the same user or in the same group. */
 const SOCKET_MODE = 0o660;
@@ -34,7 +34,7 @@ async function removeStaleSocket(path: string): Promise<void> {
   try {
     found = await lstat(path);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+    if (hasCode(error, 'ENOENT')) return;
     throw error;
   }
   if (!found.isSocket()) {

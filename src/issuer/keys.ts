@@ -1,6 +1,5 @@
 /** Signing keys of the development issuer, kept in a file so that tokens outlive a restart. */
-import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import {
   calculateJwkThumbprint,
@@ -10,6 +9,8 @@ import {
   importJWK,
   type JWK,
 } from 'jose';
+import { readTextIfThere } from '../files/read.js';
+import { createFile, replaceFile } from '../files/replace.js';
 
 export const ALGORITHM = 'RS256';
 
@@ -39,14 +40,7 @@ export class IssuerKeys {
     const existing = await readKeys(path);
     if (existing) return new IssuerKeys(path, existing);
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const made = await writeBeside(path, [await makeKey()]);
-    try {
-      await link(made, path);
-    } catch (error) {
-      if (!isErrno(error, 'EEXIST')) throw error;
-    } finally {
-      await rm(made);
-    }
+    await createFile(path, JSON.stringify([await makeKey()]));
     return new IssuerKeys(path, (await readKeys(path)) ?? []);
   }
 
@@ -77,7 +71,7 @@ export class IssuerKeys {
   async rotate(options: { readonly revoke: boolean }): Promise<void> {
     const kept = options.revoke ? [] : this.#keys.slice(0, PREVIOUS_KEYS);
     const keys = [await makeKey(), ...kept];
-    await rename(await writeBeside(this.#path, keys), this.#path);
+    await replaceFile(this.#path, JSON.stringify(keys));
     this.#keys = keys;
   }
 }
@@ -89,30 +83,8 @@ async function makeKey(): Promise<JWK> {
 }
 
 async function readKeys(path: string): Promise<readonly JWK[] | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
+  const text = await readTextIfThere(path);
+  if (text === undefined) return undefined;
   const parsed: unknown = JSON.parse(text);
   return Array.isArray(parsed) ? parsed : [];
-}
-
-/** Writes a file that only its owner can read; returns its name. */
-async function writeBeside(path: string, keys: readonly JWK[]): Promise<string> {
-  const name = `${path}.${randomUUID()}`;
-  const file = await open(name, 'wx', 0o600);
-  try {
-    await file.writeFile(JSON.stringify(keys));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  return name;
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

@@ -144,3 +144,8 @@ export const errorCodes: readonly ErrorCode[] = Object.keys(statusByCode).filter
 export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
+
+/** Whether this is Node's error of that code, such as ENOENT. */
+export function hasCode(thrown: unknown, code: string): boolean {
+  return thrown instanceof Error && 'code' in thrown && thrown.code === code;
+}

@@ -1,7 +1,9 @@
 /** A copy of the last good policy on this machine's disk, for a start while its source is bad or away. */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { readTextIfThere } from '../files/read.js';
+import { removeUnfinished, replaceFile } from '../files/replace.js';
 import { reasonOf } from '../model/errors.js';
 
 export class KeptPolicy {
@@ -24,15 +26,12 @@ export class KeptPolicy {
   /** undefined: there is none that can be read. */
   async read(): Promise<string | undefined> {
     try {
-      return await readFile(this.#file, 'utf8');
+      return await readTextIfThere(this.#file);
     } catch (error) {
-      const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-      if (!missing) {
-        this.#logger.warn(
-          { file: this.#file, reason: reasonOf(error) },
-          'the kept policy cannot be read',
-        );
-      }
+      this.#logger.warn(
+        { file: this.#file, reason: reasonOf(error) },
+        'the kept policy cannot be read',
+      );
       return undefined;
     }
   }
@@ -53,6 +52,7 @@ export class KeptPolicy {
     if (text === undefined || text === this.#written) return;
     try {
       await mkdir(dirname(this.#file), { recursive: true, mode: 0o700 });
+      await removeUnfinished(this.#file);
       await replaceFile(this.#file, text);
       this.#written = text;
     } catch (error) {
@@ -62,18 +62,4 @@ export class KeptPolicy {
       );
     }
   }
-}
-
-/** The file is the former or the new one at any moment, also after a crash. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = `${path}.tmp`;
-  await rm(temporary, { force: true });
-  const file = await open(temporary, 'wx', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
 }

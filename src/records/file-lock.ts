@@ -5,11 +5,12 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { link, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readTextIfThere } from '../files/read.js';
+import { createFile, replaceFile, syncFolder } from '../files/replace.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
-import { hasCode, syncFolder, writeFileDurably, writeTemporary } from './durable-file.js';
 import { isObject } from './record-schema.js';
 
 interface Holder {
@@ -51,7 +52,7 @@ export class FileLock implements Leadership {
   async release(): Promise<void> {
     if (!this.#held) return;
     this.#held = false;
-    await writeFileDurably(this.#path, holderText(true));
+    await replaceFile(this.#path, holderText(true));
   }
 }
 
@@ -67,15 +68,7 @@ async function tryNextEpoch(folder: string): Promise<number | undefined> {
   }
   const epoch = highest + 1;
   const path = epochFile(folder, epoch);
-  const temporary = await writeTemporary(path, holderText(false));
-  try {
-    await link(temporary, path);
-  } catch (error) {
-    if (hasCode(error, 'EEXIST')) return undefined;
-    throw error;
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  if (!(await createFile(path, holderText(false)))) return undefined;
   // Another starter may have taken a higher epoch and removed the file that this one followed.
   if ((await highestEpoch(folder)) === epoch) return epoch;
   await rm(path, { force: true });
@@ -109,8 +102,10 @@ function holderText(released: boolean): string {
 
 /** undefined when the file is no longer there. */
 async function readHolder(path: string): Promise<Holder | undefined> {
+  const text = await readTextIfThere(path);
+  if (text === undefined) return undefined;
   try {
-    const holder: unknown = JSON.parse(await readFile(path, 'utf8'));
+    const holder: unknown = JSON.parse(text);
     if (isObject(holder)) {
       const { pid, startedAt, released } = holder;
       if (typeof pid === 'number' && typeof startedAt === 'string') {
@@ -118,7 +113,6 @@ async function readHolder(path: string): Promise<Holder | undefined> {
       }
     }
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
     if (!(error instanceof SyntaxError)) throw error;
   }
   throw new GatewayError(

@@ -1,12 +1,13 @@
 /** Driver records as JSON files in a folder of their own, for one machine. */
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { readTextIfThere } from '../files/read.js';
+import { replaceFile, syncFolder, unfinishedOf } from '../files/replace.js';
 import type { DriverRecord } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { RecordStore, StoredRecord } from '../model/ledger.js';
-import { hasCode, isTemporary, syncFolder, writeFileDurably } from './durable-file.js';
 import { isObject, parseDriverRecord, RecordSchemaError } from './record-schema.js';
 
 const FORMAT = 1;
@@ -47,8 +48,9 @@ export class FileRecordStore implements RecordStore {
     const uids: string[] = [];
     for (const entry of await readdir(this.#folder, { withFileTypes: true })) {
       const uid = uidOf(entry.name);
-      if (isTemporary(entry.name)) await rm(join(this.#folder, entry.name), { force: true });
-      else if (entry.isFile() && uid !== undefined) uids.push(uid);
+      if (unfinishedOf(entry.name) !== undefined) {
+        await rm(join(this.#folder, entry.name), { force: true });
+      } else if (entry.isFile() && uid !== undefined) uids.push(uid);
       else if (entry.name !== UNREADABLE) {
         this.#logger.warn({ file: entry.name }, 'the records folder holds a file of someone else');
       }
@@ -62,14 +64,8 @@ export class FileRecordStore implements RecordStore {
   }
 
   async read(uid: string): Promise<StoredRecord | undefined> {
-    let text: string;
-    try {
-      text = await readFile(this.#path(uid), 'utf8');
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return undefined;
-      throw error;
-    }
-    return parseFile(text, uid);
+    const text = await readTextIfThere(this.#path(uid));
+    return text === undefined ? undefined : parseFile(text, uid);
   }
 
   async write(record: DriverRecord, version: string | undefined): Promise<string> {
@@ -77,7 +73,7 @@ export class FileRecordStore implements RecordStore {
     if (held !== version) throw changedByAnother(record.uid);
     const next = randomUUID();
     const content = JSON.stringify({ format: FORMAT, version: next, record }, undefined, 2);
-    await writeFileDurably(this.#path(record.uid), `${content}\n`);
+    await replaceFile(this.#path(record.uid), `${content}\n`);
     return next;
   }
 

@@ -1,8 +1,9 @@
 /** What the console takes from the settings and from the place that the control plane runs in. */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Assets } from '../console/assets.js';
+import { createFile } from '../files/replace.js';
 import { formatAddress } from '../model/address.js';
 import { GatewayError } from '../model/errors.js';
 import type { SignInSettings } from '../console/console.js';
@@ -65,16 +66,8 @@ const SECRET_BYTES = 32;
 
 /** Random bytes that outlive this process. Of several processes that make them at once, one wins. */
 export async function secretFile(path: string): Promise<Uint8Array> {
-  const made = `${path}.${randomBytes(8).toString('hex')}`;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await writeFile(made, randomBytes(SECRET_BYTES), { mode: 0o600, flag: 'wx' });
-  try {
-    await link(made, path);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-  } finally {
-    await rm(made);
-  }
+  await createFile(path, randomBytes(SECRET_BYTES));
   const secret = await readFile(path);
   if (secret.length >= SECRET_BYTES) return secret;
   throw new GatewayError(

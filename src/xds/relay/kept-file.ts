@@ -1,6 +1,7 @@
 /** The last complete configuration of the Envoy beside this process: in memory and in a file. */
-import { open, readFile, rename, rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
+import { readIfThere } from '../../files/read.js';
+import { removeUnfinished, replaceFile } from '../../files/replace.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { reasonOf } from '../../model/errors.js';
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from './snapshot.js';
@@ -71,6 +72,7 @@ export class KeptConfiguration {
       return;
     }
     try {
+      await removeUnfinished(file);
       await replaceFile(file, bytes);
     } catch (error) {
       logger.error({ err: error, file }, "Envoy's configuration cannot be kept for its next start");
@@ -80,26 +82,10 @@ export class KeptConfiguration {
 
 async function readKept({ file, logger }: KeptConfigurationOptions): Promise<Snapshot | undefined> {
   try {
-    return decodeSnapshot(await readFile(file));
+    const bytes = await readIfThere(file);
+    return bytes && decodeSnapshot(bytes);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) {
-      const reason = reasonOf(error);
-      logger.warn({ file, reason }, "Envoy's kept configuration cannot be used");
-    }
+    logger.warn({ file, reason: reasonOf(error) }, "Envoy's kept configuration cannot be used");
     return undefined;
   }
-}
-
-/** The file is the former or the new one at any moment, also after a crash. */
-async function replaceFile(path: string, bytes: Buffer): Promise<void> {
-  const temporary = `${path}.tmp`;
-  await rm(temporary, { force: true });
-  const file = await open(temporary, 'wx', 0o600);
-  try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
 }
