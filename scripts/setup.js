@@ -8,6 +8,7 @@ import { withSetupLock } from './setup/lock.js';
 import { checkDisk, checkNode } from './setup/machine.js';
 import { compiled, generated, packages } from './setup/node-steps.js';
 import { showStep } from './setup/progress.js';
+import { promtool, promtoolStep } from './setup/promtool.js';
 import { printFailure } from './setup/setup-error.js';
 import { checkOverrides, envoyBin, sparkHome } from './setup/tools.js';
 import { findPython, pythonOf, venvStep } from './setup/venv.js';
@@ -27,12 +28,18 @@ const testVenv = venvStep({
 });
 
 /**
- * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean}} needs
+ * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean, alerts?: boolean}} needs
  *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client and Chromium, too;
- *   kube: kube-apiserver and etcd.
+ *   kube: kube-apiserver and etcd; alerts: promtool.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
-export async function setup({ run = true, client = false, test = false, kube = false } = {}) {
+export async function setup({
+  run = true,
+  client = false,
+  test = false,
+  kube = false,
+  alerts = false,
+} = {}) {
   checkNode();
   checkOverrides();
   return withSetupLock(async () => {
@@ -48,6 +55,7 @@ export async function setup({ run = true, client = false, test = false, kube = f
       ...(test ? [testVenv] : []),
       ...(test && !chromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
+      ...(alerts ? [promtoolStep] : []),
     ];
     await runSteps(steps);
     return {
@@ -60,6 +68,7 @@ export async function setup({ run = true, client = false, test = false, kube = f
       ...(test && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
       ...(test && (chromium ? { CHROMIUM_BIN: chromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
+      ...(alerts && { PROMTOOL: promtool() }),
     };
   });
 }

@@ -1,4 +1,4 @@
-// npm test: everything that needs no cluster.
+// npm test: everything that needs neither a cluster nor promtool.
 // Usage: npm test [-- [--no-lint] [--no-e2e] [ava options] [test files]]
 // The last line is the result: "N passed, N failed".
 import { existsSync } from 'node:fs';
@@ -71,9 +71,9 @@ async function suite(name, run) {
 }
 
 function allTests() {
-  const kube = inRoot('build/test/kube/');
+  const others = [inRoot('build/test/kube/'), inRoot('build/test/monitoring/promtool/')];
   return filesBelow(inRoot('build/test')).filter(
-    (file) => file.endsWith('.test.js') && !file.startsWith(kube),
+    (file) => file.endsWith('.test.js') && !others.some((folder) => file.startsWith(folder)),
   );
 }
 

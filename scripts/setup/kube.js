@@ -1,10 +1,9 @@
 // kube-apiserver and etcd for the tests of Kubernetes: those of KUBEBUILDER_ASSETS, or built from
 // their published Go modules once.
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { buildGo, checkGo } from './go.js';
 import { inRoot, local } from './paths.js';
-import { runLogged } from './run-logged.js';
 import { SetupError } from './setup-error.js';
 import { contentHash, filesBelow, stampFits, writeStamp } from './stamp.js';
 
@@ -22,7 +21,7 @@ export const kubeStep = {
     !process.env.KUBEBUILDER_ASSETS &&
     (!stampFits(stamp, hash()) || !programs.every((name) => existsSync(join(folder, name)))),
   async run(detail) {
-    checkGo();
+    checkGo('kube-apiserver', 'KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd');
     mkdirSync(folder, { recursive: true });
     const version = /k8s\.io\/kubernetes (v(\d+)\.(\d+)\S*)/.exec(
       readFileSync(join(source, 'go.mod'), 'utf8'),
@@ -30,13 +29,14 @@ export const kubeStep = {
     const [, full, major, minor] = version;
     const about = 'k8s.io/component-base/version';
     detail('etcd');
-    await build('etcd', './etcd', '-s -w');
+    await buildGo('etcd', { module: source, target: './etcd', output: join(folder, 'etcd') });
     detail(`kube-apiserver ${full}`);
-    await build(
-      'kube-apiserver',
-      'k8s.io/kubernetes/cmd/kube-apiserver',
-      `-s -w -X ${about}.gitVersion=${full} -X ${about}.gitMajor=${major} -X ${about}.gitMinor=${minor}`,
-    );
+    await buildGo('kube-apiserver', {
+      module: source,
+      target: 'k8s.io/kubernetes/cmd/kube-apiserver',
+      output: join(folder, 'kube-apiserver'),
+      ldflags: `-X ${about}.gitVersion=${full} -X ${about}.gitMajor=${major} -X ${about}.gitMinor=${minor}`,
+    });
     writeStamp(stamp, hash());
   },
 };
@@ -55,32 +55,4 @@ export function kubeAssets(env = process.env) {
     }
   }
   return assets;
-}
-
-function build(name, target, ldflags) {
-  return runLogged(
-    `go-build-${name}`,
-    'go',
-    [
-      '-C',
-      source,
-      'build',
-      '-buildvcs=false',
-      '-ldflags',
-      ldflags,
-      '-o',
-      join(folder, name),
-      target,
-    ],
-    { env: { CGO_ENABLED: '0' } },
-  );
-}
-
-function checkGo() {
-  const { status } = spawnSync('go', ['version']);
-  if (status !== 0) {
-    throw new SetupError(
-      'No Go found to build kube-apiserver: install Go 1.26 or newer, or set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd.',
-    );
-  }
 }

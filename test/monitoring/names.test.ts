@@ -8,6 +8,7 @@ import { systemClock } from '../../src/model/clock.js';
 import { kubernetesMetrics } from '../../src/roles/kubernetes-metrics.js';
 import { routingPolicy } from '../support/routing-policy.js';
 import { unusedPort } from '../support/unused-port.js';
+import { alertCases } from './alert-cases.js';
 import { startRole } from './running-role.js';
 
 interface Alert {
@@ -99,6 +100,31 @@ test('every alert has its section in docs/OPERATIONS.md, and every section its a
     [...sections].map(([, name]) => name ?? ''),
     alerts.map(({ alert }) => alert),
   );
+});
+
+test('every alert has cases for promtool in which it comes to fire, and one in which it stays silent', (t) => {
+  const cases = alertCases();
+  t.deepEqual(
+    cases.map(({ alert }) => alert),
+    alerts.map(({ alert }) => alert).toSorted(),
+  );
+  for (const { alert, tests } of cases) {
+    const fires = tests.map(({ alert_rule_test: evaluations }) =>
+      evaluations.map(({ alertname, exp_alerts: expected }) => {
+        t.is(alertname, alert);
+        return expected.length > 0;
+      }),
+    );
+    t.true(
+      fires.some((outcomes) => outcomes[0] === false && outcomes.at(-1) === true),
+      alert,
+    );
+    t.true(
+      fires.some((outcomes) => outcomes.every((fired) => !fired)),
+      alert,
+    );
+    t.is(new Set(tests.map(({ name }) => name)).size, tests.length, alert);
+  }
 });
 
 test('the Prometheus operator gets the same rules', (t) => {
