@@ -19,6 +19,7 @@ import {
 import type { GatewayError } from '../model/errors.js';
 import { GrpcStatus } from '../model/errors.js';
 import { TRACE_HEADER } from '../model/names.js';
+import { channelOptions } from './client-channel.js';
 import { methodDefinition } from './service.js';
 import { fromServiceError, toServiceError } from './status-details.js';
 
@@ -32,14 +33,6 @@ export interface ForwarderOptions {
 
 /** Marks a call that was passed on once. It is not passed on again: two servers that take each other for the right one would go round in circles. */
 const FORWARDED_HEADER = 'spark-gateway-forwarded';
-
-/** A server that does not answer pings is left within seconds. */
-const channelOptions = {
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 1_000,
-  'grpc.keepalive_time_ms': 10_000,
-  'grpc.keepalive_timeout_ms': 5_000,
-} as const;
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
 
@@ -120,10 +113,7 @@ export class Forwarder {
 
   #connect(address: string): Client {
     const { credentials, serverName } = this.#options;
-    return new Client(address, credentials, {
-      ...channelOptions,
-      ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName }),
-    });
+    return new Client(address, credentials, channelOptions('quick', serverName));
   }
 
   #pass(path: string, call: Call): void {

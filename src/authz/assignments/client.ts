@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { Client, type ChannelCredentials } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import { channelOptions } from '../../grpc/client-channel.js';
 import type {
   ActivitySink,
   AssignRequest,
@@ -41,14 +42,6 @@ const LONGEST_PAUSE_MS = 2_000;
 /** Answers in a row that notices may overtake: each takes the end of a session's driver at just that moment. */
 const MAX_OVERTAKEN = 5;
 
-/** A control plane that comes back is found soon, and one that vanished is noticed. */
-const channelOptions = {
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 2_000,
-  'grpc.keepalive_time_ms': 20_000,
-  'grpc.keepalive_timeout_ms': 10_000,
-} as const;
-
 export class AssignmentsClient
   implements Assigner, Pick<ActivitySink, 'activity'>, SeenRequestSink
 {
@@ -63,9 +56,8 @@ export class AssignmentsClient
   constructor(options: AssignmentsClientOptions) {
     const { clock, logger, serverName } = options;
     this.#options = options;
-    const named = serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName };
     this.#clients = options.addresses.map(
-      (address) => new Client(address, options.credentials, { ...channelOptions, ...named }),
+      (address) => new Client(address, options.credentials, channelOptions('steady', serverName)),
     );
     this.#cache = new AssignmentCache(clock);
     this.#follow = new Follow({

@@ -7,6 +7,7 @@ import {
   type WatchPolicyResponse,
   WatchPolicyRequestSchema,
 } from '#gen/spark_gateway/v1/policy_pb.js';
+import { channelOptions } from '../../grpc/client-channel.js';
 import { methodDefinition } from '../../grpc/service.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { toGatewayError } from '../../model/errors.js';
@@ -32,13 +33,6 @@ export interface RemotePolicyOptions {
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
-/** A control plane that comes back is found soon, and one that vanished is noticed. */
-const channelOptions = {
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 2_000,
-  'grpc.keepalive_time_ms': 20_000,
-  'grpc.keepalive_timeout_ms': 10_000,
-} as const;
 
 const method = methodDefinition(PolicyService.method.watch);
 
@@ -76,8 +70,7 @@ export class RemotePolicy implements PolicySource {
       clock,
       logger,
     });
-    const named = serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName };
-    this.#client = new Client(address, credentials, { ...channelOptions, ...named });
+    this.#client = new Client(address, credentials, channelOptions('steady', serverName));
   }
 
   get current(): Policy {

@@ -1,5 +1,6 @@
 /** Whether a control plane is there to be asked, kept up to date without asking it anything. */
 import { type ChannelCredentials, Client, connectivityState } from '@grpc/grpc-js';
+import { channelOptions } from '../../grpc/client-channel.js';
 import type { Clock, Timer } from '../../model/clock.js';
 
 export interface ControlPlaneLinkOptions {
@@ -19,16 +20,6 @@ const DECIDE_WITHIN_MS = 3_000;
 const DISTRUST_MS = 5_000;
 const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
 
-/** One that does not answer pings any more is left within seconds. */
-const channelOptions = {
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 1_000,
-  'grpc.keepalive_time_ms': 10_000,
-  'grpc.keepalive_timeout_ms': 5_000,
-  'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-  'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-} as const;
-
 export class ControlPlaneLink {
   readonly client: Client;
   readonly #options: ControlPlaneLinkOptions;
@@ -41,8 +32,9 @@ export class ControlPlaneLink {
     this.#options = options;
     const { address, credentials, serverName, clock } = options;
     this.client = new Client(address, credentials, {
-      ...channelOptions,
-      ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName }),
+      ...channelOptions('quick', serverName),
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
     });
     this.#undecided = clock.setTimer(DECIDE_WITHIN_MS, () => this.#decide());
     this.#follow();
