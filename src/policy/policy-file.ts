@@ -1,10 +1,10 @@
 /** The policy in force: read from a file, replaced when the file changes, kept when it turns bad. */
 import { type FSWatcher, watch } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { readNamedText } from '../files/read.js';
 import type { Clock, Timer } from '../model/clock.js';
-import { GatewayError, reasonOf, toGatewayError } from '../model/errors.js';
+import { toGatewayError } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
 import { compilePolicy, type PolicyOptions } from './compile.js';
 import { LastGoodPolicy, type PolicySource, type PolicyStatus } from './last-good.js';
@@ -120,13 +120,5 @@ export class PolicyFile implements PolicySource {
 }
 
 async function readPolicy(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    throw new GatewayError(
-      'POLICY_INVALID',
-      `${path}: the policy file cannot be read: ${reasonOf(error)}`,
-      { cause: error },
-    );
-  }
+  return readNamedText(path, 'POLICY_INVALID', 'the policy file');
 }

@@ -1,8 +1,7 @@
 /** `policy test` and `policy compare`: what policies on this machine make of a table of cases. */
-import { readFile } from 'node:fs/promises';
 import { isOutputForm, renderShown, type Shown } from '../cli/render/shown.js';
 import { renderTable, type TableStyle } from '../cli/render/table.js';
-import { GatewayError, reasonOf } from '../model/errors.js';
+import { readNamedText } from '../files/read.js';
 import type { Policy } from '../model/policy.js';
 import { type CaseResult, type PolicyCase, readCases, tryCase } from '../policy/cases.js';
 import { compilePolicy } from '../policy/compile.js';
@@ -87,15 +86,8 @@ async function loadCases(file: string): Promise<readonly PolicyCase[]> {
   return readCases(await read(file), file);
 }
 
-async function read(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    const reason = reasonOf(error);
-    throw new GatewayError('POLICY_INVALID', `${file}: this file cannot be read: ${reason}`, {
-      cause: error,
-    });
-  }
+function read(file: string): Promise<string> {
+  return readNamedText(file, 'POLICY_INVALID', 'this file');
 }
 
 function print(shown: Shown, output: string): void {

@@ -1,6 +1,6 @@
 /** `policy diff`. */
-import { readFile } from 'node:fs/promises';
-import { GatewayError, reasonOf } from '../../../model/errors.js';
+import { readNamedText } from '../../../files/read.js';
+import { GatewayError } from '../../../model/errors.js';
 import {
   isPolicyDiff,
   type PolicyDiff,
@@ -13,7 +13,7 @@ import type { OnlineContext } from '../context.js';
 /** Throws POLICY_INVALID with every mistake, as `policy validate` does. */
 export async function policyDiff({ client, operands }: OnlineContext): Promise<Shown> {
   const [file = ''] = operands;
-  const text = await read(file);
+  const text = await readNamedText(file, 'POLICY_INVALID', 'this file');
   const answer = await client.post<PolicyDiffAnswer>('policy/diff', text, 'application/yaml');
   if (!isPolicyDiff(answer)) {
     const named = answer.problems.map((problem) => problem.replace(/^candidate(?=:)/, file));
@@ -30,15 +30,4 @@ export async function policyDiff({ client, operands }: OnlineContext): Promise<S
 function changesNothing({ counts }: PolicyDiff): boolean {
   const { gained, lost, moved, namespaces, unknown } = counts;
   return gained + lost + moved + namespaces + unknown === 0;
-}
-
-async function read(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    const reason = reasonOf(error);
-    throw new GatewayError('POLICY_INVALID', `${file}: this file cannot be read: ${reason}`, {
-      cause: error,
-    });
-  }
 }
