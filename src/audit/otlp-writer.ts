@@ -7,7 +7,7 @@ import {
   LogRecordSchema,
   LogsService,
 } from '#gen/otlp/logs_pb.js';
-import { anyValue, attributes, type OtlpClient, OtlpRefused } from '../grpc/otlp.js';
+import { anyValue, attributes, nanoseconds, type OtlpClient, OtlpRefused } from '../grpc/otlp.js';
 import type { Clock } from '../model/clock.js';
 import type { AuditLine, AuditWriter } from './destination.js';
 import type { AuditRecord } from './record.js';
@@ -87,8 +87,4 @@ function logRecord({ event, version, timeMs, fields }: AuditRecord, observedMs: 
     attributes: keyValues,
     ...(traceId ? { traceId } : {}),
   });
-}
-
-function nanoseconds(ms: number): bigint {
-  return BigInt(Math.round(ms * 1000)) * 1000n;
 }

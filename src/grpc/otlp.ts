@@ -122,6 +122,11 @@ function valueCase(value: AttributeValue) {
     : ({ case: 'doubleValue', value } as const);
 }
 
+/** Of a time in milliseconds since the epoch, to the microsecond. */
+export function nanoseconds(ms: number): bigint {
+  return BigInt(Math.round(ms * 1000)) * 1000n;
+}
+
 /** Names of https://opentelemetry.io/docs/specs/semconv/resource/. */
 export function serviceResource(role: string, instance: string): Resource {
   return create(ResourceSchema, {

@@ -8,7 +8,7 @@ import {
   SpanSchema,
   TraceService,
 } from '#gen/otlp/trace_pb.js';
-import { attributes, type OtlpClient } from '../grpc/otlp.js';
+import { attributes, nanoseconds, type OtlpClient } from '../grpc/otlp.js';
 import type { Clock } from '../model/clock.js';
 import type { FinishedSpan } from './tracer.js';
 
@@ -119,8 +119,4 @@ function spanMessage(span: FinishedSpan): SpanMessage {
       ? {}
       : { status: { code: STATUS_ERROR, message: span.failure } }),
   });
-}
-
-function nanoseconds(ms: number): bigint {
-  return BigInt(Math.round(ms)) * 1_000_000n;
 }
