@@ -2,6 +2,7 @@
 import type { AssignRequest, Assignment } from '../model/assignment.js';
 import type { ConfigRequest } from '../model/config-request.js';
 import { GatewayError } from '../model/errors.js';
+import { refuseBySize } from '../model/limits.js';
 import { CLIENT_ADDRESS_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
 import type { PeerCertificate, Policy, Target } from '../model/policy.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
@@ -118,9 +119,20 @@ export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): 
   const refusal =
     policy.refuseUse(caller, target, facts.host) ??
     policy.refuseUserId(caller, facts.request.userId) ??
-    (facts.config && policy.refuseConfig(caller, target, facts.config));
+    (facts.config && policy.refuseConfig(caller, target, facts.config)) ??
+    refuseSize(facts, target, policy);
   if (refusal) throw refusal;
   return target;
+}
+
+/** A client stream (AddArtifacts) is measured by its first message, all others by their only one. */
+function refuseSize(
+  { request }: RequestFacts,
+  { namespace }: Target,
+  policy: Policy,
+): GatewayError | undefined {
+  const limits = policy.limits?.(namespace);
+  return limits && refuseBySize(request.messageBytes, namespace, limits);
 }
 
 /** What to ask for: the session's driver and, for CloneSession, a place for the new session on it. */

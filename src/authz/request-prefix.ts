@@ -19,6 +19,8 @@ export interface SparkRequest {
   readonly newSessionId: string | undefined;
   /** ReleaseSession: the client means to come back, so the session goes on. */
   readonly allowReconnect: boolean;
+  /** Of the first message as it is sent, bytes: compressed, where it is. */
+  readonly messageBytes: number;
 }
 
 /** A gRPC message starts with a flag byte and four bytes of length (gRPC over HTTP/2, Length-Prefixed-Message). */
@@ -54,7 +56,7 @@ export function readSparkRequest(
     }
     throw error;
   }
-  return checked(fields);
+  return { ...checked(fields), messageBytes: messageBytes(body) };
 }
 
 /** The first bytes of a request's message, inflated. Throws REQUEST_UNREADABLE. */
@@ -69,12 +71,17 @@ export function messagePrefix(
   if (body.length < FRAME_HEADER_BYTES) throw unreadable('its first message has not arrived');
   const flag = body[0];
   if (flag !== 0 && flag !== 1) throw unreadable('its body is not a gRPC message');
-  const length = body.readUInt32BE(1);
+  const length = messageBytes(body);
   const content = body.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length);
   if (flag === 0) return { bytes: content, length };
   const { bytes, whole } = inflatePrefix(content, encoding);
   const complete = whole && content.length === length;
   return { bytes, length: complete ? bytes.length : Number.MAX_SAFE_INTEGER };
+}
+
+/** As the frame's header says. */
+function messageBytes(body: Buffer): number {
+  return body.readUInt32BE(1);
 }
 
 /** undefined: not seen, and the message goes on. */
@@ -157,7 +164,7 @@ function text(bytes: Buffer, reader: WireReader, step: 'field' | 'cut'): string 
   return value.toString();
 }
 
-function checked(fields: Fields): SparkRequest {
+function checked(fields: Fields): Omit<SparkRequest, 'messageBytes'> {
   const { sessionId, userId, newSessionId, allowReconnect } = fields;
   if (sessionId === undefined || userId === undefined) {
     throw unreadable('session_id and user_context are not in its first bytes');

@@ -58,6 +58,8 @@ const statusByCode = {
   /** The policy keeps a Spark setting from being read or set through Config. */
   CONFIG_REFUSED: GrpcStatus.PERMISSION_DENIED,
   QUOTA_EXCEEDED: GrpcStatus.RESOURCE_EXHAUSTED,
+  /** A request message is larger than the policy allows. */
+  MESSAGE_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,
   /** More new sessions or requests in a time than the policy allows. */
   RATE_LIMITED: GrpcStatus.RESOURCE_EXHAUSTED,
 

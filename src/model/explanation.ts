@@ -6,6 +6,7 @@ import type { ConfigRequest } from './config-request.js';
 import type { ErrorCode, GrpcStatus } from './errors.js';
 import type {
   AdministrationRole,
+  LimitPolicy,
   PoolPolicy,
   QuotaPolicy,
   RateLimitPolicy,
@@ -78,6 +79,7 @@ export interface Explanation {
   /** What a new session counts against; missing where there is no target. */
   readonly quotas?: QuotaPolicy;
   readonly rateLimits?: RateLimitPolicy;
+  readonly limits?: LimitPolicy;
   /** What the caller may do with the gateway itself. */
   readonly administration: AdministrationRole;
 }

@@ -84,6 +84,12 @@ export interface RateLimitPolicy {
   readonly requests: RateLimits;
 }
 
+/** What is allowed at a time in one namespace; undefined: what settings and drivers allow. */
+export interface LimitPolicy {
+  /** The largest request message as it is sent: compressed, where the client compresses. */
+  readonly messageSizeBytes: number | undefined;
+}
+
 /** An issuer of tokens that this gateway accepts. */
 export interface IssuerPolicy {
   /** The `iss` claim, compared byte for byte. */
@@ -194,6 +200,8 @@ export interface Policy {
   quotas(namespace: string): QuotaPolicy;
   /** Absent, or undefined: no limits. */
   rateLimits?(namespace: string): RateLimitPolicy | undefined;
+  /** Absent, or undefined: no limits. */
+  limits?(namespace: string): LimitPolicy | undefined;
 }
 
 export interface PeerCertificate {

@@ -16,6 +16,7 @@ import { compileConfigRules } from './config-rules.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
 import { compileExplain } from './explain.js';
 import { compileIssuers } from './issuers.js';
+import { compileLimits } from './limits.js';
 import { type ClientUrl, refusedUse } from './messages.js';
 import {
   compileNamespaceTemplate,
@@ -121,6 +122,7 @@ function compileDocument(
     pool,
     quotas: compileQuotas(document.quotas, template),
     rateLimits: compileRateLimits(document.rate_limits, template),
+    limits: compileLimits(document.limits, template),
   };
   return Object.freeze<Policy>({
     ...decisions,

@@ -19,6 +19,7 @@ import { distinctNames, namesApart, sizeWithinMaximum } from './admission.js';
 import { canaryEntry } from './canaries.js';
 import { expressionText } from './expression.js';
 import { configRuleEntry } from './config-rules.js';
+import { limitEntry } from './limits.js';
 import { matchField } from './match.js';
 import { modeField } from './mode.js';
 import { DEFAULT_TEMPLATE } from './namespace-template.js';
@@ -265,6 +266,10 @@ export const policyDocument = object(
     rate_limits: about(
       'New sessions and requests in a time: the first entry that matches counts.',
       withDefault(list(rateLimitEntry), []),
+    ),
+    limits: about(
+      'What is allowed at a time beside sessions: the first entry that matches counts.',
+      withDefault(list(limitEntry), []),
     ),
   },
   {

@@ -29,6 +29,7 @@ type Decisions = Pick<
   | 'pool'
   | 'quotas'
   | 'rateLimits'
+  | 'limits'
 >;
 
 interface Context {
@@ -105,7 +106,8 @@ export function compileExplain(
       }
     }
     const pool = target && decisions.pool(target.namespace);
-    const limits = target && decisions.rateLimits?.(target.namespace);
+    const rateLimits = target && decisions.rateLimits?.(target.namespace);
+    const limits = target && decisions.limits?.(target.namespace);
     return Object.freeze<Explanation>({
       policyVersion: decisions.version,
       allowed: refusal === undefined,
@@ -116,7 +118,8 @@ export function compileExplain(
       rules,
       ...(pool && { pool }),
       ...(target && { quotas: decisions.quotas(target.namespace) }),
-      ...(limits && { rateLimits: limits }),
+      ...(rateLimits && { rateLimits }),
+      ...(limits && { limits }),
       administration: decisions.administration(caller),
     });
   };

@@ -75,6 +75,14 @@ export function size(least: string, most?: string): Size {
   };
 }
 
+/** As `size` reads it, with the largest unit of which it is a whole number. */
+export function formatSize(bytes: number): string {
+  const [unit, perUnit] = Object.entries(BYTES_PER_UNIT)
+    .toReversed()
+    .find(([, of]) => bytes % of === 0) ?? ['B', 1];
+  return `${bytes / perUnit}${unit}`;
+}
+
 const SIZE = /^(\d{1,9})(B|KiB|MiB|GiB|TiB)$/;
 
 function parseSize(text: string): number | undefined {

@@ -43,6 +43,7 @@ for (const version of ['3.5', '4.3']) {
         userId: 'ann@example.com',
         newSessionId: name === 'CloneSession' ? NEW_SESSION : undefined,
         allowReconnect: name === 'ReleaseSession' && version !== '3.5',
+        messageBytes: hex.length / 2,
       });
     });
   }
@@ -204,6 +205,7 @@ test('agrees with a full decode of every message, cut anywhere', (t) => {
         userId: decoded.user_context?.user_id ?? '',
         newSessionId: undefined,
         allowReconnect: decoded.allow_reconnect,
+        messageBytes: payload.length,
       });
     }),
     { numRuns: 60 },

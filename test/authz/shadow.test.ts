@@ -3,7 +3,7 @@ import type { Policy } from '../../src/model/policy.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { options } from '../policy/support.js';
 import { AuthzGateway } from '../support/authz-gateway.js';
-import { allowed, denied } from '../support/check-client.js';
+import { allowed, denied, sparkBody } from '../support/check-client.js';
 
 interface Context {
   readonly gateway: AuthzGateway;
@@ -43,6 +43,15 @@ function reports({ logLines }: AuthzGateway): readonly Record<string, unknown>[]
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter(({ msg }) => msg === 'a policy in shadow mode would decide otherwise');
 }
+
+test('a candidate with a smaller limit says which messages it would refuse', async (t) => {
+  const { gateway, use } = t.context;
+  use(OPEN, `${OPEN}\nlimits: [{message_size: 64KiB}]`);
+  const body = sparkBody();
+  body.writeUInt32BE(64 * 1024 + 1, 1);
+  const { metadata } = allowed(await gateway.client.check({ token: await gateway.token(), body }));
+  t.is(metadata['shadow'], 'refuse:MESSAGE_TOO_LARGE');
+});
 
 test('a stricter candidate refuses nobody, and says whom it would refuse and why, once', async (t) => {
   const { gateway, use } = t.context;

@@ -157,6 +157,7 @@ function decided(by: Policy, request: ExplainRequest): string {
       userId: request.userId ?? '',
       newSessionId: undefined,
       allowReconnect: false,
+      messageBytes: 100,
     },
     token: undefined,
     peer: undefined,

@@ -8,6 +8,7 @@ export interface PlainPolicyOptions {
   /** Asks that `user_id` be the token's subject. */
   readonly matchUserId?: boolean;
   readonly rateLimits?: NonNullable<Policy['rateLimits']>;
+  readonly limits?: NonNullable<Policy['limits']>;
   readonly service?: (peer: PeerCertificate) => Caller | undefined;
   readonly sourceNetwork?: (address: string) => Caller | undefined;
 }
@@ -49,6 +50,7 @@ export function plainPolicy(options: PlainPolicyOptions): Policy {
     pool: () => undefined,
     warmNamespaces: [],
     rateLimits: (namespace) => options.rateLimits?.(namespace),
+    limits: (namespace) => options.limits?.(namespace),
     quotas: () => ({
       sessionsPerPrincipal: undefined,
       sessionsPerTeam: undefined,

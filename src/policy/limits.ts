@@ -1,0 +1,32 @@
+/** What is allowed at a time, beside sessions (`quotas`): sizes and numbers. */
+import type { LimitPolicy } from '../model/policy.js';
+import { about, object, optional, text, type TypeOf } from '../yaml/schema.js';
+import { size } from '../yaml/units.js';
+import { firstMatch, matchField } from './match.js';
+import type { NamespaceTemplate } from './namespace-template.js';
+
+export const limitEntry = object('a limit', {
+  match: matchField,
+  // A client sends artifacts in messages of 32 KiB: they pass whatever the limit.
+  message_size: about(
+    "The largest request message, as it is sent; default: the driver's own limit alone.",
+    optional(text(size('64KiB', '2GiB'))),
+  ),
+});
+
+export type LimitEntry = TypeOf<typeof limitEntry>;
+
+/** The first entry that is for the namespace. */
+export function compileLimits(
+  entries: readonly LimitEntry[],
+  template: NamespaceTemplate,
+): (namespace: string) => LimitPolicy | undefined {
+  if (entries.length === 0) return () => undefined;
+  return firstMatch(
+    entries.map((entry) => ({
+      match: entry.match,
+      value: Object.freeze<LimitPolicy>({ messageSizeBytes: entry.message_size }),
+    })),
+    template,
+  );
+}
