@@ -4,7 +4,8 @@ import { describedCaller } from '../model/described-caller.js';
 import { GatewayError, isErrorCode } from '../model/errors.js';
 import type { Explanation } from '../model/explanation.js';
 import type { Policy } from '../model/policy.js';
-import { parseYaml, type YamlValue } from '../yaml/document.js';
+import { parseYaml } from '../yaml/document.js';
+import type { YamlValue } from '../yaml/tree.js';
 import { formatProblems } from '../yaml/problem.js';
 import {
   list,

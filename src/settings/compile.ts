@@ -1,6 +1,6 @@
 /** Interprets what was written and checks it as a whole. */
 import { GatewayError } from '../model/errors.js';
-import type { YamlValue } from '../yaml/document.js';
+import type { YamlValue } from '../yaml/tree.js';
 import { formatProblems, type Place, type Problem, quote } from '../yaml/problem.js';
 import { didYouMean } from '../yaml/suggest.js';
 import { checks } from './checks.js';

@@ -1,6 +1,7 @@
 /** What a file, the environment and arguments say of each setting, not yet interpreted. */
 import { basename, dirname } from 'node:path';
-import { parseYaml, type YamlEntry, type YamlMap, type YamlValue } from '../yaml/document.js';
+import { parseYaml } from '../yaml/document.js';
+import type { YamlEntry, YamlMap, YamlValue } from '../yaml/tree.js';
 import type { Place, Problem } from '../yaml/problem.js';
 import { quote } from '../yaml/problem.js';
 import { didYouMean } from '../yaml/suggest.js';

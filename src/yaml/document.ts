@@ -1,4 +1,4 @@
-/** YAML text as a small tree in which every value knows where it was written. */
+/** YAML text as a tree, with every mistake. */
 import {
   isAlias,
   isCollection,
@@ -9,39 +9,9 @@ import {
   type Node,
   parseDocument,
 } from 'yaml';
+import { readPlainYaml } from './plain-yaml.js';
 import type { Place, Problem } from './problem.js';
-
-export interface YamlText {
-  readonly kind: 'text';
-  readonly text: string;
-  readonly place: Place;
-}
-
-export interface YamlList {
-  readonly kind: 'list';
-  readonly items: readonly YamlValue[];
-  readonly place: Place;
-}
-
-export interface YamlEntry {
-  readonly key: string;
-  readonly place: Place;
-  readonly value: YamlValue;
-}
-
-export interface YamlMap {
-  readonly kind: 'map';
-  readonly entries: readonly YamlEntry[];
-  readonly place: Place;
-}
-
-/** A key without a value, `~` or `null`: as if it were not there. */
-export interface YamlNothing {
-  readonly kind: 'nothing';
-  readonly place: Place;
-}
-
-export type YamlValue = YamlText | YamlList | YamlMap | YamlNothing;
+import { scalarValue, type YamlEntry, type YamlValue } from './tree.js';
 
 export interface ParsedYaml {
   readonly value: YamlValue;
@@ -55,6 +25,12 @@ export interface ParsedYaml {
  * be read is returned beside them; `wellFormed` says whether that is all of it.
  */
 export function parseYaml(text: string, source: string): ParsedYaml {
+  const value = readPlainYaml(text, source);
+  return value ? { value, wellFormed: true, problems: [] } : parseAnyYaml(text, source);
+}
+
+/** The same by the library alone, which takes some ten times as long. */
+export function parseAnyYaml(text: string, source: string): ParsedYaml {
   const lines = new LineCounter();
   const document = parseDocument(text, {
     schema: 'failsafe',
@@ -78,7 +54,10 @@ export function parseYaml(text: string, source: string): ParsedYaml {
       problems.push({ place, message: 'aliases (*name) are not supported; write the value out' });
       return { kind: 'nothing', place };
     }
-    if (isScalar(node)) return convertScalar(node.value, node.type === 'PLAIN', place);
+    if (isScalar(node)) {
+      const written = typeof node.value === 'string' ? node.value : '';
+      return scalarValue(written, node.type === 'PLAIN', place);
+    }
     if (isSeq<Node | null>(node)) {
       return { kind: 'list', items: node.items.map((item) => convert(item, place)), place };
     }
@@ -102,12 +81,6 @@ export function parseYaml(text: string, source: string): ParsedYaml {
     wellFormed,
     problems,
   };
-}
-
-function convertScalar(value: unknown, plain: boolean, place: Place): YamlText | YamlNothing {
-  const text = typeof value === 'string' ? value : '';
-  if (plain && (text === '' || text === '~' || text === 'null')) return { kind: 'nothing', place };
-  return { kind: 'text', text, place };
 }
 
 function syntaxMessage(message: string): string {

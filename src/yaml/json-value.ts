@@ -1,5 +1,5 @@
 /** JSON as the tree that YAML is read into; places are paths, such as `spec.access[3].what`. */
-import type { YamlEntry, YamlValue } from './document.js';
+import type { YamlEntry, YamlValue } from './tree.js';
 
 /** `path`: of the value itself. Numbers and truth values become text: their type is what their place asks for. */
 export function fromJson(value: unknown, path: string): YamlValue {

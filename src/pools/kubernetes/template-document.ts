@@ -1,5 +1,5 @@
 /** The format of a file of driver templates, as people write it. */
-import type { YamlValue } from '../../yaml/document.js';
+import type { YamlValue } from '../../yaml/tree.js';
 import {
   list,
   object,
