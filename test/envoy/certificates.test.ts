@@ -8,6 +8,7 @@ import { certificateSecret, trustSecret } from '../../src/xds/resources/secrets.
 import { ResourceNames } from '../../src/xds/resources/settings.js';
 import { TestAuthority } from '../support/certificates.js';
 import { type FrontOptions, routable, startFront, testSettings } from '../support/front.js';
+import { RunningQuery } from '../support/running-query.js';
 import { allow } from '../support/scripted-authz.js';
 import { answerUid, SparkDriver } from '../support/spark-driver.js';
 
@@ -153,24 +154,14 @@ test('the certificate for drivers is renewed: no stream is cut, new connections 
   await front.publish([routable(driver), routable(late)]);
   front.authz.check = () => allow(routable(driver));
   const client = front.client();
-  const rpc = client.open('ExecutePlan');
-  const arrived = driver.nextCall();
-  rpc.send('plan'.repeat(500));
-  const call = await arrived;
-  call.send('before');
-  await rpc.messages(1);
+  const query = await RunningQuery.start(client, driver);
 
   await front.update([pair(authority, ResourceNames.driverClientCertificate, 'gateway.test')]);
   front.authz.check = () => allow(routable(late));
   t.is((await client.ask('Config')).code, GrpcStatus.OK);
   const [seen] = late.calls;
-  t.truthy(call.peerSerial);
+  t.truthy(query.call.peerSerial);
   t.truthy(seen?.peerSerial);
-  t.not(seen?.peerSerial, call.peerSerial);
-  call.send('after');
-  t.deepEqual(await rpc.messages(2), ['before', 'after']);
-  rpc.halfClose();
-  await call.halfClosed;
-  call.end();
-  t.is((await rpc.status).code, GrpcStatus.OK);
+  t.not(seen?.peerSerial, query.call.peerSerial);
+  await query.endsWell(t);
 });

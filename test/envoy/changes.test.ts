@@ -5,7 +5,6 @@ import { TypedExtensionConfigSchema } from '#gen/envoy/config/core/v3/extension_
 import { RouteConfigurationSchema } from '#gen/envoy/config/route/v3/route_pb.js';
 import { ClusterSchema } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
 import { SecretSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
-import { GrpcStatus } from '../../src/model/errors.js';
 import { clusterName } from '../../src/model/names.js';
 import { encodeResource } from '../../src/xds/resource.js';
 import { cluster } from '../../src/xds/resources/clusters.js';
@@ -15,9 +14,9 @@ import { certificateSecret, trustSecret } from '../../src/xds/resources/secrets.
 import { ResourceNames } from '../../src/xds/resources/settings.js';
 import { TestAuthority } from '../support/certificates.js';
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
+import { RunningQuery } from '../support/running-query.js';
 import { allow } from '../support/scripted-authz.js';
-import type { Rpc } from '../support/spark-client.js';
-import { type DriverCall, SparkDriver } from '../support/spark-driver.js';
+import { SparkDriver } from '../support/spark-driver.js';
 
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver; other: SparkDriver }>;
 
@@ -54,25 +53,15 @@ test.after.always(async (t) => {
   await t.context.other?.stop();
 });
 
-/** A running query, with messages both ways before `change` and after it. */
+/** A running query does not notice `change`. */
 async function survives(
   t: ExecutionContext<{ front: Front; driver: SparkDriver }>,
   change: () => Promise<void>,
 ): Promise<void> {
   const { front, driver } = t.context;
-  const rpc: Rpc = front.client().open('ExecutePlan');
-  const arrived = driver.nextCall();
-  rpc.send('plan'.repeat(500));
-  const call: DriverCall = await arrived;
-  call.send('before');
-  await rpc.messages(1);
+  const query = await RunningQuery.start(front.client(), driver);
   await change();
-  call.send('after');
-  t.deepEqual(await rpc.messages(2), ['before', 'after']);
-  rpc.halfClose();
-  await call.halfClosed;
-  call.end();
-  t.is((await rpc.status).code, GrpcStatus.OK);
+  await query.endsWell(t);
 }
 
 test.serial('drivers come, drain and go, even the stream’s own', async (t) => {

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import test, { type ExecutionContext } from 'ava';
 import { systemClock } from '../../src/model/clock.js';
-import { GrpcStatus } from '../../src/model/errors.js';
 import { drainEnvoy } from '../../src/roles/drain-envoy.js';
 import { routable, startFront } from '../support/front.js';
+import { RunningQuery } from '../support/running-query.js';
 import { allow } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
 
@@ -26,12 +26,7 @@ test('an Envoy that drains: running streams go on, clients are told to go elsewh
   t.teardown(() => front.stop());
   await front.publish([routable(driver)]);
   const client = front.client();
-  const rpc = client.open('ExecutePlan');
-  const arrived = driver.nextCall();
-  rpc.send('plan'.repeat(500));
-  const call = await arrived;
-  call.send('before');
-  await rpc.messages(1);
+  const query = await RunningQuery.start(client, driver);
   const idle = connect(`http://${front.address}`);
   await once(idle, 'remoteSettings');
 
@@ -51,12 +46,7 @@ test('an Envoy that drains: running streams go on, clients are told to go elsewh
   await servedAndSentAway(t, idle);
   await servedAndSentAway(t, connect(`http://${front.address}`));
   t.false(ended, 'the drain waits for the stream');
-  call.send('after');
-  t.deepEqual(await rpc.messages(2), ['before', 'after']);
-  rpc.halfClose();
-  await call.halfClosed;
-  call.end();
-  t.is((await rpc.status).code, GrpcStatus.OK);
+  await query.endsWell(t);
   await drained;
 });
 

@@ -7,7 +7,6 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { SecretSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
 import { systemClock } from '../../src/model/clock.js';
-import { GrpcStatus } from '../../src/model/errors.js';
 import { ResourceCache } from '../../src/xds/cache.js';
 import { XdsRelay } from '../../src/xds/relay/relay.js';
 import { encodeResource, TypeUrl } from '../../src/xds/resource.js';
@@ -19,6 +18,7 @@ import { startXdsServer, type XdsServer } from '../../src/xds/server.js';
 import { TestAuthority } from '../support/certificates.js';
 import { EnvoyProcess } from '../support/envoy.js';
 import { LOOPBACK, routable, testSettings } from '../support/front.js';
+import { RunningQuery } from '../support/running-query.js';
 import { allow, ScriptedAuthz } from '../support/scripted-authz.js';
 import { SparkClient } from '../support/spark-client.js';
 import { SparkDriver } from '../support/spark-driver.js';
@@ -191,12 +191,7 @@ test('Envoy and relay restart while every control plane is away; when one is bac
   t.is(site.relay.source, 'kept');
   const client = await site.client(envoy);
   t.teardown(() => client.close());
-  const rpc = client.open('ExecutePlan');
-  const arrived = driver.nextCall();
-  rpc.send('plan'.repeat(500));
-  const call = await arrived;
-  call.send('before');
-  await rpc.messages(1);
+  const query = await RunningQuery.start(client, driver);
 
   const listenersBefore = site.tally.of(TypeUrl.LISTENER).pushes;
   const { hub } = await site.startControlPlane();
@@ -209,11 +204,6 @@ test('Envoy and relay restart while every control plane is away; when one is bac
     listenersBefore,
     'the listener that Envoy has is not sent again',
   );
-  call.send('after');
-  t.deepEqual(await rpc.messages(2), ['before', 'after']);
-  rpc.halfClose();
-  await call.halfClosed;
-  call.end();
-  t.is((await rpc.status).code, GrpcStatus.OK);
+  await query.endsWell(t);
   t.is(await envoy.stat('listener_manager.listener_modified'), 0);
 });
