@@ -2,15 +2,14 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
 import { CheckClient, denied, type CheckOptions } from '../support/check-client.js';
+import { until } from './until.js';
 
 const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const PATIENCE_MS = 60_000;
-const POLL_MS = 25;
 
 export class AuthzProcess {
   readonly #host: string;
@@ -55,18 +54,11 @@ export class AuthzProcess {
 
   /** Asks again and again until it is so. */
   async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-    const endMs = Date.now() + PATIENCE_MS;
-    let failure: unknown;
-    while (Date.now() < endMs) {
-      try {
-        if (await isSo()) return;
-        failure = undefined;
-      } catch (error) {
-        failure = error;
-      }
-      await pause(POLL_MS);
-    }
-    throw new Error(`Waited in vain for authz ${what}: ${String(failure)}\n${this.log()}`);
+    await until(isSo, {
+      what: `authz ${what}`,
+      patienceMs: PATIENCE_MS,
+      log: () => this.log(),
+    });
   }
 
   log(): string {

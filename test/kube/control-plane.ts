@@ -2,7 +2,6 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import type {
@@ -17,10 +16,10 @@ import { startTethered, type TetheredProcess } from '../../src/supervisor/tether
 import type { TlsFiles } from '../../src/grpc/tls.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
 import { TokenIssuer } from '../support/token-issuer.js';
+import { until } from './until.js';
 
 const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const PATIENCE_MS = 120_000;
-const POLL_MS = 25;
 
 /** What its drivers are made from. */
 export const TEMPLATES = {
@@ -149,18 +148,11 @@ export class ControlPlane {
 
   /** Asks again and again until it is so. */
   async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-    const endMs = Date.now() + PATIENCE_MS;
-    let failure: unknown;
-    while (Date.now() < endMs) {
-      try {
-        if (await isSo()) return;
-        failure = undefined;
-      } catch (error) {
-        failure = error;
-      }
-      await pause(POLL_MS);
-    }
-    throw new Error(`Waited in vain for ${this.host} ${what}: ${String(failure)}\n${this.log()}`);
+    await until(isSo, {
+      what: `${this.host} ${what}`,
+      patienceMs: PATIENCE_MS,
+      log: () => this.log(),
+    });
   }
 
   log(): string {
