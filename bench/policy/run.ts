@@ -2,23 +2,14 @@
  * What a large policy costs: to load, and to decide by. Usage: npm run bench:policy [-- runs]
  * A naive evaluation that tries every rule is measured beside it, for a ratio that holds on any machine.
  */
-import { compilePolicy, type PolicyOptions } from '../../src/policy/compile.js';
+import { compilePolicy } from '../../src/policy/compile.js';
 import { parseYaml } from '../../src/yaml/document.js';
 import type { Caller } from '../../src/model/principal.js';
+import { options } from '../../test/policy/support.js';
 import { person, policyText, RULES, TEAMS } from './document.js';
 import { naivePolicy } from './naive.js';
 
 const runs = Number(process.argv[2] ?? 7);
-const options: PolicyOptions = {
-  clientUrl: {
-    address: undefined,
-    port: 15002,
-    teamHeader: 'x-doordash-team',
-    environmentHeader: 'x-doordash-environment',
-  },
-  poolDefaults: { size: 10, maximum: 100, startTimeoutMs: 300_000 },
-  furtherIssuers: [],
-};
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;

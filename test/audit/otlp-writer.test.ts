@@ -7,6 +7,7 @@ import { GrpcStatus } from '../../src/model/errors.js';
 import { CountedAudit, silent } from '../support/audit-lines.js';
 import { attributesOf, OtlpCollector } from '../support/otlp-collector.js';
 import { unusedPort } from '../support/unused-port.js';
+import { rpc } from './support.js';
 
 const HOST = '127.1.2.61';
 
@@ -51,30 +52,9 @@ test('a collector gets records with their fields as attributes', async (t) => {
   t.teardown(() => collector.stop());
   const { act, log } = auditTo(t, collector.address);
   act('driver-1');
-  log.rpc({
-    requestId: 'request-1',
-    startedAtMs: 1_700_000_000_000,
-    durationMs: 12,
-    envoy: 'envoy-1',
-    client: '10.0.0.1',
-    method: 'ExecutePlan',
-    principal: 'ada@example.com',
-    issuer: 'https://issuer.example.com',
-    claimedUser: 'ada',
-    team: 'search',
-    environment: 'test',
-    namespace: 'sjns-search-test',
-    session: 'session-1',
-    driver: 'uid-1',
-    refusal: undefined,
-    grpcStatus: 0,
-    details: 'via_upstream',
-    bytesReceived: 100,
-    bytesSent: 2 ** 40,
-    traceId: '0af7651916cd43dd8448eb211c80319c',
-  });
+  log.rpc(rpc);
   await collector.until(() => collector.logs.length === 2);
-  const [admin, rpc] = collector.logs;
+  const [admin, query] = collector.logs;
   t.is(admin?.eventName, 'spark_gateway.audit.admin');
   t.like(attributesOf(admin?.attributes ?? []), {
     'spark_gateway.action': 'driver.drain',
@@ -82,9 +62,9 @@ test('a collector gets records with their fields as attributes', async (t) => {
     'spark_gateway.reason': 'DRIVER_UNKNOWN',
     'spark_gateway.detail.deadline': 'now',
   });
-  t.is(rpc?.timeUnixNano, 1_700_000_000_000_000_000n);
-  t.is(Buffer.from(rpc?.traceId ?? []).toString('hex'), '0af7651916cd43dd8448eb211c80319c');
-  t.like(attributesOf(rpc?.attributes ?? []), {
+  t.is(query?.timeUnixNano, 1_700_000_000_000_000_000n);
+  t.is(Buffer.from(query?.traceId ?? []).toString('hex'), '0af7651916cd43dd8448eb211c80319c');
+  t.like(attributesOf(query?.attributes ?? []), {
     'spark_gateway.decision': 'allowed',
     'spark_gateway.principal': 'ada@example.com',
     'spark_gateway.claimedUser': 'ada',

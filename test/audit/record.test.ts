@@ -2,29 +2,7 @@ import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { adminRecord, lostRecord, recordLine, rpcRecord } from '../../src/audit/record.js';
 import type { AuditedRpc } from '../../src/model/audit.js';
-
-const rpc: AuditedRpc = {
-  requestId: 'request-1',
-  startedAtMs: 1_700_000_000_000,
-  durationMs: 12,
-  envoy: 'envoy-1',
-  client: '10.0.0.1',
-  method: 'ExecutePlan',
-  principal: 'ada@example.com',
-  issuer: 'https://issuer.example.com',
-  claimedUser: 'ada',
-  team: 'search',
-  environment: 'test',
-  namespace: 'sjns-search-test',
-  session: 'session-1',
-  driver: 'uid-1',
-  refusal: undefined,
-  grpcStatus: 0,
-  details: 'via_upstream',
-  bytesReceived: 100,
-  bytesSent: 200,
-  traceId: '0af7651916cd43dd8448eb211c80319c',
-};
+import { rpc } from './support.js';
 
 const admin = {
   principal: { issuer: 'https://issuer.example.com', subject: 'ada@example.com' },
