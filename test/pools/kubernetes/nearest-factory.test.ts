@@ -1,6 +1,8 @@
 import test from 'ava';
 import { pino } from 'pino';
+import { KubernetesError } from '../../../src/kubernetes/error.js';
 import type { RequestedDriver } from '../../../src/model/driver.js';
+import { GatewayError } from '../../../src/model/errors.js';
 import type { FleetProblem } from '../../../src/model/fleet-problem.js';
 import { NearestFactory } from '../../../src/pools/kubernetes/nearest-factory.js';
 import { ManualClock } from '../../support/manual-clock.js';
@@ -12,7 +14,9 @@ class Cluster {
   readonly requested = new Map<string, RequestedDriver>();
   /** Resources that do not come up. */
   readonly stuck = new Set<string>();
-  refuses = false;
+  /** What becomes of creating a driver there. */
+  failure: Error | undefined;
+  readonly deleted: string[] = [];
   away = false;
 
   constructor(name: string) {
@@ -25,10 +29,11 @@ class Cluster {
       return [...this.requested.values()];
     },
     create: async (resource: string, namespace: string) => {
-      if (this.refuses) throw new Error(`${this.name} refuses`);
+      if (this.failure) throw this.failure;
       this.requested.set(resource, { resource, namespace, createdAtMs: 0 });
     },
     delete: async (resource: string) => {
+      this.deleted.push(resource);
       this.requested.delete(resource);
     },
   };
@@ -40,6 +45,13 @@ class Cluster {
       message: 'Unschedulable',
     }));
 }
+
+function failure(status: number, reason: string): GatewayError {
+  const cause = new KubernetesError(status, reason, reason);
+  return new GatewayError('DRIVER_START_FAILED', 'It could not be made.', { cause });
+}
+
+const refusal = failure(403, 'Forbidden');
 
 async function fixture() {
   const clock = new ManualClock();
@@ -56,15 +68,31 @@ test('a driver is made in the nearest cluster', async (t) => {
   t.deepEqual([[...near.requested.keys()], [...far.requested.keys()]], [['d1'], []]);
 });
 
-test('where it is refused or cannot be reached, the next nearest makes it', async (t) => {
+for (const [why, error] of [
+  ['refuses', refusal],
+  ['cannot be connected to', failure(0, 'ECONNREFUSED')],
+] as const) {
+  test(`a driver that the nearest cluster ${why} is made in the next`, async (t) => {
+    const { near, far, factory } = await fixture();
+    near.failure = error;
+    await factory.create('d1', NAMESPACE);
+    t.deepEqual([[...near.requested.keys()], [...far.requested.keys()]], [[], ['d1']]);
+  });
+}
+
+test('a driver is made in the next while the nearest cluster is away', async (t) => {
   const { near, far, factory } = await fixture();
-  near.refuses = true;
-  await factory.create('d1', NAMESPACE);
-  near.refuses = false;
   near.away = true;
   await factory.list();
-  await factory.create('d2', NAMESPACE);
-  t.deepEqual([[...near.requested.keys()], [...far.requested.keys()]], [[], ['d1', 'd2']]);
+  await factory.create('d1', NAMESPACE);
+  t.deepEqual([[...near.requested.keys()], [...far.requested.keys()]], [[], ['d1']]);
+});
+
+test('a driver that may have been made is neither made elsewhere nor deleted', async (t) => {
+  const { near, far, factory } = await fixture();
+  near.failure = failure(0, 'ETIMEDOUT');
+  await t.throwsAsync(factory.create('d1', NAMESPACE), { code: 'DRIVER_START_FAILED' });
+  t.deepEqual([near.deleted, [...far.requested.keys()], far.deleted], [[], [], []]);
 });
 
 test('a cluster in which a driver did not come up is the last choice for a while', async (t) => {
@@ -78,10 +106,10 @@ test('a cluster in which a driver did not come up is the last choice for a while
   t.true(far.requested.has('d2'));
   await factory.create('d3', 'sjns-other-dev');
   t.true(near.requested.has('d3'), 'another namespace may have room there');
-  far.refuses = true;
+  far.failure = refusal;
   await factory.create('d4', NAMESPACE);
   t.true(near.requested.has('d4'), 'better than nowhere');
-  far.refuses = false;
+  far.failure = undefined;
   await clock.advance(5 * 60_000);
   await factory.create('d5', NAMESPACE);
   t.true(near.requested.has('d5'));
