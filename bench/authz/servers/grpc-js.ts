@@ -1,7 +1,6 @@
 /** The same decisions on grpc-js, with generated code for the messages or with the hand-written codec. */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js';
-import pino from 'pino';
 import {
   CheckRequestSchema,
   CheckResponseSchema,
@@ -12,35 +11,14 @@ import {
   encodeDenied,
   type CheckRequest,
 } from '../../../src/authz/check-codec.js';
-import { CheckService, type Decision } from '../../../src/authz/check-service.js';
-import { noMetrics } from '../../../src/authz/metrics.js';
+import type { Decision } from '../../../src/authz/check-service.js';
 import { CHECK_PATH } from '../../../src/authz/server.js';
-import { TokenVerifier } from '../../../src/authz/token/verifier.js';
-import { systemClock } from '../../../src/model/clock.js';
-import { noTracer } from '../../../src/model/tracing.js';
-import { assign, policyOf, subjectOf } from '../subject.js';
+import { checkServiceOf } from '../check-service.js';
+import { subjectOf } from '../subject.js';
 
 const subject = subjectOf(process.argv[2]);
 const generated = process.argv[3] === 'generated';
-const policy = policyOf(subject);
-const logger = pino({ level: 'warn' });
-const service = new CheckService({
-  policy: () => policy,
-  assigner: { assign },
-  activity: { activity: () => undefined },
-  seen: { seen: () => undefined },
-  verifier: new TokenVerifier({ clock: systemClock, logger }),
-  clock: systemClock,
-  logger,
-  metrics: noMetrics,
-  tracer: noTracer,
-  headers: {
-    routing: ['x-doordash-team', 'x-doordash-environment'],
-    user: 'x-doordash-user',
-  },
-  holdMs: 60_000,
-  expiredTokenGraceMs: 0,
-});
+const service = checkServiceOf(subject);
 
 function decodeGenerated(bytes: Buffer): CheckRequest {
   const { attributes } = fromBinary(CheckRequestSchema, bytes);

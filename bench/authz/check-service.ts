@@ -1,0 +1,30 @@
+/** The decisions alone, for contenders that bring a server of their own. */
+import pino from 'pino';
+import { CheckService } from '../../src/authz/check-service.js';
+import { noMetrics } from '../../src/authz/metrics.js';
+import { TokenVerifier } from '../../src/authz/token/verifier.js';
+import { systemClock } from '../../src/model/clock.js';
+import { noTracer } from '../../src/model/tracing.js';
+import { assign, policyOf, type Subject } from './subject.js';
+
+export function checkServiceOf(subject: Subject): CheckService {
+  const policy = policyOf(subject);
+  const logger = pino({ level: 'warn' });
+  return new CheckService({
+    policy: () => policy,
+    assigner: { assign },
+    activity: { activity: () => undefined },
+    seen: { seen: () => undefined },
+    verifier: new TokenVerifier({ clock: systemClock, logger }),
+    clock: systemClock,
+    logger,
+    metrics: noMetrics,
+    tracer: noTracer,
+    headers: {
+      routing: ['x-doordash-team', 'x-doordash-environment'],
+      user: 'x-doordash-user',
+    },
+    holdMs: 60_000,
+    expiredTokenGraceMs: 0,
+  });
+}
