@@ -1,72 +1,48 @@
 /**
- * Asks one server as fast as it answers: `node load.js <socket> <seconds>`. Frames come on stdin as
- * base64 lines, each a check to be sent in turn. Prints one line of JSON.
+ * Asks servers in turn, as it is told over IPC: the first message names their sockets and the framed
+ * checks (base64), each further one a slice of work, which is answered with what came of it.
  */
-import { connect as connectHttp2 } from 'node:http2';
-import { connect } from 'node:net';
-import { createInterface } from 'node:readline';
-import { CHECK_PATH } from '../../src/authz/server.js';
+import { CheckLoad } from './client.js';
 
-const OUTSTANDING = 64;
-const WARM_UP_MS = 500;
-
-const [, , socket = '', seconds = '2'] = process.argv;
-const frames: Buffer[] = [];
-for await (const line of createInterface({ input: process.stdin })) {
-  frames.push(Buffer.from(line, 'base64'));
+export interface LoadStart {
+  readonly sockets: readonly string[];
+  readonly messages: readonly string[];
 }
 
-const session = connectHttp2('http://authz', { createConnection: () => connect(socket) });
-const headers = {
-  ':method': 'POST',
-  ':path': CHECK_PATH,
-  'content-type': 'application/grpc',
-  te: 'trailers',
-  'grpc-timeout': '65000m',
-};
-const latencies: number[] = [];
-let failures = 0;
-let next = 0;
-let counting = false;
-let over = false;
-
-function ask(): void {
-  if (over) return;
-  const startedMs = performance.now();
-  const stream = session.request(headers);
-  let bytes = 0;
-  let status: string | undefined;
-  stream.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-  });
-  stream.on('trailers', (trailers) => {
-    status = trailers['grpc-status']?.toString();
-  });
-  stream.on('close', () => {
-    // A refusal is shorter than a route: it counts as a failure here.
-    if (status !== '0' || bytes < 300) failures++;
-    else if (counting && !over) latencies.push(performance.now() - startedMs);
-    ask();
-  });
-  stream.end(frames[next++ % frames.length]);
+export interface LoadSlice {
+  /** Index in `sockets`. */
+  readonly server: number;
+  readonly count: number;
+  readonly outstanding: number;
 }
 
-for (let i = 0; i < OUTSTANDING; i++) ask();
-await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS));
-process.stderr.write('counting\n');
-counting = true;
-const startedMs = performance.now();
-await new Promise((resolve) => setTimeout(resolve, Number(seconds) * 1000));
-over = true;
-const elapsedSeconds = (performance.now() - startedMs) / 1000;
-const sorted = latencies.toSorted((a, b) => a - b);
-process.stdout.write(
-  `${JSON.stringify({
-    perSecond: latencies.length / elapsedSeconds,
-    count: latencies.length,
-    p50Ms: sorted[Math.floor(sorted.length * 0.5)],
-    p99Ms: sorted[Math.floor(sorted.length * 0.99)],
+export interface LoadResult {
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly failures: number;
+}
+
+let servers: readonly CheckLoad[] = [];
+
+async function measured({ server, count, outstanding }: LoadSlice): Promise<LoadResult> {
+  const load = servers[server];
+  if (!load) throw new Error(`there is no server ${server}`);
+  const { seconds, latenciesMs, failures } = await load.run(count, outstanding);
+  const sorted = latenciesMs.toSorted((a, b) => a - b);
+  return {
+    perSecond: count / seconds,
+    p50Ms: sorted[Math.floor(count * 0.5)] ?? Number.NaN,
+    p99Ms: sorted[Math.floor(count * 0.99)] ?? Number.NaN,
     failures,
-  })}\n`,
-);
-session.destroy();
+  };
+}
+
+process.on('message', (message: LoadStart | LoadSlice) => {
+  if ('sockets' in message) {
+    const messages = message.messages.map((one) => Buffer.from(one, 'base64'));
+    servers = message.sockets.map((socket) => new CheckLoad(socket, messages));
+    return;
+  }
+  void measured(message).then((result) => process.send?.(result));
+});

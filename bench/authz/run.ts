@@ -1,13 +1,14 @@
 /**
- * npm run bench:authz: checks answered each second for a session and a token that are known, as
- * almost every check's are. Contenders run one after the other, several rounds, each as its own
- * process on one core; the load comes from another core. Prints medians.
+ * npm run bench:authz: what a check costs for a session and a token that are known, as almost every
+ * check's are. All contenders run on one core and are asked in turns from another one, in short slices,
+ * so that what else the machine does falls on all of them alike. Prints medians of the slices: the
+ * processor time of a check holds on a busy machine, too, the rest only on one that does nothing else.
  *
- * Arguments: rounds (default 5), seconds for each measurement (default 2).
+ * Arguments: rounds (default 15), checks in each slice (default 10,000).
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +17,7 @@ import { CheckRequestSchema } from '#gen/envoy/service/auth/v3/external_auth_pb.
 import { checkRequest, sparkBody } from '../../test/support/check-client.js';
 import { frame } from '../../test/support/spark-messages.js';
 import { TokenIssuer } from '../../test/support/token-issuer.js';
+import type { LoadResult, LoadSlice, LoadStart } from './load.js';
 
 interface Contender {
   readonly name: string;
@@ -23,41 +25,34 @@ interface Contender {
   readonly args: readonly string[];
 }
 
-interface Measured {
-  readonly perSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly count: number;
-  readonly failures: number;
-}
+type Measured = LoadResult & { readonly cpuUs: number };
 
 const SESSIONS = 100;
 const TOKENS = 20;
-/** USER_HZ, which Linux fixes at 100 for /proc (proc(5)). */
-const MS_PER_TICK = 10;
+/** As busy Envoys ask, and as one that has nothing else to do. */
+const OUTSTANDING = [64, 1];
 
-const rounds = Number(process.argv[2] ?? 5);
-const seconds = Number(process.argv[3] ?? 2);
+const rounds = Number(process.argv[2] ?? 15);
+const checks = Number(process.argv[3] ?? 10_000);
+/** Until everything is compiled that will be. */
+const warmUpChecks = Math.max(20_000, checks);
 const directory = mkdtempSync(join(tmpdir(), 'bench-authz-'));
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const source = (path: string) =>
   fileURLToPath(new URL(`../../../bench/authz/${path}`, import.meta.url));
+const children: ChildProcess[] = [];
+
+function ofNode(name: string, script: string, ...args: string[]): Contender {
+  return { name, command: process.execPath, args: [here(`servers/${script}`), ...args] };
+}
 
 function contenders(): Contender[] {
-  const node = process.execPath;
   const list = [
-    { name: 'this gateway', command: node, args: [here('servers/gateway.js')] },
-    { name: 'node:http2, same codec', command: node, args: [here('servers/node-http2.js')] },
-    {
-      name: 'grpc-js, same codec',
-      command: node,
-      args: [here('servers/grpc-js.js'), 'handwritten'],
-    },
-    {
-      name: 'grpc-js, generated messages',
-      command: node,
-      args: [here('servers/grpc-js.js'), 'generated'],
-    },
+    ofNode('this gateway', 'gateway.js'),
+    ofNode('this gateway, with its metrics and a policy', 'gateway.js', 'deployed'),
+    ofNode('node:http2, same decision and codec', 'node-http2.js'),
+    ofNode('grpc-js, same decision and codec', 'grpc-js.js', 'handwritten'),
+    ofNode('grpc-js, same decision, generated messages', 'grpc-js.js', 'generated'),
   ];
   const binary = join(directory, 'authz-go');
   const built = spawnSync('go', ['build', '-o', binary, '.'], { cwd: source('go') });
@@ -72,96 +67,121 @@ function contenders(): Contender[] {
 /** Runs a command on one core where the machine has several and can pin. */
 function pinned(core: number, command: string, args: readonly string[]): ChildProcess {
   const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
-  return canPin
-    ? spawn('taskset', ['-c', String(core), command, ...args], { env: serverEnvironment })
-    : spawn(command, args, { env: serverEnvironment });
+  const child = spawn(
+    canPin ? 'taskset' : command,
+    canPin ? ['-c', String(core), command, ...args] : args,
+    {
+      env: { ...process.env, GOMAXPROCS: '1', NODE_ENV: 'production' },
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    },
+  );
+  children.push(child);
+  return child;
 }
 
-const serverEnvironment = { ...process.env, GOMAXPROCS: '1', NODE_ENV: 'production' };
-
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
+/** Processor time of all threads so far, microseconds (/proc/<pid>/task/<tid>/schedstat counts nanoseconds). */
+function cpuUs(pid: number | undefined): number {
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).reduce((sum, task) => {
+    const [ns = ''] = readFileSync(join(tasks, task, 'schedstat'), 'utf8').split(' ');
+    return sum + Number(ns) / 1000;
+  }, 0);
 }
 
-async function measure(
-  contender: Contender,
-  issuer: TokenIssuer,
-  frames: string,
-): Promise<Measured & { readonly cpuUs: number }> {
-  const socket = join(directory, 'authz.sock');
-  rmSync(socket, { force: true });
+async function startServer(contender: Contender, socket: string, issuer: TokenIssuer) {
   const subject = JSON.stringify({ issuer: issuer.policy(), socket });
   const [script, ...rest] = contender.args;
   const args = script === undefined ? [subject] : [script, subject, ...rest];
   const server = pinned(0, contender.command, args);
-  server.stderr?.pipe(process.stderr);
-  if (server.stdout) await once(server.stdout, 'data');
-  const load = pinned(1, process.execPath, [here('load.js'), socket, String(seconds)]);
-  load.stdin?.end(frames);
-  let output = '';
-  load.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  if (load.stderr) await once(load.stderr, 'data');
-  const before = cpuMs(server.pid ?? 0);
-  await once(load, 'close');
-  const measured = JSON.parse(output) as Measured;
-  const cpuUs = ((cpuMs(server.pid ?? 0) - before) * 1000) / measured.count;
-  server.kill();
-  await once(server, 'close');
-  if (measured.failures > 0) throw new Error(`${contender.name}: ${measured.failures} failures`);
-  return { ...measured, cpuUs };
+  const ready = await Promise.race([
+    server.stdout && once(server.stdout, 'data'),
+    once(server, 'exit').then(() => undefined),
+  ]);
+  if (!ready) throw new Error(`${contender.name} does not start`);
+  return server;
+}
+
+/** Checks of known sessions, framed. */
+async function framedChecks(issuer: TokenIssuer): Promise<string[]> {
+  const tokens = await Promise.all(
+    Array.from({ length: TOKENS }, (_, i) => issuer.token(Date.now(), { jti: `${i}` })),
+  );
+  return Array.from({ length: SESSIONS }, (_, i) => {
+    const session = `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`;
+    const request = checkRequest({
+      // As clients do: most requests release what they have read.
+      method: i % 10 === 0 ? 'ExecutePlan' : 'ReleaseExecute',
+      token: tokens[i % TOKENS] ?? '',
+      body: sparkBody('ann@example.com', session),
+      headers: {
+        'content-type': 'application/grpc',
+        'x-doordash-user': 'ann',
+        'x-request-id': '3c1b1a4e-52a5-4b8e-8c35-9d2c7a7b8a01',
+      },
+    });
+    return frame(toBinary(CheckRequestSchema, request)).toString('base64');
+  });
+}
+
+async function measure(
+  server: ChildProcess,
+  load: ChildProcess,
+  slice: LoadSlice,
+): Promise<Measured> {
+  const before = cpuUs(server.pid);
+  load.send(slice);
+  const [result] = (await once(load, 'message')) as [LoadResult];
+  if (result.failures > 0) throw new Error(`server ${slice.server}: ${result.failures} failures`);
+  return { ...result, cpuUs: (cpuUs(server.pid) - before) / slice.count };
 }
 
 function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+}
+
+function printTable(
+  outstanding: number,
+  list: readonly Contender[],
+  results: readonly (readonly Measured[])[],
+): void {
+  const [ours = []] = results;
+  process.stdout.write(
+    `\n| ${outstanding} outstanding | CPU for each | ratio to this gateway | checks/s | p50 | p99 |\n|---|---|---|---|---|---|\n`,
+  );
+  for (const [i, { name }] of list.entries()) {
+    const all = results[i] ?? [];
+    const of = (pick: (one: Measured) => number) => median(all.map(pick));
+    // Of slices that were measured one after the other, so that the machine was the same for both.
+    const ratio = median(all.map((one, round) => one.cpuUs / (ours[round]?.cpuUs ?? 0)));
+    process.stdout.write(
+      `| ${name} | ${of((one) => one.cpuUs).toFixed(1)} µs | ${ratio.toFixed(2)}× | ${Math.round(of((one) => one.perSecond)).toLocaleString('en')} | ${of((one) => one.p50Ms).toFixed(2)} ms | ${of((one) => one.p99Ms).toFixed(2)} ms |\n`,
+    );
+  }
 }
 
 async function main(): Promise<void> {
   const issuer = await TokenIssuer.start('bench', '127.0.0.1');
-  const tokens = await Promise.all(
-    Array.from({ length: TOKENS }, (_, i) => issuer.token(Date.now(), { jti: `${i}` })),
-  );
-  const frames = Array.from({ length: SESSIONS }, (_, i) => {
-    const session = `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`;
-    const request = checkRequest({
-      method: 'ReleaseExecute',
-      token: tokens[i % TOKENS] ?? '',
-      body: sparkBody('ann@example.com', session),
-      headers: { 'x-doordash-user': 'ann' },
-    });
-    return frame(toBinary(CheckRequestSchema, request)).toString('base64');
-  }).join('\n');
   const list = contenders();
-  const results = new Map(list.map(({ name }) => [name, [] as (Measured & { cpuUs: number })[]]));
-  for (let round = 1; round <= rounds; round++) {
-    for (const contender of list) {
-      results.get(contender.name)?.push(await measure(contender, issuer, frames));
-    }
-    process.stdout.write(`round ${round} of ${rounds} done\n`);
+  const sockets = list.map((_, i) => join(directory, `${i}.sock`));
+  const servers: ChildProcess[] = [];
+  for (const [i, contender] of list.entries()) {
+    servers.push(await startServer(contender, sockets[i] ?? '', issuer));
   }
-  const medians = list.map(({ name }) => {
-    const all = results.get(name) ?? [];
-    const of = (pick: (one: Measured & { cpuUs: number }) => number) => median(all.map(pick));
-    return {
-      name,
-      perSecond: of(({ perSecond }) => perSecond),
-      cpuUs: of(({ cpuUs }) => cpuUs),
-      p50Ms: of(({ p50Ms }) => p50Ms),
-      p99Ms: of(({ p99Ms }) => p99Ms),
-    };
-  });
-  const ours = medians[0];
-  process.stdout.write(
-    '\n| ext_authz, one core, 64 outstanding | checks/s | CPU for each | p50 | p99 | this gateway is |\n|---|---|---|---|---|---|\n',
-  );
-  for (const one of medians) {
-    const ratio = (ours?.perSecond ?? 0) / one.perSecond;
-    process.stdout.write(
-      `| ${one.name} | ${Math.round(one.perSecond).toLocaleString('en')} | ${one.cpuUs.toFixed(1)} µs | ${one.p50Ms.toFixed(2)} ms | ${one.p99Ms.toFixed(2)} ms | ${ratio.toFixed(2)}× |\n`,
-    );
+  const load = pinned(1, process.execPath, [here('load.js')]);
+  load.send({ sockets, messages: await framedChecks(issuer) } satisfies LoadStart);
+  for (const [server, child] of servers.entries()) {
+    await measure(child, load, { server, count: warmUpChecks, outstanding: 64 });
+  }
+  for (const outstanding of OUTSTANDING) {
+    const results = list.map((): Measured[] => []);
+    // One at a time a check takes as long as a wake-up of both sides.
+    const count = outstanding === 1 ? Math.ceil(checks / 4) : checks;
+    for (let round = 0; round < rounds; round++) {
+      for (const [server, child] of servers.entries()) {
+        results[server]?.push(await measure(child, load, { server, count, outstanding }));
+      }
+    }
+    printTable(outstanding, list, results);
   }
   await issuer.close();
 }
@@ -169,5 +189,6 @@ async function main(): Promise<void> {
 try {
   await main();
 } finally {
+  for (const child of children) child.kill();
   rmSync(directory, { recursive: true, force: true });
 }

@@ -1,17 +1,76 @@
-/** The service as it is shipped. */
+/**
+ * The service as it is shipped. With `deployed` also what its role gives it: metrics, a policy from a
+ * file with limits of requests, what is remembered of assignments and told of sessions.
+ */
 import pino from 'pino';
-import { startAuthzServer } from '../../../src/authz/server.js';
+import { Registry } from 'prom-client';
+import { ActivityReports } from '../../../src/authz/assignments/activity-report.js';
+import { AssignmentCache } from '../../../src/authz/assignments/cache.js';
+import { SeenRequests } from '../../../src/authz/assignments/seen-requests.js';
+import { type AuthzServerOptions, startAuthzServer } from '../../../src/authz/server.js';
 import { systemClock } from '../../../src/model/clock.js';
-import { assign, policyOf, subjectOf } from '../subject.js';
+import { compilePolicy } from '../../../src/policy/compile.js';
+import { authzMetrics } from '../../../src/roles/authz-metrics.js';
+import { assign, policyOf, type Subject, subjectOf } from '../subject.js';
+
+type Variable = Pick<AuthzServerOptions, 'policy' | 'assigner' | 'activity' | 'seen' | 'metrics'>;
+
+function bare(subject: Subject): Variable {
+  const policy = policyOf(subject);
+  return { policy: () => policy, assigner: { assign }, activity: { activity: () => undefined } };
+}
+
+function deployed({ issuer }: Subject): Variable {
+  const metrics = authzMetrics(new Registry());
+  const document = `
+apiVersion: spark-gateway/v1alpha1
+kind: RoutingPolicy
+issuers: [{issuer: '${issuer.issuer}', audiences: [${issuer.audiences.join()}], client_ids: [${issuer.clientIds.join()}]}]
+targets: {environments: [dev, staging, prod]}
+access:
+  - {who: {groups: [other]}, what: {teams: [other], environments: ['*']}}
+  - {who: {groups: [data]}, what: {teams: [data], environments: [dev, prod]}}
+rate_limits:
+  - {requests_per_principal: 1000000/1s, requests_per_namespace: 1000000/1s}
+`;
+  const policy = compilePolicy(document, 'policy.yaml', {
+    clientUrl: {
+      address: undefined,
+      port: 15002,
+      teamHeader: 'x-doordash-team',
+      environmentHeader: 'x-doordash-environment',
+    },
+    poolDefaults: { size: 10, maximum: 100, startTimeoutMs: 300_000 },
+    furtherIssuers: [],
+  });
+  const cache = new AssignmentCache(systemClock);
+  const renew = () => cache.renew(systemClock.now());
+  renew();
+  setInterval(renew, 5_000);
+  const reports = new ActivityReports();
+  return {
+    policy: () => policy,
+    metrics,
+    assigner: {
+      async assign(request) {
+        const known = cache.get(request.sessionId);
+        metrics.assignmentCache(known ? 'hit' : 'miss');
+        if (known) return known;
+        const assignment = await assign(request);
+        cache.accept(cache.begin(request.sessionId), assignment);
+        return assignment;
+      },
+    },
+    activity: { activity: (events) => events.forEach((event) => reports.add(event)) },
+    seen: new SeenRequests(),
+  };
+}
 
 const subject = subjectOf(process.argv[2]);
-const policy = policyOf(subject);
 await startAuthzServer({
   address: { path: subject.socket },
-  policy: () => policy,
-  assigner: { assign },
-  activity: { activity: () => undefined },
   clock: systemClock,
   logger: pino({ level: 'warn' }),
+  ...(process.argv[3] === 'deployed' ? deployed(subject) : bare(subject)),
 });
 process.stdout.write('ready\n');
