@@ -88,6 +88,8 @@ export interface RateLimitPolicy {
 export interface LimitPolicy {
   /** The largest request message as it is sent: compressed, where the client compresses. */
   readonly messageSizeBytes: number | undefined;
+  /** TCP connections of one Envoy to one driver. */
+  readonly connectionsPerDriver: number | undefined;
 }
 
 /** An issuer of tokens that this gateway accepts. */

@@ -1,6 +1,7 @@
 /** What is allowed at a time, beside sessions (`quotas`): sizes and numbers. */
 import type { LimitPolicy } from '../model/policy.js';
 import { about, object, optional, text, type TypeOf } from '../yaml/schema.js';
+import { integer } from '../yaml/text-type.js';
 import { size } from '../yaml/units.js';
 import { firstMatch, matchField } from './match.js';
 import type { NamespaceTemplate } from './namespace-template.js';
@@ -11,6 +12,10 @@ export const limitEntry = object('a limit', {
   message_size: about(
     "The largest request message, as it is sent; default: the driver's own limit alone.",
     optional(text(size('64KiB', '2GiB'))),
+  ),
+  connections_per_driver: about(
+    'Connections of one Envoy to one driver; default: max_conns_per_host of the settings.',
+    optional(text(integer(1, 65_535))),
   ),
 });
 
@@ -25,7 +30,10 @@ export function compileLimits(
   return firstMatch(
     entries.map((entry) => ({
       match: entry.match,
-      value: Object.freeze<LimitPolicy>({ messageSizeBytes: entry.message_size }),
+      value: Object.freeze<LimitPolicy>({
+        messageSizeBytes: entry.message_size,
+        connectionsPerDriver: entry.connections_per_driver,
+      }),
     })),
     template,
   );

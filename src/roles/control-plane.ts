@@ -74,7 +74,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     : await openOwn(settings, { clock, logger });
   const { records, drivers } = place;
   leadership = records.leadership;
-  const xds = createXds(settings, { clock, logger, registry });
+  const xds = createXds(settings, { policy, clock, logger, registry });
   const waitingRoom = new WaitingRoom(clock);
 
   const tally = new RequestTally();
@@ -158,7 +158,10 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
     addressQuietMs: settings.assignments.cacheTtlMs,
   });
-  policySource.onChange(() => pools.trigger());
+  policySource.onChange(() => {
+    pools.trigger();
+    xds.fleet.limitsChanged();
+  });
   pools.onLook((epoch) => succession.looked(epoch));
   const termBegins = leaderTerms(registry);
   records.onTerm((term) => {

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
+import type { Policy } from '../model/policy.js';
 import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import type { Settings } from '../settings/table.js';
 import { ResourceCache } from '../xds/cache.js';
@@ -33,10 +34,16 @@ export interface Xds {
 export function createXds(
   settings: Settings,
   {
+    policy,
     clock,
     logger,
     registry,
-  }: { readonly clock: Clock; readonly logger: Logger; readonly registry: Registry },
+  }: {
+    readonly policy: () => Policy;
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly registry: Registry;
+  },
 ): Xds {
   const cache = new ResourceCache();
   const { tlsCertFile, tlsKeyFile, listener } = settings;
@@ -69,6 +76,7 @@ export function createXds(
     revisions: server.hub,
     views: [{ name: VIEW, serves: () => true }],
     connections: envoy.drivers,
+    connectionsPerDriver: (namespace) => policy().limits?.(namespace)?.connectionsPerDriver,
     clock,
     logger,
   });

@@ -17,7 +17,9 @@ function bodyOf(bytes: number): Buffer {
 async function start(): Promise<AuthzGateway> {
   return AuthzGateway.start({
     limits: (namespace) =>
-      namespace === 'sjns-data-prod' ? { messageSizeBytes: LIMIT } : undefined,
+      namespace === 'sjns-data-prod'
+        ? { messageSizeBytes: LIMIT, connectionsPerDriver: undefined }
+        : undefined,
   });
 }
 

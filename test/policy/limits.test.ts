@@ -7,10 +7,11 @@ const MiB = 1024 ** 2;
 test('the first entry that matches counts', (t) => {
   const policy = policyOf(`
 limits:
-  - {match: {teams: [data]}, message_size: 128MiB}
+  - {match: {teams: [data]}, message_size: 128MiB, connections_per_driver: 5}
   - {message_size: 64MiB}
 `);
   t.is(policy.limits?.('sjns-data-dev')?.messageSizeBytes, 128 * MiB);
+  t.is(policy.limits?.('sjns-data-dev')?.connectionsPerDriver, 5);
   t.is(policy.limits?.('sjns-web-dev')?.messageSizeBytes, 64 * MiB);
   t.is(policyOf('').limits?.('sjns-web-dev'), undefined);
 });

@@ -14,7 +14,7 @@ import { systemClock } from '../../src/model/clock.js';
 import type { AuditedRpc } from '../../src/model/audit.js';
 import type { RoutableDriver } from '../../src/model/driver.js';
 import { ResourceCache } from '../../src/xds/cache.js';
-import type { EncodedResource } from '../../src/xds/resource.js';
+import { type EncodedResource, TypeUrl } from '../../src/xds/resource.js';
 import {
   type BootstrapValues,
   type ControlPlaneTls,
@@ -57,6 +57,8 @@ export interface Front {
   readonly address: string;
   /** Makes exactly these drivers routable; resolves when Envoy has acknowledged it. */
   publish(drivers: readonly RoutableDriver[]): Promise<void>;
+  /** The policy allows so many connections to a driver; resolves when Envoy has acknowledged it. */
+  allowConnections(perDriver: number): Promise<void>;
   /** Changes resources; resolves when Envoy has acknowledged it. */
   update(resources: readonly EncodedResource[]): Promise<void>;
   /** @param identity certificate and key to show, PEM */
@@ -119,11 +121,13 @@ async function start(
     ...(tls ? { tls } : {}),
   });
   ends.push(() => xds.close());
+  let connectionsPerDriver: number | undefined;
   const fleet = new XdsFleet({
     cache,
     revisions: xds.hub,
     views: [{ name: VIEW, serves: () => true }],
     connections: settings.drivers,
+    connectionsPerDriver: () => connectionsPerDriver,
     clock: systemClock,
     logger,
   });
@@ -192,6 +196,12 @@ async function start(
           published.every((uid) => fleet.knows(uid)) &&
           left.every((uid) => fleet.hasForgotten(uid)),
       );
+    },
+    async allowConnections(perDriver) {
+      connectionsPerDriver = perDriver;
+      fleet.limitsChanged();
+      const { revision } = cache;
+      await acknowledged(() => xds.hub.minAcknowledgedRevision(TypeUrl.CLUSTER, '*') >= revision);
     },
     async update(resources) {
       const revision = cache.update(VIEW, { upserts: resources });

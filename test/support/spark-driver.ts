@@ -54,17 +54,25 @@ export class SparkDriver {
   readonly #sockets = new Set<Socket>();
   #arrived: (() => void)[] = [];
 
-  private constructor(uid: string, handler: CallHandler, tls: DriverTls | undefined) {
+  private constructor(
+    uid: string,
+    handler: CallHandler,
+    tls: DriverTls | undefined,
+    streamsPerConnection: number | undefined,
+  ) {
     this.uid = uid;
+    const settings =
+      streamsPerConnection === undefined ? {} : { maxConcurrentStreams: streamsPerConnection };
     this.#server = tls
       ? createSecureServer({
+          settings,
           cert: tls.certificate,
           key: tls.key,
           ca: tls.clientAuthority,
           requestCert: true,
           rejectUnauthorized: true,
         })
-      : createServer();
+      : createServer({ settings });
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
@@ -82,8 +90,9 @@ export class SparkDriver {
     address: string,
     handler: CallHandler = answerUid,
     tls?: DriverTls,
+    streamsPerConnection?: number,
   ): Promise<SparkDriver> {
-    const driver = new SparkDriver(uid, handler, tls);
+    const driver = new SparkDriver(uid, handler, tls, streamsPerConnection);
     driver.#server.listen(0, address);
     await once(driver.#server, 'listening');
     return driver;
@@ -93,6 +102,11 @@ export class SparkDriver {
     const bound = this.#server.address();
     if (bound === null || typeof bound === 'string') throw new Error('not listening');
     return bound;
+  }
+
+  /** That are open now. */
+  get connections(): number {
+    return this.#sockets.size;
   }
 
   /** The next RPC that arrives. */

@@ -31,6 +31,8 @@ export interface XdsFleetOptions {
   readonly revisions: AcknowledgedRevisions;
   readonly views: readonly FleetView[];
   readonly connections: DriverConnectionSettings;
+  /** Where it is not `connections.maxConnectionsPerDriver`; asked anew by `limitsChanged`. */
+  readonly connectionsPerDriver?: (namespace: string) => number | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /**
@@ -43,6 +45,8 @@ export interface XdsFleetOptions {
 interface NamespaceState {
   /** In the order of their uids. */
   drivers: readonly RoutableDriver[];
+  /** To each of them, from one Envoy. */
+  connections: number;
   /** Runs while there are no drivers. */
   removal: Timer | undefined;
 }
@@ -85,6 +89,18 @@ export class XdsFleet implements EnvoyFleet {
     this.#first ??= this.#options.cache.revision;
     this.#apply();
     this.#notify();
+  }
+
+  /** The policy may limit connections otherwise from now on. Open streams keep the connections they have. */
+  limitsChanged(): void {
+    const changed = new Map<string, readonly EncodedResource[]>();
+    for (const [namespace, state] of this.#namespaces) {
+      const connections = this.#connectionsPerDriver(namespace);
+      if (connections === state.connections) continue;
+      state.connections = connections;
+      changed.set(namespace, [this.#encodeCluster(namespace, connections)]);
+    }
+    this.#tell(changed);
   }
 
   knows(uid: string): boolean {
@@ -152,14 +168,23 @@ export class XdsFleet implements EnvoyFleet {
 
   #write(routable: readonly RoutableDriver[]): void {
     const wanted = byNamespace(routable);
-    const changed = new Map<string, EncodedResource[]>();
+    const changed = new Map<string, readonly EncodedResource[]>();
     for (const namespace of new Set([...this.#namespaces.keys(), ...wanted.keys()])) {
       const drivers = wanted.get(namespace) ?? [];
       const state = this.#namespaces.get(namespace);
       if (state && sameDrivers(state.drivers, drivers)) continue;
-      changed.set(namespace, this.#encode(namespace, drivers, !state));
-      this.#keep(namespace, drivers);
+      const { connections } = this.#keep(namespace, drivers);
+      changed.set(namespace, [
+        this.#encodeEndpoints(namespace, drivers),
+        ...(state ? [] : [this.#encodeCluster(namespace, connections)]),
+      ]);
     }
+    if (changed.size === 0) return;
+    this.#tell(changed);
+    this.#remember(routable, changed);
+  }
+
+  #tell(changed: ReadonlyMap<string, readonly EncodedResource[]>): void {
     if (changed.size === 0) return;
     for (const view of this.#options.views) {
       const upserts = [...changed]
@@ -167,23 +192,29 @@ export class XdsFleet implements EnvoyFleet {
         .flatMap(([, resources]) => resources);
       this.#options.cache.update(view.name, { upserts });
     }
-    this.#remember(routable, changed);
   }
 
-  #encode(namespace: string, drivers: readonly RoutableDriver[], isNew: boolean) {
-    const name = clusterName(namespace);
-    const resources = [
-      encodeResource(ClusterLoadAssignmentSchema, name, endpoints(namespace, drivers)),
-    ];
-    if (isNew) {
-      const { connections } = this.#options;
-      resources.push(encodeResource(ClusterSchema, name, cluster(namespace, connections)));
-    }
-    return resources;
+  #encodeEndpoints(namespace: string, drivers: readonly RoutableDriver[]): EncodedResource {
+    const assignment = endpoints(namespace, drivers);
+    return encodeResource(ClusterLoadAssignmentSchema, clusterName(namespace), assignment);
   }
 
-  #keep(namespace: string, drivers: readonly RoutableDriver[]): void {
-    const state = this.#namespaces.get(namespace) ?? { drivers, removal: undefined };
+  #encodeCluster(namespace: string, maxConnectionsPerDriver: number): EncodedResource {
+    const settings = { ...this.#options.connections, maxConnectionsPerDriver };
+    return encodeResource(ClusterSchema, clusterName(namespace), cluster(namespace, settings));
+  }
+
+  #connectionsPerDriver(namespace: string): number {
+    const { connections, connectionsPerDriver } = this.#options;
+    return connectionsPerDriver?.(namespace) ?? connections.maxConnectionsPerDriver;
+  }
+
+  #keep(namespace: string, drivers: readonly RoutableDriver[]): NamespaceState {
+    const state = this.#namespaces.get(namespace) ?? {
+      drivers,
+      connections: this.#connectionsPerDriver(namespace),
+      removal: undefined,
+    };
     this.#namespaces.set(namespace, state);
     state.drivers = drivers;
     state.removal?.cancel();
@@ -194,6 +225,7 @@ export class XdsFleet implements EnvoyFleet {
             this.#options.emptyClusterTtlMs ?? DEFAULT_EMPTY_CLUSTER_TTL_MS,
             () => this.#removeNamespace(namespace),
           );
+    return state;
   }
 
   #removeNamespace(namespace: string): void {

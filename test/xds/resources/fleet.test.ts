@@ -1,6 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import test from 'ava';
 import { pino } from 'pino';
+import { ClusterSchema } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
 import { HealthStatus } from '#gen/envoy/config/core/v3/health_check_pb.js';
 import {
   type ClusterLoadAssignment,
@@ -20,7 +21,10 @@ function driver(uid: string, last: number, namespace = 'ns', draining = false): 
 }
 
 /** A fleet whose Envoys have acknowledged whatever a test says. */
-function setUp(views: readonly FleetView[] = [{ name: 'all', serves: () => true }]) {
+function setUp(
+  views: readonly FleetView[] = [{ name: 'all', serves: () => true }],
+  connectionsPerDriver: (namespace: string) => number | undefined = () => undefined,
+) {
   const cache = new ResourceCache();
   const clock = new ManualClock();
   const log: { driver: string; reason: string }[] = [];
@@ -31,6 +35,7 @@ function setUp(views: readonly FleetView[] = [{ name: 'all', serves: () => true 
     clock,
     views,
     connections: defaultEnvoySettings.drivers,
+    connectionsPerDriver,
     logger: pino({}, { write: (line: string) => log.push(JSON.parse(line)) }),
     revisions: {
       minAcknowledgedRevision: () => acknowledged ?? cache.revision,
@@ -216,4 +221,34 @@ test('a view is told of its own namespaces only', (t) => {
   t.truthy(read('sjns-x-prod', 'prod'));
   t.is(read('sjns-x-test', 'prod'), undefined);
   t.truthy(read('sjns-x-test', 'all'));
+});
+
+test('a policy that limits connections otherwise changes the clusters that it is for', (t) => {
+  let limit: number | undefined;
+  const { cache, fleet } = setUp(undefined, (namespace) =>
+    namespace === 'ns' ? limit : undefined,
+  );
+  const limits = () =>
+    ['ns', 'other'].map((namespace) => {
+      const resource = cache.get('all', TypeUrl.CLUSTER, clusterName(namespace));
+      const [any] = resource
+        ? fromBinary(DiscoveryResponseSchema, resource.sotwField).resources
+        : [];
+      const found = any && fromBinary(ClusterSchema, any.value);
+      return found?.circuitBreakers?.perHostThresholds[0]?.maxConnections;
+    });
+  fleet.publish([driver('a', 1), driver('b', 2, 'other')]);
+  t.deepEqual(limits(), [100, 100]);
+  const { revision } = cache;
+  fleet.limitsChanged();
+  t.is(cache.revision, revision, 'nothing has changed');
+  limit = 7;
+  fleet.limitsChanged();
+  t.deepEqual(limits(), [7, 100]);
+  fleet.publish([driver('a', 1), driver('c', 3), driver('b', 2, 'other')]);
+  t.deepEqual(limits(), [7, 100]);
+  limit = undefined;
+  fleet.limitsChanged();
+  t.deepEqual(limits(), [100, 100]);
+  t.true(fleet.knows('a'));
 });
