@@ -5,14 +5,14 @@ import { noMetrics } from '../../src/authz/metrics.js';
 import { TokenVerifier } from '../../src/authz/token/verifier.js';
 import { systemClock } from '../../src/model/clock.js';
 import { noTracer } from '../../src/model/tracing.js';
-import { assign, policyOf, type Subject } from './subject.js';
+import { assigner, policyOf, type Subject } from './subject.js';
 
 export function checkServiceOf(subject: Subject): CheckService {
   const policy = policyOf(subject);
   const logger = pino({ level: 'warn' });
   return new CheckService({
     policy: () => policy,
-    assigner: { assign },
+    assigner,
     activity: { activity: () => undefined },
     seen: { seen: () => undefined },
     verifier: new TokenVerifier({ clock: systemClock, logger }),

@@ -1,5 +1,5 @@
 /** What every contender is given: one issuer, one policy, a driver for each session. */
-import type { AssignRequest, Assignment } from '../../src/model/assignment.js';
+import type { Assigner, AssignRequest, Assignment } from '../../src/model/assignment.js';
 import type { IssuerPolicy, Policy } from '../../src/model/policy.js';
 import { plainPolicy } from '../../test/support/plain-policy.js';
 
@@ -17,13 +17,12 @@ export function policyOf(subject: Subject): Policy {
   return plainPolicy({ issuers: [subject.issuer] });
 }
 
-const assignments = new Map<string, Promise<Assignment>>();
+const assignments = new Map<string, Assignment>();
 
-/** Every session has its driver already, as it does for all requests but the first. */
-export function assign(request: AssignRequest): Promise<Assignment> {
+function assignmentOf(request: AssignRequest): Assignment {
   let known = assignments.get(request.sessionId);
   if (!known) {
-    known = Promise.resolve({
+    known = {
       sessionId: request.sessionId,
       principal: request.principal,
       driverUid: '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10',
@@ -34,8 +33,14 @@ export function assign(request: AssignRequest): Promise<Assignment> {
       environment: request.environment,
       namespace: request.namespace,
       cacheTtlMs: 60_000,
-    });
+    };
     assignments.set(request.sessionId, known);
   }
   return known;
 }
+
+/** Every session has its driver already, as it does for all requests but the first. */
+export const assigner: Required<Assigner> = {
+  assign: (request) => Promise.resolve(assignmentOf(request)),
+  remembered: assignmentOf,
+};

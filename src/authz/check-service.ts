@@ -4,7 +4,7 @@ import type { ActivitySink, Assigner, Assignment } from '../model/assignment.js'
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
 import type { AccessMetadata } from '../model/names.js';
-import type { Policy } from '../model/policy.js';
+import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import { RateLimiter } from '../model/rate-limiter.js';
 import { refuseByRate } from '../model/rate-limits.js';
@@ -23,10 +23,12 @@ import {
   type HeaderNames,
   type RequestFacts,
 } from './decision.js';
+import { andThen, type Eventually } from './eventually.js';
 import type { AuthzMetrics } from './metrics.js';
 import { allowedResponse, deniedResponse } from './response.js';
 import { decide, Shadow } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
+import type { UnaryCall } from './transport.js';
 
 export interface CheckServiceOptions {
   /** The policy now; asked at every check. */
@@ -52,12 +54,22 @@ export type Decision =
   | { readonly allowed: true; readonly response: AllowedResponse }
   | { readonly allowed: false; readonly response: DeniedResponse };
 
+type DecisionCode = Parameters<AuthzMetrics['decided']>[0]['code'];
+type AssignRequests = ReturnType<typeof assignRequests>;
+type KnownMetadata = {
+  [Key in (typeof AccessMetadata)[keyof typeof AccessMetadata]]?: string | undefined;
+};
+
 /** What was found out so far, for the access log, the refusal's log line and the metrics. */
-interface Known {
-  method?: string;
-  readonly metadata: {
-    [Key in (typeof AccessMetadata)[keyof typeof AccessMetadata]]?: string | undefined;
-  };
+class Checking {
+  readonly startedMs = performance.now();
+  readonly span: Span | undefined;
+  readonly metadata: KnownMetadata = {};
+  method: string | undefined;
+
+  constructor(span: Span | undefined) {
+    this.span = span;
+  }
 }
 
 export class CheckService {
@@ -72,58 +84,56 @@ export class CheckService {
   }
 
   /**
-   * Decides one request; a refusal is an answer. Rejects only when nobody waits for the answer any
-   * more: a signal that is aborted with a GatewayError has the request refused with it.
+   * Decides one request, at once if all that it takes is remembered; a refusal is an answer. Fails
+   * only when nobody waits for the answer any more: a call that is aborted with a GatewayError is
+   * refused with it.
    */
-  async check(request: CheckRequest, signal: AbortSignal, traceparent?: string): Promise<Decision> {
-    const startedMs = performance.now();
-    const span = this.#options.tracer.start('authz check', traceparent);
-    const known: Known = { metadata: {} };
-    const { metadata } = known;
-    let code: Parameters<AuthzMetrics['decided']>[0]['code'] = 'OK';
+  check(request: CheckRequest, call: UnaryCall): Eventually<Decision> {
+    const checking = new Checking(this.#options.tracer.start('authz check', call.traceparent));
     try {
-      const assignment = await this.#decide(request, known, signal, span?.traceparent);
-      return { allowed: true, response: allowedResponse(assignment, request.headers, metadata) };
-    } catch (thrown) {
-      if (signal.aborted && !(signal.reason instanceof GatewayError)) {
-        code = 'CANCELLED';
-        throw thrown;
-      }
-      const error = toGatewayError(thrown);
-      code = metadata.refusal = error.code;
-      this.#logRefusal(error, known);
-      return { allowed: false, response: deniedResponse(error, metadata) };
-    } finally {
-      if (span) endSpan(span, known, code);
-      this.#options.metrics.decided({
-        code,
-        method: known.method ?? 'unknown',
-        team: metadata.team,
-        environment: metadata.environment,
-        durationMs: performance.now() - startedMs,
-      });
+      const decided = this.#decide(request, checking, call);
+      return decided instanceof Promise
+        ? decided.catch((error: unknown) => this.#refuse(error, checking, call))
+        : decided;
+    } catch (error) {
+      return this.#refuse(error, checking, call);
     }
   }
 
-  async #decide(
-    check: CheckRequest,
-    known: Known,
-    signal: AbortSignal,
-    traceparent: string | undefined,
-  ): Promise<Assignment> {
-    const { headers, assigner, holdMs } = this.#options;
-    const { metadata } = known;
+  #decide(request: CheckRequest, checking: Checking, call: UnaryCall): Eventually<Decision> {
+    const { metadata } = checking;
     const policy = this.#options.policy();
-    const facts = readFacts(check, headers);
-    known.method = facts.method.name;
+    const facts = readFacts(request, this.#options.headers);
+    checking.method = facts.method.name;
     metadata.session = facts.request.sessionId;
     metadata.claimed_user = facts.claimedUser;
+    return andThen(this.#authenticate(facts, policy), (authenticated) => {
+      const target = this.#authorize(facts, authenticated.caller, policy, metadata);
+      const { holdMs } = this.#options;
+      const traceparent = checking.span?.traceparent;
+      const asked = assignRequests(facts, authenticated.caller, target, { holdMs, traceparent });
+      return andThen(this.#assign(asked, authenticated, call), (assignment) => {
+        this.#allowed(facts, authenticated.caller, assignment, metadata);
+        const response = allowedResponse(assignment, facts.headers, metadata);
+        this.#end(checking, 'OK');
+        return { allowed: true, response };
+      });
+    });
+  }
 
-    const authenticated = await this.#authenticate(facts, policy);
-    const { caller } = authenticated;
+  #authenticate(facts: RequestFacts, policy: Policy): Eventually<Authenticated> {
+    const { verifier, clock, expiredTokenGraceMs } = this.#options;
+    if (facts.token === undefined) return authenticateWithoutToken(facts, policy);
+    // New issuers fetch their keys; `verify` waits for those that it needs.
+    void verifier.useIssuers(policy.issuers);
+    return andThen(verifier.verify(facts.token), (token) =>
+      authenticateWithToken(facts, token, clock.now(), expiredTokenGraceMs),
+    );
+  }
+
+  #authorize(facts: RequestFacts, caller: Caller, policy: Policy, metadata: KnownMetadata): Target {
     metadata.principal = caller.principal.subject;
     metadata.issuer = caller.principal.issuer;
-
     const target = decide(facts, caller, policy);
     metadata.shadow = this.#shadow.report(facts, caller, policy, target);
     if (target instanceof GatewayError) {
@@ -141,37 +151,79 @@ export class CheckService {
       const refusal = refuseByRate('requests', this.#rates, limits.requests, of, nowMs);
       if (refusal) throw refusal;
     }
+    return target;
+  }
 
-    const asked = assignRequests(facts, caller, target, { holdMs, traceparent });
+  #assign(
+    asked: AssignRequests,
+    authenticated: Authenticated,
+    call: UnaryCall,
+  ): Eventually<Assignment> {
+    const known = asked.clone ? undefined : this.#options.assigner.remembered?.(asked.session);
+    if (!known) return this.#ask(asked, authenticated, call.signal);
+    checkAssignment(known, asked.session);
+    return known;
+  }
+
+  async #ask(
+    { session, clone }: AssignRequests,
+    { expiredAtMs }: Authenticated,
+    signal: AbortSignal,
+  ): Promise<Assignment> {
+    const { assigner } = this.#options;
     try {
-      const assignment = await assigner.assign(asked.session, signal);
-      checkAssignment(assignment, asked.session);
-      if (asked.clone) {
-        const clone = await assigner.assign(asked.clone, signal);
-        checkAssignment(clone, asked.clone);
-        checkClone(assignment, clone);
+      const assignment = await assigner.assign(session, signal);
+      checkAssignment(assignment, session);
+      if (clone) {
+        const cloned = await assigner.assign(clone, signal);
+        checkAssignment(cloned, clone);
+        checkClone(assignment, cloned);
       }
-      metadata.driver = assignment.driverUid;
-      if (facts.request.allowReconnect) metadata.comes_back = 'true';
-      this.#reportActivity(facts);
-      this.#seen(facts, caller, facts.request.sessionId);
-      if (asked.clone) this.#seen(facts, caller, asked.clone.sessionId);
       return assignment;
     } catch (error) {
-      if (authenticated.expiredAtMs !== undefined && error instanceof GatewayError) {
-        throw withoutGrace(error, authenticated.expiredAtMs);
+      if (expiredAtMs !== undefined && error instanceof GatewayError) {
+        throw withoutGrace(error, expiredAtMs);
       }
       throw error;
     }
   }
 
-  async #authenticate(facts: RequestFacts, policy: Policy): Promise<Authenticated> {
-    const { verifier, clock, expiredTokenGraceMs } = this.#options;
-    if (facts.token === undefined) return authenticateWithoutToken(facts, policy);
-    // New issuers fetch their keys; `verify` waits for those that it needs.
-    void verifier.useIssuers(policy.issuers);
-    const token = await verifier.verify(facts.token);
-    return authenticateWithToken(facts, token, clock.now(), expiredTokenGraceMs);
+  #allowed(
+    facts: RequestFacts,
+    caller: Caller,
+    assignment: Assignment,
+    metadata: KnownMetadata,
+  ): void {
+    const { sessionId, newSessionId, allowReconnect } = facts.request;
+    metadata.driver = assignment.driverUid;
+    if (allowReconnect) metadata.comes_back = 'true';
+    this.#reportActivity(facts);
+    this.#seen(facts, caller, sessionId);
+    if (newSessionId !== undefined) this.#seen(facts, caller, newSessionId);
+  }
+
+  #refuse(thrown: unknown, checking: Checking, { abortReason }: UnaryCall): Decision {
+    if (abortReason && !(abortReason instanceof GatewayError)) {
+      this.#end(checking, 'CANCELLED');
+      throw thrown;
+    }
+    const error = toGatewayError(thrown);
+    checking.metadata.refusal = error.code;
+    this.#logRefusal(error, checking);
+    const response = deniedResponse(error, checking.metadata);
+    this.#end(checking, error.code);
+    return { allowed: false, response };
+  }
+
+  #end({ span, method, metadata, startedMs }: Checking, code: DecisionCode): void {
+    if (span) endSpan(span, method, metadata, code);
+    this.#options.metrics.decided({
+      code,
+      method: method ?? 'unknown',
+      team: metadata.team,
+      environment: metadata.environment,
+      durationMs: performance.now() - startedMs,
+    });
   }
 
   #reportActivity({ method, request }: RequestFacts): void {
@@ -195,9 +247,9 @@ export class CheckService {
     seen.seen({ sessionId, caller, host, headers: routing, userId: request.userId });
   }
 
-  #logRefusal(error: GatewayError, known: Known): void {
+  #logRefusal(error: GatewayError, { method, metadata }: Checking): void {
     const { logger } = this.#options;
-    const fields = { code: error.code, method: known.method, ...known.metadata };
+    const fields = { code: error.code, method, ...metadata };
     if (error.code === 'INTERNAL') logger.error({ ...fields, err: error }, 'check failed');
     else if (error.status === GrpcStatus.UNAVAILABLE) {
       logger.debug({ ...fields, retryAfterMs: error.retryAfterMs }, error.message);
@@ -206,7 +258,12 @@ export class CheckService {
 }
 
 /** What is in the access log is enough to find the span by. */
-function endSpan(span: Span, { method, metadata }: Known, code: string): void {
+function endSpan(
+  span: Span,
+  method: string | undefined,
+  metadata: KnownMetadata,
+  code: string,
+): void {
   if (method !== undefined) span.set('rpc.method', method);
   for (const key of ['session', 'team', 'environment', 'driver'] as const) {
     const value = metadata[key];

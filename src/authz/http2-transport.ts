@@ -5,8 +5,9 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { SocketAddress } from '../model/address.js';
-import type { Clock, Timer } from '../model/clock.js';
+import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
+import { Call } from './call.js';
 import { CallError, frame, timeoutMs, unframe } from './grpc-wire.js';
 import { Health, HEALTH_CHECK_PATH, HEALTH_WATCH_PATH } from './health.js';
 import { ErrorCode } from './http2/frame.js';
@@ -23,16 +24,6 @@ export interface Http2TransportOptions {
   readonly logger: Logger;
   /** The largest message that is taken, bytes. */
   readonly maxMessageBytes: number;
-}
-
-/** One call from its request to its end. */
-interface Call {
-  readonly connection: ServerConnection;
-  readonly stream: ServerStream;
-  readonly controller: AbortController;
-  readonly traceparent: string | undefined;
-  deadline: Timer | undefined;
-  answered: boolean;
 }
 
 const CONTENT_TYPE = 'application/grpc';
@@ -52,7 +43,8 @@ export class Http2Transport implements Transport {
   readonly #server: Server;
   readonly #health: Health;
   readonly #connections = new Map<Socket, ServerConnection>();
-  readonly #calls = new Set<Call>();
+  /** Those that wait for something. */
+  readonly #waiting = new Set<Call>();
   #drained: () => void = () => undefined;
 
   constructor(options: Http2TransportOptions) {
@@ -78,7 +70,7 @@ export class Http2Transport implements Transport {
       const reason = new GatewayError('SHUTTING_DOWN', 'The gateway restarts; try again.', {
         retryAfterMs: 1000,
       });
-      for (const { controller } of this.#calls) controller.abort(reason);
+      for (const call of this.#waiting) call.abort(reason);
     });
     const last = clock.setTimer(limitMs + LAST_ANSWERS_MS, () => {
       for (const socket of this.#connections.keys()) socket.destroy();
@@ -155,66 +147,75 @@ export class Http2Transport implements Transport {
       fail(connection, stream, new CallError(GrpcStatus.UNIMPLEMENTED, message));
       return;
     }
-    const controller = new AbortController();
-    const call: Call = {
-      connection,
-      stream,
-      controller,
-      traceparent,
-      deadline: undefined,
-      answered: false,
-    };
+    const call = new Call(traceparent);
     try {
-      const timeout = timeoutMs(grpcTimeout);
-      if (timeout !== undefined) {
-        call.deadline = this.#options.clock.setTimer(timeout, () => {
-          controller.abort(new CallError(GrpcStatus.DEADLINE_EXCEEDED, 'The deadline is over.'));
-        });
-      }
+      const deadlineMs = timeoutMs(grpcTimeout);
+      const message = unframe(stream.body());
+      const answer = handler
+        ? handler(message, call)
+        : this.#watch(connection, stream, call, message);
+      if (answer instanceof Promise) this.#wait(connection, stream, call, answer, deadlineMs);
+      else respond(connection, stream, answer);
     } catch (error) {
-      fail(connection, stream, error);
-      return;
+      this.#failed(connection, stream, error);
     }
-    this.#calls.add(call);
+  }
+
+  /** Responds when the answer is there, unless the call has ended before. */
+  #wait(
+    connection: ServerConnection,
+    stream: ServerStream,
+    call: Call,
+    answer: Promise<Uint8Array>,
+    deadlineMs: number | undefined,
+  ): void {
+    const deadline =
+      deadlineMs === undefined
+        ? undefined
+        : this.#options.clock.setTimer(deadlineMs, () => {
+            call.abort(new CallError(GrpcStatus.DEADLINE_EXCEEDED, 'The deadline is over.'));
+          });
+    const answered = () => {
+      this.#waiting.delete(call);
+      deadline?.cancel();
+      stream.onClose = () => undefined;
+    };
+    this.#waiting.add(call);
     stream.onClose = () => {
-      this.#calls.delete(call);
-      call.deadline?.cancel();
-      // Costs more than all the rest of a check, so only when someone is to be told.
-      if (!call.answered) controller.abort(new CallError(GrpcStatus.CANCELLED, 'Cancelled.'));
+      answered();
+      call.abort(new CallError(GrpcStatus.CANCELLED, 'Cancelled.'));
     };
-    this.#answer(call, handler ?? ((message) => this.#watch(call, message))).catch(
-      (error: unknown) => {
+    answer
+      .finally(answered)
+      .then(
+        (response) => respond(connection, stream, response),
+        (error: unknown) => {
+          const { abortReason } = call;
+          this.#failed(connection, stream, abortReason instanceof CallError ? abortReason : error);
+        },
+      )
+      .catch((error: unknown) => {
         this.#options.logger.error({ err: error }, 'a call could not be answered');
-      },
-    );
+      });
   }
 
-  async #answer(call: Call, handler: UnaryHandler): Promise<void> {
-    const { connection, stream, traceparent } = call;
-    const { signal } = call.controller;
-    let response;
-    try {
-      response = await handler(unframe(stream.body()), signal, traceparent);
-      call.answered = true;
-    } catch (error) {
-      call.answered = true;
-      if (stream.closed) return;
-      const failure: unknown = signal.reason instanceof CallError ? signal.reason : error;
-      if (!(failure instanceof CallError)) {
-        this.#options.logger.error({ err: failure }, 'a call failed');
-      }
-      fail(connection, stream, failure);
-      return;
+  #failed(connection: ServerConnection, stream: ServerStream, failure: unknown): void {
+    if (stream.closed) return;
+    if (!(failure instanceof CallError)) {
+      this.#options.logger.error({ err: failure }, 'a call failed');
     }
-    connection.respond(stream, RESPONSE_HEADERS, false);
-    connection.send(stream, frame(response));
-    connection.finish(stream, STATUS_OK);
+    fail(connection, stream, failure);
   }
 
-  readonly #healthCheck: UnaryHandler = (message) => Promise.resolve(this.#health.check(message));
+  readonly #healthCheck: UnaryHandler = (message) => this.#health.check(message);
 
   /** Stays open, and sends whether this server serves, until it does no longer. Never resolves. */
-  #watch({ connection, stream, controller }: Call, message: Buffer): Promise<never> {
+  #watch(
+    connection: ServerConnection,
+    stream: ServerStream,
+    call: Call,
+    message: Buffer,
+  ): Promise<never> {
     return new Promise((_, reject) => {
       let first = true;
       const end = this.#health.watch(message, (response) => {
@@ -223,12 +224,18 @@ export class Http2Transport implements Transport {
         if (!first) connection.finish(stream, STATUS_UNAVAILABLE);
         first = false;
       });
-      controller.signal.addEventListener('abort', () => {
+      call.signal.addEventListener('abort', () => {
         end();
         reject(new CallError(GrpcStatus.CANCELLED, 'The watcher has gone.'));
       });
     });
   }
+}
+
+function respond(connection: ServerConnection, stream: ServerStream, response: Uint8Array): void {
+  connection.respond(stream, RESPONSE_HEADERS, false);
+  connection.send(stream, frame(response));
+  connection.finish(stream, STATUS_OK);
 }
 
 /** Ends a call with a status and no message, or, where an answer has begun, with a reset. */

@@ -9,7 +9,8 @@ import type { Policy } from '../model/policy.js';
 import { noTracer, type Tracer } from '../model/tracing.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
 import type { SeenRequestSink } from '../model/seen-request.js';
-import { CheckService } from './check-service.js';
+import { CheckService, type Decision } from './check-service.js';
+import { andThen } from './eventually.js';
 import { CallError } from './grpc-wire.js';
 import { Http2Transport } from './http2-transport.js';
 import { noMetrics, type AuthzMetrics } from './metrics.js';
@@ -120,18 +121,20 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
   };
 }
 
-function checkHandler(service: CheckService): UnaryHandler {
-  return async (message, signal, traceparent) => {
+/** Answers calls of `CHECK_PATH`. */
+export function checkHandler(service: Pick<CheckService, 'check'>): UnaryHandler {
+  return (message, call) => {
+    let request;
     try {
-      const request = decodeCheckRequest(message);
-      const { allowed, response } = await service.check(request, signal, traceparent);
-      return allowed ? encodeAllowed(response) : encodeDenied(response);
+      request = decodeCheckRequest(message);
     } catch (error) {
-      if (error instanceof MalformedMessage) {
-        throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
-      }
-      if (signal.aborted) throw new CallError(GrpcStatus.CANCELLED, 'Cancelled.');
-      throw error;
+      if (!(error instanceof MalformedMessage)) throw error;
+      throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
     }
+    return andThen(service.check(request, call), encodeDecision);
   };
+}
+
+function encodeDecision({ allowed, response }: Decision): Buffer {
+  return allowed ? encodeAllowed(response) : encodeDenied(response);
 }

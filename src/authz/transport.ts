@@ -1,16 +1,23 @@
 /** Unary gRPC, as the check service needs it, whatever carries it. */
 import type { SocketAddress } from '../model/address.js';
+import type { Eventually } from './eventually.js';
 
-/**
- * Answers one message with one message. The signal fires when the caller has gone, its deadline is
- * over, or the server closes; in the last case its reason is a GatewayError, to be answered with.
- */
-export type UnaryHandler = (
-  message: Buffer,
-  signal: AbortSignal,
+/** One call, as far as its handler needs to know. */
+export interface UnaryCall {
   /** The caller's `traceparent` header. */
-  traceparent?: string,
-) => Promise<Uint8Array>;
+  readonly traceparent: string | undefined;
+  /**
+   * Fires when the caller has gone, its deadline is over, or the server closes; in the last case its
+   * reason is a GatewayError, to be answered with. Only for those who wait: it is made when it is
+   * first asked for, and costs as much as a whole check.
+   */
+  readonly signal: AbortSignal;
+  /** Why the signal has fired, or would have. */
+  readonly abortReason: Error | undefined;
+}
+
+/** Answers one message with one message, at once where it can. */
+export type UnaryHandler = (message: Buffer, call: UnaryCall) => Eventually<Uint8Array>;
 
 export interface Transport {
   /** Resolves with the gRPC target that reaches it. */

@@ -38,6 +38,8 @@ export interface AssignRequest {
 /** Decides which driver a session belongs to. Rejects with a GatewayError. */
 export interface Assigner {
   assign(request: AssignRequest, signal: AbortSignal): Promise<Assignment>;
+  /** What `assign` would resolve with without asking anybody; undefined, or left out: it must ask. */
+  remembered?(request: AssignRequest): Assignment | undefined;
 }
 
 /** Something a session did. */

@@ -204,7 +204,7 @@ test('a caller that goes away ends its check', async (t) => {
 test('a check whose deadline is over is ended and told so', async (t) => {
   const clock = new ManualClock();
   const started = new Signal<void>();
-  const handler: UnaryHandler = (_, signal) =>
+  const handler: UnaryHandler = (_, { signal }) =>
     new Promise((__, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason as Error));
       started.emit();
@@ -268,6 +268,34 @@ test('checks are answered over loopback TCP as over a unix socket', async (t) =>
   t.truthy(allowed(await client.check({ token: await gateway.token() })));
   client.close();
   await gateway.close();
+});
+
+test('a check of a remembered session is answered like one that is asked for', async (t) => {
+  const { gateway } = t.context;
+  const token = await gateway.token();
+  const asked = allowed(await gateway.client.check({ token }));
+  gateway.remembered = assignmentFor;
+  gateway.assign = () => Promise.reject(new Error('nobody is to be asked'));
+  t.deepEqual(allowed(await gateway.client.check({ token })), asked);
+  t.is(gateway.asked.length, 1);
+  t.deepEqual(
+    gateway.decisions.map(({ code, method }) => [code, method]),
+    [
+      ['OK', 'ExecutePlan'],
+      ['OK', 'ExecutePlan'],
+    ],
+  );
+  t.is(gateway.activity.length, 2);
+});
+
+test("a remembered session is its owner's only", async (t) => {
+  const { gateway } = t.context;
+  gateway.remembered = (request) =>
+    assignmentFor({ ...request, principal: { ...request.principal, subject: 'someone else' } });
+  t.is(
+    denied(await gateway.client.check({ token: await gateway.token() })).code,
+    'SESSION_OF_ANOTHER',
+  );
 });
 
 test('a thousand checks can be held on one connection', async (t) => {

@@ -39,6 +39,8 @@ export class AuthzGateway {
   readonly logLines: string[] = [];
   /** How the assigner answers; a test replaces it. */
   assign: Assign = (request) => Promise.resolve(assignmentFor(request));
+  /** What the assigner need not ask for; a test replaces it. */
+  remembered: (request: AssignRequest) => Assignment | undefined = () => undefined;
   readonly issuer: TokenIssuer;
   readonly #directory: string;
   #close: (limitMs?: number) => Promise<void> = () => Promise.resolve();
@@ -66,6 +68,7 @@ export class AuthzGateway {
           gateway.asked.push(request);
           return gateway.assign(request, signal);
         },
+        remembered: (request) => gateway.remembered(request),
       },
       activity: { activity: (events) => void gateway.activity.push(...events) },
       clock: gateway.clock,

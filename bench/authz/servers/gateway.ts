@@ -11,13 +11,13 @@ import { type AuthzServerOptions, startAuthzServer } from '../../../src/authz/se
 import { systemClock } from '../../../src/model/clock.js';
 import { compilePolicy } from '../../../src/policy/compile.js';
 import { authzMetrics } from '../../../src/roles/authz-metrics.js';
-import { assign, policyOf, type Subject, subjectOf } from '../subject.js';
+import { assigner, policyOf, type Subject, subjectOf } from '../subject.js';
 
 type Variable = Pick<AuthzServerOptions, 'policy' | 'assigner' | 'activity' | 'seen' | 'metrics'>;
 
 function bare(subject: Subject): Variable {
   const policy = policyOf(subject);
-  return { policy: () => policy, assigner: { assign }, activity: { activity: () => undefined } };
+  return { policy: () => policy, assigner, activity: { activity: () => undefined } };
 }
 
 function deployed({ issuer }: Subject): Variable {
@@ -52,12 +52,13 @@ rate_limits:
     policy: () => policy,
     metrics,
     assigner: {
-      async assign(request) {
+      assign: assigner.assign,
+      remembered(request) {
         const known = cache.get(request.sessionId);
         metrics.assignmentCache(known ? 'hit' : 'miss');
         if (known) return known;
-        const assignment = await assign(request);
-        cache.accept(cache.begin(request.sessionId), assignment);
+        const assignment = assigner.remembered(request);
+        if (assignment) cache.accept(cache.begin(request.sessionId), assignment);
         return assignment;
       },
     },

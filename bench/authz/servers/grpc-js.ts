@@ -5,6 +5,7 @@ import {
   CheckRequestSchema,
   CheckResponseSchema,
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
+import { Call } from '../../../src/authz/call.js';
 import {
   decodeCheckRequest,
   encodeAllowed,
@@ -69,7 +70,6 @@ const encode = generated
   : ({ allowed, response }: Decision) =>
       allowed ? encodeAllowed(response) : encodeDenied(response);
 
-const signal = new AbortController().signal;
 const server = new Server();
 server.addService(
   {
@@ -85,7 +85,7 @@ server.addService(
   },
   {
     check(call: ServerUnaryCall<CheckRequest, Decision>, callback: sendUnaryData<Decision>) {
-      service.check(call.request, signal).then(
+      Promise.resolve(service.check(call.request, new Call(undefined))).then(
         (decision) => callback(null, decision),
         (error: Error) => callback(error),
       );

@@ -1,33 +1,32 @@
 /** The same decisions and the same codec on node:http2's own server. */
 import { createServer } from 'node:http2';
-import { decodeCheckRequest, encodeAllowed, encodeDenied } from '../../../src/authz/check-codec.js';
-import { frame, unframe } from '../../../src/authz/grpc-wire.js';
-import { systemClock } from '../../../src/model/clock.js';
+import { Call } from '../../../src/authz/call.js';
+import { frame, timeoutMs, unframe } from '../../../src/authz/grpc-wire.js';
+import { checkHandler } from '../../../src/authz/server.js';
 import { checkServiceOf } from '../check-service.js';
 import { subjectOf } from '../subject.js';
 
 const subject = subjectOf(process.argv[2]);
-const service = checkServiceOf(subject);
-
+const handler = checkHandler(checkServiceOf(subject));
 const server = createServer({ settings: { initialWindowSize: 4 * 1024 * 1024 } });
 server.on('session', (session) => session.setLocalWindowSize(4 * 1024 * 1024));
-server.on('stream', (stream) => {
+server.on('stream', (stream, headers) => {
   const chunks: Buffer[] = [];
-  const controller = new AbortController();
-  const deadline = systemClock.setTimer(75_000, () => controller.abort());
-  stream.on('close', () => deadline.cancel());
+  timeoutMs(headers['grpc-timeout']?.toString());
+  const respond = (answer: Uint8Array): void => {
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc' },
+      { waitForTrailers: true },
+    );
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.end(frame(answer));
+  };
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
   stream.on('end', () => {
-    void service
-      .check(decodeCheckRequest(unframe(Buffer.concat(chunks))), controller.signal)
-      .then(({ allowed, response }) => {
-        stream.respond(
-          { ':status': 200, 'content-type': 'application/grpc' },
-          { waitForTrailers: true },
-        );
-        stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-        stream.end(frame(allowed ? encodeAllowed(response) : encodeDenied(response)));
-      });
+    const call = new Call(headers['traceparent']?.toString());
+    const answer = handler(unframe(Buffer.concat(chunks)), call);
+    if (answer instanceof Promise) void answer.then(respond);
+    else respond(answer);
   });
 });
 server.listen(subject.socket, () => process.stdout.write('ready\n'));

@@ -87,14 +87,19 @@ export class AssignmentsClient
    * lasts, and all others wait for up to `holdMs`.
    */
   assign(request: AssignRequest, signal: AbortSignal): Promise<Assignment> {
-    const known = this.#cache.get(request.sessionId);
-    const { principal, namespace } = request;
-    if (known && samePrincipal(known.principal, principal) && known.namespace === namespace) {
-      this.#options.onCache?.('hit');
-      return Promise.resolve(known);
-    }
+    const known = this.remembered(request);
+    if (known) return Promise.resolve(known);
     this.#options.onCache?.('miss');
     return this.#flights.join(flightKey(request), signal, (shared) => this.#ask(request, shared));
+  }
+
+  remembered({ sessionId, principal, namespace }: AssignRequest): Assignment | undefined {
+    const known = this.#cache.get(sessionId);
+    if (!known || !samePrincipal(known.principal, principal) || known.namespace !== namespace) {
+      return undefined;
+    }
+    this.#options.onCache?.('hit');
+    return known;
   }
 
   activity(events: readonly SessionActivity[]): void {

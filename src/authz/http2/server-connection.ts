@@ -29,7 +29,7 @@ export interface ServerConnectionOptions {
   readonly onRequest: (stream: ServerStream) => void;
   /** A request has a larger body than is taken; the rest of it is dropped. */
   readonly onTooLarge: (stream: ServerStream) => void;
-  /** There is output to take. Called once until it is taken. */
+  /** There is output to take. Called again and again until it is taken. */
   readonly onOutput: () => void;
 }
 

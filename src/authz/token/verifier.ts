@@ -15,6 +15,7 @@ import type { IssuerPolicy } from '../../model/policy.js';
 import { issuerUnknown } from '../../model/refusals.js';
 import type { Caller } from '../../model/principal.js';
 import { callerOf, refuseClient } from '../../model/token-claims.js';
+import type { Eventually } from '../eventually.js';
 import { fetchKeysOverHttp, type FetchKeys } from './fetch-keys.js';
 import { IssuerKeys, type SigningKey } from './issuer-keys.js';
 import { tokenRefusal } from './refusal.js';
@@ -53,6 +54,8 @@ const ASYMMETRIC = new Set(
   'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' '),
 );
 
+const UNCHANGED = Promise.resolve();
+
 interface Issuer {
   readonly policy: IssuerPolicy;
   readonly algorithms: string[];
@@ -85,9 +88,13 @@ export class TokenVerifier {
    * Accepts the tokens of these issuers from now on. Resolves when the keys of each new one have
    * been asked for once, whether or not the issuer answered.
    */
-  async useIssuers(policies: readonly IssuerPolicy[]): Promise<void> {
-    if (policies === this.#policies) return;
+  useIssuers(policies: readonly IssuerPolicy[]): Promise<void> {
+    if (policies === this.#policies) return UNCHANGED;
     this.#policies = policies;
+    return this.#replaceIssuers(policies);
+  }
+
+  async #replaceIssuers(policies: readonly IssuerPolicy[]): Promise<void> {
     const before = this.#issuers;
     const started: Promise<void>[] = [];
     this.#issuers = new Map();
@@ -128,11 +135,11 @@ export class TokenVerifier {
   }
 
   /**
-   * Verifies everything but the expiry, which is for the caller to judge by `goodUntilMs`. Rejects
-   * with TOKEN_MALFORMED, TOKEN_ISSUER_UNKNOWN, TOKEN_ALGORITHM_REFUSED, TOKEN_SIGNATURE_INVALID,
+   * Verifies everything but the expiry, which is for the caller to judge by `goodUntilMs`; a token
+   * that is remembered is there at once. Rejects with TOKEN_MALFORMED, TOKEN_ISSUER_UNKNOWN, TOKEN_ALGORITHM_REFUSED, TOKEN_SIGNATURE_INVALID,
    * TOKEN_AUDIENCE_REFUSED, TOKEN_NOT_YET_VALID or ISSUER_UNREACHABLE.
    */
-  async verify(token: string): Promise<VerifiedToken> {
+  verify(token: string): Eventually<VerifiedToken> {
     const cached = this.#cache.get(token);
     if (cached) {
       if (
@@ -146,6 +153,10 @@ export class TokenVerifier {
       this.#cache.delete(token);
     }
     this.#options.onCache?.('miss');
+    return this.#verifyAndRemember(token);
+  }
+
+  async #verifyAndRemember(token: string): Promise<VerifiedToken> {
     const { result, expiresAtMs, issuer, key } = await this.#verifyAfresh(token);
     if (expiresAtMs > this.#options.clock.now()) {
       this.#cache.set(token, { verified: result, expiresAtMs, issuer, key });
