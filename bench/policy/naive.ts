@@ -8,9 +8,9 @@ interface Rule {
 }
 
 function matches(pattern: string, name: string): boolean {
-  if (!pattern.includes('*')) return pattern === name;
-  const [first = '', last = ''] = pattern.split('*');
-  return name.startsWith(first) && name.endsWith(last);
+  const star = pattern.indexOf('*');
+  if (star === -1) return pattern === name;
+  return name.startsWith(pattern.slice(0, star)) && name.endsWith(pattern.slice(star + 1));
 }
 
 export function naivePolicy(

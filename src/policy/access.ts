@@ -107,7 +107,7 @@ class RulesOfCallers {
   of(caller: Caller): readonly Rule[] {
     const known = this.#found.get(caller);
     if (known) return known;
-    const rules = [...new Set(this.#index.rulesFor(caller))];
+    const rules = this.#index.rulesFor(caller);
     this.#found.set(caller, rules);
     return rules;
   }

@@ -2,6 +2,7 @@
 import { LRUCache } from 'lru-cache';
 import { about, list, object, optional, text, type TypeOf, withDefault } from '../yaml/schema.js';
 import { NameSet } from './glob.js';
+import { NameIndex } from './name-index.js';
 import type { NamespaceTemplate } from './namespace-template.js';
 import { labelPattern } from './texts.js';
 
@@ -32,11 +33,32 @@ export function firstMatch<T extends object>(
   candidates: readonly Candidate<T>[],
   template: NamespaceTemplate,
 ): (namespace: string) => T | undefined {
-  const compiled = candidates.map(({ match, value }) => ({
-    value,
-    matches: compileMatch(match, template),
-  }));
-  return byNamespace((namespace) => compiled.find(({ matches }) => matches(namespace))?.value);
+  const namespaces = new NameIndex<Entry<T>>();
+  const teams = new NameIndex<Entry<T>>();
+  const others: Entry<T>[] = [];
+  for (const [order, { match, value }] of candidates.entries()) {
+    const entry = { order, value, matches: compileMatch(match, template) };
+    if (match && match.namespaces.length > 0) namespaces.add(new NameSet(match.namespaces), entry);
+    else if (match && match.teams.length > 0) teams.add(new NameSet(match.teams), entry);
+    else others.push(entry);
+  }
+  return byNamespace((namespace) => {
+    const found = new Set(others);
+    namespaces.find([namespace], found);
+    const pair = template.parse(namespace);
+    if (pair) teams.find([pair.team], found);
+    let first: Entry<T> | undefined;
+    for (const entry of found) {
+      if ((!first || entry.order < first.order) && entry.matches(namespace)) first = entry;
+    }
+    return first?.value;
+  });
+}
+
+interface Entry<T> {
+  readonly order: number;
+  readonly value: T;
+  readonly matches: (namespace: string) => boolean;
 }
 
 /** Remembers what `find` found. */

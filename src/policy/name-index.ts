@@ -1,4 +1,5 @@
 /** Finds what belongs to the names and patterns that match a name, without trying each. */
+import { AffixTree } from './affix-tree.js';
 import type { Glob, NameSet } from './glob.js';
 
 interface Entry<T> {
@@ -12,11 +13,13 @@ interface Entry<T> {
  */
 export class NameIndex<T> {
   readonly #exact = new Map<string, T[]>();
-  readonly #beginnings = new Tree<Entry<T>>();
-  readonly #ends = new Tree<Entry<T>>();
+  readonly #sieve = new Sieve();
+  readonly #beginnings = new AffixTree<Entry<T>>('beginning');
+  readonly #ends = new AffixTree<Entry<T>>('end');
 
   add(names: NameSet, value: T): void {
     for (const name of names.exact) {
+      this.#sieve.add(name);
       const values = this.#exact.get(name);
       if (values) values.push(value);
       else this.#exact.set(name, [value]);
@@ -25,61 +28,51 @@ export class NameIndex<T> {
       const { pattern } = glob;
       const entry = { glob, value };
       if (pattern.startsWith('*')) {
-        this.#ends.add(reversed(pattern.slice(pattern.lastIndexOf('*') + 1)), entry);
+        this.#ends.add(pattern.slice(pattern.lastIndexOf('*') + 1), entry);
       } else {
         this.#beginnings.add(pattern.slice(0, pattern.indexOf('*')), entry);
       }
     }
   }
 
-  *find(name: string): Generator<T> {
-    yield* this.#exact.get(name) ?? [];
-    for (const { glob, value } of this.#beginnings.along(name)) if (glob.matches(name)) yield value;
-    if (this.#ends.isEmpty) return;
-    for (const { glob, value } of this.#ends.along(reversed(name))) {
-      if (glob.matches(name)) yield value;
+  /** Adds what belongs to each of the names to `found`. */
+  find(names: readonly string[], found: Set<T>): void {
+    for (const name of names) {
+      if (!this.#sieve.mayHave(name)) continue;
+      for (const value of this.#exact.get(name) ?? []) found.add(value);
+    }
+    for (const tree of [this.#beginnings, this.#ends]) {
+      if (tree.isEmpty) continue;
+      for (const name of names) {
+        tree.along(name, ({ glob, value }) => {
+          if (glob.matches(name)) found.add(value);
+        });
+      }
     }
   }
 }
 
-interface Node<T> {
-  readonly next: Map<number, Node<T>>;
-  readonly here: T[];
-}
+/**
+ * Says of most names that are not in a set that they are not, by a few of their letters. A Map reads
+ * the whole of a name that it has not seen, which is most of the cost for a caller of many groups.
+ */
+class Sieve {
+  readonly #seen = new Uint8Array(1 << 13);
 
-/** By the UTF-16 code units of a key. */
-class Tree<T> {
-  readonly #root: Node<T> = { next: new Map(), here: [] };
-
-  get isEmpty(): boolean {
-    return this.#root.next.size === 0 && this.#root.here.length === 0;
+  add(name: string): void {
+    this.#seen[this.#slot(name)] = 1;
   }
 
-  add(key: string, value: T): void {
-    let node = this.#root;
-    for (let i = 0; i < key.length; i++) {
-      const unit = key.charCodeAt(i);
-      let next = node.next.get(unit);
-      if (!next) node.next.set(unit, (next = { next: new Map(), here: [] }));
-      node = next;
-    }
-    node.here.push(value);
+  mayHave(name: string): boolean {
+    return this.#seen[this.#slot(name)] === 1;
   }
 
-  /** What was added under a beginning of the name. */
-  along(name: string): readonly T[] {
-    const found: T[] = [];
-    let node: Node<T> | undefined = this.#root;
-    for (let i = 0; node; i++) {
-      if (node.here.length > 0) found.push(...node.here);
-      node = i < name.length ? node.next.get(name.charCodeAt(i)) : undefined;
-    }
-    return found;
+  #slot(name: string): number {
+    const { length } = name;
+    let hash = length;
+    for (let from = 1; from <= 4; from++)
+      hash = Math.imul(hash, 31) ^ name.charCodeAt(length - from);
+    hash = Math.imul(hash, 31) ^ name.charCodeAt(length >> 1);
+    return (hash ^ (hash >>> 13)) & (this.#seen.length - 1);
   }
-}
-
-function reversed(text: string): string {
-  let result = '';
-  for (let i = text.length - 1; i >= 0; i--) result += text.charAt(i);
-  return result;
 }

@@ -114,21 +114,19 @@ export class WhoIndex<Rule extends { readonly who: Who }> {
     this.#byService.add(services, rule);
   }
 
-  /** Every rule that is for the caller; one may come more than once. */
-  *rulesFor(caller: Caller): Generator<Rule> {
+  /** Every rule that is for the caller. */
+  rulesFor(caller: Caller): readonly Rule[] {
     const { issuer, subject } = caller.principal;
-    if (hasNoToken(caller)) {
-      yield* this.#byService.find(subject);
-      return;
+    const found = new Set<Rule>();
+    if (hasNoToken(caller)) this.#byService.find([subject], found);
+    else {
+      this.#byGroup.find(caller.groups, found);
+      this.#byPrincipal.find([subject], found);
+      for (const rule of found) {
+        const { issuers } = rule.who;
+        if (issuers.size > 0 && !issuers.has(issuer)) found.delete(rule);
+      }
     }
-    for (const rule of this.#byToken(caller.groups, subject)) {
-      const { issuers } = rule.who;
-      if (issuers.size === 0 || issuers.has(issuer)) yield rule;
-    }
-  }
-
-  *#byToken(groups: readonly string[], subject: string): Generator<Rule> {
-    for (const group of groups) yield* this.#byGroup.find(group);
-    yield* this.#byPrincipal.find(subject);
+    return [...found];
   }
 }
