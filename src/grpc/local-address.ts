@@ -1,7 +1,7 @@
 /** Addresses that only this machine can reach, for servers that speak in the clear: unix sockets and loopback. */
 import { chmod, lstat, unlink } from 'node:fs/promises';
-import { connect, isIP } from 'node:net';
-import type { SocketAddress } from '../model/address.js';
+import { connect } from 'node:net';
+import { isLoopback, type SocketAddress } from '../model/address.js';
 import { GatewayError, hasCode } from '../model/errors.js';
 
 /** Owner and group: Envoy runs under the same user or in the same group. */
@@ -58,8 +58,4 @@ function answers(path: string): Promise<boolean> {
     });
     socket.once('error', () => resolve(false));
   });
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }

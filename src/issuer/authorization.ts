@@ -3,8 +3,8 @@
  * (RFC 7636). Whoever asks chooses one of the sample people.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { isLoopback } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
-import { isLoopback } from '../yaml/text-type.js';
 import { type Answer, json, redirect, text } from './answer.js';
 import { findPerson } from './people.js';
 import { signInPage } from './sign-in-page.js';

@@ -4,10 +4,9 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import type { TcpAddress } from '../model/address.js';
+import { isLoopback, type TcpAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
-import { isLoopback } from '../yaml/text-type.js';
 import { duration } from '../yaml/units.js';
 import { type Answer, json, text } from './answer.js';
 import { Authorization, type AuthorizedPerson } from './authorization.js';

@@ -1,6 +1,5 @@
 /** What settings must fulfil together. */
-import { formatAddress, type TcpAddress } from '../model/address.js';
-import { isLoopback } from '../yaml/text-type.js';
+import { formatAddress, isLoopback, type TcpAddress } from '../model/address.js';
 import type { Settings } from './table.js';
 
 export interface Check {

@@ -1,8 +1,8 @@
 /** Types of settings that are more than plain text, beside those of src/yaml. */
 import { isIP, isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
-import type { SocketAddress, TcpAddress } from '../model/address.js';
-import { isLoopback, matching, textType } from '../yaml/text-type.js';
+import { isLoopback, type SocketAddress, type TcpAddress } from '../model/address.js';
+import { matching, textType } from '../yaml/text-type.js';
 
 export interface Ipv4Range {
   /** The first address of the network. */

@@ -8,6 +8,7 @@ import {
 } from '@grpc/grpc-js';
 import { toServiceError } from '../grpc/status-details.js';
 import { type PeerIdentity, peerIdentity, serverCredentials, type TlsFiles } from '../grpc/tls.js';
+import { isLoopback } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { DiscoveryHub, type HubOptions } from './hub.js';
@@ -48,7 +49,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
 /** @throws GatewayError SETTINGS_INVALID when it may not listen. */
 export function createXdsServer(options: XdsServerOptions): UnstartedXdsServer {
   const { address, tls, logger, clock = systemClock } = options;
-  if (!tls && !isLoopback(address)) {
+  if (!tls && !isLocal(address)) {
     throw new GatewayError(
       'SETTINGS_INVALID',
       `xDS on ${address} needs mutual TLS, as it hands out secrets: set a certificate, a key and an ` +
@@ -148,8 +149,8 @@ function peerOf(call: Call): PeerIdentity | undefined {
   return certificate && peerIdentity(new X509Certificate(certificate.raw));
 }
 
-function isLoopback(address: string): boolean {
-  return /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost):\d+$|^unix:/.test(address);
+function isLocal(address: string): boolean {
+  return address.startsWith('unix:') || isLoopback(address.slice(0, address.lastIndexOf(':')));
 }
 
 function cannotListen(address: string, cause: Error): GatewayError {

@@ -1,6 +1,6 @@
 /** Values that are written as one piece of text, in a file, an environment variable or an argument. */
-import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import { isLoopback } from '../model/address.js';
 
 /** What JSON Schema can say of a value that is written as text. */
 export type TextForm =
@@ -90,13 +90,3 @@ export const issuerUrl = textType(
   },
   { type: 'string', pattern: '^https?://' },
 );
-
-/** `localhost`, 127.0.0.0/8 and `::1`, the last one with or without brackets. */
-export function isLoopback(host: string): boolean {
-  return (
-    host === 'localhost' ||
-    (isIP(host) === 4 && host.startsWith('127.')) ||
-    host === '::1' ||
-    host === '[::1]'
-  );
-}

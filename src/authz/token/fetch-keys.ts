@@ -1,5 +1,6 @@
 /** Fetches an issuer's keys: its discovery document, then the key set that the document names. */
 import type { JSONWebKeySet } from 'jose';
+import { isLoopback } from '../../model/address.js';
 import type { IssuerPolicy } from '../../model/policy.js';
 
 /** Resolves with the issuer's current keys; rejects with an Error that says what is wrong. */
@@ -61,10 +62,6 @@ async function bodyText(response: Response, url: string): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\.[\d.]+$/.test(hostname);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
