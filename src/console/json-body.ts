@@ -1,4 +1,5 @@
 import { GatewayError } from '../model/errors.js';
+import { isObject } from '../model/json.js';
 
 /** The fields of a body that holds a JSON object, or nothing. Throws ARGUMENT_INVALID for any other and for fields that are not among `names`. */
 export function jsonBody<Name extends string>(
@@ -13,9 +14,8 @@ export function jsonBody<Name extends string>(
   } catch (error) {
     throw new GatewayError('ARGUMENT_INVALID', 'The body is not JSON.', { cause: error });
   }
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
   const fields: Partial<Record<Name, unknown>> = {};
-  for (const [key, field] of isObject ? Object.entries(value ?? {}) : [['', undefined]]) {
+  for (const [key, field] of isObject(value) ? Object.entries(value) : [['', undefined]]) {
     const name = names.find((known) => known === key);
     if (name === undefined) {
       throw new GatewayError(

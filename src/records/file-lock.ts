@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { readTextIfThere } from '../files/read.js';
 import { createFile, replaceFile, syncFolder } from '../files/replace.js';
 import { GatewayError } from '../model/errors.js';
+import { isObject } from '../model/json.js';
 import type { Leadership } from '../model/ledger.js';
-import { isObject } from './record-schema.js';
 
 interface Holder {
   readonly pid: number;

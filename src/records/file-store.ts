@@ -6,9 +6,10 @@ import type { Logger } from 'pino';
 import { readTextIfThere } from '../files/read.js';
 import { replaceFile, syncFolder, unfinishedOf } from '../files/replace.js';
 import type { DriverRecord } from '../model/driver.js';
-import { GatewayError } from '../model/errors.js';
+import { isObject } from '../model/json.js';
 import type { RecordStore, StoredRecord } from '../model/ledger.js';
-import { isObject, parseDriverRecord, RecordSchemaError } from './record-schema.js';
+import { changedByAnother } from './changed-by-another.js';
+import { parseDriverRecord, RecordSchemaError } from './record-schema.js';
 
 const FORMAT = 1;
 const SUFFIX = '.json';
@@ -111,13 +112,6 @@ export class FileRecordStore implements RecordStore {
   #path(uid: string): string {
     return join(this.#folder, fileName(uid));
   }
-}
-
-function changedByAnother(uid: string): GatewayError {
-  return new GatewayError(
-    'RECORD_CONFLICT',
-    `The record of driver ${uid} was changed by someone else.`,
-  );
 }
 
 function parseFile(text: string, uid: string): StoredRecord {

@@ -2,7 +2,8 @@
 import type { DriverRecord, SessionRecord, Tombstone } from '../model/driver.js';
 import { MANAGED_BY, MANAGED_BY_LABEL } from '../kubernetes/ownership.js';
 import type { ObjectMeta } from '../kubernetes/types.js';
-import { isObject, parseDriverRecord, RecordSchemaError } from './record-schema.js';
+import { isObject } from '../model/json.js';
+import { parseDriverRecord, RecordSchemaError } from './record-schema.js';
 
 export const API_VERSION = 'spark-gateway.io/v1alpha1';
 export const KIND = 'SparkDriver';

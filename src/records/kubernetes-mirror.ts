@@ -9,8 +9,9 @@ import type { KubernetesObject } from '../kubernetes/types.js';
 import type { Clock } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
+import { isObject } from '../model/json.js';
 import { API_VERSION, decodeRecord, KIND } from './kubernetes-codec.js';
-import { isObject, RecordSchemaError } from './record-schema.js';
+import { RecordSchemaError } from './record-schema.js';
 
 export interface DrainRequest {
   /** When the sessions that are left are ended; undefined: never. */

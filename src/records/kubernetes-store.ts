@@ -8,6 +8,7 @@ import type { Clock } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import type { RecordStore, StoredRecord } from '../model/ledger.js';
+import { changedByAnother } from './changed-by-another.js';
 import {
   API_VERSION,
   decodeRecord,
@@ -223,14 +224,6 @@ function versionOf({ metadata, status }: StoredObject): string {
 function parseVersion(version: string) {
   const [object = '', revision, epoch] = version.split('/');
   return { object, revision: Number(revision), epoch: Number(epoch) };
-}
-
-function changedByAnother(uid: string, cause?: unknown): GatewayError {
-  return new GatewayError(
-    'RECORD_CONFLICT',
-    `The record of driver ${uid} was changed by someone else.`,
-    { cause },
-  );
 }
 
 function refuseTooLarge(record: DriverRecord, value: unknown): void {

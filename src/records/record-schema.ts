@@ -6,6 +6,7 @@ import {
   type SessionRecord,
   type Tombstone,
 } from '../model/driver.js';
+import { isObject } from '../model/json.js';
 import type { Principal } from '../model/principal.js';
 
 /** What is wrong with a stored value, with the path to it. */
@@ -115,10 +116,6 @@ function optional<T>(
 
 function object(value: unknown, path: string): Record<string, unknown> {
   return isObject(value) ? value : fail(path, 'is not an object');
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function string(value: unknown, path: string): string {

@@ -1,6 +1,7 @@
 /** What sidecars told of the newest requests: in memory only, for the leader's term. */
 import { LRUCache } from 'lru-cache';
 import type { SeenRequest as SeenRequestMessage } from '#gen/spark_gateway/v1/assignments_pb.js';
+import { isObject } from '../model/json.js';
 import { principalKey } from '../model/principal.js';
 import type { SeenRequest, SeenRequestSink } from '../model/seen-request.js';
 
@@ -47,8 +48,7 @@ export function readSeenRequest(message: SeenRequestMessage): SeenRequest | unde
 function readClaims(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    return isObject ? Object.fromEntries(Object.entries(value)) : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -1,6 +1,7 @@
 /** Fetches an issuer's keys: its discovery document, then the key set that the document names. */
 import type { JSONWebKeySet } from 'jose';
 import { isLoopback } from '../../model/address.js';
+import { isObject } from '../../model/json.js';
 import type { IssuerPolicy } from '../../model/policy.js';
 
 /** Resolves with the issuer's current keys; rejects with an Error that says what is wrong. */
@@ -49,7 +50,7 @@ async function fetchJson(url: string, signal: AbortSignal): Promise<Record<strin
     throw new Error(`${url} answered with status ${response.status}.`);
   }
   const parsed: unknown = JSON.parse(await bodyText(response, url));
-  if (!isRecord(parsed)) throw new Error(`${url} answered with something other than an object.`);
+  if (!isObject(parsed)) throw new Error(`${url} answered with something other than an object.`);
   return parsed;
 }
 
@@ -62,8 +63,4 @@ async function bodyText(response: Response, url: string): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
