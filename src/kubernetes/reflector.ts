@@ -9,10 +9,10 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
+import { Backoff } from '../model/backoff.js';
 import type { Clock } from '../model/clock.js';
 import { reasonOf } from '../model/errors.js';
 import type { KubernetesApi, WatchEvent } from './api.js';
-import { Backoff } from './backoff.js';
 import { hasStatus, KubernetesError } from './error.js';
 import type { KubernetesList, KubernetesObject } from './types.js';
 

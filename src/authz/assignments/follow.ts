@@ -13,6 +13,7 @@ import {
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { methodDefinition } from '../../grpc/service.js';
 import type { SessionActivity } from '../../model/assignment.js';
+import { Backoff } from '../../model/backoff.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { ActivityReports } from './activity-report.js';
 import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
@@ -49,7 +50,7 @@ export class Follow implements SeenRequestSink {
   #stream: ClientDuplexStream<FollowRequest, FollowResponse> | undefined;
   /** The highest notice that was applied. */
   #applied = 0n;
-  #attempt = 0;
+  readonly #backoff: Backoff;
   #client = 0;
   #reportTimer: Timer | undefined;
   #retryTimer: Timer | undefined;
@@ -61,6 +62,7 @@ export class Follow implements SeenRequestSink {
 
   constructor(options: FollowOptions) {
     this.#options = options;
+    this.#backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, options.random);
   }
 
   start(): void {
@@ -137,12 +139,8 @@ export class Follow implements SeenRequestSink {
     this.#seen.tellAgain();
     this.#closed();
     if (this.#closing) return;
-    const { clock, random } = this.#options;
     this.#client++;
-    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#attempt++, 10));
-    this.#retryTimer = clock.setTimer(longest / 2 + (longest / 2) * random(), () =>
-      this.#connect(),
-    );
+    this.#retryTimer = this.#options.clock.setTimer(this.#backoff.next(), () => this.#connect());
   }
 
   #report(): void {
@@ -187,7 +185,7 @@ export class Follow implements SeenRequestSink {
     const sentAtMs = this.#reports.acknowledge(notice.acknowledgedReport);
     if (sentAtMs !== undefined) {
       cache.renew(sentAtMs);
-      this.#attempt = 0;
+      this.#backoff.reset();
       if (this.#trouble !== undefined) this.#options.logger.info('the control plane answers again');
       this.#trouble = undefined;
       if (this.#closing && this.#reports.waitingSinceMs === undefined) this.#closed();

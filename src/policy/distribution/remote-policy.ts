@@ -9,6 +9,7 @@ import {
 } from '#gen/spark_gateway/v1/policy_pb.js';
 import { channelOptions } from '../../grpc/client-channel.js';
 import { methodDefinition } from '../../grpc/service.js';
+import { Backoff } from '../../model/backoff.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { toGatewayError } from '../../model/errors.js';
 import type { Policy } from '../../model/policy.js';
@@ -43,7 +44,7 @@ export class RemotePolicy implements PolicySource {
   readonly #client: Client;
   #stream: ClientReadableStream<WatchPolicyResponse> | undefined;
   #retry: Timer | undefined;
-  #attempt = 0;
+  readonly #backoff: Backoff;
   /** The gRPC status for want of which nothing is told, as it was logged. */
   #trouble: number | undefined;
   #closed = false;
@@ -65,6 +66,7 @@ export class RemotePolicy implements PolicySource {
   private constructor(options: RemotePolicyOptions) {
     const { address, credentials, serverName, clock, logger } = options;
     this.#options = options;
+    this.#backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, options.random);
     this.#lastGood = new LastGoodPolicy({
       what: 'the policy of the control plane',
       clock,
@@ -108,14 +110,14 @@ export class RemotePolicy implements PolicySource {
         this.#options.logger.info('a control plane tells the policy again');
       }
       this.#trouble = undefined;
-      this.#attempt = 0;
+      this.#backoff.reset();
       this.#offer(document, this.source);
     });
     // Every end of the stream, with or without an error, has a status.
     stream.on('error', () => undefined);
     stream.on('status', ({ code, details }) => {
       if (this.#closed) return;
-      const { clock, logger, random = Math.random } = this.#options;
+      const { clock, logger } = this.#options;
       if (this.#trouble !== code) {
         logger.warn(
           { code, details, version: this.#lastGood.status.version },
@@ -123,12 +125,7 @@ export class RemotePolicy implements PolicySource {
         );
         this.#trouble = code;
       }
-      const longest = Math.min(
-        LONGEST_PAUSE_MS,
-        FIRST_PAUSE_MS * 2 ** Math.min(this.#attempt++, 10),
-      );
-      const pauseMs = longest / 2 + (longest / 2) * random();
-      this.#retry = clock.setTimer(pauseMs, () => this.#connect());
+      this.#retry = clock.setTimer(this.#backoff.next(), () => this.#connect());
     });
   }
 
