@@ -20,7 +20,7 @@ import type { GatewayError } from '../model/errors.js';
 import { GrpcStatus } from '../model/errors.js';
 import { TRACE_HEADER } from '../model/names.js';
 import { channelOptions } from './client-channel.js';
-import { methodDefinition } from './service.js';
+import { asOnTheWire, methodDefinition } from './service.js';
 import { fromServiceError, toServiceError } from './status-details.js';
 
 export interface ForwarderOptions {
@@ -60,7 +60,7 @@ export class Forwarder {
       for (const { name } of service.methods) {
         const path = `/${service.typeName}/${name}`;
         const handle: handleBidiStreamingCall<Buffer, Buffer> = (call) => this.#pass(path, call);
-        server.register(path, handle, identity, identity, 'bidi');
+        server.register(path, handle, asOnTheWire, asOnTheWire, 'bidi');
       }
     }
   }
@@ -100,8 +100,8 @@ export class Forwarder {
   openClientStream(path: string): ClientWritableStream<Buffer> | undefined {
     return this.#target?.client.makeClientStreamRequest<Buffer, Buffer>(
       path,
-      identity,
-      identity,
+      asOnTheWire,
+      asOnTheWire,
       passedOn(),
       () => undefined,
     );
@@ -123,8 +123,8 @@ export class Forwarder {
     }
     const onward = this.#target.client.makeBidiStreamRequest<Buffer, Buffer>(
       path,
-      identity,
-      identity,
+      asOnTheWire,
+      asOnTheWire,
       passedOn(call.metadata),
       { deadline: call.getDeadline() },
     );
@@ -178,8 +178,4 @@ function passedOn(received?: Metadata): Metadata {
   const [traceparent] = received?.get(TRACE_HEADER) ?? [];
   if (traceparent !== undefined) metadata.set(TRACE_HEADER, traceparent);
   return metadata;
-}
-
-function identity(bytes: Buffer): Buffer {
-  return bytes;
 }

@@ -27,3 +27,8 @@ export function serviceDefinition(service: DescService): ServiceDefinition {
     service.methods.map((method) => [method.localName, methodDefinition(method)]),
   );
 }
+
+/** In place of a message's codec, where messages are passed on, or read, as they are on the wire. */
+export function asOnTheWire(bytes: Buffer): Buffer {
+  return bytes;
+}

@@ -11,7 +11,7 @@ import { ExtensionConfigDiscoveryService } from '#gen/envoy/service/extension/v3
 import { ListenerDiscoveryService } from '#gen/envoy/service/listener/v3/lds_pb.js';
 import { RouteDiscoveryService } from '#gen/envoy/service/route/v3/rds_pb.js';
 import { SecretDiscoveryService } from '#gen/envoy/service/secret/v3/sds_pb.js';
-import { methodDefinition } from '../grpc/service.js';
+import { asOnTheWire, methodDefinition } from '../grpc/service.js';
 import type { Protocol } from './protocol.js';
 import { TypeUrl } from './resource.js';
 
@@ -34,8 +34,6 @@ const services: readonly (readonly [DescService, TypeUrl | undefined])[] = [
   [RouteDiscoveryService, TypeUrl.ROUTE],
 ];
 
-const sameBytes = (bytes: Buffer): Buffer => bytes;
-
 /** Every method of every discovery service. */
 export const discoveryMethods: readonly (readonly DiscoveryMethod[])[] = services.map(
   ([service, typeUrl]) =>
@@ -43,10 +41,10 @@ export const discoveryMethods: readonly (readonly DiscoveryMethod[])[] = service
       name: method.localName,
       definition: {
         ...methodDefinition(method),
-        requestSerialize: sameBytes,
-        requestDeserialize: sameBytes,
-        responseSerialize: sameBytes,
-        responseDeserialize: sameBytes,
+        requestSerialize: asOnTheWire,
+        requestDeserialize: asOnTheWire,
+        responseSerialize: asOnTheWire,
+        responseDeserialize: asOnTheWire,
       },
       protocol: protocolOf(method),
       typeUrl,

@@ -7,6 +7,7 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import { asOnTheWire } from '../../grpc/service.js';
 import type { Clock } from '../../model/clock.js';
 import type { Recorder } from './recorder.js';
 
@@ -30,7 +31,7 @@ const REFUSED_WITHIN_MS = 2_000;
 
 export function passOn(options: LiveStreamOptions): void {
   const { call, client, path, recorder, clock, logger, onRequest, onEnd } = options;
-  const onward = client.makeBidiStreamRequest(path, identity, identity, new Metadata());
+  const onward = client.makeBidiStreamRequest(path, asOnTheWire, asOnTheWire, new Metadata());
   const startedAtMs = clock.now();
   let answered = false;
   let recording = true;
@@ -68,8 +69,4 @@ export function passOn(options: LiveStreamOptions): void {
     if (code === status.OK) call.end();
     else call.emit('error', { code: status.UNAVAILABLE, details, metadata: new Metadata() });
   });
-}
-
-function identity(bytes: Buffer): Buffer {
-  return bytes;
 }

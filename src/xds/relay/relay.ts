@@ -15,6 +15,7 @@ import {
 import type { Logger } from 'pino';
 import { AggregatedDiscoveryService } from '#gen/envoy/service/discovery/v3/ads_pb.js';
 import { prepareLocalAddress, protectLocalAddress } from '../../grpc/local-address.js';
+import { asOnTheWire } from '../../grpc/service.js';
 import { formatAddress, type SocketAddress } from '../../model/address.js';
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
@@ -74,7 +75,7 @@ export class XdsRelay {
       onChange: () => this.#linkChanged(),
     });
     const open: handleBidiStreamingCall<Buffer, Buffer> = (call) => this.#open(call);
-    this.#server.register(PATH, open, identity, identity, 'bidi');
+    this.#server.register(PATH, open, asOnTheWire, asOnTheWire, 'bidi');
   }
 
   /** Rejects with SETTINGS_INVALID when it may not or cannot listen. */
@@ -191,8 +192,4 @@ export class XdsRelay {
 
 function end(call: Call, details: string): void {
   call.emit('error', { code: status.UNAVAILABLE, details, metadata: new Metadata() });
-}
-
-function identity(bytes: Buffer): Buffer {
-  return bytes;
 }
