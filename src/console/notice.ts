@@ -1,5 +1,6 @@
 /** Pages without data: what went wrong, and where to go on. */
 import type { Answer } from '../http/answer.js';
+import { escapeHtml } from '../http/html.js';
 import { pageHeaders } from './page-headers.js';
 
 export interface Notice {
@@ -19,7 +20,7 @@ export function notice({ status = 200, title, text, link, cookies = [] }: Notice
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>${escaped(title)} – Spark Connect gateway</title>
+<title>${escapeHtml(title)} – Spark Connect gateway</title>
 <link rel="icon" href="/assets/icon.svg">
 <link rel="stylesheet" href="/assets/theme.css">
 <link rel="stylesheet" href="/assets/frame.css">
@@ -27,20 +28,12 @@ export function notice({ status = 200, title, text, link, cookies = [] }: Notice
 </head>
 <body class="notice">
 <main>
-<h1>${escaped(title)}</h1>
-<p>${escaped(text)}</p>
-<p><a class="button" href="${escaped(link.href)}">${escaped(link.text)}</a></p>
+<h1>${escapeHtml(title)}</h1>
+<p>${escapeHtml(text)}</p>
+<p><a class="button" href="${escapeHtml(link.href)}">${escapeHtml(link.text)}</a></p>
 </main>
 </body>
 </html>
 `,
   };
-}
-
-function escaped(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
 }

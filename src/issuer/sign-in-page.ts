@@ -1,5 +1,6 @@
 /** The development issuer's page on which one chooses who to be. */
 import { createHash } from 'node:crypto';
+import { escapeHtml } from '../http/html.js';
 import type { Answer } from './answer.js';
 import { people } from './people.js';
 
@@ -19,8 +20,8 @@ export function signInPage(query: URLSearchParams): Answer {
   const links = people.map(({ user, groups }) => {
     const chosen = new URLSearchParams(query);
     chosen.set('user', user);
-    const href = escaped(`/authorize?${chosen.toString()}`);
-    return `<li><a href="${href}">${escaped(user)}<small>${escaped(groups.join(', '))}</small></a></li>`;
+    const href = escapeHtml(`/authorize?${chosen.toString()}`);
+    return `<li><a href="${href}">${escapeHtml(user)}<small>${escapeHtml(groups.join(', '))}</small></a></li>`;
   });
   const body = `<!doctype html>
 <html lang="en">
@@ -41,8 +42,4 @@ export function signInPage(query: URLSearchParams): Answer {
     },
     body,
   };
-}
-
-function escaped(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('<', '&lt;');
 }
