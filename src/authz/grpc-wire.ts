@@ -12,27 +12,28 @@ export class CallError extends Error {
   }
 }
 
-export const FRAME_HEADER_BYTES = 5;
+/** A gRPC message starts with a flag byte and four bytes of length (Length-Prefixed-Message). */
+export const MESSAGE_HEADER_BYTES = 5;
 
 /** The one message of a unary call. Throws CallError. */
 export function unframe(body: Buffer): Buffer {
-  if (body.length < FRAME_HEADER_BYTES) {
+  if (body.length < MESSAGE_HEADER_BYTES) {
     throw new CallError(GrpcStatus.INTERNAL, 'The call holds no message.');
   }
   if (body[0] !== 0) {
     throw new CallError(GrpcStatus.UNIMPLEMENTED, 'Compressed messages are not read here.');
   }
-  if (body.readUInt32BE(1) !== body.length - FRAME_HEADER_BYTES) {
+  if (body.readUInt32BE(1) !== body.length - MESSAGE_HEADER_BYTES) {
     throw new CallError(GrpcStatus.INTERNAL, 'The call does not hold exactly one message.');
   }
-  return body.subarray(FRAME_HEADER_BYTES);
+  return body.subarray(MESSAGE_HEADER_BYTES);
 }
 
 export function frame(message: Uint8Array): Buffer {
-  const framed = Buffer.allocUnsafe(FRAME_HEADER_BYTES + message.length);
+  const framed = Buffer.allocUnsafe(MESSAGE_HEADER_BYTES + message.length);
   framed[0] = 0;
   framed.writeUInt32BE(message.length, 1);
-  framed.set(message, FRAME_HEADER_BYTES);
+  framed.set(message, MESSAGE_HEADER_BYTES);
   return framed;
 }
 

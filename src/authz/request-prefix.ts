@@ -7,6 +7,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../model/errors.js';
+import { MESSAGE_HEADER_BYTES } from './grpc-wire.js';
 import { inflatePrefix } from './inflate-prefix.js';
 import type { SparkMethod } from './methods.js';
 import { MalformedMessage, WireReader, WireType } from './wire.js';
@@ -23,8 +24,6 @@ export interface SparkRequest {
   readonly messageBytes: number;
 }
 
-/** A gRPC message starts with a flag byte and four bytes of length (gRPC over HTTP/2, Length-Prefixed-Message). */
-const FRAME_HEADER_BYTES = 5;
 const SESSION_ID_FIELD = 1;
 const USER_CONTEXT_FIELD = 2;
 const USER_ID_FIELD = 1;
@@ -68,11 +67,11 @@ export function messagePrefix(
   /** Of the whole message. Nothing says how long an inflated one is before its end has been seen. */
   readonly length: number;
 } {
-  if (body.length < FRAME_HEADER_BYTES) throw unreadable('its first message has not arrived');
+  if (body.length < MESSAGE_HEADER_BYTES) throw unreadable('its first message has not arrived');
   const flag = body[0];
   if (flag !== 0 && flag !== 1) throw unreadable('its body is not a gRPC message');
   const length = messageBytes(body);
-  const content = body.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length);
+  const content = body.subarray(MESSAGE_HEADER_BYTES, MESSAGE_HEADER_BYTES + length);
   if (flag === 0) return { bytes: content, length };
   const { bytes, whole } = inflatePrefix(content, encoding);
   const complete = whole && content.length === length;

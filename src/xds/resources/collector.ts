@@ -18,14 +18,13 @@ import { UpstreamTlsContextSchema } from '#gen/envoy/extensions/transport_socket
 import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js';
 import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 import { AccessMetadata, AUTHZ_METADATA_NAMESPACE } from '../../model/names.js';
-import { duration, grpcService, pack, socketAddress } from './common.js';
+import { duration, grpcService, pack, socketAddress, TYPE_PREFIX } from './common.js';
 import { type CollectorSettings, ResourceNames, type TracingSettings } from './settings.js';
 
 /** Where Envoy's own image has the authorities that the system trusts. */
 const SYSTEM_TRUST = '/etc/ssl/certs/ca-certificates.crt';
 const EXPORT_TIMEOUT_MS = 5_000;
 
-const TYPE_PREFIX = 'type.googleapis.com/';
 const SAMPLERS = 'envoy.extensions.tracers.opentelemetry.samplers.v3';
 
 /** These are newer than the protos at hand, hence a TypedStruct. */

@@ -11,6 +11,9 @@ import {
 } from '#gen/envoy/config/core/v3/config_source_pb.js';
 import { type GrpcService, GrpcServiceSchema } from '#gen/envoy/config/core/v3/grpc_service_pb.js';
 
+/** Of the type URLs of protobuf messages. */
+export const TYPE_PREFIX = 'type.googleapis.com/';
+
 export function pack<D extends DescMessage>(schema: D, value: MessageInitShape<D>): Any {
   return anyPack(schema, create(schema, value));
 }

@@ -14,10 +14,8 @@ import {
 import { HeaderBasedSessionStateSchema } from '#gen/envoy/extensions/http/stateful_session/header/v3/header_pb.js';
 import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 import { CLIENT_ADDRESS_HEADER, INTERNAL_HEADER_PREFIX, PIN_HEADER } from '../../model/names.js';
-import { fromAds, pack } from './common.js';
+import { fromAds, pack, TYPE_PREFIX } from './common.js';
 import { HEALTH_PATH, ResourceNames } from './settings.js';
-
-const TYPE_PREFIX = 'type.googleapis.com/';
 
 /**
  * Removes what a client must not say: every `x-spark-` header, on which the gateway routes, and every
