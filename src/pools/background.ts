@@ -2,8 +2,12 @@
  * Calls to the factory that run beside the reconciliation. A call counts as under way until a list
  * that began after its end has been read.
  */
+import pLimit from 'p-limit';
 import type { Clock } from '../model/clock.js';
 import type { Resource } from './fleet-plan.js';
+
+/** The others wait for their turn, and count as under way. */
+const CALLS_AT_ONCE = 32;
 
 interface Call extends Resource {
   /** From when on the next list shows its result, or it may be tried again. */
@@ -16,6 +20,7 @@ export class Background {
   readonly #onEnd: () => void;
   readonly #calls = new Map<string, Call>();
   readonly #running = new Set<Promise<void>>();
+  readonly #inTurn = pLimit(CALLS_AT_ONCE);
 
   /** `retryMs`: how long a call that failed still counts as under way. */
   constructor(clock: Clock, retryMs: number, onEnd: () => void) {
@@ -39,7 +44,7 @@ export class Background {
     onFailure: (error: unknown) => void,
   ): Promise<void> {
     try {
-      await work();
+      await this.#inTurn(work);
       call.overAtMs = this.#clock.now();
     } catch (error) {
       call.overAtMs = this.#clock.now() + this.#retryMs;

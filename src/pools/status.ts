@@ -8,6 +8,7 @@ import {
 import type { PoolPolicy } from '../model/policy.js';
 import { poolKey, type PoolName, type PoolStatus } from '../model/pool.js';
 import type { DriverStatus, FleetReport, PoolReport } from '../model/reports.js';
+import { liveByPool } from './pool-counts.js';
 
 /** Where a report takes its facts from. */
 export interface FleetFacts extends Pick<FleetReport, 'lastReadMs' | 'readError'> {
@@ -22,9 +23,10 @@ export interface FleetFacts extends Pick<FleetReport, 'lastReadMs' | 'readError'
 
 export function fleetReport(facts: FleetFacts): FleetReport {
   const { records, lastReadMs, readError } = facts;
+  const live = liveByPool(records);
   return {
     drivers: records.map((record) => driverStatus(record, facts)),
-    pools: facts.pools.map((pool) => poolReport(pool, facts)),
+    pools: facts.pools.map((pool) => poolReport(pool, live.get(poolKey(pool)) ?? [], facts)),
     lastReadMs,
     readError,
   };
@@ -50,9 +52,11 @@ function driverStatus(record: DriverRecord, facts: FleetFacts): DriverStatus {
   };
 }
 
-function poolReport(pool: PoolName, facts: FleetFacts): PoolReport {
-  const key = poolKey(pool);
-  const records = facts.records.filter((record) => poolKey(record) === key);
+function poolReport(
+  pool: PoolName,
+  records: readonly DriverRecord[],
+  facts: FleetFacts,
+): PoolReport {
   const count = (phase: DriverPhase) => records.filter((record) => record.phase === phase).length;
   return {
     ...facts.status(pool),

@@ -1,4 +1,5 @@
 /** Driver records as custom resources (SparkDriver) in the gateway's own namespace. */
+import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import { JSON_PATCH, type KubernetesApi } from '../kubernetes/api.js';
 import { hasStatus, KubernetesError } from '../kubernetes/error.js';
@@ -36,6 +37,7 @@ export interface UnreadableObject {
 }
 
 const PAGE = 500;
+const READS_AT_ONCE = 32;
 /** The API server gives a write up after this long. */
 const WRITE_TIMEOUT_MS = 5_000;
 /** etcd takes requests of up to 1.5 MiB; a patch holds the record and what it is compared with. */
@@ -47,6 +49,7 @@ export class KubernetesRecordStore implements RecordStore {
   readonly #options: KubernetesStoreOptions;
   readonly #path: string;
   readonly #unsettled: UnsettledWrites;
+  readonly #readInTurn = pLimit(READS_AT_ONCE);
   #unreadable: readonly UnreadableObject[] = [];
 
   constructor(options: KubernetesStoreOptions) {
@@ -77,7 +80,8 @@ export class KubernetesRecordStore implements RecordStore {
   async read(uid: string): Promise<StoredRecord | undefined> {
     await this.#unsettled.settled(uid);
     try {
-      const { record, stored } = decodeRecord(await this.#options.api.request(this.#at(uid)));
+      const found = await this.#readInTurn(() => this.#options.api.request(this.#at(uid)));
+      const { record, stored } = decodeRecord(found);
       return { record, version: versionOf(stored) };
     } catch (error) {
       if (hasStatus(error, 404)) return undefined;

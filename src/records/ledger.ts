@@ -1,4 +1,5 @@
 /** The leader's driver records: in memory for readers, written through to a RecordStore. */
+import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
@@ -10,6 +11,8 @@ import { rivalsOf, withoutEntries } from './rivals.js';
 
 /** How long a lazy change may stay unwritten. */
 const LAZY_FLUSH_MS = 10_000;
+/** Writes under way at a time. More of them wait in the store's queues until they time out. */
+const WRITES_AT_ONCE = 32;
 
 export interface LedgerOptions {
   readonly store: RecordStore;
@@ -38,6 +41,7 @@ export class StoredLedger implements Ledger {
     this.#options = options;
     this.#context = {
       ...options,
+      inTurn: pLimit(WRITES_AT_ONCE),
       changed: (uid, before, after) => this.#changed(uid, before, after),
       settled: (writer) => this.#settled(writer),
     };

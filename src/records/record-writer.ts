@@ -2,7 +2,7 @@
  * One record on its way between memory and the store.
  *
  * States: *settled* (memory is what the store holds, lazy changes aside), *writing* (one request is
- * under way; later changes gather for the next one), *in doubt* (the outcome of a write is open and
+ * under way or waits for its turn; later changes gather for the next one), *in doubt* (the outcome of a write is open and
  * the store cannot be read: memory keeps showing the change, because it may have been written, and
  * nothing is answered from it until a read succeeds).
  */
@@ -21,6 +21,8 @@ export interface WriterContext {
   readonly leadership: Leadership;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Runs the work at its turn: the records of thousands of drivers may be written at once. */
+  inTurn<T>(work: () => Promise<T>): Promise<T>;
   /** Called after memory changed, by a caller's change or by the store's truth. */
   changed(uid: string, before: DriverRecord | undefined, after: DriverRecord | undefined): void;
   /** Called when nothing is under way any more. */
@@ -114,9 +116,6 @@ export class RecordWriter {
     // Changes made in the same turn go out together.
     await Promise.resolve();
     while (!this.#inDoubt && (this.#waiters.length > 0 || this.#flushWanted)) {
-      this.#inFlight = this.#waiters;
-      this.#waiters = [];
-      this.#flushWanted = false;
       await this.#writeOnce();
     }
     this.#running = false;
@@ -124,18 +123,27 @@ export class RecordWriter {
   }
 
   async #writeOnce(): Promise<void> {
-    const wanted = this.#current;
-    if (this.#context.leadership.epoch() === undefined) {
-      this.#takeBack(this.#stored, notLeader());
-      return;
-    }
+    const { leadership, logger } = this.#context;
+    let wanted: DriverRecord | undefined;
     try {
-      this.#stored = await this.#send(wanted);
+      const sent = await this.#context.inTurn(async () => {
+        this.#inFlight = this.#waiters;
+        this.#waiters = [];
+        this.#flushWanted = false;
+        wanted = this.#current;
+        if (leadership.epoch() === undefined) return false;
+        this.#stored = await this.#send(wanted);
+        return true;
+      });
+      if (!sent) {
+        this.#takeBack(this.#stored, notLeader());
+        return;
+      }
     } catch (error) {
-      this.#context.logger.warn({ err: error, driver: this.uid }, 'a driver record was not stored');
+      logger.warn({ err: error, driver: this.uid }, 'a driver record was not stored');
       if (!(await this.#resolveDoubt(wanted, refusalOf(error)))) return;
     }
-    const epoch = this.#context.leadership.epoch();
+    const epoch = leadership.epoch();
     for (const waiter of this.#inFlight) {
       if (waiter.epoch === epoch) waiter.resolve();
       else waiter.reject(notLeader());

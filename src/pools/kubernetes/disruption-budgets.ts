@@ -3,6 +3,7 @@
  * long as it has sessions, so that a node can be drained of idle drivers at any time. Whoever evicts
  * is refused by the API server (https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/).
  */
+import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import type { KubernetesApi } from '../../kubernetes/api.js';
 import {
@@ -39,11 +40,13 @@ interface Budget {
 
 const GROUP_VERSION = 'policy/v1';
 const PLURAL = 'poddisruptionbudgets';
+const WRITES_AT_ONCE = 16;
 
 export class DisruptionBudgets {
   readonly #options: DisruptionBudgetsOptions;
   readonly #reflectors: readonly Reflector<Budget>[];
   readonly #underWay = new Set<string>();
+  readonly #inTurn = pLimit(WRITES_AT_ONCE);
   #failure: string | undefined;
 
   constructor(options: DisruptionBudgetsOptions) {
@@ -99,7 +102,7 @@ export class DisruptionBudgets {
   #do(key: string, work: () => Promise<void>): void {
     if (this.#underWay.has(key)) return;
     this.#underWay.add(key);
-    work()
+    this.#inTurn(work)
       .then(
         () => (this.#failure = undefined),
         (error: unknown) => {
