@@ -80,6 +80,8 @@ export class DriverResources {
   /** Made a moment ago and not seen in the watch yet, by uid. */
   readonly #made = new Map<string, { readonly resource: DriverResource; readonly atMs: number }>();
   readonly #options: DriverResourcesOptions;
+  /** The watched ones; made when it is first asked for after a change. */
+  #byName: ReadonlyMap<string, DriverResource> | undefined;
   #readAt: number | undefined;
 
   constructor(options: DriverResourcesOptions) {
@@ -125,18 +127,16 @@ export class DriverResources {
   }
 
   *values(): Generator<DriverResource, void> {
-    for (const reflector of this.#reflectors) {
-      for (const kept of reflector.values()) if (!('foreign' in kept)) yield kept;
-    }
-    const nowMs = this.#options.clock.now();
-    for (const { resource, atMs } of this.#made.values()) {
-      if (nowMs - atMs < UNSEEN_MS) yield resource;
-    }
+    yield* this.#watched();
+    yield* this.#unseen();
   }
 
   find(name: string, namespace: string): DriverResource | undefined {
-    for (const resource of this.values()) {
-      if (resource.name === name && resource.namespace === namespace) return resource;
+    this.#byName ??= new Map([...this.#watched()].map((found) => [nameOf(found), found]));
+    const watched = this.#byName.get(nameOf({ name, namespace }));
+    if (watched) return watched;
+    for (const made of this.#unseen()) {
+      if (made.name === name && made.namespace === namespace) return made;
     }
     return undefined;
   }
@@ -190,11 +190,25 @@ export class DriverResources {
     return () => this.#listeners.delete(listener);
   }
 
+  *#watched(): Generator<DriverResource, void> {
+    for (const reflector of this.#reflectors) {
+      for (const kept of reflector.values()) if (!('foreign' in kept)) yield kept;
+    }
+  }
+
+  *#unseen(): Generator<DriverResource, void> {
+    const nowMs = this.#options.clock.now();
+    for (const { resource, atMs } of this.#made.values()) {
+      if (nowMs - atMs < UNSEEN_MS) yield resource;
+    }
+  }
+
   #isWatched(uid: string): boolean {
     return this.#reflectors.some((reflector) => reflector.get(uid) !== undefined);
   }
 
   #changed(): void {
+    this.#byName = undefined;
     const nowMs = this.#options.clock.now();
     for (const [uid, { atMs }] of this.#made) {
       if (this.#isWatched(uid) || nowMs - atMs >= UNSEEN_MS) this.#made.delete(uid);
@@ -229,6 +243,10 @@ export class DriverResources {
       ...statusOf(kind, object),
     };
   }
+}
+
+function nameOf({ name, namespace }: Pick<DriverResource, 'name' | 'namespace'>): string {
+  return `${namespace}/${name}`;
 }
 
 interface SparkConnectStatus {

@@ -28,9 +28,18 @@ export interface ReflectorOptions<T> {
   readonly optional?: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Called after what is kept changed and after the connection was lost or found again. */
-  readonly onChange: () => void;
+  /**
+   * Called after what is kept changed: with the change of the one object that an event was about, or
+   * without, after a list. Also after the connection was lost or found again.
+   */
+  readonly onChange: (change?: Change<T>) => void;
   readonly random?: () => number;
+}
+
+/** What was kept of one object, and what is. */
+export interface Change<T> {
+  readonly before: T | undefined;
+  readonly after: T | undefined;
 }
 
 const PAGE = 500;
@@ -218,10 +227,15 @@ export class Reflector<T> {
     const { metadata } = event.object;
     this.#resourceVersion = metadata.resourceVersion;
     const uid = metadata.uid ?? '';
+    const known = this.#entries.has(uid);
+    const before = this.#entries.get(uid);
+    let after: T | undefined;
     switch (event.type) {
       case 'ADDED':
       case 'MODIFIED':
-        if (!this.#replace(uid, this.#keep(event.object))) return;
+        after = this.#keep(event.object);
+        if (known && isDeepStrictEqual(before, after)) return;
+        this.#entries.set(uid, after);
         break;
       case 'DELETED':
         if (!this.#entries.delete(uid)) return;
@@ -229,15 +243,7 @@ export class Reflector<T> {
       default:
         return;
     }
-    this.#options.onChange();
-  }
-
-  /** Whether anything that is kept changed. */
-  #replace(uid: string, value: T | undefined): boolean {
-    const known = this.#entries.has(uid);
-    if (known && isDeepStrictEqual(this.#entries.get(uid), value)) return false;
-    this.#entries.set(uid, value);
-    return true;
+    this.#options.onChange({ before, after });
   }
 
   #keep(object: KubernetesObject): T | undefined {

@@ -10,7 +10,7 @@ import type {
   RequestedDriver,
   RoutableDriver,
 } from '../model/driver.js';
-import { GatewayError } from '../model/errors.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import type { PoolPolicy } from '../model/policy.js';
 import {
@@ -30,6 +30,7 @@ import { Deadlines } from './deadlines.js';
 import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
 import { followedPools, NOTHING_PLANNED, type Planned } from './pool-counts.js';
 import { poolProblems } from './problems.js';
+import { PendingWrites } from './pending-writes.js';
 import { Publication } from './publication.js';
 import { RecordShapes } from './record-shapes.js';
 import { newDriverName } from './resource-name.js';
@@ -38,18 +39,22 @@ import { checkSightings, unread, type Sightings } from './sightings.js';
 import { afterFailure, type StartFailures } from './start-failures.js';
 import { fleetReport } from './status.js';
 
-/** Events within this time cause one pass; with thousands of drivers it grows, so that passes take a fifth of a core at most. */
+/** Events within this time cause one pass. */
 const COALESCE_MS = 20;
-const LONGEST_COALESCE_MS = 1_000;
+/** After a pass the next one waits for this many times as long as it took: passes take a fifth of a core at most. */
+const REST_FACTOR = 4;
+const LONGEST_REST_MS = 1_000;
 /** A pass is made at least this often, whatever was missed. */
 const RESYNC_MS = 30_000;
-const RETRY_READ_MS = 1_000;
+/** After a read or a write that failed. */
+const RETRY_MS = 1_000;
 const RETRY_DELETE_MS = 5_000;
 
 export class PoolController implements Observations, PoolStatusSource, ProblemSource {
   readonly #options: PoolControllerOptions;
   readonly #creating: Background;
   readonly #deleting: Background;
+  readonly #writes: PendingWrites;
   readonly #publication: Publication;
   readonly #notReadySince = new Map<string, number>();
   readonly #shapes = new RecordShapes();
@@ -64,7 +69,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   #readError: string | undefined;
   #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
   #pass: Promise<void> | undefined;
-  #coalesceMs = COALESCE_MS;
+  #restUntilMs = 0;
   #again = false;
   #applying = false;
   #stopped = false;
@@ -77,6 +82,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     const again = () => this.trigger();
     this.#creating = new Background(clock, 0, again);
     this.#deleting = new Background(clock, RETRY_DELETE_MS, again);
+    this.#writes = new PendingWrites({ onFailure: (error) => this.#failed(error), onEnd: again });
   }
 
   /**
@@ -113,13 +119,13 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     for (const stop of this.#stops.splice(0)) stop();
     this.#timer?.timer.cancel();
     await this.#pass;
-    await Promise.all([this.#creating.idle(), this.#deleting.idle()]);
+    await Promise.all([this.#writes.idle(), this.#creating.idle(), this.#deleting.idle()]);
   }
 
   /** Says that it is time to look. */
   trigger(): void {
     if (this.#pass) this.#again = true;
-    else this.#wakeAt(this.#options.clock.now() + this.#coalesceMs);
+    else this.#wakeAt(Math.max(this.#options.clock.now() + COALESCE_MS, this.#restUntilMs));
   }
 
   get(uid: string): ObservedDriver | undefined {
@@ -229,13 +235,20 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       this.#readError = undefined;
       this.#lastReadMs = clock.now();
       this.#see(observed);
-      await this.#decide(requested);
+      this.#decide(requested);
+      const tookMs = clock.now() - this.#lastReadMs;
+      this.#restUntilMs = clock.now() + Math.min(LONGEST_REST_MS, REST_FACTOR * tookMs);
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      if (this.#readError !== text) log.error({ err: error }, 'reconciling the pools failed');
-      this.#readError = text;
-      this.#wakeAt(clock.now() + RETRY_READ_MS);
+      this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): void {
+    const { clock, log } = this.#options;
+    const reason = reasonOf(error);
+    if (this.#readError !== reason) log.error({ err: error }, 'reconciling the pools failed');
+    this.#readError = reason;
+    this.#wakeAt(clock.now() + RETRY_MS);
   }
 
   #see(observed: readonly ObservedDriver[]): void {
@@ -255,8 +268,8 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     }
   }
 
-  /** Plans and applies in one synchronous step, then waits until the records are durable. */
-  async #decide(requested: readonly RequestedDriver[]): Promise<void> {
+  /** Plans and applies in one synchronous step. What is to be deleted waits until its record is durable. */
+  #decide(requested: readonly RequestedDriver[]): void {
     const { ledger, demand, fleet, leadership, clock, log, policy, factory } = this.#options;
     const epoch = leadership.epoch();
     if (epoch !== this.#epoch) {
@@ -307,25 +320,15 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     for (const dueMs of [deadlines.nextMs, this.#deleting.nextRetryMs()]) {
       if (dueMs !== undefined) this.#wakeAt(dueMs);
     }
-    const tookMs = clock.now() - deadlines.nowMs;
-    this.#coalesceMs = Math.min(LONGEST_COALESCE_MS, Math.max(COALESCE_MS, 4 * tookMs));
     for (const { count, ...pool } of plan.create) {
       for (let i = 0; i < count; i += 1) this.#create(pool);
     }
-    this.#looked(epoch);
-
-    const results = await Promise.allSettled(written.map(({ done }) => done));
-    if (leadership.epoch() === epoch) {
-      const unwritten = new Set(
-        written.filter((_, at) => results[at]?.status === 'rejected').map(({ driver }) => driver),
-      );
-      for (const resource of plan.delete) {
-        if (overtaken.has(resource.resource) || unwritten.has(resource.resource)) continue;
-        this.#delete(resource);
-      }
+    this.#writes.add(written);
+    for (const resource of plan.delete) {
+      const { resource: driver } = resource;
+      if (!overtaken.has(driver) && !this.#writes.isPending(driver)) this.#delete(resource);
     }
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
+    this.#looked(epoch);
   }
 
   #looked(epoch: number | undefined): void {
@@ -372,11 +375,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       () => factory.create(resource, namespace, variant),
       (error) => {
         log.error({ err: error, resource, namespace, variant }, 'a driver could not be made');
-        const failure = afterFailure(
-          this.#failures.get(key),
-          error instanceof Error ? error.message : String(error),
-          clock.now(),
-        );
+        const failure = afterFailure(this.#failures.get(key), reasonOf(error), clock.now());
         this.#failures = new Map(this.#failures).set(key, failure);
       },
     );

@@ -28,7 +28,7 @@ export interface Term {
 export interface ElectedLedgerOptions {
   readonly lease: Pick<KubernetesLease, 'epoch' | 'onChange'>;
   readonly store: RecordStore;
-  readonly mirror: Pick<KubernetesRecordMirror, 'records' | 'onChange' | 'refresh'>;
+  readonly mirror: Pick<KubernetesRecordMirror, 'records' | 'record' | 'onChange' | 'refresh'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }

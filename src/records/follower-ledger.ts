@@ -5,17 +5,21 @@ import type { KubernetesRecordMirror } from './kubernetes-mirror.js';
 import { RecordIndex } from './record-index.js';
 import { notLeader } from './record-writer.js';
 
+type RecordMirror = Pick<KubernetesRecordMirror, 'records' | 'record' | 'onChange'>;
+
 export class FollowerLedger implements Ledger {
-  readonly #mirror: Pick<KubernetesRecordMirror, 'records' | 'onChange'>;
-  #records = new Map<string, DriverRecord>();
+  readonly #mirror: RecordMirror;
+  readonly #records = new Map<string, DriverRecord>();
   readonly #index = new RecordIndex((uid) => this.#records.get(uid));
   readonly #listeners = new Set<(uid: string) => void>();
   readonly #stop: () => void;
 
-  constructor(mirror: Pick<KubernetesRecordMirror, 'records' | 'onChange'>) {
+  constructor(mirror: RecordMirror) {
     this.#mirror = mirror;
-    this.#stop = mirror.onChange(() => this.#follow());
-    this.#follow();
+    this.#stop = mirror.onChange((uid) =>
+      uid === undefined ? this.#followAll() : this.#follow([uid]),
+    );
+    this.#followAll();
   }
 
   close(): void {
@@ -57,19 +61,22 @@ export class FollowerLedger implements Ledger {
     return () => this.#listeners.delete(listener);
   }
 
-  #follow(): void {
-    const before = this.#records;
-    this.#records = new Map([...this.#mirror.records()].map((record) => [record.uid, record]));
-    const changed = new Set<string>();
-    for (const [uid, record] of this.#records) {
-      if (before.get(uid) === record) continue;
-      this.#index.replace(before.get(uid), record);
-      changed.add(uid);
-    }
-    for (const [uid, record] of before) {
-      if (this.#records.has(uid)) continue;
-      this.#index.replace(record, undefined);
-      changed.add(uid);
+  #followAll(): void {
+    const shown = [...this.#mirror.records()].map(({ uid }) => uid);
+    this.#follow(new Set([...this.#records.keys(), ...shown]));
+  }
+
+  /** Takes over what the mirror shows of these drivers. Listeners see all of it at once. */
+  #follow(uids: Iterable<string>): void {
+    const changed: string[] = [];
+    for (const uid of uids) {
+      const before = this.#records.get(uid);
+      const record = this.#mirror.record(uid);
+      if (before === record) continue;
+      if (record) this.#records.set(uid, record);
+      else this.#records.delete(uid);
+      this.#index.replace(before, record);
+      changed.push(uid);
     }
     for (const uid of changed) for (const listener of this.#listeners) listener(uid);
   }

@@ -4,7 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { KubernetesApi } from '../kubernetes/api.js';
-import { Reflector } from '../kubernetes/reflector.js';
+import { type Change, Reflector } from '../kubernetes/reflector.js';
 import type { KubernetesObject } from '../kubernetes/types.js';
 import type { Clock } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
@@ -30,9 +30,16 @@ type Mirrored =
   /** Name of an object that is no record that the gateway can read. */
   | { readonly unreadable: string; readonly problem: FleetProblem };
 
+/** The uid of the driver whose record changed; undefined: any of them may have. */
+export type MirrorListener = (uid?: string) => void;
+
 export class KubernetesRecordMirror implements ProblemSource {
   readonly #reflector: Reflector<Mirrored>;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Set<MirrorListener>();
+  /** What is kept of each driver's object, by the driver's uid, which is the object's name. */
+  readonly #byName = new Map<string, Mirrored>();
+  readonly #drains = new Map<string, DrainRequest>();
+  readonly #unreadable = new Map<string, FleetProblem>();
 
   constructor({ api, namespace, clock, logger }: KubernetesMirrorOptions) {
     this.#reflector = new Reflector<Mirrored>({
@@ -41,9 +48,7 @@ export class KubernetesRecordMirror implements ProblemSource {
       keep,
       clock,
       logger,
-      onChange: () => {
-        for (const listener of this.#listeners) listener();
-      },
+      onChange: (change) => this.#changed(change),
     });
   }
 
@@ -64,25 +69,27 @@ export class KubernetesRecordMirror implements ProblemSource {
 
   /** The records as last seen. */
   *records(): Generator<DriverRecord, void> {
-    for (const kept of this.#reflector.values()) if ('record' in kept) yield kept.record;
+    for (const kept of this.#byName.values()) if ('record' in kept) yield kept.record;
+  }
+
+  /** The record of one driver as last seen. */
+  record(uid: string): DriverRecord | undefined {
+    const kept = this.#byName.get(uid);
+    return kept && 'record' in kept ? kept.record : undefined;
   }
 
   /** Drivers that operators want drained, by uid. */
   drains(): ReadonlyMap<string, DrainRequest> {
-    const drains = new Map<string, DrainRequest>();
-    for (const kept of this.#reflector.values()) {
-      if ('record' in kept && kept.drain) drains.set(kept.record.uid, kept.drain);
-    }
-    return drains;
+    return this.#drains;
   }
 
   /** Names of objects that cannot be read: nobody knows whose memory the drivers of these uids hold. */
-  *unreadable(): Generator<string, void> {
-    for (const kept of this.#reflector.values()) if ('unreadable' in kept) yield kept.unreadable;
+  unreadable(): Iterable<string> {
+    return this.#unreadable.keys();
   }
 
   *problems(): Generator<FleetProblem, void> {
-    for (const kept of this.#reflector.values()) if ('unreadable' in kept) yield kept.problem;
+    yield* this.#unreadable.values();
     const { problem } = this.#reflector;
     if (problem !== undefined) {
       yield { kind: 'unreadable', message: `The driver records cannot be read: ${problem}` };
@@ -94,10 +101,43 @@ export class KubernetesRecordMirror implements ProblemSource {
     return this.#reflector.problem;
   }
 
-  onChange(listener: () => void): () => void {
+  onChange(listener: MirrorListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
+
+  /** An event costs as much with thousands of records as with one: each write of the leader's comes back as one. */
+  #changed(change: Change<Mirrored> | undefined): void {
+    if (change) {
+      const { before, after } = change;
+      if (before) this.#forget(nameOf(before));
+      if (after) this.#note(after);
+    } else {
+      for (const index of this.#indexes()) index.clear();
+      for (const kept of this.#reflector.values()) this.#note(kept);
+    }
+    const about = change?.after ?? change?.before;
+    for (const listener of this.#listeners) listener(about && nameOf(about));
+  }
+
+  #forget(name: string): void {
+    for (const index of this.#indexes()) index.delete(name);
+  }
+
+  #indexes(): readonly Pick<Map<string, unknown>, 'clear' | 'delete'>[] {
+    return [this.#byName, this.#drains, this.#unreadable];
+  }
+
+  #note(kept: Mirrored): void {
+    const name = nameOf(kept);
+    this.#byName.set(name, kept);
+    if ('unreadable' in kept) this.#unreadable.set(name, kept.problem);
+    else if (kept.drain) this.#drains.set(name, kept.drain);
+  }
+}
+
+function nameOf(kept: Mirrored): string {
+  return 'record' in kept ? kept.record.uid : kept.unreadable;
 }
 
 function keep(object: KubernetesObject): Mirrored {

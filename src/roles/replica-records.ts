@@ -7,7 +7,11 @@ import { GatewayError, reasonOf } from '../model/errors.js';
 import type { ProblemSource } from '../model/fleet-problem.js';
 import { ElectedLedger } from '../records/elected-ledger.js';
 import { writeDrain } from '../records/kubernetes-drain.js';
-import { KubernetesRecordMirror, type DrainRequest } from '../records/kubernetes-mirror.js';
+import {
+  type DrainRequest,
+  KubernetesRecordMirror,
+  type MirrorListener,
+} from '../records/kubernetes-mirror.js';
 import { KubernetesRecordStore } from '../records/kubernetes-store.js';
 import { KubernetesLease } from '../records/lease.js';
 import { addressOfReplica, replicaIdentity } from '../records/replica-identity.js';
@@ -29,7 +33,7 @@ export interface ReplicaRecords extends Records, ProblemSource {
   unreadable(): ReadonlySet<string>;
   /** Drivers that operators want drained, by uid. */
   drains(): ReadonlyMap<string, DrainRequest>;
-  onChange(listener: () => void): void;
+  onChange(listener: MirrorListener): void;
   /** Why the records may be old, for people. */
   problem(): string | undefined;
 }

@@ -378,3 +378,20 @@ test('no driver is deleted before its record says so', async (t) => {
   await world.pass();
   t.deepEqual(world.drivers.deleted, ['d1']);
 });
+
+test('while records wait for a slow store, drivers that come up are published all the same', async (t) => {
+  const world = new PoolWorld();
+  await world.start();
+  world.store.pause();
+  world.drivers.show('d1', 'ready');
+  await world.pass(1_000);
+  t.deepEqual(world.fleet.uids, ['uid-of-d1']);
+  world.drivers.show('d2', 'ready');
+  await world.pass(1_000);
+  t.deepEqual(world.fleet.uids, ['uid-of-d1', 'uid-of-d2']);
+  t.is(world.store.records.size, 0);
+  world.store.resume();
+  await world.pass();
+  const stored = [...world.store.records.values()].map(({ record }) => record.phase);
+  t.deepEqual(stored, ['available', 'available']);
+});

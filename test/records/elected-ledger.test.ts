@@ -35,6 +35,10 @@ class FakeMirror {
     yield* this.shown;
   }
 
+  record(uid: string): DriverRecord | undefined {
+    return this.shown.find((record) => record.uid === uid);
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -53,6 +53,34 @@ test('changes made while a write is under way go out together in one more', asyn
   t.is(Object.keys(stored(store, 'd1')?.sessions ?? {}).length, 5);
 });
 
+test('of many records some are written at a time, and the others as they are at their turn', async (t) => {
+  const records = Array.from({ length: 200 }, (_, n) => driverRecord(`d${n}`));
+  const { store, ledger } = await setUp(...records);
+  store.pause();
+  const first = records.map(({ uid }, n) => ledger.update(uid, addSession(n)));
+  await settle();
+  t.is(store.writes, 32);
+  const second = records.map(({ uid }, n) => ledger.update(uid, addSession(n + 1_000)));
+  store.resume();
+  await Promise.all([...first, ...second]);
+  t.is(store.writes, 200 + 32);
+  t.true(records.every(({ uid }) => Object.keys(stored(store, uid)?.sessions ?? {}).length === 2));
+});
+
+test('a write whose turn comes after leadership has ended is not made', async (t) => {
+  const records = Array.from({ length: 40 }, (_, n) => driverRecord(`d${n}`));
+  const { store, leadership, ledger } = await setUp(...records);
+  store.pause();
+  const done = records.map(({ uid }, n) => ledger.update(uid, addSession(n)));
+  await settle();
+  leadership.held = undefined;
+  store.resume();
+  const outcomes = await Promise.allSettled(done);
+  t.true(outcomes.every(({ status }) => status === 'rejected'));
+  t.is(store.writes, 32);
+  t.deepEqual(ledger.get('d39')?.sessions, {});
+});
+
 test('a reader that changes nothing still waits for the changes before it', async (t) => {
   const { store, ledger } = await setUp(driverRecord('d1'));
   store.pause();

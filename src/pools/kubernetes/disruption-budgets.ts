@@ -90,8 +90,9 @@ export class DisruptionBudgets {
     for (const { resource: name, namespace } of protect) {
       const key = keyOf({ name, namespace });
       wanted.add(key);
+      if (budgets.has(key)) continue;
       const resource = this.#options.resources.find(name, namespace);
-      if (resource && !budgets.has(key)) this.#do(key, () => this.#create(resource));
+      if (resource) this.#do(key, () => this.#create(resource));
     }
     for (const [key, budget] of budgets) {
       if (!wanted.has(key)) this.#do(key, () => this.#delete(budget));
