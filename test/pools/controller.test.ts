@@ -381,6 +381,7 @@ test('no driver is deleted before its record says so', async (t) => {
 
 test('while records wait for a slow store, drivers that come up are published all the same', async (t) => {
   const world = new PoolWorld();
+  world.drivers.showsCreated = false;
   await world.start();
   world.store.pause();
   world.drivers.show('d1', 'ready');
