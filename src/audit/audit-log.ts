@@ -10,7 +10,7 @@ export interface NamedWriter {
   /** In metrics and messages. */
   readonly name: string;
   readonly writer: AuditWriter;
-  /** How long a first record waits for others, milliseconds; 0 by default. */
+  /** How long a first record waits for a batch to fill, milliseconds; 0 by default. */
   readonly lingerMs?: number;
 }
 

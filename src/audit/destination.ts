@@ -33,7 +33,7 @@ export interface DestinationOptions {
   readonly writer: AuditWriter;
   /** Of records that wait or are being written; further ones are dropped. */
   readonly queueBytes: number;
-  /** How long a first record waits for others, milliseconds. */
+  /** How long a first record waits for others, milliseconds; less when there are enough for a batch. */
   readonly lingerMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -61,6 +61,8 @@ export class Destination {
   #wake: (() => void) | undefined;
   /** Ends a pause before its time. */
   #interrupt: (() => void) | undefined;
+  /** Ends the wait for company. */
+  #hasCompany: (() => void) | undefined;
 
   constructor(options: DestinationOptions) {
     this.#o = options;
@@ -77,9 +79,11 @@ export class Destination {
     if (this.#closing || !this.#queue.push(line)) {
       this.#lost += 1;
       metrics.dropped(name, this.#closing ? 'shutdown' : 'queue_full', 1);
+      this.#hasCompany?.();
       return;
     }
     this.#wake?.();
+    if (this.#isEnough()) this.#hasCompany?.();
   }
 
   /** Writes what is left, for `limitMs` at most; the rest is dropped and counted. */
@@ -111,7 +115,7 @@ export class Destination {
         this.#wake = undefined;
         continue;
       }
-      if (lingerMs > 0 && !this.#closing) await this.#pause(lingerMs);
+      if (lingerMs > 0 && !this.#closing && !this.#isEnough()) await this.#linger(lingerMs);
       const batch = this.#queue.take(BATCH_RECORDS, BATCH_BYTES);
       this.#inHand = batch.length;
       await this.#write(this.#withLost(batch));
@@ -119,6 +123,19 @@ export class Destination {
       this.#inHand = 0;
       this.#queue.release(batch);
     }
+  }
+
+  /** Whether what waits is a batch, or all that there is room for. */
+  #isEnough(): boolean {
+    const { length, bytes } = this.#queue;
+    return length >= BATCH_RECORDS || bytes >= BATCH_BYTES || this.#lost > 0;
+  }
+
+  async #linger(lingerMs: number): Promise<void> {
+    const over = this.#pause(lingerMs);
+    this.#hasCompany = this.#interrupt;
+    await over;
+    this.#hasCompany = undefined;
   }
 
   /** Puts a record behind that says how many are missing. */

@@ -34,11 +34,13 @@ class GatedWriter implements AuditWriter {
   }
 }
 
-function setUp(queueBytes = 1 << 20) {
+function setUp(queueBytes = 1 << 20, lingerMs = 0) {
   const clock = new ManualClock();
   const writer = new GatedWriter();
   const metrics = new CountedAudit();
-  const destination = new Destination(destinationOptions({ writer, clock, metrics, queueBytes }));
+  const destination = new Destination(
+    destinationOptions({ writer, clock, metrics, queueBytes, lingerMs }),
+  );
   return { clock, writer, metrics, destination };
 }
 
@@ -82,6 +84,28 @@ test('a failed write is tried again with growing pauses, and what came meanwhile
   t.false(metrics.state?.failing());
 });
 
+test('a record waits for company, but a full batch does not', async (t) => {
+  const { destination, writer, clock } = setUp(1 << 20, 1_000);
+  destination.push(numbered(1));
+  await clock.advance(999);
+  t.is(writer.text, '');
+  await clock.advance(1);
+  t.deepEqual(numbersIn(writer.text), [1]);
+  for (let n = 2; n <= 1_200; n += 1) destination.push(numbered(n));
+  await settle();
+  t.is(numbersIn(writer.text).length, 1 + 2 * 512);
+  await clock.advance(1_000);
+  t.is(numbersIn(writer.text).length, 1_200);
+});
+
+test('records that do not fit are no reason to wait for company', async (t) => {
+  const { destination, writer, metrics } = setUp(numbered(1).bytes * 3, 1_000);
+  for (const n of [1, 2, 3, 4]) destination.push(numbered(n));
+  await settle();
+  t.is(metrics.drops.queue_full, 1);
+  t.deepEqual(numbersIn(writer.text), [1, 2, 3, 'lost 1']);
+});
+
 test('at the end what waits is written', async (t) => {
   const { destination, writer } = setUp();
   for (const n of [1, 2, 3]) destination.push(numbered(n));
@@ -111,30 +135,34 @@ test('whatever a destination does, every record is written once and in order, or
     { weight: 2, arbitrary: fc.record({ pass: fc.integer({ min: 1, max: 20_000 }) }) },
   );
   await fc.assert(
-    fc.asyncProperty(fc.array(action, { maxLength: 60 }), async (actions) => {
-      const { destination, writer, metrics, clock } = setUp(2_000);
-      let pushed = 0;
-      for (const step of actions) {
-        if (step === 'shut') writer.shut();
-        else if (step === 'open') writer.open();
-        else if (step === 'fail') writer.failures += 1;
-        else if ('push' in step) destination.push(numbered(++pushed, step.push));
-        else await clock.advance(step.pass);
-        t.true((metrics.state?.queuedBytes() ?? 0) <= 2_000);
-      }
-      writer.open();
-      await clock.advance(200_000);
-      const closed = destination.close(1000);
-      await clock.advance(1000);
-      await closed;
-      const numbers = numbersIn(writer.text).filter((entry) => typeof entry === 'number');
-      t.deepEqual(
-        numbers,
-        numbers.toSorted((a, b) => a - b),
-      );
-      t.is(new Set(numbers).size, numbers.length);
-      t.is(numbers.length + metrics.drops.queue_full + metrics.drops.shutdown, pushed);
-    }),
+    fc.asyncProperty(
+      fc.array(action, { maxLength: 60 }),
+      fc.constantFrom(0, 500),
+      async (actions, lingerMs) => {
+        const { destination, writer, metrics, clock } = setUp(2_000, lingerMs);
+        let pushed = 0;
+        for (const step of actions) {
+          if (step === 'shut') writer.shut();
+          else if (step === 'open') writer.open();
+          else if (step === 'fail') writer.failures += 1;
+          else if ('push' in step) destination.push(numbered(++pushed, step.push));
+          else await clock.advance(step.pass);
+          t.true((metrics.state?.queuedBytes() ?? 0) <= 2_000);
+        }
+        writer.open();
+        await clock.advance(200_000);
+        const closed = destination.close(1000);
+        await clock.advance(1000);
+        await closed;
+        const numbers = numbersIn(writer.text).filter((entry) => typeof entry === 'number');
+        t.deepEqual(
+          numbers,
+          numbers.toSorted((a, b) => a - b),
+        );
+        t.is(new Set(numbers).size, numbers.length);
+        t.is(numbers.length + metrics.drops.queue_full + metrics.drops.shutdown, pushed);
+      },
+    ),
     { numRuns: 60 },
   );
 });
