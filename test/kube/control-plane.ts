@@ -142,6 +142,11 @@ export class ControlPlane {
     this.#write(name, content);
   }
 
+  /** Replaces its policy by the usual one with other fields. */
+  writePolicy(fields: object): void {
+    this.#write('policy.yaml', this.#policy(fields));
+  }
+
   async isLeading(): Promise<boolean> {
     return (await this.status()).replica.leads;
   }
@@ -220,7 +225,7 @@ export class ControlPlane {
   }
 
   #writeFiles(): void {
-    const { server, host, namespace, drivers, pool, leaseMs, tls, files = {} } = this.#options;
+    const { server, host, namespace, drivers, leaseMs, tls, files = {} } = this.#options;
     const file = (name: string, content: object | string) => this.#write(name, content);
     const { cacheTtl = '10m' } = this.#options;
     mkdirSync(join(this.#folder, 'state'));
@@ -258,7 +263,13 @@ export class ControlPlane {
       },
       ...files.settings,
     });
-    file('policy.yaml', {
+    file('policy.yaml', this.#policy(files.policy));
+    file('templates.yaml', { ...TEMPLATES, ...files.templates });
+  }
+
+  #policy(fields: object = {}): object {
+    const { drivers, pool } = this.#options;
+    return {
       apiVersion: 'spark-gateway/v1alpha1',
       kind: 'RoutingPolicy',
       issuers: [{ issuer: this.#issuer.url, audiences: ['api://spark'] }],
@@ -273,9 +284,8 @@ export class ControlPlane {
         },
       ],
       warm_namespaces: [drivers],
-      ...files.policy,
-    });
-    file('templates.yaml', { ...TEMPLATES, ...files.templates });
+      ...fields,
+    };
   }
 
   #write(name: string, content: object | string): void {

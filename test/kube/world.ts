@@ -37,6 +37,8 @@ export const TEMPLATE: DriverTemplate = {
 export interface GatewayOptions {
   readonly api?: KubernetesApi;
   readonly template?: DriverTemplate;
+  /** Templates of the drivers that canaries have, by name. */
+  readonly variants?: Readonly<Record<string, DriverTemplate>>;
   /** Namespaces to look for pods in, where those are others. */
   readonly pods?: readonly string[];
   readonly drivers?: Partial<KubernetesDriversOptions>;
@@ -68,7 +70,8 @@ export async function openGateway(
     resources,
     gateway: GATEWAY,
     key: KEY,
-    template: () => templates.current,
+    template: (_, variant) =>
+      variant === undefined ? templates.current : options.variants?.[variant],
     podLabels: () => ({ team: 'ads', environment: 'dev' }),
     leadership,
     clock,
