@@ -11,7 +11,7 @@ try {
   Object.assign(process.env, await setup({ client: true, kube: name === 'kube' }));
   if (!name || !existsSync(program)) {
     throw new SetupError(
-      `No benchmark "${name ?? ''}": it is one of authz, policy, xds, proxy, kube.`,
+      `No benchmark "${name ?? ''}": it is one of authz, audit, policy, xds, proxy, kube.`,
     );
   }
 } catch (error) {
