@@ -18,6 +18,12 @@ const clients = {
 
 export type PySparkVersion = keyof typeof clients;
 
+/** The Python that this PySpark is installed in. */
+export function pythonOf(version: PySparkVersion): string {
+  const { variable, python } = clients[version];
+  return process.env[variable] ?? `${root}${python}`;
+}
+
 export interface SessionIdentity {
   readonly sessionId: string;
   readonly userId: string;
@@ -110,12 +116,10 @@ export class PySpark {
     version: PySparkVersion = '4',
     env: Readonly<Record<string, string>> = {},
   ): Promise<PySpark> {
-    const { variable, python } = clients[version];
-    const child = spawn(
-      process.env[variable] ?? `${root}${python}`,
-      [`${root}test/e2e/python/client.py`],
-      { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] },
-    );
+    const child = spawn(pythonOf(version), [`${root}test/e2e/python/client.py`], {
+      env: { ...process.env, ...env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
     const failed = once(child, 'error').then(([error]: unknown[]) => {
       throw error;
     });
