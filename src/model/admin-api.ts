@@ -62,6 +62,8 @@ export interface DriverView {
   /** Of the pod's application or the process that this gateway made; the uid for a driver of someone else. */
   readonly name: string;
   readonly namespace: string;
+  /** Made by this gateway, which ends it when it is not needed any more. */
+  readonly managed: boolean;
   readonly phase: DriverPhase;
   /** `ip:port`; empty until there is one. */
   readonly address: string;

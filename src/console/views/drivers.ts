@@ -53,6 +53,7 @@ function driverView(status: DriverStatus): DriverView {
     uid,
     name: status.resource ?? uid,
     namespace,
+    managed: status.resource !== undefined,
     phase,
     address,
     ...(cluster === undefined ? {} : { cluster }),

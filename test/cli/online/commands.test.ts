@@ -156,6 +156,19 @@ test('drain: says what is left, and with --wait when it is over', async (t) => {
   t.is(waited.output, 'Driver driver-1 has ended.\n');
 });
 
+test('evict --wait is over when a driver that someone else runs has no session', async (t) => {
+  const operations = {
+    evict: async (uid: string) => {
+      return { uid, phase: 'draining' as const, sessions: 0, drainDeadlineMs: START_MS };
+    },
+  };
+  const { output } = await run(t, 'evict', ['driver-2'], { wait: 'true' }, { operations });
+  t.is(
+    output,
+    "Driver driver-2 has no session and takes no new one; it is not this gateway's to end.\n",
+  );
+});
+
 test('--watch shows it until it is ended', async (t) => {
   await t.throwsAsync(run(t, 'pools', [], { watch: 'true' }), { message: 'enough' });
 });

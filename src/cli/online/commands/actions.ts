@@ -12,18 +12,18 @@ const WAIT_POLL_MS = 1_000;
 export async function drain(context: OnlineContext): Promise<Shown> {
   const written = context.options.get('deadline');
   const deadline = written === undefined ? undefined : deadlineOf(written, context.now());
-  const { uid } = await driverNamed(context, context.operands[0] ?? '');
+  const { uid, managed } = await driverNamed(context, context.operands[0] ?? '');
   const answer = await context.client.post<DriverAnswer>(
     `drivers/${encodeURIComponent(uid)}/drain`,
     deadline === undefined ? {} : { deadline },
   );
-  return afterwards(context, answer);
+  return afterwards(context, answer, managed);
 }
 
 export async function evict(context: OnlineContext): Promise<Shown> {
-  const { uid } = await driverNamed(context, context.operands[0] ?? '');
+  const { uid, managed } = await driverNamed(context, context.operands[0] ?? '');
   const path = `drivers/${encodeURIComponent(uid)}/evict`;
-  return afterwards(context, await context.client.post<DriverAnswer>(path, {}));
+  return afterwards(context, await context.client.post<DriverAnswer>(path, {}), managed);
 }
 
 export async function release(context: OnlineContext): Promise<Shown> {
@@ -50,18 +50,28 @@ export function deadlineOf(written: string, nowMs: number): string {
   );
 }
 
-async function afterwards(context: OnlineContext, answer: DriverAnswer): Promise<Shown> {
+async function afterwards(
+  context: OnlineContext,
+  answer: DriverAnswer,
+  managed: boolean,
+): Promise<Shown> {
   const waits = context.options.has('wait');
-  if (!waits) return { value: answer, people: () => sentence(answer) };
-  context.say(sentence(answer).trimEnd());
-  const last = await ended(context, answer);
-  return { value: last, people: () => sentence(last) };
+  if (!waits) return { value: answer, people: () => sentence(answer, managed) };
+  context.say(sentence(answer, managed).trimEnd());
+  const last = await over(context, answer, managed);
+  return { value: last, people: () => sentence(last, managed) };
 }
 
-/** Resolves when the driver is gone. */
-async function ended(context: OnlineContext, before: DriverAnswer): Promise<DriverAnswer> {
+/** Resolves when the driver is gone; one that someone else runs, when it has no session. */
+async function over(
+  context: OnlineContext,
+  before: DriverAnswer,
+  managed: boolean,
+): Promise<DriverAnswer> {
+  const isOver = ({ phase, sessions }: DriverAnswer) =>
+    phase === 'gone' || (!managed && sessions === 0);
   let last = before;
-  while (last.phase !== 'gone') {
+  while (!isOver(last)) {
     await context.pause(WAIT_POLL_MS);
     last = await look(context, last);
   }
@@ -81,11 +91,15 @@ async function look({ client }: OnlineContext, last: DriverAnswer): Promise<Driv
   }
 }
 
-function sentence({ uid, phase, sessions, drainDeadline }: DriverAnswer): string {
+function sentence({ uid, phase, sessions, drainDeadline }: DriverAnswer, managed: boolean): string {
   if (phase === 'gone') return `Driver ${uid} has ended.\n`;
-  if (sessions === 0) return `Driver ${uid} has no session and ends.\n`;
+  if (sessions === 0) {
+    return managed
+      ? `Driver ${uid} has no session and ends.\n`
+      : `Driver ${uid} has no session and takes no new one; it is not this gateway's to end.\n`;
+  }
   const left = sessions === 1 ? '1 session' : `${sessions} sessions`;
-  const until =
-    drainDeadline === undefined ? 'ends when the last one leaves' : `ends them at ${drainDeadline}`;
+  const last = managed ? 'ends when the last one leaves' : "is not this gateway's to end";
+  const until = drainDeadline === undefined ? last : `ends them at ${drainDeadline}`;
   return `Driver ${uid} takes no new session; it has ${left} and ${until}.\n`;
 }
