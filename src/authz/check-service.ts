@@ -3,7 +3,6 @@ import type { Logger } from 'pino';
 import type { ActivitySink, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
-import type { AccessMetadata } from '../model/names.js';
 import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import { RateLimiter } from '../model/rate-limiter.js';
@@ -25,7 +24,7 @@ import {
 } from './decision.js';
 import { andThen, type Eventually } from './eventually.js';
 import type { AuthzMetrics } from './metrics.js';
-import { allowedResponse, deniedResponse } from './response.js';
+import { allowedResponse, deniedResponse, type Metadata } from './response.js';
 import { decide, Shadow } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
 import type { UnaryCall } from './transport.js';
@@ -56,9 +55,7 @@ export type Decision =
 
 type DecisionCode = Parameters<AuthzMetrics['decided']>[0]['code'];
 type AssignRequests = ReturnType<typeof assignRequests>;
-type KnownMetadata = {
-  [Key in (typeof AccessMetadata)[keyof typeof AccessMetadata]]?: string | undefined;
-};
+type KnownMetadata = { -readonly [Key in keyof Metadata]: Metadata[Key] };
 
 /** What was found out so far, for the access log, the refusal's log line and the metrics. */
 class Checking {

@@ -1,6 +1,6 @@
 /**
  * Unary gRPC on an HTTP/2 server of its own (http2/), with the health service. Envoy waits for this on
- * every request, so what is answered in one turn of the event loop is written at once.
+ * every request.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
@@ -12,8 +12,9 @@ import { CallError, frame, timeoutMs, unframe } from './grpc-wire.js';
 import { Health, HEALTH_CHECK_PATH, HEALTH_WATCH_PATH } from './health.js';
 import { ErrorCode } from './http2/frame.js';
 import { headerBlock } from './http2/header-block.js';
-import { ServerConnection } from './http2/server-connection.js';
+import type { ServerConnection } from './http2/server-connection.js';
 import type { ServerStream } from './http2/server-stream.js';
+import { serveHttp2 } from './http2-socket.js';
 import { listen } from './listen.js';
 import type { Transport, UnaryHandler } from './transport.js';
 
@@ -35,8 +36,6 @@ const STATUS_UNAVAILABLE = headerBlock(undefined, {
 const NOT_GRPC = headerBlock(415, {});
 /** For calls that are aborted at the end of a drain to be answered. */
 const LAST_ANSWERS_MS = 500;
-/** A peer that asks and never reads is cut off, bytes. */
-const MAX_UNSENT_BYTES = 64 * 1024 * 1024;
 
 export class Http2Transport implements Transport {
   readonly #options: Http2TransportOptions;
@@ -81,53 +80,21 @@ export class Http2Transport implements Transport {
   }
 
   #accept(socket: Socket): void {
-    let scheduled = false;
-    const connection: ServerConnection = new ServerConnection({
-      maxBodyBytes: this.#options.maxMessageBytes,
+    const { maxMessageBytes: maxBodyBytes, logger } = this.#options;
+    const connection: ServerConnection = serveHttp2(socket, {
+      maxBodyBytes,
+      logger,
       onRequest: (stream) => this.#called(connection, stream),
-      onTooLarge: (stream) =>
-        fail(
-          connection,
-          stream,
-          new CallError(GrpcStatus.RESOURCE_EXHAUSTED, 'The message is too large.'),
-        ),
-      // What is answered in one turn of the event loop is written at once.
-      onOutput: () => {
-        if (scheduled) return;
-        scheduled = true;
-        setImmediate(() => {
-          scheduled = false;
-          this.#flush(socket, connection);
-        });
+      onTooLarge(stream) {
+        const message = 'The message is too large.';
+        fail(connection, stream, new CallError(GrpcStatus.RESOURCE_EXHAUSTED, message));
       },
     });
     this.#connections.set(socket, connection);
-    this.#flush(socket, connection);
-    socket.on('data', (chunk) => {
-      try {
-        connection.receive(chunk);
-      } catch (error) {
-        this.#options.logger.error({ err: error }, 'a connection to authz cannot be read');
-        socket.destroy();
-      }
-    });
-    socket.on('error', (error) => {
-      this.#options.logger.debug({ err: error }, 'connection to authz failed');
-    });
     socket.on('close', () => {
-      connection.disconnected();
       this.#connections.delete(socket);
       this.#checkDrained();
     });
-  }
-
-  #flush(socket: Socket, connection: ServerConnection): void {
-    const output = connection.takeOutput();
-    if (output && socket.writable) socket.write(output);
-    if (connection.finished) socket.end();
-    if (socket.writableLength > MAX_UNSENT_BYTES) {
-      socket.destroy(new Error('the peer does not read its answers'));
-    }
   }
 
   #checkDrained(): void {
@@ -207,7 +174,7 @@ export class Http2Transport implements Transport {
     fail(connection, stream, failure);
   }
 
-  readonly #healthCheck: UnaryHandler = (message) => this.#health.check(message);
+  readonly #healthCheck: UnaryHandler = (message) => frame(this.#health.check(message));
 
   /** Stays open, and sends whether this server serves, until it does no longer. Never resolves. */
   #watch(
@@ -234,7 +201,7 @@ export class Http2Transport implements Transport {
 
 function respond(connection: ServerConnection, stream: ServerStream, response: Uint8Array): void {
   connection.respond(stream, RESPONSE_HEADERS, false);
-  connection.send(stream, frame(response));
+  connection.send(stream, response);
   connection.finish(stream, STATUS_OK);
 }
 

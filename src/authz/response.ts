@@ -3,6 +3,7 @@ import { statusDetails } from '../grpc/status-details.js';
 import type { Assignment } from '../model/assignment.js';
 import { GrpcStatus, type GatewayError } from '../model/errors.js';
 import {
+  AccessMetadata,
   AFFINITY_HEADER,
   CLUSTER_HEADER,
   INTERNAL_HEADER_PREFIX,
@@ -15,13 +16,45 @@ import {
 import type { AllowedResponse, DeniedResponse, HeaderMutation } from './check-codec.js';
 
 /** By the keys of `AccessMetadata`. */
-export type Metadata = Readonly<Record<string, string | undefined>>;
+export type Metadata = Readonly<
+  Partial<Record<(typeof AccessMetadata)[keyof typeof AccessMetadata], string | undefined>>
+>;
 
+type ClientHeaders = Pick<ReadonlyMap<string, string>, 'keys'>;
+
+/** The last one of each assignment. */
+const lastResponses = new WeakMap<Assignment, AllowedResponse>();
+const NOTHING: readonly string[] = [];
+const STAMPED = new Set([
+  CLUSTER_HEADER,
+  AFFINITY_HEADER,
+  PIN_HEADER,
+  PRINCIPAL_HEADER,
+  ISSUER_HEADER,
+  SESSION_HEADER,
+]);
+const metadataKeys = Object.values(AccessMetadata);
+
+/**
+ * What allows a request of the assignment's session. Nearly all of a session's requests are told the
+ * same: then it is the same value as the last time, so that it is encoded once.
+ */
 export function allowedResponse(
   assignment: Assignment,
-  clientHeaders: ReadonlyMap<string, string>,
+  clientHeaders: ClientHeaders,
   metadata: Metadata,
 ): AllowedResponse {
+  const remove = headersToRemove(assignment, clientHeaders);
+  const last = lastResponses.get(assignment);
+  if (last && isSameList(last.remove, remove) && isSameMetadata(last.metadata, metadata)) {
+    return last;
+  }
+  const response = { set: headersToSet(assignment), remove, metadata };
+  lastResponses.set(assignment, response);
+  return response;
+}
+
+function headersToSet(assignment: Assignment): readonly HeaderMutation[] {
   const set: HeaderMutation[] = [
     { name: CLUSTER_HEADER, value: assignment.cluster },
     { name: AFFINITY_HEADER, value: ringHashKey(assignment.driverUid) },
@@ -30,19 +63,39 @@ export function allowedResponse(
     { name: ISSUER_HEADER, value: headerValue(assignment.principal.issuer) },
     { name: SESSION_HEADER, value: assignment.sessionId },
   ];
-  const remove: string[] = [];
   // The user's token stays here: whoever runs code in a driver could read it.
   if (assignment.driverToken !== undefined) {
     set.push({ name: 'authorization', value: `Bearer ${assignment.driverToken}` });
-  } else if (clientHeaders.has('authorization')) {
-    remove.push('authorization');
   }
+  return set;
+}
+
+function headersToRemove(
+  { driverToken }: Assignment,
+  clientHeaders: ClientHeaders,
+): readonly string[] {
+  let remove: string[] | undefined;
   for (const name of clientHeaders.keys()) {
-    if (name === 'authentication') remove.push(name);
-    else if (name.startsWith(INTERNAL_HEADER_PREFIX) && !set.some((header) => header.name === name))
-      remove.push(name);
+    if (!isRemoved(name, driverToken)) continue;
+    remove ??= [];
+    remove.push(name);
   }
-  return { set, remove, metadata };
+  return remove ?? NOTHING;
+}
+
+/** Whether a header of the client is to go, and is not replaced. */
+function isRemoved(name: string, driverToken: string | undefined): boolean {
+  if (name === 'authorization') return driverToken === undefined;
+  if (name === 'authentication') return true;
+  return name.startsWith(INTERNAL_HEADER_PREFIX) && !STAMPED.has(name);
+}
+
+function isSameList(a: readonly string[], b: readonly string[]): boolean {
+  return a === b || (a.length === b.length && a.every((one, i) => one === b[i]));
+}
+
+function isSameMetadata(a: Metadata, b: Metadata): boolean {
+  return metadataKeys.every((key) => a[key] === b[key]);
 }
 
 export function deniedResponse(error: GatewayError, metadata: Metadata): DeniedResponse {

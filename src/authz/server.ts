@@ -3,22 +3,15 @@ import type { Logger } from 'pino';
 import type { SocketAddress } from '../model/address.js';
 import type { ActivitySink, Assigner } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
-import { GrpcStatus } from '../model/errors.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import { noTracer, type Tracer } from '../model/tracing.js';
-import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
 import type { SeenRequestSink } from '../model/seen-request.js';
-import { CheckService, type Decision } from './check-service.js';
-import { andThen } from './eventually.js';
-import { CallError } from './grpc-wire.js';
+import { CHECK_PATH, checkHandler } from './check-handler.js';
+import { CheckService } from './check-service.js';
 import { Http2Transport } from './http2-transport.js';
 import { noMetrics, type AuthzMetrics } from './metrics.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
-import type { UnaryHandler } from './transport.js';
-import { MalformedMessage } from './wire.js';
-
-export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
 
 export interface AuthzServerOptions {
   /** A unix socket, or a loopback address. */
@@ -119,22 +112,4 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
       verifier.close();
     },
   };
-}
-
-/** Answers calls of `CHECK_PATH`. */
-export function checkHandler(service: Pick<CheckService, 'check'>): UnaryHandler {
-  return (message, call) => {
-    let request;
-    try {
-      request = decodeCheckRequest(message);
-    } catch (error) {
-      if (!(error instanceof MalformedMessage)) throw error;
-      throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
-    }
-    return andThen(service.check(request, call), encodeDecision);
-  };
-}
-
-function encodeDecision({ allowed, response }: Decision): Buffer {
-  return allowed ? encodeAllowed(response) : encodeDenied(response);
 }

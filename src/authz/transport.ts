@@ -16,7 +16,7 @@ export interface UnaryCall {
   readonly abortReason: Error | undefined;
 }
 
-/** Answers one message with one message, at once where it can. */
+/** Answers one message with one that is framed (grpc-wire.ts), at once where it can. */
 export type UnaryHandler = (message: Buffer, call: UnaryCall) => Eventually<Uint8Array>;
 
 export interface Transport {

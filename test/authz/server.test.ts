@@ -5,7 +5,7 @@ import { connect, createServer } from 'node:net';
 import anyTest, { type TestFn } from 'ava';
 import pino from 'pino';
 import { Http2Transport } from '../../src/authz/http2-transport.js';
-import { CHECK_PATH } from '../../src/authz/server.js';
+import { CHECK_PATH } from '../../src/authz/check-handler.js';
 import type { UnaryHandler } from '../../src/authz/transport.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';

@@ -6,14 +6,10 @@ import {
   CheckResponseSchema,
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
 import { Call } from '../../../src/authz/call.js';
-import {
-  decodeCheckRequest,
-  encodeAllowed,
-  encodeDenied,
-  type CheckRequest,
-} from '../../../src/authz/check-codec.js';
+import { decodeCheckRequest, type CheckRequest } from '../../../src/authz/check-codec.js';
 import type { Decision } from '../../../src/authz/check-service.js';
-import { CHECK_PATH } from '../../../src/authz/server.js';
+import { MESSAGE_HEADER_BYTES } from '../../../src/authz/grpc-wire.js';
+import { CHECK_PATH, encodeDecision } from '../../../src/authz/check-handler.js';
 import { checkServiceOf } from '../check-service.js';
 import { subjectOf } from '../subject.js';
 
@@ -67,8 +63,7 @@ function encodeGenerated({ allowed, response }: Decision): Uint8Array {
 const decode = generated ? decodeGenerated : decodeCheckRequest;
 const encode = generated
   ? encodeGenerated
-  : ({ allowed, response }: Decision) =>
-      allowed ? encodeAllowed(response) : encodeDenied(response);
+  : (decision: Decision) => encodeDecision(decision).subarray(MESSAGE_HEADER_BYTES);
 
 const server = new Server();
 server.addService(

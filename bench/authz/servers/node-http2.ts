@@ -1,8 +1,8 @@
 /** The same decisions and the same codec on node:http2's own server. */
 import { createServer } from 'node:http2';
 import { Call } from '../../../src/authz/call.js';
-import { frame, timeoutMs, unframe } from '../../../src/authz/grpc-wire.js';
-import { checkHandler } from '../../../src/authz/server.js';
+import { timeoutMs, unframe } from '../../../src/authz/grpc-wire.js';
+import { checkHandler } from '../../../src/authz/check-handler.js';
 import { checkServiceOf } from '../check-service.js';
 import { subjectOf } from '../subject.js';
 
@@ -19,7 +19,7 @@ server.on('stream', (stream, headers) => {
       { waitForTrailers: true },
     );
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-    stream.end(frame(answer));
+    stream.end(answer);
   };
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
   stream.on('end', () => {

@@ -47,6 +47,11 @@ export class ResponseWriter {
   }
 
   data(stream: ServerStream, data: Uint8Array): void {
+    // What fits goes at once, as nearly every response does.
+    if (stream.waiting.length === 0 && data.length <= this.#most(stream)) {
+      this.#send(stream, data);
+      return;
+    }
     stream.waiting.push(data);
     this.flow(stream);
   }
@@ -61,20 +66,29 @@ export class ResponseWriter {
   flow(stream: ServerStream): void {
     const { waiting } = stream;
     for (let data = waiting[0]; data; data = waiting[0]) {
-      const most = Math.min(stream.sendWindow, this.#window, this.#peer.maxFrameBytes);
+      const most = this.#most(stream);
       if (most <= 0 && data.length > 0) {
         this.#blocked.add(stream);
         return;
       }
       const part = data.length <= most ? data : data.subarray(0, most);
-      this.#writer.frame(FrameType.DATA, 0, stream.id, part);
-      stream.sendWindow -= part.length;
-      this.#window -= part.length;
+      this.#send(stream, part);
       if (part === data) waiting.shift();
       else waiting[0] = data.subarray(most);
     }
     this.#blocked.delete(stream);
     if (stream.trailers) this.headers(stream, stream.trailers, true);
+  }
+
+  /** What one frame may hold now. */
+  #most(stream: ServerStream): number {
+    return Math.min(stream.sendWindow, this.#window, this.#peer.maxFrameBytes);
+  }
+
+  #send(stream: ServerStream, data: Uint8Array): void {
+    this.#writer.frame(FrameType.DATA, 0, stream.id, data);
+    stream.sendWindow -= data.length;
+    this.#window -= data.length;
   }
 
   /** The peer takes so many bytes more on the connection. Throws ConnectionError. */

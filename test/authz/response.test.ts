@@ -1,0 +1,51 @@
+import test from 'ava';
+import * as fc from 'fast-check';
+import { encodeDecision } from '../../src/authz/check-handler.js';
+import { allowedResponse, type Metadata } from '../../src/authz/response.js';
+import type { Assignment } from '../../src/model/assignment.js';
+import { AccessMetadata } from '../../src/model/names.js';
+
+function assignment(driverToken: string | undefined): Assignment {
+  return {
+    sessionId: '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10',
+    principal: { issuer: 'https://issuer.example', subject: 'ann' },
+    driverUid: 'driver-1',
+    cluster: 'spark/sjns-data-prod',
+    address: '10.1.2.3:15002',
+    driverToken,
+    team: 'data',
+    environment: 'prod',
+    namespace: 'sjns-data-prod',
+    cacheTtlMs: 60_000,
+  };
+}
+
+/** Few values, so that requests are often alike. */
+const value = fc.constantFrom('a', 'b', undefined);
+const metadata: fc.Arbitrary<Metadata> = fc.record(
+  Object.fromEntries(Object.values(AccessMetadata).map((key) => [key, value])),
+  { requiredKeys: [] },
+);
+const headers = fc.uniqueArray(
+  fc.constantFrom('authorization', 'authentication', 'user-agent', 'x-spark-pin', 'x-spark-else'),
+);
+const requests = fc.array(fc.record({ metadata, headers, driver: fc.nat(1) }), { maxLength: 30 });
+
+test('an answer like the one before it is made of the same bytes, and of the right ones', (t) => {
+  fc.assert(
+    fc.property(requests, (all) => {
+      const drivers = [assignment(undefined), assignment('a secret')];
+      for (const { metadata: known, headers: names, driver } of all) {
+        const client = new Map(names.map((name) => [name, 'x']));
+        const remembered = drivers[driver] ?? assignment(undefined);
+        const respond = (to: Assignment) =>
+          encodeDecision({ allowed: true, response: allowedResponse(to, client, known) });
+        const answer = respond(remembered);
+        t.deepEqual(answer, respond({ ...remembered }));
+        t.is(respond(remembered), answer);
+      }
+    }),
+    { numRuns: 200 },
+  );
+  t.pass();
+});
