@@ -1,7 +1,7 @@
 /** The form of the records, which docs/audit.md describes. What is added keeps `version`; what changes raises it. */
 import type { AdminAction, AuditedRpc } from '../model/audit.js';
 
-export const RECORD_VERSION = 1;
+const RECORD_VERSION = 1;
 
 /** Text in a record, at most: clients choose some of it. */
 const LONGEST_TEXT = 1024;

@@ -2,7 +2,7 @@
 import { commands, helpOptions, optionsOf } from './commands.js';
 import type { CommandDescription, OptionDescription } from './description.js';
 
-export const shells = ['bash', 'zsh', 'fish'] as const;
+const shells = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof shells)[number];
 
 export function isShell(text: string): text is Shell {

@@ -49,7 +49,7 @@ export type Command =
   | { readonly kind: 'settings example' | 'policy schema' | 'policy crd' };
 
 /** The environment variable that stands in for `--config`. */
-export const CONFIG_VARIABLE = 'SPARK_GATEWAY_CONFIG';
+const CONFIG_VARIABLE = 'SPARK_GATEWAY_CONFIG';
 
 const tokenLife = duration('1s', '30d');
 

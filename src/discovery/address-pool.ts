@@ -7,7 +7,7 @@ import { replaceFile } from '../files/replace.js';
 import { GatewayError } from '../model/errors.js';
 
 /** Every usable address of an IPv4 network such as `127.1.0.0/24`. */
-export function addressesOf(range: string): readonly string[] {
+function addressesOf(range: string): readonly string[] {
   const match = /^127\.(\d+)\.(\d+)\.(\d+)\/(\d+)$/.exec(range);
   const bytes = match?.slice(1, 4).map(Number);
   const bits = Number(match?.[4]);

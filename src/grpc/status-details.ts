@@ -6,7 +6,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
 import { GatewayError, GrpcStatus, isErrorCode, toGatewayError } from '../model/errors.js';
 
-export const ERROR_DOMAIN = 'spark-connect-gateway';
+const ERROR_DOMAIN = 'spark-connect-gateway';
 
 /**
  * Spark's error classes that its clients act on. SESSION_CHANGED makes a 4.x client take its session

@@ -42,7 +42,7 @@ export interface WatchEvent {
 export const JSON_PATCH = 'application/json-patch+json';
 export const MERGE_PATCH = 'application/merge-patch+json';
 
-export const DEFAULT_TIMEOUT_MS = 10_000;
+const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** `event`: or a bookmark. `expired`: too far behind (410), in an answer or an ERROR event. */
 export type WatchNote = 'opened' | 'event' | 'expired' | 'broken';

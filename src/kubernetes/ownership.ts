@@ -8,7 +8,7 @@ import type { KubernetesObject, ObjectMeta } from './types.js';
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const MANAGED_BY = 'spark-gateway';
 /** Which gateway, where several share a cluster. */
-export const GATEWAY_LABEL = 'spark-gateway.io/gateway';
+const GATEWAY_LABEL = 'spark-gateway.io/gateway';
 export const SIGNATURE_ANNOTATION = 'spark-gateway.io/signature';
 /** Hash of the template that a resource was made from. */
 export const TEMPLATE_ANNOTATION = 'spark-gateway.io/template';

@@ -62,6 +62,3 @@ export interface AuditSink {
   rpc(rpc: AuditedRpc): void;
   adminAction(action: AdminAction): void;
 }
-
-/** For where nobody asks. */
-export const noAudit: AuditSink = { rpc: () => undefined, adminAction: () => undefined };

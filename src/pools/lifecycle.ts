@@ -5,7 +5,7 @@ import type { PoolPolicy } from '../model/policy.js';
 import type { Deadlines } from './deadlines.js';
 
 /** A driver becomes available this long after it was published, even if an Envoy has not acknowledged it. */
-export const PUBLISH_GRACE_MS = 5_000;
+const PUBLISH_GRACE_MS = 5_000;
 
 export interface DriverSituation {
   readonly driver: ObservedDriver | undefined;

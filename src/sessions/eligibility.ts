@@ -24,7 +24,7 @@ export function isSameDriver(record: DriverRecord, seen: ObservedDriver | undefi
 }
 
 /** Whether the driver takes a new session, whoever asks. */
-export function takesSessions(
+function takesSessions(
   record: DriverRecord,
   seen: ObservedDriver | undefined,
   pool: PoolPolicy,

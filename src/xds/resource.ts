@@ -34,7 +34,7 @@ export const PUSH_ORDER: readonly TypeUrl[] = [
 ];
 
 /** Place of a type in PUSH_ORDER; -1 for a type that is not served. */
-export function pushOrder(typeUrl: string): number {
+function pushOrder(typeUrl: string): number {
   return PUSH_ORDER.findIndex((known) => known === typeUrl);
 }
 

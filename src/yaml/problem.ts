@@ -15,7 +15,7 @@ export interface Problem {
   readonly message: string;
 }
 
-export function formatPlace({ source, line, column }: Place): string {
+function formatPlace({ source, line, column }: Place): string {
   if (line === undefined) return source;
   return column === undefined ? `${source}:${line}` : `${source}:${line}:${column}`;
 }

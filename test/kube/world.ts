@@ -21,10 +21,7 @@ import { listeners, LoopbackAddresses, type Runtime } from './stand-in/runtime.j
 
 export const GATEWAY = 'test';
 export const KEY = new GatewayKey(Buffer.alloc(32, 7));
-export const SELECTORS = [
-  'spark-role=driver,spark-connect=enabled',
-  'spark-role=connect-server',
-] as const;
+const SELECTORS = ['spark-role=driver,spark-connect=enabled', 'spark-role=connect-server'] as const;
 
 export const TEMPLATE: DriverTemplate = {
   kind: 'SparkConnect',

@@ -27,7 +27,7 @@ export const arbitraryCaller: fc.Arbitrary<Caller> = fc.record({
   ),
 });
 
-export const arbitraryWho = fc
+const arbitraryWho = fc
   .record({
     groups: fc.uniqueArray(groupPattern, { maxLength: 2 }),
     principals: fc.uniqueArray(namePattern, { maxLength: 2 }),

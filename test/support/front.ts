@@ -23,9 +23,10 @@ import {
 import { XdsFleet } from '../../src/xds/resources/fleet.js';
 import { startXdsServer } from '../../src/xds/server.js';
 import { frontResources } from '../../src/xds/resources/front.js';
-import { defaultEnvoySettings, type EnvoySettings } from '../../src/xds/resources/settings.js';
+import type { EnvoySettings } from '../../src/xds/resources/settings.js';
 import type { Issued, TestAuthority } from './certificates.js';
 import { EnvoyProcess } from './envoy.js';
+import { defaultEnvoySettings } from './envoy-settings.js';
 import { RecordingSink } from './recording-sink.js';
 import { type Check, refuse, ScriptedAuthz } from './scripted-authz.js';
 import { SparkClient } from './spark-client.js';

@@ -23,7 +23,7 @@ export const POOL: PoolPolicy = {
   startTimeoutMs: 300_000,
 };
 
-export class FakeDemand implements DemandSource {
+class FakeDemand implements DemandSource {
   readonly #waiting = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
 

@@ -190,7 +190,7 @@ export class XdsClient {
   }
 }
 
-export function decodeResponse(protocol: ProtocolName, bytes: Uint8Array): ReceivedResponse {
+function decodeResponse(protocol: ProtocolName, bytes: Uint8Array): ReceivedResponse {
   if (protocol === 'sotw') {
     const message = fromBinary(DiscoveryResponseSchema, bytes);
     return {

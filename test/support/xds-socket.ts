@@ -9,7 +9,7 @@ import {
 import { type ProtocolName, type ReceivedResponse, XdsClient } from './xds-client.js';
 
 export const ADS = '/envoy.service.discovery.v3.AggregatedDiscoveryService';
-export const ADS_METHOD: Record<ProtocolName, string> = {
+const ADS_METHOD: Record<ProtocolName, string> = {
   delta: `${ADS}/DeltaAggregatedResources`,
   sotw: `${ADS}/StreamAggregatedResources`,
 };

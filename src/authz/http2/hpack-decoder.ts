@@ -15,7 +15,7 @@ type Field = readonly [name: string, value: string];
 /** SETTINGS_HEADER_TABLE_SIZE of this side: the value that HTTP/2 starts with. */
 const TABLE_BYTES = 4096;
 /** What a field counts beside its octets (RFC 7541, section 4.1). */
-export const FIELD_OVERHEAD = 32;
+const FIELD_OVERHEAD = 32;
 /** Enough for every index and length within the limits of a block, and no overflow of 32 bits. */
 const LARGEST_SHIFT = 21;
 

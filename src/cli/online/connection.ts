@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { GatewayError, reasonOf } from '../../model/errors.js';
 import { AdminClient, exchange } from './client.js';
 
-export const URL_VARIABLE = 'SPARK_GATEWAY_ADMIN_URL';
-export const TOKEN_VARIABLE = 'SPARK_GATEWAY_TOKEN';
+const URL_VARIABLE = 'SPARK_GATEWAY_ADMIN_URL';
+const TOKEN_VARIABLE = 'SPARK_GATEWAY_TOKEN';
 
 /** The person of the development issuer that asks, where nobody is named. */
 const DEVELOPER = 'alice';

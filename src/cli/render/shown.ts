@@ -2,7 +2,7 @@
 import { stringify } from 'yaml';
 import type { TableStyle } from './table.js';
 
-export const outputForms = ['table', 'wide', 'json', 'yaml'] as const;
+const outputForms = ['table', 'wide', 'json', 'yaml'] as const;
 export type OutputForm = (typeof outputForms)[number];
 
 export interface Shown {

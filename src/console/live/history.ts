@@ -12,8 +12,8 @@ import { poolViews } from '../views/pools.js';
 import { statusView } from '../views/status.js';
 import { isoTime } from '../views/time.js';
 
-export const SAMPLE_MS = 10_000;
-export const KEPT_SAMPLES = 360;
+const SAMPLE_MS = 10_000;
+const KEPT_SAMPLES = 360;
 /** Pools whose past is kept one by one. */
 const MAX_POOLS = 100;
 

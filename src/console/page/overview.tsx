@@ -61,7 +61,7 @@ export function Overview({ data, past }: OverviewProps) {
   );
 }
 
-export function Problems({ problems }: { readonly problems: readonly string[] }) {
+function Problems({ problems }: { readonly problems: readonly string[] }) {
   if (problems.length === 0) return <p class="all-well">No problems are known.</p>;
   return (
     <section class="problems" aria-label="Problems">

@@ -29,7 +29,7 @@ interface Session {
 }
 
 /** Requests that change something repeat the session's forgery token in it. */
-export const FORGERY_HEADER = 'x-spark-console-token';
+const FORGERY_HEADER = 'x-spark-console-token';
 
 const PURPOSE = 'session';
 

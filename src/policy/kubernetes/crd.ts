@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import type { JsonSchema } from '../../yaml/json-schema.js';
 import { policySchema } from '../policy-schema.js';
 
-export const GROUP = 'spark-gateway.io';
+const GROUP = 'spark-gateway.io';
 export const RESOURCE_API_VERSION = `${GROUP}/v1alpha1`;
 export const KIND = 'RoutingPolicy';
 export const PLURAL = 'routingpolicies';

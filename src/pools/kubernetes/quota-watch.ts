@@ -55,7 +55,7 @@ export class QuotaWatch {
 }
 
 /** A quota whose last unit is taken says so; one that is merely too small for a driver does not. */
-export function usedUp(quotas: readonly ResourceQuota[]): string | undefined {
+function usedUp(quotas: readonly ResourceQuota[]): string | undefined {
   const lines = quotas.flatMap(({ metadata, status }) =>
     Object.entries(status?.hard ?? {})
       .filter(([name, hard]) => status?.used?.[name] === hard)

@@ -66,25 +66,6 @@ export interface DriverConnectionSettings {
   readonly serverName?: string;
 }
 
-export const defaultEnvoySettings: EnvoySettings = {
-  listener: {
-    address: '0.0.0.0',
-    port: 15002,
-    tls: false,
-    trustedProxies: 0,
-    accessLogIntervalMs: 30_000,
-  },
-  authz: {
-    longestHoldMs: 60_000,
-    headers: ['x-doordash-team', 'x-doordash-environment', 'x-doordash-user'],
-  },
-  drivers: {
-    maxConnectionsPerDriver: 100,
-    connectTimeoutMs: 5_000,
-    tls: false,
-  },
-};
-
 /** Names of the resources that exist once, and of the clusters that Envoy's bootstrap defines. */
 export const ResourceNames = {
   listener: 'spark_connect',

@@ -13,7 +13,7 @@ import { clusterName } from '../../../src/model/names.js';
 import { ResourceCache } from '../../../src/xds/cache.js';
 import { TypeUrl } from '../../../src/xds/resource.js';
 import { type FleetView, XdsFleet } from '../../../src/xds/resources/fleet.js';
-import { defaultEnvoySettings } from '../../../src/xds/resources/settings.js';
+import { defaultEnvoySettings } from '../../support/envoy-settings.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 function driver(uid: string, last: number, namespace = 'ns', draining = false): RoutableDriver {

@@ -6,10 +6,10 @@ import { frontResources } from '../../../src/xds/resources/front.js';
 import { listener } from '../../../src/xds/resources/listener.js';
 import {
   checkTimeoutMs,
-  defaultEnvoySettings,
   type EnvoySettings,
   unassignedIdleTimeoutMs,
 } from '../../../src/xds/resources/settings.js';
+import { defaultEnvoySettings } from '../../support/envoy-settings.js';
 
 function listenerOf(settings: EnvoySettings) {
   return frontResources(settings).find(({ typeUrl }) => typeUrl === TypeUrl.LISTENER)?.version;
