@@ -26,6 +26,8 @@ export const problemKinds = [
   'static_drivers_invalid',
   /** The policy as it is written now is not in force. */
   'policy_invalid',
+  /** What is decided of drivers cannot be stored, so it does not come about. */
+  'records_unwritable',
   /** A part of what is to be watched cannot be read. */
   'unreadable',
 ] as const;

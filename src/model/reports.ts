@@ -46,6 +46,8 @@ export interface FleetReport {
   readonly lastReadMs: number | undefined;
   /** Why the last read failed: until one succeeds, nothing changes. */
   readonly readError: string | undefined;
+  /** Why the last write of a record failed, until one succeeds. */
+  readonly writeError: string | undefined;
 }
 
 /**

@@ -2,14 +2,8 @@
  * Keeps pools as their policy wants them. Level-triggered: whatever happens only says that it is
  * time to look; each pass reads everything, decides by `planFleet` and applies the decision.
  */
-import type { Timer } from '../model/clock.js';
 import { withPhase } from '../model/driver-record.js';
-import type {
-  DriverRecord,
-  ObservedDriver,
-  RequestedDriver,
-  RoutableDriver,
-} from '../model/driver.js';
+import type { DriverRecord, ObservedDriver, RequestedDriver } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import type { PoolPolicy } from '../model/policy.js';
@@ -30,6 +24,7 @@ import { Deadlines } from './deadlines.js';
 import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
 import { followedPools, NOTHING_PLANNED, type Planned } from './pool-counts.js';
 import { poolProblems } from './problems.js';
+import { Passes } from './passes.js';
 import { PendingWrites } from './pending-writes.js';
 import { Publication } from './publication.js';
 import { RecordShapes } from './record-shapes.js';
@@ -39,8 +34,6 @@ import { checkSightings, unread, type Sightings } from './sightings.js';
 import { afterFailure, type StartFailures } from './start-failures.js';
 import { fleetReport } from './status.js';
 
-/** Events within this time cause one pass. */
-const COALESCE_MS = 20;
 /** After a pass the next one waits for this many times as long as it took: passes take a fifth of a core at most. */
 const REST_FACTOR = 4;
 const LONGEST_REST_MS = 1_000;
@@ -55,6 +48,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   readonly #creating: Background;
   readonly #deleting: Background;
   readonly #writes: PendingWrites;
+  readonly #passes: Passes;
   readonly #publication: Publication;
   readonly #notReadySince = new Map<string, number>();
   readonly #shapes = new RecordShapes();
@@ -67,10 +61,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   #tookOverAtMs: number;
   #lastReadMs: number | undefined;
   #readError: string | undefined;
-  #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
-  #pass: Promise<void> | undefined;
-  #restUntilMs = 0;
-  #again = false;
+  #writeError: string | undefined;
   #applying = false;
   #stopped = false;
 
@@ -80,9 +71,13 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#tookOverAtMs = clock.now();
     this.#publication = new Publication(fleet, clock);
     const again = () => this.trigger();
+    this.#passes = new Passes(clock, () => this.#reconcile());
     this.#creating = new Background(clock, 0, again);
     this.#deleting = new Background(clock, RETRY_DELETE_MS, again);
-    this.#writes = new PendingWrites({ onFailure: (error) => this.#failed(error), onEnd: again });
+    this.#writes = new PendingWrites({
+      onSettled: (error) => this.#written(error),
+      onEnd: again,
+    });
   }
 
   /**
@@ -117,15 +112,13 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const stop of this.#stops.splice(0)) stop();
-    this.#timer?.timer.cancel();
-    await this.#pass;
+    await this.#passes.stop();
     await Promise.all([this.#writes.idle(), this.#creating.idle(), this.#deleting.idle()]);
   }
 
   /** Says that it is time to look. */
   trigger(): void {
-    if (this.#pass) this.#again = true;
-    else this.#wakeAt(Math.max(this.#options.clock.now() + COALESCE_MS, this.#restUntilMs));
+    this.#passes.trigger();
   }
 
   get(uid: string): ObservedDriver | undefined {
@@ -157,6 +150,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       status: (pool) => this.status(pool),
       lastReadMs: this.#lastReadMs,
       readError: this.#readError,
+      writeError: this.#writeError,
     });
   }
 
@@ -166,6 +160,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       sightings: this.#sightings,
       failures: this.#failures,
       readError: this.#readError,
+      writeError: this.#writeError,
     });
   }
 
@@ -199,31 +194,9 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     return pool && variantPool(poolAt(pool, this.#options.clock.now()), variant);
   }
 
-  #wakeAt(dueMs: number): void {
-    if (this.#stopped || (this.#timer && this.#timer.dueMs <= dueMs)) return;
-    this.#timer?.timer.cancel();
-    const timer = this.#options.clock.setTimer(dueMs - this.#options.clock.now(), () => {
-      this.#timer = undefined;
-      void this.#run();
-    });
-    this.#timer = { dueMs, timer };
-  }
-
-  async #run(): Promise<void> {
-    if (this.#pass) {
-      this.#again = true;
-      return;
-    }
-    this.#again = false;
-    this.#pass = this.#reconcile();
-    await this.#pass;
-    this.#pass = undefined;
-    if (this.#again) this.trigger();
-  }
-
   async #reconcile(): Promise<void> {
     const { sources, factory, clock, log } = this.#options;
-    this.#wakeAt(clock.now() + RESYNC_MS);
+    this.#passes.wakeAt(clock.now() + RESYNC_MS);
     try {
       const listed = [this.#creating.beforeList(), this.#deleting.beforeList()];
       // Requests first: a driver that comes up in between is then seen as a driver.
@@ -237,18 +210,21 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       this.#see(observed);
       this.#decide(requested);
       const tookMs = clock.now() - this.#lastReadMs;
-      this.#restUntilMs = clock.now() + Math.min(LONGEST_REST_MS, REST_FACTOR * tookMs);
+      this.#passes.rest(Math.min(LONGEST_REST_MS, REST_FACTOR * tookMs));
     } catch (error) {
-      this.#failed(error);
+      const reason = reasonOf(error);
+      if (this.#readError !== reason) log.error({ err: error }, 'reconciling the pools failed');
+      this.#readError = reason;
+      this.#passes.wakeAt(clock.now() + RETRY_MS);
     }
   }
 
-  #failed(error: unknown): void {
-    const { clock, log } = this.#options;
-    const reason = reasonOf(error);
-    if (this.#readError !== reason) log.error({ err: error }, 'reconciling the pools failed');
-    this.#readError = reason;
-    this.#wakeAt(clock.now() + RETRY_MS);
+  /** A record that went back to what it was is itself a reason to look: not at once, or it would go on and on. */
+  #written(error: unknown): void {
+    this.#writeError = error === undefined ? undefined : reasonOf(error);
+    if (error === undefined) return;
+    this.#passes.rest(RETRY_MS);
+    this.#passes.trigger();
   }
 
   #see(observed: readonly ObservedDriver[]): void {
@@ -318,7 +294,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     const { written, overtaken } = this.#apply(plan, records);
     this.#publish(plan.routable);
     for (const dueMs of [deadlines.nextMs, this.#deleting.nextRetryMs()]) {
-      if (dueMs !== undefined) this.#wakeAt(dueMs);
+      if (dueMs !== undefined) this.#passes.wakeAt(dueMs);
     }
     for (const { count, ...pool } of plan.create) {
       for (let i = 0; i < count; i += 1) this.#create(pool);
@@ -352,7 +328,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#applying = false;
     for (const next of plan.records) this.#shapes.note(next);
     for (const uid of plan.forget) this.#shapes.forget(uid);
-    if (applied.overtaken.size > 0) this.#again = true;
+    if (applied.overtaken.size > 0) this.trigger();
     return applied;
   }
 
@@ -360,7 +336,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#publish(routing(this.#options.ledger.all(), observed, () => false).routable);
   }
 
-  #publish(routable: readonly RoutableDriver[]): void {
+  #publish(routable: FleetPlan['routable']): void {
     if (this.#publication.publish(routable)) this.trigger();
   }
 

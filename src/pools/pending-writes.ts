@@ -2,8 +2,8 @@
 import type { Write } from './apply-plan.js';
 
 export interface PendingWritesOptions {
-  /** Called when a write has failed; its record is as it was before. */
-  readonly onFailure: (error: unknown) => void;
+  /** Called when a write is durable, or with why it failed: then its record is as it was before. */
+  readonly onSettled: (error?: unknown) => void;
   /** Called when nothing of a driver that `isPending` was asked about is pending any more. */
   readonly onEnd: () => void;
 }
@@ -24,8 +24,8 @@ export class PendingWrites {
       this.#pending.set(driver, (this.#pending.get(driver) ?? 0) + 1);
       const running = done
         .then(
-          () => undefined,
-          (error: unknown) => this.#options.onFailure(error),
+          () => this.#options.onSettled(),
+          (error: unknown) => this.#options.onSettled(error),
         )
         .finally(() => {
           this.#running.delete(running);

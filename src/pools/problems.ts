@@ -9,10 +9,11 @@ export interface PoolFacts extends Pick<FleetPlan, 'withheld' | 'duplicated'> {
   /** By `poolKey`. */
   readonly failures: ReadonlyMap<string, StartFailures>;
   readonly readError: string | undefined;
+  readonly writeError: string | undefined;
 }
 
 export function poolProblems(facts: PoolFacts): FleetProblem[] {
-  const { sightings, withheld, duplicated, failures, readError } = facts;
+  const { sightings, withheld, duplicated, failures, readError, writeError } = facts;
   return [
     ...sightings.problems,
     ...[...duplicated].map((uid): FleetProblem => {
@@ -29,5 +30,13 @@ export function poolProblems(facts: PoolFacts): FleetProblem[] {
     ...(readError === undefined
       ? []
       : [{ kind: 'unreadable', message: `Discovery cannot be read: ${readError}` } as const]),
+    ...(writeError === undefined
+      ? []
+      : [
+          {
+            kind: 'records_unwritable',
+            message: `Driver records cannot be written: ${writeError}`,
+          } as const,
+        ]),
   ];
 }

@@ -11,7 +11,7 @@ import type { DriverStatus, FleetReport, PoolReport } from '../model/reports.js'
 import { liveByPool } from './pool-counts.js';
 
 /** Where a report takes its facts from. */
-export interface FleetFacts extends Pick<FleetReport, 'lastReadMs' | 'readError'> {
+export interface FleetFacts extends Pick<FleetReport, 'lastReadMs' | 'readError' | 'writeError'> {
   readonly records: readonly DriverRecord[];
   readonly pools: readonly PoolName[];
   observed(uid: string): ObservedDriver | undefined;
@@ -22,13 +22,14 @@ export interface FleetFacts extends Pick<FleetReport, 'lastReadMs' | 'readError'
 }
 
 export function fleetReport(facts: FleetFacts): FleetReport {
-  const { records, lastReadMs, readError } = facts;
+  const { records, lastReadMs, readError, writeError } = facts;
   const live = liveByPool(records);
   return {
     drivers: records.map((record) => driverStatus(record, facts)),
     pools: facts.pools.map((pool) => poolReport(pool, live.get(poolKey(pool)) ?? [], facts)),
     lastReadMs,
     readError,
+    writeError,
   };
 }
 

@@ -58,7 +58,10 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
     problems: () => [],
     tellOf: () => undefined,
     // With a bad file of drivers the last good one serves: a problem to report, and no more.
-    unready: (pools) => pools.report().readError,
+    unready: (pools) => {
+      const { readError, writeError } = pools.report();
+      return readError ?? writeError;
+    },
     status: () => ({ leader: undefined, problem: drivers.problem() }),
     consoleSecret: () => secretFile(join(settings.stateDir, 'console.key')),
     close: () => undefined,

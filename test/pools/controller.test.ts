@@ -396,3 +396,20 @@ test('while records wait for a slow store, drivers that come up are published al
   const stored = [...world.store.records.values()].map(({ record }) => record.phase);
   t.deepEqual(stored, ['available', 'available']);
 });
+
+test('records that cannot be written are a problem until they can, and nothing follows from them', async (t) => {
+  const world = await warmWorld();
+  await world.assign('uid-of-d1', sessionId(1));
+  world.store.outcomes.push('ok', ...Array.from({ length: 50 }, () => 'lost' as const));
+  await world.release('uid-of-d1', sessionId(1));
+  await world.pass(1_000);
+  t.deepEqual(world.drivers.deleted, []);
+  t.deepEqual(
+    world.controller.problems().map(({ kind }) => kind),
+    ['records_unwritable'],
+  );
+  world.store.outcomes.length = 0;
+  await world.pass(2_000);
+  t.deepEqual(world.drivers.deleted, ['d1']);
+  t.deepEqual(world.controller.problems(), []);
+});

@@ -94,6 +94,7 @@ export async function startAdminApi(
         status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
         lastReadMs: clock.now(),
         readError: undefined,
+        writeError: undefined,
       }),
       ...options.fleet,
     }),

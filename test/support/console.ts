@@ -183,6 +183,7 @@ function sourcesOf(
         status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
         lastReadMs: systemClock.now(),
         readError: undefined,
+        writeError: undefined,
       }),
     problems: () =>
       world.problems.map((message) => ({
