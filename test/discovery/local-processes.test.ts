@@ -2,7 +2,8 @@ import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer as createHttp2Server } from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
+import type { ObservedDriver } from '../../src/model/driver.js';
 import { LocalFolders } from '../../src/discovery/local-request.js';
 import { stopLocalDrivers } from '../../src/discovery/local-processes.js';
 import { processId, sessionMembers } from '../../src/discovery/proc.js';
@@ -14,6 +15,30 @@ import {
   untilReady,
   untilSeen,
 } from '../support/local-world.js';
+
+/** A gateway asked for a driver and then crashed. */
+async function askedBefore(stateFolder: string): Promise<void> {
+  const folders = new LocalFolders(stateFolder);
+  await folders.prepare();
+  await folders.writeRequest({
+    resource: 'one',
+    namespace: 'sjns-ads-dev',
+    uid: 'uid-1',
+    address: '127.1.5.9',
+    port: 15_002,
+    token: 'secret',
+    createdAtMs: 1,
+  });
+}
+
+/** A gateway made this driver and then ended. */
+async function madeBefore(t: ExecutionContext, stateFolder: string): Promise<ObservedDriver> {
+  const before = await openLocal(t, { stateFolder });
+  await before.factory.create('one', 'sjns-ads-dev');
+  const driver = await untilReady(before);
+  before.close();
+  return driver;
+}
 
 test('a driver comes up on its own address, with a secret, in a process session of its own', async (t) => {
   const stateFolder = await temporaryFolder(t);
@@ -54,10 +79,7 @@ test('asking twice for a driver makes one, and deleting twice is no error', asyn
 
 test('a driver outlives the gateway and is found again with its identity and secret', async (t) => {
   const stateFolder = await temporaryFolder(t);
-  const before = await openLocal(t, { stateFolder });
-  await before.factory.create('one', 'sjns-ads-dev');
-  const known = await untilReady(before);
-  before.close();
+  const known = await madeBefore(t, stateFolder);
   const after = await openLocal(t, { stateFolder });
   t.deepEqual(await after.source.list(), [known]);
   process.kill(pidOf(known), 'SIGKILL');
@@ -67,27 +89,14 @@ test('a driver outlives the gateway and is found again with its identity and sec
 
 test('a driver that was asked for but not started before a crash is started', async (t) => {
   const stateFolder = await temporaryFolder(t);
-  const folders = new LocalFolders(stateFolder);
-  await folders.prepare();
-  await folders.writeRequest({
-    resource: 'one',
-    namespace: 'sjns-ads-dev',
-    uid: 'uid-1',
-    address: '127.1.5.9',
-    port: 15_002,
-    token: 'secret',
-    createdAtMs: 1,
-  });
+  await askedBefore(stateFolder);
   const drivers = await openLocal(t, { stateFolder });
   t.like(await untilReady(drivers), { uid: 'uid-1', address: '127.1.5.9', token: 'secret' });
 });
 
 test('a driver that was started but not noted before a crash is adopted, not started again', async (t) => {
   const stateFolder = await temporaryFolder(t);
-  const before = await openLocal(t, { stateFolder });
-  await before.factory.create('one', 'sjns-ads-dev');
-  const known = await untilReady(before);
-  before.close();
+  const known = await madeBefore(t, stateFolder);
   await rm(join(stateFolder, 'drivers', 'one', 'process.json'));
   const after = await openLocal(t, { stateFolder });
   t.deepEqual(await after.source.list(), [known]);
@@ -95,17 +104,7 @@ test('a driver that was started but not noted before a crash is adopted, not sta
 
 test('what a creation that was cut short left behind is removed', async (t) => {
   const stateFolder = await temporaryFolder(t);
-  const folders = new LocalFolders(stateFolder);
-  await folders.prepare();
-  await folders.writeRequest({
-    resource: 'one',
-    namespace: 'sjns-ads-dev',
-    uid: 'uid-1',
-    address: '127.1.5.9',
-    port: 15_002,
-    token: 'secret',
-    createdAtMs: 1,
-  });
+  await askedBefore(stateFolder);
   await writeFile(join(stateFolder, 'drivers', 'one', 'request.json'), '{"resou');
   const drivers = await openLocal(t, { stateFolder });
   t.deepEqual(await drivers.factory.list(), []);
@@ -114,10 +113,7 @@ test('what a creation that was cut short left behind is removed', async (t) => {
 
 test('a process whose folder is gone is ended when the gateway comes back', async (t) => {
   const stateFolder = await temporaryFolder(t);
-  const before = await openLocal(t, { stateFolder });
-  await before.factory.create('one', 'sjns-ads-dev');
-  const known = await untilReady(before);
-  before.close();
+  const known = await madeBefore(t, stateFolder);
   await rm(join(stateFolder, 'drivers'), { recursive: true });
   const after = await openLocal(t, { stateFolder });
   t.deepEqual(await after.source.list(), []);
