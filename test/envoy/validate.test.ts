@@ -1,14 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import {
-  type BootstrapValues,
-  controlPlaneSecrets,
-  renderBootstrap,
-} from '../../src/xds/resources/bootstrap.js';
+import { type BootstrapValues, renderBootstrap } from '../../src/xds/resources/bootstrap.js';
 import { TestAuthority } from '../support/certificates.js';
 import { bootstrapTemplate, validateBootstrap } from '../support/envoy.js';
+import { envoyTls } from '../support/envoy-tls.js';
 
 const oneMachine: BootstrapValues = {
   nodeId: 'envoy-1',
@@ -32,27 +29,13 @@ test('Envoy takes the bootstrap of a cluster, with mutual TLS and names, without
   const directory = mkdtempSync(join(tmpdir(), 'bootstrap-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
   const serverName = 'control-plane.spark-gateway.svc';
-  const files = new TestAuthority().writeFiles(directory, 'envoy', { commonName: 'envoy' });
-  const secrets = controlPlaneSecrets(
-    {
-      directory,
-      certificateFile: files.certFile,
-      keyFile: files.keyFile,
-      authorityFile: files.caFile,
-    },
-    serverName,
-  );
-  const identitySecretFile = join(directory, 'identity.json');
-  const trustSecretFile = join(directory, 'trust.json');
-  writeFileSync(identitySecretFile, secrets.identity);
-  writeFileSync(trustSecretFile, secrets.trust);
   const result = validateBootstrap(
     renderBootstrap(bootstrapTemplate(), {
       ...oneMachine,
       adsProtocol: 'state-of-the-world',
       xds: [{ host: serverName, port: 18000 }],
       accessLog: [{ host: serverName, port: 18001 }],
-      controlPlaneTls: { serverName, identitySecretFile, trustSecretFile },
+      controlPlaneTls: envoyTls(directory, new TestAuthority(), serverName),
       authz: { host: '127.0.0.1', port: 9191 },
     }),
   );

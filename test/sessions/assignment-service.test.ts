@@ -8,7 +8,7 @@ import { SidecarNotices } from '../../src/sessions/notices.js';
 import { assignmentWatch } from '../support/assignment-watch.js';
 import { AssignmentClient, listen } from '../support/assignment-client.js';
 import { driverRecord, NAMESPACE, sessionId, START_MS } from '../support/driver-records.js';
-import { sessionFixture } from '../support/session-fixture.js';
+import { assignRequest, sessionFixture } from '../support/session-fixture.js';
 
 const nothing = () => {};
 
@@ -50,21 +50,7 @@ async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2
     return events;
   };
   const ask = (n: number, fields = {}, options = {}) =>
-    client.assign(
-      {
-        sessionId: sessionId(n),
-        principal: { issuer: 'https://idp.test', subject: 'alice' },
-        userId: 'alice',
-        team: 'ads',
-        environment: 'dev',
-        namespace: NAMESPACE,
-        mayCreate: true,
-        holdMs: 60_000,
-        method: 'Config',
-        ...fields,
-      },
-      options,
-    );
+    client.assign({ ...assignRequest(sessionId(n)), ...fields }, options);
   return { ...f, notices, events, reports, seen, reporterEvents, server, client, ask };
 }
 

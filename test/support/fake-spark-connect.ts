@@ -6,6 +6,7 @@ import {
   type sendUnaryData,
   type ServerUnaryCall,
 } from '@grpc/grpc-js';
+import { asOnTheWire } from '../../src/grpc/service.js';
 import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
 
 interface Call {
@@ -84,17 +85,15 @@ export class FakeSparkConnect {
   }
 }
 
-const asIs = (bytes: Buffer) => bytes;
-
 function rawMethod(name: string) {
   return {
     path: `/${SPARK_CONNECT_SERVICE}/${name}`,
     requestStream: false,
     responseStream: false,
-    requestSerialize: asIs,
-    requestDeserialize: asIs,
-    responseSerialize: asIs,
-    responseDeserialize: asIs,
+    requestSerialize: asOnTheWire,
+    requestDeserialize: asOnTheWire,
+    responseSerialize: asOnTheWire,
+    responseDeserialize: asOnTheWire,
   };
 }
 

@@ -1,6 +1,6 @@
 /** The gateway's data path for tests: a real Envoy, xDS, a scripted authz, the access log service. */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
@@ -15,17 +15,14 @@ import type { AuditedRpc } from '../../src/model/audit.js';
 import type { RoutableDriver } from '../../src/model/driver.js';
 import { ResourceCache } from '../../src/xds/cache.js';
 import { type EncodedResource, TypeUrl } from '../../src/xds/resource.js';
-import {
-  type BootstrapValues,
-  type ControlPlaneTls,
-  controlPlaneSecrets,
-} from '../../src/xds/resources/bootstrap.js';
+import type { BootstrapValues } from '../../src/xds/resources/bootstrap.js';
 import { XdsFleet } from '../../src/xds/resources/fleet.js';
 import { startXdsServer } from '../../src/xds/server.js';
 import { frontResources } from '../../src/xds/resources/front.js';
 import type { EnvoySettings } from '../../src/xds/resources/settings.js';
 import type { Issued, TestAuthority } from './certificates.js';
 import { EnvoyProcess } from './envoy.js';
+import { envoyTls } from './envoy-tls.js';
 import { defaultEnvoySettings } from './envoy-settings.js';
 import { RecordingSink } from './recording-sink.js';
 import { type Check, refuse, ScriptedAuthz } from './scripted-authz.js';
@@ -160,7 +157,7 @@ async function start(
     adsProtocol: options.adsProtocol ?? 'incremental',
     accessLog: [{ host: LOOPBACK, port: await bind(logServer, tls) }],
     controlPlaneTls: options.controlPlaneAuthority
-      ? envoyTls(directory, options.controlPlaneAuthority)
+      ? envoyTls(directory, options.controlPlaneAuthority, CONTROL_PLANE)
       : undefined,
     authz: { socketPath },
     heapBytes: 2 ** 30,
@@ -232,25 +229,6 @@ async function start(
     },
     stop,
   };
-}
-
-/** Writes what Envoy needs to show itself to the control plane, and to know it. */
-function envoyTls(directory: string, authority: TestAuthority): ControlPlaneTls {
-  const files = authority.writeFiles(directory, 'envoy', { commonName: 'envoy' });
-  const secrets = controlPlaneSecrets(
-    {
-      directory,
-      certificateFile: files.certFile,
-      keyFile: files.keyFile,
-      authorityFile: files.caFile,
-    },
-    CONTROL_PLANE,
-  );
-  const identitySecretFile = join(directory, 'identity.json');
-  const trustSecretFile = join(directory, 'trust.json');
-  writeFileSync(identitySecretFile, secrets.identity);
-  writeFileSync(trustSecretFile, secrets.trust);
-  return { serverName: CONTROL_PLANE, identitySecretFile, trustSecretFile };
 }
 
 function bind(server: Server, tls: TlsFiles | undefined): Promise<number> {

@@ -61,6 +61,21 @@ export function observedDriver(
   return { uid, instance, namespace, address, port, condition: 'ready', token, ...fields };
 }
 
+/** As authz asks for a session of alice's. */
+export function assignRequest(sessionId: string): AssignRequest {
+  return {
+    sessionId,
+    principal: alice,
+    userId: 'alice',
+    team: 'ads',
+    environment: 'dev',
+    namespace: NAMESPACE,
+    mayCreate: true,
+    holdMs: 60_000,
+    method: 'Config',
+  };
+}
+
 /** A ledger and an assigner over a store in memory, with everything around them in the test's hands. */
 export async function sessionFixture(
   records: readonly DriverRecord[] = [],
@@ -99,22 +114,7 @@ export async function sessionFixture(
     sessionId: string,
     fields: Partial<AssignRequest> = {},
     signal: AbortSignal = new AbortController().signal,
-  ) =>
-    assigner.assign(
-      {
-        sessionId,
-        principal: alice,
-        userId: 'alice',
-        team: 'ads',
-        environment: 'dev',
-        namespace: NAMESPACE,
-        mayCreate: true,
-        holdMs: 60_000,
-        method: 'Config',
-        ...fields,
-      },
-      signal,
-    );
+  ) => assigner.assign({ ...assignRequest(sessionId), ...fields }, signal);
   /** A new driver appears in the records and in discovery. */
   const addDriver = async (record: DriverRecord) => {
     observations.set(record.uid, observedDriver(record));

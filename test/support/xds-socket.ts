@@ -6,6 +6,7 @@ import {
   credentials as grpcCredentials,
   type ServiceError,
 } from '@grpc/grpc-js';
+import { asOnTheWire } from '../../src/grpc/service.js';
 import { type ProtocolName, type ReceivedResponse, XdsClient } from './xds-client.js';
 
 export const ADS = '/envoy.service.discovery.v3.AggregatedDiscoveryService';
@@ -21,8 +22,6 @@ export interface SocketOptions {
   /** Path of the gRPC method; the aggregated one by default. */
   readonly method?: string;
 }
-
-const same = (bytes: Buffer) => bytes;
 
 export class SocketClient {
   readonly xds: XdsClient;
@@ -49,7 +48,7 @@ export class SocketClient {
     this.#stream?.cancel();
     this.#received.length = 0;
     this.#error = undefined;
-    const stream = this.#client.makeBidiStreamRequest(this.#method, same, same);
+    const stream = this.#client.makeBidiStreamRequest(this.#method, asOnTheWire, asOnTheWire);
     this.#stream = stream;
     stream.on('data', (bytes: Buffer) => {
       if (stream !== this.#stream) return;

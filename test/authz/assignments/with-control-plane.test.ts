@@ -1,27 +1,16 @@
 import test from 'ava';
 import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
-import type { AssignRequest } from '../../../src/model/assignment.js';
 import { asGone } from '../../../src/model/driver-record.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { addAssignmentService } from '../../../src/sessions/assignment-service.js';
 import { SidecarNotices } from '../../../src/sessions/notices.js';
 import { assignmentWatch } from '../../support/assignment-watch.js';
-import { alice, bob, driverRecord, NAMESPACE, sessionId } from '../../support/driver-records.js';
-import { sessionFixture } from '../../support/session-fixture.js';
+import { bob, driverRecord, sessionId } from '../../support/driver-records.js';
+import { assignRequest, sessionFixture } from '../../support/session-fixture.js';
 import { Signal } from '../../support/signal.js';
 
-const request: AssignRequest = {
-  sessionId: sessionId(1),
-  principal: alice,
-  userId: 'alice',
-  team: 'ads',
-  environment: 'dev',
-  namespace: NAMESPACE,
-  mayCreate: true,
-  holdMs: 60_000,
-  method: 'Config',
-};
+const request = assignRequest(sessionId(1));
 const signal = new AbortController().signal;
 
 test('sidecar and control plane agree on who has a driver, and on when it is forgotten', async (t) => {

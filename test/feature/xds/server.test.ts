@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
+import { asOnTheWire } from '../../../src/grpc/service.js';
 import { clientCredentials } from '../../../src/grpc/tls.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { ResourceCache } from '../../../src/xds/cache.js';
@@ -18,7 +19,6 @@ import { SocketClient, type SocketOptions } from '../../support/xds-socket.js';
 const { CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, SECRET } = TypeUrl;
 const HOST = '127.1.1.20';
 const VIEW = 'edge';
-const same = (bytes: Buffer) => bytes;
 
 async function start(t: ExecutionContext, options: Partial<XdsServerOptions> = {}) {
   const cache = new ResourceCache();
@@ -204,8 +204,8 @@ test('Fetch is refused with the methods to use', async (t) => {
   const error = await new Promise<ServiceError | null>((resolve) => {
     client.makeUnaryRequest(
       '/envoy.service.cluster.v3.ClusterDiscoveryService/FetchClusters',
-      same,
-      same,
+      asOnTheWire,
+      asOnTheWire,
       Buffer.alloc(0),
       resolve,
     );
