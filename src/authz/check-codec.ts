@@ -2,7 +2,9 @@
  * envoy.service.auth.v3.CheckRequest and CheckResponse, the fields that are used here. Generated code
  * decodes everything and costs several times as much (bench/authz); a test compares the two.
  */
-import { WireReader, WireType } from './wire.js';
+import { CheckHeaders, type Headers } from './check-headers.js';
+import { TextCache } from './text-cache.js';
+import { WireReader } from './wire.js';
 import { WireWriter } from './wire-writer.js';
 
 export interface CheckRequest {
@@ -11,7 +13,7 @@ export interface CheckRequest {
   /** As in `:authority`. */
   readonly host: string;
   /** Names in lower case; a header that came more than once has its values joined with commas. */
-  readonly headers: ReadonlyMap<string, string>;
+  readonly headers: Headers;
   /** The first bytes of the body. */
   readonly body: Buffer;
   /** IP address of the client; empty if it has none. */
@@ -67,84 +69,102 @@ const ValueField = { string_value: 3 } as const;
 const OVERWRITE_IF_EXISTS_OR_ADD = 2;
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** Throws MalformedMessage. */
+/** Names and values of headers, paths and hosts are few. */
+const texts = new TextCache();
+
+interface Decoded {
+  path: string;
+  host: string;
+  readonly headers: CheckHeaders;
+  body: Buffer;
+  sourceAddress: string;
+  peerPrincipal: string;
+  peerCertificate: string;
+}
+
+/** The result reads on in `bytes`. Throws MalformedMessage. */
 export function decodeCheckRequest(bytes: Buffer): CheckRequest {
-  const headers = new Map<string, string>();
-  const request = {
+  const request: Decoded = {
     path: '',
     host: '',
-    headers,
+    headers: new CheckHeaders(bytes, texts),
     body: NOTHING,
     sourceAddress: '',
     peerPrincipal: '',
     peerCertificate: '',
   };
-  eachField(bytes, 0, bytes.length, (attributes) => {
-    if (attributes.field !== CheckRequestField.attributes) return;
-    eachField(bytes, attributes.start, attributes.end, (context) => {
-      if (context.field === AttributeContextField.source) {
-        eachField(bytes, context.start, context.end, (peer) => {
-          if (peer.field === PeerField.principal) request.peerPrincipal = text(bytes, peer);
-          else if (peer.field === PeerField.certificate)
-            request.peerCertificate = text(bytes, peer);
-          else if (peer.field === PeerField.address) {
-            request.sourceAddress = decodeAddress(bytes, peer) ?? request.sourceAddress;
-          }
-        });
-      } else if (context.field === AttributeContextField.request) {
-        eachField(bytes, context.start, context.end, (http) => {
-          if (http.field !== RequestField.http) return;
-          eachField(bytes, http.start, http.end, (member) => {
-            if (member.field === HttpRequestField.headers) decodeHeader(bytes, member, headers);
-            else if (member.field === HttpRequestField.path) request.path = text(bytes, member);
-            else if (member.field === HttpRequestField.host) request.host = text(bytes, member);
-            else if (member.field === HttpRequestField.raw_body) {
-              request.body = bytes.subarray(member.start, member.end);
-            }
-          });
-        });
-      }
-    });
-  });
+  const check = new WireReader(bytes, 0, bytes.length);
+  while (check.nextBytes()) {
+    if (check.field === CheckRequestField.attributes) readAttributes(bytes, check, request);
+  }
   return request;
 }
 
-/** Visits the length-delimited fields of a message; those of other wire types are not used here. */
-function eachField(
-  bytes: Buffer,
-  start: number,
-  end: number,
-  visit: (reader: WireReader) => void,
-): void {
-  const reader = new WireReader(bytes, start, end);
-  while (reader.next() === 'field') {
-    if (reader.wireType === WireType.BYTES) visit(reader);
+function readAttributes(bytes: Buffer, { start, end }: WireReader, request: Decoded): void {
+  const context = new WireReader(bytes, start, end);
+  while (context.nextBytes()) {
+    if (context.field === AttributeContextField.source) readSource(bytes, context, request);
+    else if (context.field === AttributeContextField.request) readRequest(bytes, context, request);
   }
 }
 
-function decodeAddress(bytes: Buffer, outer: WireReader): string | undefined {
+function readSource(bytes: Buffer, { start, end }: WireReader, request: Decoded): void {
+  const peer = new WireReader(bytes, start, end);
+  while (peer.nextBytes()) {
+    if (peer.field === PeerField.principal) request.peerPrincipal = text(bytes, peer);
+    else if (peer.field === PeerField.certificate) request.peerCertificate = text(bytes, peer);
+    else if (peer.field === PeerField.address) {
+      request.sourceAddress = readAddress(bytes, peer) ?? request.sourceAddress;
+    }
+  }
+}
+
+function readAddress(bytes: Buffer, { start, end }: WireReader): string | undefined {
   let found: string | undefined;
-  eachField(bytes, outer.start, outer.end, (address) => {
-    if (address.field !== AddressField.socket_address) return;
-    eachField(bytes, address.start, address.end, (socket) => {
+  const address = new WireReader(bytes, start, end);
+  while (address.nextBytes()) {
+    if (address.field !== AddressField.socket_address) continue;
+    const socket = new WireReader(bytes, address.start, address.end);
+    while (socket.nextBytes()) {
       if (socket.field === SocketAddressField.address) found = text(bytes, socket);
-    });
-  });
+    }
+  }
   return found;
 }
 
-function decodeHeader(bytes: Buffer, outer: WireReader, headers: Map<string, string>): void {
-  let name = '';
-  let value = '';
-  eachField(bytes, outer.start, outer.end, (entry) => {
-    if (entry.field === MapEntryField.key) name = text(bytes, entry);
-    else if (entry.field === MapEntryField.value) value = text(bytes, entry);
-  });
-  headers.set(name, value);
+function readRequest(bytes: Buffer, { start, end }: WireReader, request: Decoded): void {
+  const outer = new WireReader(bytes, start, end);
+  while (outer.nextBytes()) {
+    if (outer.field !== RequestField.http) continue;
+    const http = new WireReader(bytes, outer.start, outer.end);
+    while (http.nextBytes()) {
+      if (http.field === HttpRequestField.headers) readHeader(bytes, http, request.headers);
+      else if (http.field === HttpRequestField.path) request.path = text(bytes, http);
+      else if (http.field === HttpRequestField.host) request.host = text(bytes, http);
+      else if (http.field === HttpRequestField.raw_body) {
+        request.body = bytes.subarray(http.start, http.end);
+      }
+    }
+  }
 }
 
-function text(bytes: Buffer, reader: WireReader): string {
-  return bytes.toString('utf8', reader.start, reader.end);
+function readHeader(bytes: Buffer, { start, end }: WireReader, headers: CheckHeaders): void {
+  let name = '';
+  let valueStart = 0;
+  let valueEnd = 0;
+  const entry = new WireReader(bytes, start, end);
+  while (entry.nextBytes()) {
+    if (entry.field === MapEntryField.key) name = text(bytes, entry);
+    else if (entry.field === MapEntryField.value) {
+      valueStart = entry.start;
+      valueEnd = entry.end;
+    }
+  }
+  headers.add(name, valueStart, valueEnd);
+}
+
+function text(bytes: Buffer, { start, end }: WireReader): string {
+  return texts.text(bytes, start, end);
 }
 
 const writer = new WireWriter();

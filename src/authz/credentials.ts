@@ -1,26 +1,36 @@
 /** What a request shows to say who sends it. */
+import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../model/errors.js';
+import type { Headers } from './check-headers.js';
 
 /** Where gRPC clients put a token; Spark's JVM client uses the second. */
 export const CREDENTIAL_HEADERS = ['authorization', 'authentication'] as const;
 
-const BEARER = /^bearer +/i;
+const BEARER = /^bearer( +|$)/i;
+
+interface Credential {
+  /** Empty for none. */
+  readonly token: string;
+  readonly isBearer: boolean;
+}
+
+const NONE: Credential = { token: '', isBearer: true };
+/** By the header's value: a token is long, and to cut it out and look it up takes longer than this. */
+const credentials = new LRUCache<string, Credential>({ max: 10_000 });
 
 /**
  * The bearer token, or undefined if there is none. Throws HEADER_DUPLICATED if there are several,
  * TOKEN_MALFORMED for credentials of another kind.
  */
-export function bearerToken(headers: ReadonlyMap<string, string>): string | undefined {
-  const authorization = headers.get('authorization')?.trim() ?? '';
-  const authentication = headers.get('authentication')?.trim() ?? '';
-  if (authorization !== '' && !BEARER.test(authorization) && !/^bearer$/i.test(authorization)) {
+export function bearerToken(headers: Headers): string | undefined {
+  const { token: first, isBearer } = credential(headers.get('authorization'));
+  if (!isBearer) {
     throw new GatewayError(
       'TOKEN_MALFORMED',
       'The header "authorization" does not hold a bearer token. Put your token in the URL: sc://<host>:15002/;token=<token>.',
     );
   }
-  const first = withoutScheme(authorization);
-  const second = withoutScheme(authentication);
+  const { token: second } = credential(headers.get('authentication'));
   if (first !== '' && second !== '' && first !== second) {
     throw new GatewayError(
       'HEADER_DUPLICATED',
@@ -30,18 +40,23 @@ export function bearerToken(headers: ReadonlyMap<string, string>): string | unde
   return first || second || undefined;
 }
 
-function withoutScheme(value: string): string {
-  return /^bearer$/i.test(value) ? '' : value.replace(BEARER, '');
+function credential(value: string | undefined): Credential {
+  if (value === undefined) return NONE;
+  let known = credentials.get(value);
+  if (!known) {
+    const trimmed = value.trim();
+    const token = trimmed.replace(BEARER, '');
+    known = { token, isBearer: trimmed === '' || BEARER.test(trimmed) };
+    credentials.set(value, known);
+  }
+  return known;
 }
 
 /**
  * Throws HEADER_DUPLICATED if one of these headers came more than once: Envoy joins the copies with a
  * comma, which none of them may hold otherwise.
  */
-export function refuseDuplicates(
-  headers: ReadonlyMap<string, string>,
-  names: readonly string[],
-): void {
+export function refuseDuplicates(headers: Headers, names: readonly string[]): void {
   for (const name of names) {
     if (headers.get(name)?.includes(',')) throw duplicated(name);
   }

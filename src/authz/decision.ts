@@ -8,6 +8,7 @@ import type { PeerCertificate, Policy, Target } from '../model/policy.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
 import { tokenMissing } from '../model/refusals.js';
 import type { CheckRequest } from './check-codec.js';
+import type { Headers } from './check-headers.js';
 import { readConfigRequest } from './config-request.js';
 import { bearerToken, CREDENTIAL_HEADERS, duplicated, refuseDuplicates } from './credentials.js';
 import { sparkMethod, type SparkMethod } from './methods.js';
@@ -25,7 +26,7 @@ export interface RequestFacts {
   readonly peer: PeerCertificate | undefined;
   readonly sourceAddress: string;
   readonly host: string;
-  readonly headers: ReadonlyMap<string, string>;
+  readonly headers: Headers;
   /** Who the client says it works for; recorded, never trusted. */
   readonly claimedUser: string;
 }

@@ -10,6 +10,7 @@ import { GatewayError } from '../model/errors.js';
 import { MESSAGE_HEADER_BYTES } from './grpc-wire.js';
 import { inflatePrefix } from './inflate-prefix.js';
 import type { SparkMethod } from './methods.js';
+import { TextCache } from './text-cache.js';
 import { MalformedMessage, WireReader, WireType } from './wire.js';
 
 export interface SparkRequest {
@@ -31,6 +32,11 @@ const USER_ID_FIELD = 1;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+/** What stands for bytes that are no UTF-8. */
+const REPLACEMENT = '\ufffd';
+
+/** Sessions and users have many requests. */
+const texts = new TextCache();
 
 /**
  * Reads the request of which `body` holds the first bytes, perhaps all of them.
@@ -158,9 +164,11 @@ function readUserContext(bytes: Buffer, outer: WireReader, fields: Fields): void
 
 function text(bytes: Buffer, reader: WireReader, step: 'field' | 'cut'): string | undefined {
   if (step === 'cut') return undefined;
-  const value = bytes.subarray(reader.start, reader.end);
-  if (!isUtf8(value)) throw new MalformedMessage('a string is not UTF-8');
-  return value.toString();
+  const value = texts.text(bytes, reader.start, reader.end);
+  if (value.includes(REPLACEMENT) && !isUtf8(bytes.subarray(reader.start, reader.end))) {
+    throw new MalformedMessage('a string is not UTF-8');
+  }
+  return value;
 }
 
 function checked(fields: Fields): Omit<SparkRequest, 'messageBytes'> {

@@ -14,13 +14,12 @@ import {
   SESSION_HEADER,
 } from '../model/names.js';
 import type { AllowedResponse, DeniedResponse, HeaderMutation } from './check-codec.js';
+import type { Headers } from './check-headers.js';
 
 /** By the keys of `AccessMetadata`. */
 export type Metadata = Readonly<
   Partial<Record<(typeof AccessMetadata)[keyof typeof AccessMetadata], string | undefined>>
 >;
-
-type ClientHeaders = Pick<ReadonlyMap<string, string>, 'keys'>;
 
 /** The last one of each assignment. */
 const lastResponses = new WeakMap<Assignment, AllowedResponse>();
@@ -41,7 +40,7 @@ const metadataKeys = Object.values(AccessMetadata);
  */
 export function allowedResponse(
   assignment: Assignment,
-  clientHeaders: ClientHeaders,
+  clientHeaders: Pick<Headers, 'keys'>,
   metadata: Metadata,
 ): AllowedResponse {
   const remove = headersToRemove(assignment, clientHeaders);
@@ -72,7 +71,7 @@ function headersToSet(assignment: Assignment): readonly HeaderMutation[] {
 
 function headersToRemove(
   { driverToken }: Assignment,
-  clientHeaders: ClientHeaders,
+  clientHeaders: Pick<Headers, 'keys'>,
 ): readonly string[] {
   let remove: string[] | undefined;
   for (const name of clientHeaders.keys()) {

@@ -74,6 +74,14 @@ export class WireReader {
     }
   }
 
+  /** Moves to the next BYTES field, for whom no other is of interest. Throws MalformedMessage. */
+  nextBytes(): boolean {
+    while (this.next() === 'field') {
+      if (this.wireType === WireType.BYTES) return true;
+    }
+    return false;
+  }
+
   #take(length: number): Step {
     this.start = this.#position;
     this.end = this.#position + length;
@@ -84,6 +92,12 @@ export class WireReader {
 
   /** Reads a varint of at most `maxBytes` bytes into `value`; false if it is cut. */
   #varint(maxBytes: number): boolean {
+    const first = this.#bytes[this.#position] ?? 0;
+    if (first < 0x80 && this.#position < this.#available) {
+      this.#position++;
+      this.value = first;
+      return true;
+    }
     let value = 0;
     for (let i = 0; i < maxBytes; i++) {
       if (this.#position >= this.#available) {

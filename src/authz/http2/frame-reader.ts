@@ -57,6 +57,7 @@ function readFrames(bytes: Buffer, start: number, visit: FrameVisitor): number {
 /** The payload without its padding and the first `skipped` bytes after the padding's length. Throws ConnectionError. */
 export function unpadded(flags: number, payload: Buffer, skipped: number): Buffer {
   const padded = (flags & Flag.PADDED) !== 0;
+  if (!padded && skipped === 0) return payload;
   const start = (padded ? 1 : 0) + skipped;
   const end = payload.length - (padded ? (payload[0] ?? 0) : 0);
   if (start > end) {

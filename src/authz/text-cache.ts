@@ -1,0 +1,50 @@
+/**
+ * Strings that come with nearly every request, by their bytes. To make one anew costs a call out of
+ * JavaScript, its memory, and its hash where it is looked up: for a token more than all the rest of a
+ * check's reading. What comes again is also the same string, which compares by its address.
+ */
+
+/** A power of two. A text that falls on another's place takes it. */
+const PLACES = 4096;
+/** Longer ones are not remembered, so that the memory for all of them is bounded. */
+const MAX_BYTES = 4096;
+/** Ends differ where beginnings are alike: paths, tokens of one issuer. */
+const HASHED_BYTES = 16;
+/** From here on a call out of JavaScript compares faster than a loop. */
+const LONG_BYTES = 40;
+
+export class TextCache {
+  readonly #bytes = Array.from<Buffer | undefined>({ length: PLACES });
+  readonly #texts = Array.from<string>({ length: PLACES });
+
+  /** The UTF-8 text of these bytes; what is no UTF-8 becomes U+FFFD. */
+  text(bytes: Buffer, start: number, end: number): string {
+    const place = placeOf(bytes, start, end);
+    const known = this.#bytes[place];
+    if (known && isSame(known, bytes, start, end)) return this.#texts[place] ?? '';
+    const text = bytes.toString('utf8', start, end);
+    if (end - start <= MAX_BYTES) {
+      this.#bytes[place] = Buffer.from(bytes.subarray(start, end));
+      this.#texts[place] = text;
+    }
+    return text;
+  }
+}
+
+function placeOf(bytes: Buffer, start: number, end: number): number {
+  let hash = end - start;
+  for (let i = Math.max(start, end - HASHED_BYTES); i < end; i++) {
+    hash = (Math.imul(hash, 31) + (bytes[i] ?? 0)) | 0;
+  }
+  return (hash ^ (hash >>> 15)) & (PLACES - 1);
+}
+
+function isSame(known: Buffer, bytes: Buffer, start: number, end: number): boolean {
+  const { length } = known;
+  if (length !== end - start) return false;
+  if (length >= LONG_BYTES) return bytes.compare(known, 0, length, start, end) === 0;
+  for (let i = 0; i < length; i++) {
+    if (known[i] !== bytes[start + i]) return false;
+  }
+  return true;
+}

@@ -1,0 +1,35 @@
+import test from 'ava';
+import * as fc from 'fast-check';
+import { TextCache } from '../../src/authz/text-cache.js';
+
+/** Short and long ones with equal ends, so that many meet in one place; not all of them are UTF-8. */
+const parts = fc
+  .tuple(fc.uint8Array({ maxLength: 3 }), fc.constantFrom(0, 16, 60, 5000), fc.nat(2))
+  .map(([head, padding, tail]) =>
+    Buffer.concat([head, Buffer.alloc(padding, 'x'), Buffer.from([0x61 + tail])]),
+  );
+
+test('a text is that of its bytes, whatever was read before and wherever it stands', (t) => {
+  fc.assert(
+    fc.property(fc.array(parts, { maxLength: 40 }), fc.nat(5), (all, offset) => {
+      const cache = new TextCache();
+      for (const bytes of [...all, ...all.toReversed()]) {
+        const message = Buffer.concat([Buffer.alloc(offset, 0xff), bytes, Buffer.from('after')]);
+        const text = cache.text(message, offset, offset + bytes.length);
+        if (text !== bytes.toString()) return false;
+      }
+      return true;
+    }),
+    { numRuns: 300 },
+  );
+  t.pass();
+});
+
+test('what is remembered does not change with the bytes that it was read from', (t) => {
+  const cache = new TextCache();
+  const bytes = Buffer.from('alice');
+  t.is(cache.text(bytes, 0, 5), 'alice');
+  bytes.write('clara');
+  t.is(cache.text(bytes, 0, 5), 'clara');
+  t.is(cache.text(Buffer.from('alice'), 0, 5), 'alice');
+});
