@@ -7,7 +7,7 @@ export interface EnvoyFleet {
   /** Whether every connected Envoy that is to know this driver has acknowledged it. True when none is connected. */
   knows(uid: string): boolean;
   /** Whether no connected Envoy still routes to this driver: its removal is acknowledged everywhere. */
-  hasForgotten(uid: string): boolean;
+  hasForgotten(driver: Pick<RoutableDriver, 'uid' | 'namespace'>): boolean;
   /** Calls back when an answer of `knows` or `hasForgotten` may have changed. */
   onChange(listener: () => void): () => void;
 }

@@ -314,7 +314,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   #forgotten(gone: DriverRecord, deadlines: Deadlines): boolean {
     const { fleet, caches, addressQuietMs = 60_000 } = this.#options;
     return (
-      fleet.hasForgotten(gone.uid) &&
+      fleet.hasForgotten(gone) &&
       caches.haveForgotten(gone.uid) &&
       deadlines.passed(this.#tookOverAtMs + addressQuietMs)
     );

@@ -35,7 +35,7 @@ export class FakeFleet implements EnvoyFleet {
     return this.#acknowledged.has(uid);
   }
 
-  hasForgotten(uid: string): boolean {
+  hasForgotten({ uid }: Pick<RoutableDriver, 'uid'>): boolean {
     return !this.#acknowledged.has(uid) && !this.uids.includes(uid);
   }
 

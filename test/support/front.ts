@@ -165,7 +165,7 @@ async function start(
   });
   ends.push(() => envoy.stop());
   const address = await envoy.listenerAddress();
-  let published: readonly string[] = [];
+  let published: readonly RoutableDriver[] = [];
 
   /** Resolves once Envoy has acknowledged so much that `isSo`. */
   const acknowledged = (isSo: () => boolean): Promise<void> =>
@@ -186,13 +186,13 @@ async function start(
     auditLog,
     address,
     async publish(drivers) {
-      const left = published.filter((uid) => drivers.every((driver) => driver.uid !== uid));
-      published = drivers.map(({ uid }) => uid);
+      const left = published.filter(({ uid }) => drivers.every((driver) => driver.uid !== uid));
+      published = drivers;
       fleet.publish(drivers);
       await acknowledged(
         () =>
-          published.every((uid) => fleet.knows(uid)) &&
-          left.every((uid) => fleet.hasForgotten(uid)),
+          published.every(({ uid }) => fleet.knows(uid)) &&
+          left.every((driver) => fleet.hasForgotten(driver)),
       );
     },
     async allowConnections(perDriver) {

@@ -108,12 +108,12 @@ export class XdsFleet implements EnvoyFleet {
     return presence !== undefined && this.#isAcknowledged(presence);
   }
 
-  hasForgotten(uid: string): boolean {
+  hasForgotten({ uid, namespace }: Pick<RoutableDriver, 'uid' | 'namespace'>): boolean {
     if (this.#published.has(uid)) return false;
     for (const presence of this.#leaving.values()) {
       if (presence.driver.uid === uid && !this.#isAcknowledged(presence)) return false;
     }
-    return this.#isFirstPublicationAcknowledged();
+    return this.#isFirstPublicationAcknowledged(namespace);
   }
 
   onChange(listener: () => void): () => void {
@@ -275,14 +275,13 @@ export class XdsFleet implements EnvoyFleet {
     );
   }
 
-  #isFirstPublicationAcknowledged(): boolean {
+  /** Until then an Envoy may hold drivers of the namespace that an earlier process published. */
+  #isFirstPublicationAcknowledged(namespace: string): boolean {
     const first = this.#first;
     if (first === undefined) return false;
     // The clusters that are gone since the earlier process are removed for all who have the wildcard.
     if (this.#options.revisions.minAcknowledgedRevision(TypeUrl.CLUSTER, '*') < first) return false;
-    return [...this.#namespaces.keys()].every((namespace) =>
-      this.#isNamespaceAcknowledged(namespace, first),
-    );
+    return !this.#namespaces.has(namespace) || this.#isNamespaceAcknowledged(namespace, first);
   }
 
   #notify(): void {

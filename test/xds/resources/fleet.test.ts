@@ -136,21 +136,23 @@ test('a removed driver is forgotten once every Envoy has acknowledged that', (t)
   const { fleet, cache, acknowledge } = setUp();
   fleet.publish([driver('a', 1)]);
   acknowledge(cache.revision);
-  t.false(fleet.hasForgotten('a'));
+  t.false(fleet.hasForgotten(driver('a', 1)));
   fleet.publish([]);
-  t.false(fleet.hasForgotten('a'));
+  t.false(fleet.hasForgotten(driver('a', 1)));
   acknowledge(cache.revision);
-  t.true(fleet.hasForgotten('a'));
+  t.true(fleet.hasForgotten(driver('a', 1)));
 });
 
 test('a driver of an earlier process is not forgotten before Envoy has this one’s state', (t) => {
   const { fleet, cache, acknowledge } = setUp();
+  const earlier = ['ns', 'emptied'].map((namespace) => driver('of-earlier', 2, namespace));
+  const forgotten = () => earlier.map((gone) => fleet.hasForgotten(gone));
   acknowledge(0);
-  t.false(fleet.hasForgotten('of-earlier'));
+  t.deepEqual(forgotten(), [false, false]);
   fleet.publish([driver('a', 1)]);
-  t.false(fleet.hasForgotten('of-earlier'));
+  t.deepEqual(forgotten(), [false, false]);
   acknowledge(cache.revision);
-  t.true(fleet.hasForgotten('of-earlier'));
+  t.deepEqual(forgotten(), [true, true]);
 });
 
 test('a new driver on a dead one’s address is published only after the old one is forgotten', (t) => {
