@@ -11,6 +11,7 @@ import type { PolicySource } from '../policy/last-good.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { authzMetrics, configurationSource, issuerKeyAges } from './authz-metrics.js';
+import { certificateMetrics } from './certificate-metrics.js';
 import { mtlsFiles } from './grpc-port.js';
 import { roleLogger } from './logger.js';
 import { startRelay } from './relay.js';
@@ -29,6 +30,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   const logger = roleLogger('authz', settings.logLevel);
   const registry = new Registry();
   processMetrics(registry, 'authz');
+  certificateMetrics(registry, 'authz', settings);
   const metrics = authzMetrics(registry);
   const observer = policyObserver(metrics, logger);
   const compile = policyOptions(settings);

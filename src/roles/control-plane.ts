@@ -23,6 +23,7 @@ import type { Settings } from '../settings/table.js';
 import { adminRoutes } from './admin-routes.js';
 import { openAudit } from './audit.js';
 import { assignmentMetrics } from './assignment-metrics.js';
+import { certificateMetrics } from './certificate-metrics.js';
 import { consoleParts } from './console.js';
 import { controlPlaneMetrics, leaderTerms } from './control-plane-metrics.js';
 import { createGrpcPort, mtlsFiles } from './grpc-port.js';
@@ -50,6 +51,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   const logger = roleLogger('control-plane', settings.logLevel);
   const registry = new Registry();
   processMetrics(registry, 'control-plane');
+  certificateMetrics(registry, 'control-plane', settings);
 
   const audit = await openAudit(settings, { clock, logger, registry });
   const tracing = openTracing('control-plane', settings, { clock, registry });
