@@ -3,6 +3,7 @@
  * A naive evaluation that tries every rule is measured beside it, for a ratio that holds on any machine.
  */
 import type { Caller } from '../../src/model/principal.js';
+import { compileAside } from '../../src/policy/aside/compile-aside.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { parseAnyYaml, parseYaml } from '../../src/yaml/document.js';
 import { options } from '../../test/policy/support.js';
@@ -38,6 +39,33 @@ console.log(
   `${RULES} rules of ${TEAMS} teams, ${(text.length / 1024).toFixed(0)} KiB: loading costs ${first} ms in a new process, ` +
     `then ${load} ms, of which YAML ${parse} ms (by the library alone ${library} ms)`,
 );
+
+/** By the clock: how long a reload takes, and the longest time in which the process did nothing else. */
+async function reload(document: string): Promise<{ tookMs: number; stallMs: number }> {
+  let stallMs = 0;
+  let last = performance.now();
+  const started = last;
+  const timer = setInterval(() => {
+    const now = performance.now();
+    stallMs = Math.max(stallMs, now - last);
+    last = now;
+  }, 1);
+  await compileAside({ text: document, file: 'policy.yaml' }, options);
+  clearInterval(timer);
+  const now = performance.now();
+  return { tookMs: now - started, stallMs: Math.max(stallMs, now - last) };
+}
+
+for (const [what, document] of [
+  ['', text],
+  [' in an unusual form of YAML', `${text}#\t\n`],
+] as const) {
+  const reloads: { tookMs: number; stallMs: number }[] = [];
+  for (let run = 0; run < runs; run++) reloads.push(await reload(document));
+  const took = median(reloads.map(({ tookMs }) => tookMs)).toFixed(0);
+  const stall = median(reloads.map(({ stallMs }) => stallMs)).toFixed(0);
+  console.log(`reloaded beside the event loop${what}: after ${took} ms, longest stall ${stall} ms`);
+}
 
 /** As many as are measured at a time, and how often each asks again. */
 const PEOPLE = 100;

@@ -8,6 +8,7 @@ import type { Reader } from '../yaml/schema.js';
 import type { AccessEntry } from './document.js';
 import { compileExpression, type Expression, ExpressionProblem, NoAnswer } from './expression.js';
 import { NameSet } from './glob.js';
+import type { Steps } from './steps.js';
 import { checkWho, compileWho, type KnownNames, type Who, WhoIndex, whyMatches } from './who.js';
 
 /** Teams and environments that a caller may use; patterns stay patterns. */
@@ -45,12 +46,27 @@ export class AccessRules {
   readonly #shadows = new RulesOfCallers();
   readonly #onNoAnswer: OnNoAnswer;
 
-  constructor(entries: readonly AccessEntry[], reader: Reader, onNoAnswer: OnNoAnswer) {
-    this.#onNoAnswer = onNoAnswer;
-    this.#all = entries.map((entry) => compileRule(entry, reader));
-    for (const rule of this.#all) {
-      (rule.entry.mode === 'shadow' ? this.#shadows : this.#enforced).add(rule);
+  static *compile(
+    entries: readonly AccessEntry[],
+    reader: Reader,
+    onNoAnswer: OnNoAnswer,
+  ): Steps<AccessRules> {
+    const rules: Rule[] = [];
+    for (const entry of entries) {
+      rules.push(compileRule(entry, reader));
+      yield;
     }
+    const compiled = new AccessRules(rules, onNoAnswer);
+    for (const rule of rules) {
+      (rule.entry.mode === 'shadow' ? compiled.#shadows : compiled.#enforced).add(rule);
+      yield;
+    }
+    return compiled;
+  }
+
+  private constructor(rules: readonly Rule[], onNoAnswer: OnNoAnswer) {
+    this.#all = rules;
+    this.#onNoAnswer = onNoAnswer;
   }
 
   allows(use: Use): boolean {
@@ -166,12 +182,13 @@ function compileRule(entry: AccessEntry, reader: Reader): Rule {
 }
 
 /** Mistakes that only the document as a whole shows. */
-export function checkAccess(
+export function* checkAccess(
   entries: readonly AccessEntry[],
   known: KnownNames & { readonly environments: readonly string[] | undefined },
   reader: Reader,
-): void {
+): Steps<void> {
   for (const { who, what } of entries) {
+    yield;
     checkWho(who, known, reader);
     for (const environment of what.environments) {
       const { environments } = known;

@@ -27,6 +27,7 @@ import {
 } from './namespace-template.js';
 import { compilePools, compileQuotas, type PoolDefaults } from './pools.js';
 import { compileShadows } from './shadows.js';
+import { atOnce, type Steps } from './steps.js';
 import { compileRateLimits } from './rate-limits.js';
 import { compileTargets } from './targets.js';
 import { compileUserIdRule } from './user-id.js';
@@ -49,32 +50,49 @@ const DEFAULT_TARGETS: TargetsEntry = {
 
 /** Throws POLICY_INVALID whose message holds every mistake, one on each line. `file` is shown in it. */
 export function compilePolicy(text: string, file: string, options: PolicyOptions): Policy {
-  return compileParsed(parseYaml(text, file), text, options, dirname(file));
+  return checkPolicy(text, file, options).policy;
+}
+
+/** A good policy, and what it was made of. */
+export interface CheckedPolicy {
+  readonly policy: Policy;
+  /** As a file holds it. */
+  readonly text: string;
+  readonly document: PolicyDocument;
+  /** Knows where its entries were written. */
+  readonly reader: Reader;
+}
+
+/** The same, with all that there is to know. */
+export function checkPolicy(text: string, file: string, options: PolicyOptions): CheckedPolicy {
+  return checkParsed(parseYaml(text, file), text, options, dirname(file));
 }
 
 /** The same for what was parsed already; `text` says the same, and makes the version. `base`: against it relative paths are resolved. */
-export function compileParsed(
+export function checkParsed(
   parsed: ParsedYaml,
   text: string,
   options: PolicyOptions,
   base: string,
-): Policy {
+): CheckedPolicy {
   const reader = new Reader(base);
   reader.problems.push(...parsed.problems);
   const document = parsed.wellFormed ? policyDocument.read(parsed.value, reader) : undefined;
-  const policy = document && compileDocument(document, options, versionOf(text, options), reader);
+  const version = versionOf(text, options);
+  const policy = document && atOnce(compileDocument(document, options, version, reader));
   if (!policy || reader.problems.length > 0) {
     throw new GatewayError('POLICY_INVALID', formatProblems(reader.problems));
   }
-  return policy;
+  return { policy, text, document, reader };
 }
 
-function compileDocument(
+/** Mistakes go to the reader; with one, what is returned is not to be used. */
+export function* compileDocument(
   document: PolicyDocument,
   { clientUrl, furtherIssuers, observer, poolDefaults }: PolicyOptions,
   version: string,
   reader: Reader,
-): Policy {
+): Steps<Policy> {
   const targets = document.targets ?? DEFAULT_TARGETS;
   const template = templateOf(targets, reader);
   const issuers = compileIssuers(document.issuers, furtherIssuers, reader);
@@ -82,7 +100,7 @@ function compileDocument(
   checkNames(document, reader);
   checkTargets(targets, template, reader);
   const known = { services: names, issuers: issuers.map(({ issuer }) => issuer) };
-  checkAccess(document.access, { ...known, environments: targets.environments }, reader);
+  yield* checkAccess(document.access, { ...known, environments: targets.environments }, reader);
   if (issuers.length + names.length === 0) {
     reader.refuseAt(
       document,
@@ -90,12 +108,12 @@ function compileDocument(
       'nobody could use this gateway: name issuers, services or source_networks, or set okta_issuer in the settings',
     );
   }
-  const access = new AccessRules(document.access, reader, (rule, { code, message }) =>
+  const access = yield* AccessRules.compile(document.access, reader, (rule, { code, message }) =>
     observer?.expressionFailed({ version, rule, code, message }),
   );
   checkCanaries(document.canaries, reader);
   const pool = withCanaries(
-    compilePools(document.pools, poolDefaults, template, reader),
+    yield* compilePools(document.pools, poolDefaults, template, reader),
     document.canaries,
     template,
   );

@@ -13,6 +13,7 @@ import { namespaceWithoutPool } from '../model/refusals.js';
 import type { SeenRequest } from '../model/seen-request.js';
 import { callerFor } from '../model/token-claims.js';
 import { namespaceFields } from './namespace-fields.js';
+import type { Steps } from './steps.js';
 
 export interface LiveSession {
   readonly session: string;
@@ -32,8 +33,9 @@ export interface Present {
 /** Entries of each list in the answer. */
 const MAX_LISTED = 1000;
 
-export function diffPolicies(before: Policy, after: Policy, present: Present): PolicyDiff {
-  const { known, unknown, people } = sorted(present);
+/** In steps: a fleet may have many thousand sessions. */
+export function* diffPolicies(before: Policy, after: Policy, present: Present): Steps<PolicyDiff> {
+  const { known, unknown, people } = yield* sorted(present);
   const namespaces = new Set([
     ...present.namespaces,
     ...before.warmNamespaces,
@@ -42,6 +44,7 @@ export function diffPolicies(before: Policy, after: Policy, present: Present): P
   ]);
   const changes: AccessChange[] = [];
   for (const { session, request } of [...known, ...people]) {
+    yield;
     const outcomes = {
       before: outcomeOf(before, request, session),
       after: outcomeOf(after, request, session),
@@ -54,9 +57,16 @@ export function diffPolicies(before: Policy, after: Policy, present: Present): P
     const of = session === undefined ? {} : { session };
     changes.push({ change, ...of, principal: request.caller.principal, ...outcomes });
   }
-  const ofNamespaces = [...namespaces]
-    .toSorted((a, b) => a.localeCompare(b))
-    .flatMap((namespace) => namespaceChange(before, after, namespace, present.sessions));
+  const live = new Map<string, number>();
+  for (const { namespace } of present.sessions) {
+    live.set(namespace, (live.get(namespace) ?? 0) + 1);
+  }
+  const ofNamespaces: NamespaceChange[] = [];
+  for (const namespace of [...namespaces].toSorted((a, b) => a.localeCompare(b))) {
+    yield;
+    const change = namespaceChange(before, after, namespace, live.get(namespace) ?? 0);
+    if (change) ofNamespaces.push(change);
+  }
   const count = (kind: AccessChange['change']) =>
     changes.filter(({ change }) => change === kind).length;
   return {
@@ -84,11 +94,11 @@ interface Asked {
 }
 
 /** Requests by what they stand for. One that a live session stands for already is no further person. */
-function sorted({ sessions, seen }: Present): {
+function* sorted({ sessions, seen }: Present): Steps<{
   readonly known: readonly Asked[];
   readonly unknown: readonly UnknownSession[];
   readonly people: readonly Asked[];
-} {
+}> {
   const bySession = new Map(
     seen.flatMap((request) =>
       request.sessionId === undefined ? [] : [[request.sessionId, request] as const],
@@ -102,8 +112,15 @@ function sorted({ sessions, seen }: Present): {
       known.push({ session, request });
     } else unknown.push({ session, principal, namespace });
   }
-  const others = new Map(seen.map((request) => [askedBy(request), request]));
-  for (const { request } of known) others.delete(askedBy(request));
+  const others = new Map<string, SeenRequest>();
+  for (const request of seen) {
+    yield;
+    others.set(askedBy(request), request);
+  }
+  for (const { request } of known) {
+    yield;
+    others.delete(askedBy(request));
+  }
   const people = [...others.values()].map((request) => ({ request }));
   return { known, unknown, people };
 }
@@ -150,8 +167,8 @@ function namespaceChange(
   before: Policy,
   after: Policy,
   namespace: string,
-  sessions: readonly LiveSession[],
-): readonly NamespaceChange[] {
+  sessions: number,
+): NamespaceChange | undefined {
   const [was, becomes] = [namespaceFields(before, namespace), namespaceFields(after, namespace)];
   const fields = [...new Set([...was.keys(), ...becomes.keys()])]
     .filter((field) => was.get(field) !== becomes.get(field))
@@ -163,9 +180,8 @@ function namespaceChange(
         ...(next === undefined ? {} : { after: next }),
       };
     });
-  if (fields.length === 0) return [];
+  if (fields.length === 0) return undefined;
   const [had, has] = [before.pool(namespace), after.pool(namespace)];
   const pool = had && !has ? 'gone' : has && !had ? 'new' : 'kept';
-  const live = sessions.filter((session) => session.namespace === namespace).length;
-  return [{ namespace, sessions: live, pool, fields }];
+  return { namespace, sessions, pool, fields };
 }

@@ -6,7 +6,9 @@ import { readNamedText } from '../files/read.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { toGatewayError } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
-import { compilePolicy, type PolicyOptions } from './compile.js';
+import { compileAside, type CompiledPolicy } from './aside/compile-aside.js';
+import { NewestPolicy } from './aside/newest-policy.js';
+import type { PolicyOptions } from './compile.js';
 import { LastGoodPolicy, type PolicySource, type PolicyStatus } from './last-good.js';
 
 export interface PolicyFileOptions {
@@ -24,8 +26,11 @@ export class PolicyFile implements PolicySource {
   readonly #path: string;
   readonly #options: PolicyFileOptions;
   readonly #lastGood: LastGoodPolicy;
+  readonly #newest: NewestPolicy;
   /** As last read, good or bad. */
   #text: string | undefined;
+  /** What was read last is in force or refused when this resolves. */
+  #judging: Promise<void> = Promise.resolve();
   #watcher: FSWatcher | undefined;
   #timer: Timer | undefined;
   #reading: Promise<void> = Promise.resolve();
@@ -33,15 +38,16 @@ export class PolicyFile implements PolicySource {
 
   /** Reads the policy and watches its file. Rejects with POLICY_INVALID if it is not good now. */
   static async open(path: string, options: PolicyFileOptions): Promise<PolicyFile> {
-    const text = await readPolicy(path);
-    return new PolicyFile(path, options, text, compilePolicy(text, path, options.compile));
+    const written = { text: await readPolicy(path), file: path };
+    return new PolicyFile(path, options, await compileAside(written, options.compile));
   }
 
-  private constructor(path: string, options: PolicyFileOptions, text: string, policy: Policy) {
+  private constructor(path: string, options: PolicyFileOptions, { policy, text }: CompiledPolicy) {
     this.#path = path;
     this.#options = options;
     this.#text = text;
-    const { clock, logger } = options;
+    const { clock, compile, logger } = options;
+    this.#newest = new NewestPolicy(compile);
     this.#lastGood = new LastGoodPolicy({ what: 'the policy file', clock, logger });
     this.#lastGood.take(policy, text);
     this.#watch();
@@ -64,29 +70,43 @@ export class PolicyFile implements PolicySource {
     return this.#lastGood.onChange(listener);
   }
 
-  /** Reads the file now and resolves when its content is in force or refused. */
-  reload(): Promise<void> {
+  /**
+   * Reads the file now and resolves when its content is in force or refused, or overtaken by a newer
+   * one. Until then the policy before it decides.
+   */
+  async reload(): Promise<void> {
     this.#reading = this.#reading.then(() => this.#read());
-    return this.#reading;
+    await this.#reading;
+    await this.#judging;
   }
 
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
     this.#watcher?.close();
+    this.#newest.giveUp();
     this.#lastGood.close();
   }
 
   async #read(): Promise<void> {
-    let text: string | undefined;
     try {
-      text = await readPolicy(this.#path);
+      const text = await readPolicy(this.#path);
       if (this.#closed || text === this.#text) return;
       this.#text = text;
-      this.#lastGood.take(compilePolicy(text, this.#path, this.#options.compile), text);
+      this.#judging = this.#judge(text);
     } catch (thrown) {
       if (this.#closed) return;
-      this.#text = text;
+      this.#text = undefined;
+      this.#newest.giveUp();
+      this.#lastGood.refuse(toGatewayError(thrown).message);
+    }
+  }
+
+  async #judge(text: string): Promise<void> {
+    try {
+      const compiled = await this.#newest.compile({ text, file: this.#path });
+      if (compiled) this.#lastGood.take(compiled.policy, compiled.text);
+    } catch (thrown) {
       this.#lastGood.refuse(toGatewayError(thrown).message);
     }
   }

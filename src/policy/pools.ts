@@ -2,9 +2,10 @@
 import type { PoolPolicy, QuotaPolicy } from '../model/policy.js';
 import type { Reader } from '../yaml/schema.js';
 import type { PoolEntry, QuotaEntry } from './document.js';
-import { firstMatch } from './match.js';
+import { type Candidate, firstMatch } from './match.js';
 import type { NamespaceTemplate } from './namespace-template.js';
 import { compileSchedule } from './schedule.js';
+import type { Steps } from './steps.js';
 
 /** For what a pool's entry leaves out. */
 export interface PoolDefaults {
@@ -20,30 +21,30 @@ const NO_QUOTAS: QuotaPolicy = Object.freeze({
 });
 
 /** A policy without `pools` gives each namespace the default pool; one with them, only those they match. */
-export function compilePools(
+export function* compilePools(
   entries: readonly PoolEntry[] | undefined,
   defaults: PoolDefaults,
   template: NamespaceTemplate,
   reader: Reader,
-): (namespace: string) => PoolPolicy | undefined {
+): Steps<(namespace: string) => PoolPolicy | undefined> {
   if (!entries) {
     const pool = compilePool({ ...DEFAULT_ENTRY }, defaults, reader);
     return () => pool;
   }
-  return firstMatch(
-    entries.map((entry) => {
-      const value = compilePool(entry, defaults, reader);
-      if (value.size > value.maximum) {
-        reader.refuseAt(
-          entry,
-          entry.size === undefined ? 'maximum' : 'size',
-          `size (${value.size}) must not exceed maximum (${value.maximum})`,
-        );
-      }
-      return { match: entry.match, value };
-    }),
-    template,
-  );
+  const candidates: Candidate<PoolPolicy>[] = [];
+  for (const entry of entries) {
+    yield;
+    const value = compilePool(entry, defaults, reader);
+    if (value.size > value.maximum) {
+      reader.refuseAt(
+        entry,
+        entry.size === undefined ? 'maximum' : 'size',
+        `size (${value.size}) must not exceed maximum (${value.maximum})`,
+      );
+    }
+    candidates.push({ match: entry.match, value });
+  }
+  return firstMatch(candidates, template);
 }
 
 export function compileQuotas(

@@ -14,13 +14,18 @@ import { denied } from '../support/check-client.js';
  * that mixed two of them would lead to a namespace, or name a team, that no version has.
  */
 function version(n: number): string {
-  return `apiVersion: spark-gateway/v1alpha1
+  return `${sizeOf(n)}apiVersion: spark-gateway/v1alpha1
 kind: RoutingPolicy
 source_networks: [{name: lab, networks: [192.0.2.0/24]}]
 targets: {namespace: "v${n}-{team}-{environment}"}
 access:
   - {who: {services: [lab]}, what: {teams: [${n % 2 === 0 ? 'data' : `only-${n}`}], environments: [prod]}}
 `;
+}
+
+/** Some are so large that they are compiled beside the event loop. */
+function sizeOf(n: number): string {
+  return n % 4 < 2 ? '' : '# a comment\n'.repeat(1000);
 }
 
 function answerOf(n: number): string {
@@ -55,7 +60,7 @@ test('while good and bad policies replace each other under load, every answer is
   let inForce = 0;
   for (let n = 1; n <= 12; n++) {
     const bad = n % 3 === 0;
-    await writeFile(`${path}.next`, bad ? 'access: [{who: {}}]' : version(n));
+    await writeFile(`${path}.next`, bad ? `${sizeOf(n)}access: [{who: {}}]` : version(n));
     await rename(`${path}.next`, path);
     const before = burst();
     const reloaded = file.reload();

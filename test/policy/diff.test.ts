@@ -4,7 +4,9 @@ import { describedCaller } from '../../src/model/described-caller.js';
 import type { Policy } from '../../src/model/policy.js';
 import type { SeenRequest } from '../../src/model/seen-request.js';
 import { compilePolicy } from '../../src/policy/compile.js';
-import { diffPolicies, type Present } from '../../src/policy/diff.js';
+import * as diffing from '../../src/policy/diff.js';
+import type { Present } from '../../src/policy/diff.js';
+import { atOnce } from '../../src/policy/steps.js';
 import { arbitraryCaller, arbitraryPolicy } from './arbitrary.js';
 import { HEAD, ISSUER, options, policyOf } from './support.js';
 
@@ -24,6 +26,9 @@ function asks(subject: string, fields: Partial<SeenRequest> = {}): SeenRequest {
     ...fields,
   };
 }
+
+const diffPolicies = (before: Policy, after: Policy, now: Present) =>
+  atOnce(diffing.diffPolicies(before, after, now));
 
 const principal = (subject: string) => ({ issuer: ISSUER, subject });
 const alices = { session: 's1', principal: principal('alice'), namespace: 'sjns-data-dev' };

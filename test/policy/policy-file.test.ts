@@ -128,6 +128,30 @@ test('listeners hear of each change once, and not of a write that changes nothin
   t.deepEqual(heard, [2, 2, 3]);
 });
 
+test('a change while a large policy is being read is what comes into force, and stays', async (t) => {
+  const path = join(await directoryFor(t), 'policy.yaml');
+  await writeFile(path, withQuota(1));
+  const file = await open(t, path, new ManualClock());
+  const heard: (number | undefined)[] = [];
+  file.onChange((policy) => heard.push(quotaOf(policy)));
+
+  const large = '# a comment\n'.repeat(1000);
+  for (const [quota, next] of [
+    [2, 3],
+    [4, 'bad'],
+    [5, 6],
+  ] as const) {
+    await writeFile(path, `${withQuota(quota)}${large}`);
+    const first = file.reload();
+    await writeFile(path, withQuota(next));
+    await Promise.all([first, file.reload()]);
+    t.is(file.status.error !== undefined, next === 'bad');
+    if (next !== 'bad') t.is(quotaOf(file.current), next);
+  }
+  await file.reload();
+  t.is(heard.at(-1), 6);
+});
+
 test('a change that no watch told of is found after a while', async (t) => {
   const directory = await directoryFor(t);
   const elsewhere = await directoryFor(t);

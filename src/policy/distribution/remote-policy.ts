@@ -13,7 +13,8 @@ import { Backoff } from '../../model/backoff.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { toGatewayError } from '../../model/errors.js';
 import type { Policy } from '../../model/policy.js';
-import { compilePolicy, type PolicyOptions } from '../compile.js';
+import { NewestPolicy } from '../aside/newest-policy.js';
+import type { PolicyOptions } from '../compile.js';
 import type { KeptPolicy } from '../kept-policy.js';
 import { LastGoodPolicy, type PolicySource, type PolicyStatus } from '../last-good.js';
 
@@ -41,6 +42,7 @@ export class RemotePolicy implements PolicySource {
   readonly source = 'control plane';
   readonly #options: RemotePolicyOptions;
   readonly #lastGood: LastGoodPolicy;
+  readonly #newest: NewestPolicy;
   readonly #client: Client;
   #stream: ClientReadableStream<WatchPolicyResponse> | undefined;
   #retry: Timer | undefined;
@@ -56,7 +58,7 @@ export class RemotePolicy implements PolicySource {
   ): Promise<RemotePolicy | undefined> {
     const remote = new RemotePolicy(options);
     const kept = await options.kept.read();
-    if (kept !== undefined) remote.#offer(kept, options.kept.file);
+    if (kept !== undefined) await remote.#offer(kept, options.kept.file);
     remote.#connect();
     if (await remote.#lastGood.arrived(signal)) return remote;
     await remote.close();
@@ -67,6 +69,7 @@ export class RemotePolicy implements PolicySource {
     const { address, credentials, serverName, clock, logger } = options;
     this.#options = options;
     this.#backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, options.random);
+    this.#newest = new NewestPolicy(options.compile);
     this.#lastGood = new LastGoodPolicy({
       what: 'the policy of the control plane',
       clock,
@@ -92,6 +95,7 @@ export class RemotePolicy implements PolicySource {
     this.#retry?.cancel();
     this.#stream?.cancel();
     this.#client.close();
+    this.#newest.giveUp();
     this.#lastGood.close();
     await this.#options.kept.close();
   }
@@ -111,7 +115,7 @@ export class RemotePolicy implements PolicySource {
       }
       this.#trouble = undefined;
       this.#backoff.reset();
-      this.#offer(document, this.source);
+      void this.#offer(document, this.source);
     });
     // Every end of the stream, with or without an error, has a status.
     stream.on('error', () => undefined);
@@ -129,11 +133,16 @@ export class RemotePolicy implements PolicySource {
     });
   }
 
-  #offer(text: string, from: string): void {
+  async #offer(text: string, from: string): Promise<void> {
     const { text: known, error } = this.#lastGood.status;
-    if (this.#lastGood.isThere && text === known && error === undefined) return;
+    if (this.#lastGood.isThere && text === known && error === undefined) {
+      this.#newest.giveUp();
+      return;
+    }
     try {
-      this.#lastGood.take(compilePolicy(text, from, this.#options.compile), text);
+      const compiled = await this.#newest.compile({ text, file: from });
+      if (!compiled) return;
+      this.#lastGood.take(compiled.policy, text);
       this.#options.kept.keep(text);
     } catch (thrown) {
       this.#lastGood.refuse(toGatewayError(thrown).message);

@@ -11,11 +11,11 @@ import type { Clock } from '../../model/clock.js';
 import { toGatewayError } from '../../model/errors.js';
 import type { ObjectReference } from '../../model/fleet-problem.js';
 import type { Policy } from '../../model/policy.js';
+import { NewestPolicy } from '../aside/newest-policy.js';
 import { compilePolicy, type PolicyOptions } from '../compile.js';
 import type { KeptPolicy } from '../kept-policy.js';
 import { LastGoodPolicy, type PolicySource, type PolicyStatus } from '../last-good.js';
 import { KIND, PLURAL, RESOURCE_API_VERSION } from './crd.js';
-import { compileSpec } from './spec.js';
 import { type PolicyResourceStatus, statusOf } from './status.js';
 import { StatusWriter } from './status-writer.js';
 
@@ -53,6 +53,8 @@ export class PolicyResource implements PolicySource {
   readonly #writer: StatusWriter;
   /** The last good policy of an earlier process on this machine. */
   readonly #earlier: string | undefined;
+  readonly #newest: NewestPolicy;
+  #judging: Pick<Seen, 'uid' | 'generation'> | undefined;
   #judged: Judged | undefined;
 
   /** Resolves when a policy is in force, be it the last good one; with undefined when the signal fires before that. */
@@ -68,11 +70,12 @@ export class PolicyResource implements PolicySource {
   }
 
   private constructor(options: PolicyResourceOptions, earlier: string | undefined) {
-    const { api, namespace, name, clock, logger } = options;
+    const { api, namespace, name, compile, clock, logger } = options;
     const path = collectionPath(RESOURCE_API_VERSION, namespace, PLURAL);
     this.source = `${KIND} ${namespace}/${name}`;
     this.#options = options;
     this.#earlier = earlier;
+    this.#newest = new NewestPolicy(compile);
     this.#lastGood = new LastGoodPolicy({ what: this.source, clock, logger });
     this.#reflector = new Reflector<Seen>({
       api,
@@ -116,7 +119,7 @@ export class PolicyResource implements PolicySource {
   report(): void {
     const [object] = this.#reflector.values();
     const judged = this.#judged;
-    if (!object || judged?.uid !== object.uid || judged.generation !== object.generation) return;
+    if (!object || !judged || !isOf(judged, object)) return;
     if (this.#lastGood.isThere && !this.#options.leads()) return;
     const { version, text } = this.#lastGood.status;
     const inForce = this.#lastGood.isThere ? { version, document: text } : undefined;
@@ -127,6 +130,7 @@ export class PolicyResource implements PolicySource {
   }
 
   async close(): Promise<void> {
+    this.#newest.giveUp();
     this.#lastGood.close();
     await this.#reflector.stop();
     await this.#writer.close();
@@ -136,29 +140,32 @@ export class PolicyResource implements PolicySource {
   #look(): void {
     const [object] = this.#reflector.values();
     if (object) {
-      const known = this.#judged;
-      if (known?.uid !== object.uid || known.generation !== object.generation) {
-        this.#judged = this.#judge(object);
-      }
+      const known = this.#judging ?? this.#judged;
+      if (!known || !isOf(known, object)) void this.#judge(object);
       this.report();
     } else if (this.#reflector.problem === undefined) {
+      this.#newest.giveUp();
+      this.#judging = undefined;
       this.#judged = undefined;
       this.#refuse(`${this.source} does not exist: apply it`, undefined);
     }
   }
 
-  #judge({ uid, generation, spec, status }: Seen): Judged {
-    const { compile, kept } = this.#options;
+  async #judge({ uid, generation, spec, status }: Seen): Promise<void> {
+    this.#judging = { uid, generation };
+    let error: string | undefined;
     try {
-      const { policy, text } = compileSpec(spec, compile);
-      this.#lastGood.take(policy, text);
-      kept.keep(text);
-      return { uid, generation, error: undefined };
+      const compiled = await this.#newest.compile({ spec });
+      if (!compiled) return;
+      this.#lastGood.take(compiled.policy, compiled.text);
+      this.#options.kept.keep(compiled.text);
     } catch (thrown) {
-      const { message: error } = toGatewayError(thrown);
+      ({ message: error } = toGatewayError(thrown));
       this.#refuse(error, status.inForce?.document);
-      return { uid, generation, error };
     }
+    this.#judging = undefined;
+    this.#judged = { uid, generation, error };
+    this.report();
   }
 
   /** `former`: the last good policy as the resource tells it. */
@@ -183,6 +190,10 @@ export class PolicyResource implements PolicySource {
       return false;
     }
   }
+}
+
+function isOf({ uid, generation }: Pick<Seen, 'uid' | 'generation'>, object: Seen): boolean {
+  return uid === object.uid && generation === object.generation;
 }
 
 function seen(object: KubernetesObject): Seen {

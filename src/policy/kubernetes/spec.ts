@@ -1,20 +1,13 @@
 /** A policy as a custom resource holds it, compiled as a file would be. */
 import { stringify } from 'yaml';
 import { GatewayError } from '../../model/errors.js';
-import type { Policy } from '../../model/policy.js';
 import { fromJson } from '../../yaml/json-value.js';
-import { compileParsed, type PolicyOptions } from '../compile.js';
+import { type CheckedPolicy, checkParsed, type PolicyOptions } from '../compile.js';
 import { API_VERSION } from '../document.js';
 import { KIND, LONGEST_DOCUMENT } from './crd.js';
 
-export interface CompiledSpec {
-  readonly policy: Policy;
-  /** As a policy file would hold it. */
-  readonly text: string;
-}
-
 /** Throws POLICY_INVALID whose message holds every mistake with its path, such as `spec.access[3].what`. */
-export function compileSpec(spec: object, options: PolicyOptions): CompiledSpec {
+export function compileSpec(spec: object, options: PolicyOptions): CheckedPolicy {
   const document = { ...spec, apiVersion: API_VERSION, kind: KIND };
   const text = stringify(
     { apiVersion: API_VERSION, kind: KIND, ...spec },
@@ -27,6 +20,5 @@ export function compileSpec(spec: object, options: PolicyOptions): CompiledSpec 
     );
   }
   const value = fromJson(document, 'spec');
-  const policy = compileParsed({ value, wellFormed: true, problems: [] }, text, options, '/');
-  return { policy, text };
+  return checkParsed({ value, wellFormed: true, problems: [] }, text, options, '/');
 }

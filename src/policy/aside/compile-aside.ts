@@ -1,0 +1,70 @@
+/**
+ * Compiles a policy while the event loop goes on: a large one is read and checked in a thread of its
+ * own, and made ready here in slices. See docs/decisions/large-policies-beside-the-event-loop.md.
+ */
+import { Worker } from 'node:worker_threads';
+import { GatewayError } from '../../model/errors.js';
+import type { Policy } from '../../model/policy.js';
+import type { PolicyOptions } from '../compile.js';
+import { inSlices } from '../steps.js';
+import { fromGoodPolicy } from './good-policy.js';
+import type { Task, Verdict } from './worker.js';
+import { checkWritten, lengthOf, type WrittenPolicy } from './written-policy.js';
+
+export interface CompiledPolicy {
+  readonly policy: Policy;
+  /** As a file holds it. */
+  readonly text: string;
+}
+
+/** Characters up to which a policy is compiled in place: starting a thread would take longer. */
+const SMALL = 8 * 1024;
+
+/** What the thread may take: a document that wants more is refused, and this process goes on. */
+const LIMITS = { maxOldGenerationSizeMb: 320, maxYoungGenerationSizeMb: 64 };
+
+/** Rejects with POLICY_INVALID whose message holds every mistake, one on each line, and with the signal's reason when it fires. */
+export async function compileAside(
+  written: WrittenPolicy,
+  options: PolicyOptions,
+  signal?: AbortSignal,
+): Promise<CompiledPolicy> {
+  signal?.throwIfAborted();
+  if (lengthOf(written) <= SMALL) return checkWritten(written, options);
+  const { observer: _observer, ...plain } = options;
+  const verdict = await judgedAside({ written, options: plain }, signal);
+  // Without a thread, for want of which no policy should be missed, it is compiled here.
+  if (!verdict) return checkWritten(written, options);
+  if ('error' in verdict) throw new GatewayError('POLICY_INVALID', verdict.error);
+  const { good } = verdict;
+  return { policy: await inSlices(fromGoodPolicy(good, options), signal), text: good.text };
+}
+
+/** undefined: there could be no thread, or it failed. */
+function judgedAside(task: Task, signal: AbortSignal | undefined): Promise<Verdict | undefined> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('worker.js', import.meta.url), {
+      workerData: task,
+      resourceLimits: LIMITS,
+    });
+    const giveUp = () => {
+      reject(signal?.reason);
+      void worker.terminate();
+    };
+    signal?.addEventListener('abort', giveUp, { once: true });
+    worker.on('message', resolve);
+    worker.on('error', (error) => resolve(isOutOfMemory(error) ? TOO_LARGE : undefined));
+    worker.on('exit', () => {
+      signal?.removeEventListener('abort', giveUp);
+      resolve(undefined);
+    });
+  });
+}
+
+const TOO_LARGE: Verdict = {
+  error: `the policy needs more than ${LIMITS.maxOldGenerationSizeMb} MiB to be read: make it smaller`,
+};
+
+function isOutOfMemory(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
+}
