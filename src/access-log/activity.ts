@@ -64,7 +64,8 @@ export class StreamActivity {
 
   #running(streamId: string, sessionId: string, nowMs: number): void {
     const key = keyOf(sessionId, streamId);
-    if (!this.#open.delete(key)) this.#sink.streamOpened(sessionId, streamId, nowMs);
+    if (!this.#open.delete(key))
+      this.#sink.streamOpened(sessionId, streamId, nowMs, this.#reporter);
     this.#open.set(key, { sessionId, streamId, seenAtMs: nowMs });
     this.#scheduleSweep();
   }
@@ -72,7 +73,7 @@ export class StreamActivity {
   #ended(streamId: string, sessionId: string, nowMs: number): void {
     if (this.#open.delete(keyOf(sessionId, streamId)))
       this.#sink.streamClosed(sessionId, streamId, nowMs);
-    else this.#sink.activity([{ sessionId, atMs: nowMs, released: false }]);
+    else this.#sink.activity([{ sessionId, atMs: nowMs, released: false }], this.#reporter);
   }
 
   #scheduleSweep(): void {

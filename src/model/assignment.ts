@@ -52,19 +52,21 @@ export interface SessionActivity {
 
 /** Takes in what reporters (sidecars, access logs) saw. */
 export interface ActivitySink {
-  activity(events: readonly SessionActivity[]): void;
+  /** `reporterId`: who told of it, where that is one that may come and go. */
+  activity(events: readonly SessionActivity[], reporterId?: string): void;
   /**
    * A stream of this session opened on some Envoy; it counts as activity until it closes.
    * `streamId` begins with the id of its reporter and a slash: when that reporter goes, nobody would
    * tell of the stream's end, so it counts for no more than that moment.
    */
-  streamOpened(sessionId: string, streamId: string, atMs: number): void;
+  streamOpened(sessionId: string, streamId: string, atMs: number, reporterId: string): void;
   streamClosed(sessionId: string, streamId: string, atMs: number): void;
   /** The driver answered a ReleaseSession with OK. */
   released(sessionId: string, atMs: number): void;
   /**
-   * A reporter came or went. When one that was known goes, and again when it is back, nothing
-   * expires for a session TTL. One that has a past this process has not seen is told as gone, then back.
+   * A reporter came or went. When one that was known goes, and again when it is back, no session that
+   * it ever told of expires for a session TTL. One that has a past this process has not seen is told as
+   * gone, then back: then no session does.
    */
   reporterConnected(reporterId: string): void;
   reporterDisconnected(reporterId: string): void;

@@ -18,6 +18,8 @@ export interface ActivityOptions {
 interface Seen {
   lastActiveMs: number;
   readonly streams: Set<string>;
+  /** Who told of it, and might have told more while they were away. */
+  readonly reporters: Set<string>;
 }
 
 export class ActivityTable implements ActivitySink {
@@ -33,15 +35,18 @@ export class ActivityTable implements ActivitySink {
     this.#quietUntilMs = options.clock.now() + options.sessionTtlMs;
   }
 
-  activity(events: readonly SessionActivity[]): void {
+  activity(events: readonly SessionActivity[], reporterId?: string): void {
     for (const { sessionId, atMs, released } of events) {
-      this.#touch(sessionId, atMs);
+      const seen = this.#touch(sessionId, atMs);
+      if (reporterId !== undefined) seen?.reporters.add(reporterId);
       if (released && this.#isLive(sessionId)) this.#options.onRelease(sessionId, false);
     }
   }
 
-  streamOpened(sessionId: string, streamId: string, atMs: number): void {
-    this.#touch(sessionId, atMs)?.streams.add(streamId);
+  streamOpened(sessionId: string, streamId: string, atMs: number, reporterId: string): void {
+    const seen = this.#touch(sessionId, atMs);
+    seen?.streams.add(streamId);
+    seen?.reporters.add(reporterId);
   }
 
   streamClosed(sessionId: string, streamId: string, atMs: number): void {
@@ -53,19 +58,18 @@ export class ActivityTable implements ActivitySink {
   }
 
   reporterConnected(reporterId: string): void {
-    if (this.#reporters.get(reporterId) !== undefined) this.#keepQuiet();
+    if (this.#reporters.get(reporterId) !== undefined) this.#toldBy(reporterId);
     this.#reporters.set(reporterId, undefined);
   }
 
   reporterDisconnected(reporterId: string): void {
     const nowMs = this.#options.clock.now();
+    // Nobody knows which sessions it would have told of.
+    if (!this.#reporters.has(reporterId)) this.#quietUntilMs = nowMs + this.#options.sessionTtlMs;
     this.#reporters.set(reporterId, nowMs);
-    this.#keepQuiet();
-    for (const seen of this.#seen.values()) {
-      for (const streamId of seen.streams) {
-        if (!streamId.startsWith(`${reporterId}/`)) continue;
-        seen.streams.delete(streamId);
-        seen.lastActiveMs = nowMs;
+    for (const { streams } of this.#toldBy(reporterId)) {
+      for (const streamId of streams) {
+        if (streamId.startsWith(`${reporterId}/`)) streams.delete(streamId);
       }
     }
   }
@@ -102,12 +106,17 @@ export class ActivityTable implements ActivitySink {
     for (const [reporterId, awaySinceMs] of this.#reporters) {
       if (awaySinceMs === undefined) continue;
       const awayMs = this.#options.clock.now() - awaySinceMs;
-      if (awayMs > this.#options.sessionTtlMs) this.#reporters.delete(reporterId);
+      if (awayMs <= this.#options.sessionTtlMs) continue;
+      this.#reporters.delete(reporterId);
+      for (const { reporters } of this.#seen.values()) reporters.delete(reporterId);
     }
   }
 
-  #keepQuiet(): void {
-    this.#quietUntilMs = this.#options.clock.now() + this.#options.sessionTtlMs;
+  /** The sessions that the reporter told of: they count as active until now, as it cannot be known. */
+  #toldBy(reporterId: string): Seen[] {
+    const told = [...this.#seen.values()].filter(({ reporters }) => reporters.has(reporterId));
+    for (const seen of told) seen.lastActiveMs = this.#options.clock.now();
+    return told;
   }
 
   #isLive(sessionId: string): boolean {
@@ -121,7 +130,7 @@ export class ActivityTable implements ActivitySink {
     const record = ledger.bySession(sessionId);
     const session = record?.sessions[sessionId];
     if (!record || !session) return undefined;
-    const seen = this.#seen.get(sessionId) ?? { lastActiveMs: 0, streams: new Set<string>() };
+    const seen = this.#seen.get(sessionId) ?? newlySeen();
     this.#seen.set(sessionId, seen);
     // A reporter's clock may be ahead of ours.
     const lastActiveMs = Math.max(seen.lastActiveMs, Math.min(atMs, clock.now()));
@@ -136,4 +145,8 @@ export class ActivityTable implements ActivitySink {
     }
     return seen;
   }
+}
+
+function newlySeen(): Seen {
+  return { lastActiveMs: 0, streams: new Set(), reporters: new Set() };
 }

@@ -94,6 +94,7 @@ export function follow(
         atMs: nowMs - ageMs,
         released,
       })),
+      sidecarId,
     );
     for (const message of request.seen) {
       const told = readSeenRequest(message);

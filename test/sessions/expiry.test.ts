@@ -51,8 +51,11 @@ async function setUp(records?: DriverRecord[]) {
   });
   expiry.start();
   const { activity } = expiry;
-  const use = () =>
-    activity.activity([{ sessionId: sessionId(1), atMs: f.clock.now(), released: false }]);
+  const use = (reporterId?: string) =>
+    activity.activity(
+      [{ sessionId: sessionId(1), atMs: f.clock.now(), released: false }],
+      reporterId,
+    );
   const lives = () => sessionId(1) in (f.ledger.get('d1')?.sessions ?? {});
   const how = () => f.ledger.get('d1')?.tombstones[sessionId(1)]?.end;
   return { ...f, driver, expiry, activity, use, lives, how };
@@ -84,7 +87,7 @@ test('activity puts the end off', async (t) => {
 
 test('a session does not expire while a stream is open, however long', async (t) => {
   const f = await setUp();
-  f.activity.streamOpened(sessionId(1), 'envoy-1/7', f.clock.now());
+  f.activity.streamOpened(sessionId(1), 'envoy-1/7', f.clock.now(), 'envoy-1');
   await f.clock.advance(10 * TTL);
   t.true(f.lives());
   f.activity.streamClosed(sessionId(1), 'envoy-1/7', f.clock.now());
@@ -143,9 +146,10 @@ test('after a restart nothing expires for a TTL, because nobody knows what was m
   t.false(f.lives());
 });
 
-test('while a reporter that was known is away nothing expires for a TTL, nor when it is back', async (t) => {
+test('while a reporter is away what it told of does not expire for a TTL, nor when it is back', async (t) => {
   const f = await setUp();
   f.activity.reporterConnected('sidecar-1');
+  f.use('sidecar-1');
   await f.clock.advance(TTL - MINUTE);
   f.activity.reporterDisconnected('sidecar-1');
   await f.clock.advance(TTL - MINUTE);
@@ -154,6 +158,32 @@ test('while a reporter that was known is away nothing expires for a TTL, nor whe
   await f.clock.advance(TTL - MINUTE);
   t.true(f.lives());
   await f.clock.advance(3 * MINUTE);
+  t.false(f.lives());
+});
+
+test('what a reporter never told of expires in its time, however often such ones come and go', async (t) => {
+  const f = await setUp();
+  f.activity.reporterConnected('sidecar-1');
+  f.use('sidecar-1');
+  await f.clock.advance(TTL - MINUTE);
+  for (const id of ['sidecar-2', 'sidecar-3', 'sidecar-2']) {
+    f.activity.reporterConnected(id);
+    f.activity.reporterDisconnected(id);
+  }
+  await f.clock.advance(3 * MINUTE);
+  t.false(f.lives());
+});
+
+test('after a reporter with an unknown past nothing expires for a TTL', async (t) => {
+  const f = await setUp();
+  f.activity.reporterConnected('sidecar-1');
+  f.use('sidecar-1');
+  await f.clock.advance(TTL - MINUTE);
+  f.activity.reporterDisconnected('sidecar-2');
+  f.activity.reporterConnected('sidecar-2');
+  await f.clock.advance(TTL - 1);
+  t.true(f.lives());
+  await f.clock.advance(2 * MINUTE);
   t.false(f.lives());
 });
 
@@ -168,7 +198,7 @@ test('a new reporter is no reason to wait', async (t) => {
 test('the streams of a reporter that is gone are no longer taken for open', async (t) => {
   const f = await setUp();
   f.activity.reporterConnected('envoy-1');
-  f.activity.streamOpened(sessionId(1), 'envoy-1/7', f.clock.now());
+  f.activity.streamOpened(sessionId(1), 'envoy-1/7', f.clock.now(), 'envoy-1');
   await f.clock.advance(2 * TTL);
   f.activity.reporterDisconnected('envoy-1');
   await f.clock.advance(TTL - 1);
@@ -248,7 +278,7 @@ test('activity reaches the record, in time to survive a restart', async (t) => {
 test('what is told of sessions that nobody knows is not kept', async (t) => {
   const f = await setUp();
   f.activity.activity([{ sessionId: sessionId(9), atMs: f.clock.now(), released: true }]);
-  f.activity.streamOpened(sessionId(9), 'envoy-1/1', f.clock.now());
+  f.activity.streamOpened(sessionId(9), 'envoy-1/1', f.clock.now(), 'envoy-1');
   f.activity.released(sessionId(9), f.clock.now());
   t.false(f.activity.hasOpenStream(sessionId(9)));
   await f.clock.advance(MINUTE);
