@@ -11,6 +11,9 @@ import { TestAuthority } from '../support/certificates.js';
 const NOT_BEFORE = 'spark_gateway_certificate_not_before_timestamp_seconds';
 const NOT_AFTER = 'spark_gateway_certificate_not_after_timestamp_seconds';
 
+/** When the certificate ends, seconds since the epoch. */
+const until = (pem: string) => Date.parse(new X509Certificate(pem).validTo) / 1000;
+
 test('Prometheus is told for how long each certificate is good, as its file is now', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'certificates-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
@@ -35,7 +38,6 @@ test('Prometheus is told for how long each certificate is good, as its file is n
     const { values = [] } = (await registry.getSingleMetric(NOT_AFTER)?.get()) ?? {};
     return Object.fromEntries(values.map(({ labels, value }) => [labels['setting'], value]));
   };
-  const until = (pem: string) => Date.parse(new X509Certificate(pem).validTo) / 1000;
   const authorityEnds = until(authority.certificatePem);
 
   const first = await told('control-plane');
