@@ -13,6 +13,8 @@ export class CheckHeaders implements Headers {
   readonly #names: string[] = [];
   /** Where each value begins and ends. */
   readonly #places: number[] = [];
+  /** Those that were asked for. */
+  readonly #values: (string | undefined)[] = [];
 
   constructor(bytes: Buffer, texts: TextCache) {
     this.#bytes = bytes;
@@ -22,12 +24,18 @@ export class CheckHeaders implements Headers {
   add(name: string, start: number, end: number): void {
     this.#names.push(name);
     this.#places.push(start, end);
+    this.#values.push(undefined);
   }
 
   /** Of several copies the last one counts, as in every map of a protobuf message. */
   get(name: string): string | undefined {
-    const index = this.#names.lastIndexOf(name);
-    if (index === -1) return undefined;
+    for (let i = this.#names.length - 1; i >= 0; i--) {
+      if (this.#names[i] === name) return (this.#values[i] ??= this.#read(i));
+    }
+    return undefined;
+  }
+
+  #read(index: number): string {
     const start = this.#places[index * 2] ?? 0;
     return this.#texts.text(this.#bytes, start, this.#places[index * 2 + 1] ?? start);
   }

@@ -3,34 +3,36 @@ import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../model/errors.js';
 import type { Headers } from './check-headers.js';
 
-/** Where gRPC clients put a token; Spark's JVM client uses the second. */
-export const CREDENTIAL_HEADERS = ['authorization', 'authentication'] as const;
-
 const BEARER = /^bearer( +|$)/i;
 
 interface Credential {
   /** Empty for none. */
   readonly token: string;
   readonly isBearer: boolean;
+  /** Envoy joins the copies of a header with a comma, which no token holds. */
+  readonly isRepeated: boolean;
 }
 
-const NONE: Credential = { token: '', isBearer: true };
+const NONE: Credential = { token: '', isBearer: true, isRepeated: false };
 /** By the header's value: a token is long, and to cut it out and look it up takes longer than this. */
 const credentials = new LRUCache<string, Credential>({ max: 10_000 });
 
 /**
- * The bearer token, or undefined if there is none. Throws HEADER_DUPLICATED if there are several,
- * TOKEN_MALFORMED for credentials of another kind.
+ * The bearer token, in `authorization` or, from Spark's JVM client, in `authentication`; undefined if
+ * there is none. Throws HEADER_DUPLICATED if there are several, TOKEN_MALFORMED for credentials of
+ * another kind.
  */
 export function bearerToken(headers: Headers): string | undefined {
-  const { token: first, isBearer } = credential(headers.get('authorization'));
+  const { token: first, isBearer, isRepeated } = credential(headers.get('authorization'));
+  const { token: second, isRepeated: isSecondRepeated } = credential(headers.get('authentication'));
+  if (isRepeated) throw duplicated('authorization');
+  if (isSecondRepeated) throw duplicated('authentication');
   if (!isBearer) {
     throw new GatewayError(
       'TOKEN_MALFORMED',
       'The header "authorization" does not hold a bearer token. Put your token in the URL: sc://<host>:15002/;token=<token>.',
     );
   }
-  const { token: second } = credential(headers.get('authentication'));
   if (first !== '' && second !== '' && first !== second) {
     throw new GatewayError(
       'HEADER_DUPLICATED',
@@ -46,7 +48,8 @@ function credential(value: string | undefined): Credential {
   if (!known) {
     const trimmed = value.trim();
     const token = trimmed.replace(BEARER, '');
-    known = { token, isBearer: trimmed === '' || BEARER.test(trimmed) };
+    const isBearer = trimmed === '' || BEARER.test(trimmed);
+    known = { token, isBearer, isRepeated: value.includes(',') };
     credentials.set(value, known);
   }
   return known;

@@ -10,7 +10,7 @@ import { tokenMissing } from '../model/refusals.js';
 import type { CheckRequest } from './check-codec.js';
 import type { Headers } from './check-headers.js';
 import { readConfigRequest } from './config-request.js';
-import { bearerToken, CREDENTIAL_HEADERS, duplicated, refuseDuplicates } from './credentials.js';
+import { bearerToken, duplicated, refuseDuplicates } from './credentials.js';
 import { sparkMethod, type SparkMethod } from './methods.js';
 import { peerCertificate } from './peer.js';
 import { readSparkRequest, type SparkRequest } from './request-prefix.js';
@@ -47,7 +47,7 @@ export interface HeaderNames {
 
 export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts {
   const { headers } = check;
-  const path = check.path.split('?', 1)[0] ?? '';
+  const path = upTo('?', check.path);
   const method = sparkMethod(path);
   if (!method) {
     throw new GatewayError(
@@ -56,7 +56,7 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
     );
   }
   const request = readSparkRequest(check.body, headers.get('grpc-encoding'), method);
-  refuseDuplicates(headers, CREDENTIAL_HEADERS);
+  const token = bearerToken(headers);
   refuseDuplicates(headers, names.routing);
   if (method.newSessionField !== undefined && request.newSessionId === undefined) {
     throw new GatewayError(
@@ -65,19 +65,18 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
         'import uuid; spark.cloneSession(new_session_id=str(uuid.uuid4()))',
     );
   }
-  return {
+  const facts: RequestFacts = {
     method,
     request,
-    ...(method.name === 'Config' && {
-      config: readConfigRequest(check.body, headers.get('grpc-encoding')),
-    }),
-    token: bearerToken(headers),
+    token,
     peer: peerCertificate(check),
     sourceAddress: headers.get(CLIENT_ADDRESS_HEADER) ?? check.sourceAddress,
     host: hostName(check.host),
     headers,
     claimedUser: (headers.get(names.user) || request.userId).slice(0, 256),
   };
+  if (method.name !== 'Config') return facts;
+  return { ...facts, config: readConfigRequest(check.body, headers.get('grpc-encoding')) };
 }
 
 /** Without a token: a service by its certificate, else a network by the source address. */
@@ -154,12 +153,13 @@ export function assignRequests(
     mayCreate: method.mayCreate,
     holdMs,
     method: method.name,
-    ...(traceparent === undefined ? {} : { traceparent }),
+    traceparent,
   };
+  const { newSessionId } = request;
   const clone: AssignRequest | undefined =
-    request.newSessionId === undefined
+    newSessionId === undefined
       ? undefined
-      : { ...session, sessionId: request.newSessionId, cloneOf: request.sessionId };
+      : { ...session, sessionId: newSessionId, cloneOf: request.sessionId };
   return { session, clone };
 }
 
@@ -213,6 +213,12 @@ function sessionOfAnother(): GatewayError {
 function hostName(authority: string): string {
   const host = authority.startsWith('[')
     ? authority.slice(0, authority.indexOf(']') + 1)
-    : (authority.split(':', 1)[0] ?? '');
+    : upTo(':', authority);
   return host.toLowerCase();
+}
+
+/** What comes before the first separator. */
+function upTo(separator: string, text: string): string {
+  const end = text.indexOf(separator);
+  return end === -1 ? text : text.slice(0, end);
 }

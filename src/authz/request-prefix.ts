@@ -61,7 +61,7 @@ export function readSparkRequest(
     }
     throw error;
   }
-  return { ...checked(fields), messageBytes: messageBytes(body) };
+  return checked(fields, messageBytes(body));
 }
 
 /** The first bytes of a request's message, inflated. Throws REQUEST_UNREADABLE. */
@@ -171,7 +171,7 @@ function text(bytes: Buffer, reader: WireReader, step: 'field' | 'cut'): string 
   return value;
 }
 
-function checked(fields: Fields): Omit<SparkRequest, 'messageBytes'> {
+function checked(fields: Fields, bytes: number): SparkRequest {
   const { sessionId, userId, newSessionId, allowReconnect } = fields;
   if (sessionId === undefined || userId === undefined) {
     throw unreadable('session_id and user_context are not in its first bytes');
@@ -183,7 +183,13 @@ function checked(fields: Fields): Omit<SparkRequest, 'messageBytes'> {
   if (!UUID.test(sessionId)) throw notUuid('session_id');
   if (newSessionId !== '' && !UUID.test(newSessionId)) throw notUuid('new_session_id');
   if (CONTROL_CHARACTER.test(userId)) throw unreadable('its user_id has control characters');
-  return { sessionId, userId, newSessionId: newSessionId || undefined, allowReconnect };
+  return {
+    sessionId,
+    userId,
+    newSessionId: newSessionId || undefined,
+    allowReconnect,
+    messageBytes: bytes,
+  };
 }
 
 function notUuid(field: string): GatewayError {

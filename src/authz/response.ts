@@ -94,7 +94,10 @@ function isSameList(a: readonly string[], b: readonly string[]): boolean {
 }
 
 function isSameMetadata(a: Metadata, b: Metadata): boolean {
-  return metadataKeys.every((key) => a[key] === b[key]);
+  for (const key of metadataKeys) {
+    if (a[key] !== b[key]) return false;
+  }
+  return true;
 }
 
 export function deniedResponse(error: GatewayError, metadata: Metadata): DeniedResponse {

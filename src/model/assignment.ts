@@ -32,7 +32,7 @@ export interface AssignRequest {
   /** Last segment of the gRPC path, for audit. */
   readonly method: string;
   /** Span that asks, for the trace of the request. */
-  readonly traceparent?: string;
+  readonly traceparent?: string | undefined;
 }
 
 /** Decides which driver a session belongs to. Rejects with a GatewayError. */

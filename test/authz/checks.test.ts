@@ -74,6 +74,7 @@ test('an allowed request leaves with the route, the pin, the principal and the d
       mayCreate: true,
       holdMs: 60_000,
       method: 'ExecutePlan',
+      traceparent: undefined,
     },
   ]);
   t.deepEqual(gateway.activity, [

@@ -24,8 +24,14 @@ export class HpackDecoder {
   readonly #fields: Field[] = [];
   #bytes = 0;
   #capacity = TABLE_BYTES;
+  #revision = 0;
   #block: Buffer = Buffer.alloc(0);
   #at = 0;
+
+  /** Changes whenever the table does. */
+  get revision(): number {
+    return this.#revision;
+  }
 
   /** Throws CompressionError. */
   decode(block: Buffer, visit: FieldVisitor): void {
@@ -69,6 +75,7 @@ export class HpackDecoder {
   }
 
   #remember(field: Field): void {
+    this.#revision++;
     const bytes = size(field);
     this.#evict(this.#capacity - bytes);
     // One that is larger than the table empties it and is not kept (RFC 7541, section 4.4).
@@ -79,6 +86,7 @@ export class HpackDecoder {
 
   #resize(capacity: number): void {
     if (capacity > TABLE_BYTES) throw new CompressionError('the table is larger than agreed');
+    this.#revision++;
     this.#capacity = capacity;
     this.#evict(capacity);
   }

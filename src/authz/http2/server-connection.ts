@@ -16,9 +16,10 @@ import {
   Setting,
 } from './frame.js';
 import { FrameReader, unpadded, type FrameVisitor } from './frame-reader.js';
-import { CompressionError, HpackDecoder } from './hpack-decoder.js';
+import { CompressionError } from './hpack-decoder.js';
 import { PeerSettings } from './peer-settings.js';
-import { MAX_HEADER_LIST_BYTES, RequestHead } from './request-head.js';
+import { MAX_HEADER_LIST_BYTES } from './request-head.js';
+import { RequestHeads } from './request-heads.js';
 import { ResponseWriter, windowOverflow } from './response-writer.js';
 import { ServerStream } from './server-stream.js';
 
@@ -47,7 +48,7 @@ export class ServerConnection {
   readonly #options: ServerConnectionOptions;
   readonly #reader = new FrameReader();
   readonly #writer = new FrameWriter();
-  readonly #decoder = new HpackDecoder();
+  readonly #heads = new RequestHeads();
   readonly #peer = new PeerSettings();
   readonly #responses = new ResponseWriter(this.#writer, this.#peer, (stream) =>
     this.#ended(stream),
@@ -226,9 +227,8 @@ export class ServerConnection {
   }
 
   #readBlock(streamId: number, endStream: boolean, block: Buffer): void {
-    const head = new RequestHead();
     // Also of a stream that is refused: the table is the connection's.
-    this.#decoder.decode(block, (name, value) => head.add(name, value));
+    const head = this.#heads.read(block);
     if (streamId <= this.#lastStreamId) {
       this.#readTrailers(streamId, endStream);
       return;
