@@ -83,7 +83,8 @@ async function main(): Promise<void> {
     case 'online': {
       const { askGateway } = await import('./roles/online.js');
       const settingsNamed = command.config !== undefined;
-      const settings = await settingsOf(withDefaults(command));
+      const byFile = command.options.has('file');
+      const settings = await settingsOf(byFile ? command : withDefaults(command));
       process.exitCode = await askGateway(settings, { ...command, settingsNamed });
       return;
     }

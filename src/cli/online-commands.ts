@@ -125,6 +125,12 @@ export const onlineCommands = [
     about:
       'Why the policy in force allows or refuses a request, step by step and rule by rule. Without --user and --service it is about yourself.',
     options: [
+      {
+        name: 'file',
+        value: 'file',
+        about:
+          'By this policy, with the settings of authz, and without a gateway; instead of the one in force.',
+      },
       { name: 'user', value: 'principal', about: 'Whose request, such as ann@example.com.' },
       { name: 'groups', value: 'a,b', about: 'The groups in their token.' },
       { name: 'claims', value: 'json', about: `Further claims, such as '{"team": "data"}'.` },

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { didYouMean } from '../yaml/suggest.js';
 import { duration } from '../yaml/units.js';
+import { byFileProblems } from './by-file.js';
 import { type CommandName, commands, helpOptions, optionsOf } from './commands.js';
 import { isShell, type Shell } from './completion.js';
 import type { CommandDescription } from './description.js';
@@ -120,6 +121,7 @@ export function parseCommandLine(
   }
   const misused = operandProblem(command, operands);
   if (misused !== undefined) messages.push(misused);
+  if (command.name === 'policy explain') messages.push(...byFileProblems(single));
   const config = single.get('config') ?? (env[CONFIG_VARIABLE] || undefined);
   const settings: SettingsArguments = { config, overrides };
   const kind = command.name;

@@ -1,4 +1,4 @@
-/** Commands that ask a gateway that runs: joins the command line with settings and terminal. */
+/** Commands that ask a gateway that runs, or a policy file in its place: joins the command line with settings and terminal. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { connect } from '../cli/online/connection.js';
 import { runOnline } from '../cli/online/run.js';
@@ -6,6 +6,7 @@ import type { OnlineCommandName } from '../cli/online-commands.js';
 import { systemClock } from '../model/clock.js';
 import type { Settings } from '../settings/table.js';
 import { localUrl } from './local-url.js';
+import { policyByFile } from './policy-by-file.js';
 
 export interface OnlineArguments {
   readonly name: OnlineCommandName;
@@ -21,13 +22,17 @@ export async function askGateway(
   { name, operands, options, settingsNamed }: OnlineArguments,
 ): Promise<number> {
   const { admin, issuer } = settings;
-  const client = await connect({
-    options,
-    env: process.env,
-    settingsUrl: localUrl(admin.listenAddr),
-    issuerUrl: issuer.enabled ? localUrl(issuer.listenAddr) : undefined,
-    settingsNamed,
-  });
+  const policyFile = options.get('file');
+  const client =
+    policyFile === undefined
+      ? await connect({
+          options,
+          env: process.env,
+          settingsUrl: localUrl(admin.listenAddr),
+          issuerUrl: issuer.enabled ? localUrl(issuer.listenAddr) : undefined,
+          settingsNamed,
+        })
+      : await policyByFile(policyFile, settings);
   const { stdout, stderr } = process;
   // Whoever read it has seen enough, as `| head` does.
   stdout.on('error', () => process.exit());
