@@ -10,6 +10,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { median } from '../median.js';
 import type { Taken } from './control-plane.js';
 import { ended, type Sink, sinks } from './sinks.js';
 
@@ -88,11 +89,6 @@ function check({ name, stalled }: Sink, { entries, written, dropped }: Taken): v
   const missing = entries - written - dropped;
   if (missing > 0) throw new Error(`${name}: ${missing} records are neither written nor counted`);
   if (stalled && dropped === 0) throw new Error(`${name}: nothing was dropped, so nothing stalled`);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 const results = new Map(sinks.map(({ name }) => [name, [] as Measured[]]));

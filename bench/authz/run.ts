@@ -17,6 +17,7 @@ import { CheckRequestSchema } from '#gen/envoy/service/auth/v3/external_auth_pb.
 import { checkRequest, sparkBody } from '../../test/support/check-client.js';
 import { frame } from '../../test/support/spark-messages.js';
 import { TokenIssuer } from '../../test/support/token-issuer.js';
+import { median } from '../median.js';
 import type { LoadResult, LoadSlice, LoadStart } from './load.js';
 
 interface Contender {
@@ -133,10 +134,6 @@ async function measure(
   const [result] = (await once(load, 'message')) as [LoadResult];
   if (result.failures > 0) throw new Error(`server ${slice.server}: ${result.failures} failures`);
   return { ...result, cpuUs: (cpuUs(server.pid) - before) / slice.count };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 function printTable(

@@ -7,14 +7,11 @@ import { compileAside } from '../../src/policy/aside/compile-aside.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { parseAnyYaml, parseYaml } from '../../src/yaml/document.js';
 import { options } from '../../test/policy/support.js';
+import { median } from '../median.js';
 import { person, policyText, RULES, TEAMS } from './document.js';
 import { naivePolicy } from './naive.js';
 
 const runs = Number(process.argv[2] ?? 7);
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-}
 
 /** Milliseconds of processor time, all threads: what else the machine does changes it less than the clock's. */
 function cpuMs(work: () => void): number {

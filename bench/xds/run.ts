@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { median } from '../median.js';
 import { LineProcess } from './process-lines.js';
 import { CLUSTERS, ENDPOINTS_EACH, STREAMS } from './world.js';
 
@@ -81,11 +82,6 @@ function buildGo(directory: string): string | undefined {
   if (built.status === 0) return binary;
   console.log(`go-control-plane: left out, as it cannot be built: ${built.stderr.trim()}`);
   return undefined;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 const directory = mkdtempSync(join(tmpdir(), 'bench-xds-'));
