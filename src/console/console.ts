@@ -17,7 +17,7 @@ import type { RecentActions } from './live/recent-actions.js';
 import { pageHeaders } from './page-headers.js';
 import { Provider } from './sign-in/provider.js';
 import { CALLBACK_PATH, SIGN_IN_PATH, signInRoutes } from './sign-in/routes.js';
-import { Sealer } from './sign-in/sealed.js';
+import { Sealer } from './sign-in/sealer.js';
 import { SessionCookie } from './sign-in/session-cookie.js';
 import type { ConsoleSources } from './sources.js';
 import { isoTime } from './views/time.js';

@@ -4,7 +4,7 @@ import { closeSync, openSync, readSync, fstatSync } from 'node:fs';
 import type { ObservedDriver, RequestedDriver } from '../model/driver.js';
 import { reasonOf } from '../model/errors.js';
 import { failureReason, type ExitStatus } from './failure-reason.js';
-import type { LocalFolders, LocalRequest } from './local-request.js';
+import type { LocalFolders, LocalRequest } from './local-folders.js';
 import { marker } from './local-marker.js';
 import { isAlive, listensOn, processId, type ProcessId } from './proc.js';
 import type { PortState } from './port-monitor.js';

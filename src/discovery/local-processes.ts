@@ -18,7 +18,7 @@ import { AddressPool } from './address-pool.js';
 import { endProcess } from './end-process.js';
 import { LocalDriver, type MakeDriverCommand } from './local-driver.js';
 import { findMarked } from './local-marker.js';
-import { LocalFolders, type LocalRequest } from './local-request.js';
+import { LocalFolders, type LocalRequest } from './local-folders.js';
 import { PortMonitor } from './port-monitor.js';
 import type { Probe } from './probes.js';
 

@@ -11,7 +11,7 @@ import { type CookieScope, cookiesOf, setCookie } from './cookies.js';
 import { refuseOtherSites } from './other-sites.js';
 import type { Attempt, Provider } from './provider.js';
 import { returnPath } from './return-path.js';
-import type { Sealer } from './sealed.js';
+import type { Sealer } from './sealer.js';
 import type { SessionCookie } from './session-cookie.js';
 
 export interface SignInOptions {

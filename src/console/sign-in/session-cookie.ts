@@ -10,7 +10,7 @@ import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
 import { clearPieces, type CookieScope, cookiesOf, joinPieces, setInPieces } from './cookies.js';
 import { refuseOtherSites } from './other-sites.js';
-import type { Sealer } from './sealed.js';
+import type { Sealer } from './sealer.js';
 
 export interface SessionCookieOptions {
   readonly sealer: Sealer;

@@ -20,7 +20,7 @@ import { formatAddress, type SocketAddress } from '../../model/address.js';
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
 import { KeptAnswers } from './kept-answers.js';
-import { KeptConfiguration } from './kept-file.js';
+import { KeptConfiguration } from './kept-configuration.js';
 import { ControlPlaneLink } from './link.js';
 import { type Call, passOn } from './live-stream.js';
 import { Recorder } from './recorder.js';
