@@ -1,9 +1,9 @@
 /** Drivers that someone else runs, from a file that is read again whenever it changes. */
 import { createHash } from 'node:crypto';
 import { watch, type FSWatcher } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { readNamedText } from '../files/read.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { DriverSource, ObservedDriver } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
@@ -144,7 +144,7 @@ export class StaticFile implements DriverSource {
   /** Answers whether anything changed. */
   async #load(): Promise<boolean> {
     const { path } = this.#options;
-    const text = await readText(path, `The file of drivers, ${path},`);
+    const text = await readNamedText(path, 'SETTINGS_INVALID', 'the file of drivers');
     const parsed = parseStaticEntries(text);
     if ('mistakes' in parsed) {
       const lines = parsed.mistakes.map(({ line, message }) => `${path}:${line}: ${message}`);
@@ -169,7 +169,7 @@ export class StaticFile implements DriverSource {
     const { path, env = process.env } = this.#options;
     if (tokenFile !== undefined) {
       const file = resolve(dirname(path), tokenFile);
-      const text = await readText(file, `${path}: the token file of ${name}, ${file},`);
+      const text = await readNamedText(file, 'SETTINGS_INVALID', `the token file of ${name}`);
       return usable(text.trim(), `${path}: the token file of ${name}, ${file},`);
     }
     if (tokenEnv === undefined) return undefined;
@@ -205,16 +205,4 @@ function instanceOf({ uid, instance }: StaticEntry, token: string | undefined): 
       ? ''
       : createHash('sha256').update(`${uid} ${token}`).digest('hex').slice(0, 12);
   return ['static', instance, tokenMark].filter((part) => part !== '').join('/');
-}
-
-async function readText(path: string, what: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    const reason =
-      error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason';
-    throw new GatewayError('SETTINGS_INVALID', `${what} cannot be read: ${reason}.`, {
-      cause: error,
-    });
-  }
 }

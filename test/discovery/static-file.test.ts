@@ -160,7 +160,7 @@ test('a file that cannot be used at the start is refused with the reason', async
       env: {},
     });
   await t.throwsAsync(open('missing.yaml'), {
-    message: /missing\.yaml, cannot be read: ENOENT/,
+    message: /missing\.yaml: the file of drivers cannot be read: ENOENT/,
   });
   await writeFile(join(folder, 'bad.yaml'), 'drivers: 3\n');
   await t.throwsAsync(open('bad.yaml'), { message: /bad\.yaml:1: The file must have a list/ });

@@ -1,8 +1,8 @@
 /** The file of driver templates as it is now: read again and again, the last good version in force. */
-import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
+import { readNamedText } from '../../files/read.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import { GatewayError, reasonOf } from '../../model/errors.js';
+import { reasonOf } from '../../model/errors.js';
 import type { DriverTemplate } from './template.js';
 import { compileTemplates, type DriverTemplates } from './template-file.js';
 
@@ -34,7 +34,7 @@ export class WatchedTemplates implements DriverTemplates {
 
   /** Rejects with SETTINGS_INVALID when the file cannot be used. */
   static async open(options: WatchedTemplatesOptions): Promise<WatchedTemplates> {
-    return new WatchedTemplates(options, await readText(options.path));
+    return new WatchedTemplates(options, await readTemplates(options.path));
   }
 
   readonly template = (namespace: string, variant?: string): DriverTemplate | undefined =>
@@ -59,7 +59,7 @@ export class WatchedTemplates implements DriverTemplates {
   async #reread(): Promise<void> {
     const { path, logger, onChange } = this.#options;
     try {
-      const text = await readText(path);
+      const text = await readTemplates(path);
       if (text !== this.#text) {
         this.#current = compileTemplates(text, path);
         this.#text = text;
@@ -78,15 +78,6 @@ export class WatchedTemplates implements DriverTemplates {
   }
 }
 
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    throw new GatewayError(
-      'SETTINGS_INVALID',
-      `The file of driver templates, ${path}, cannot be read: ${reason}.`,
-      { cause: error },
-    );
-  }
+function readTemplates(path: string): Promise<string> {
+  return readNamedText(path, 'SETTINGS_INVALID', 'the file of driver templates');
 }
