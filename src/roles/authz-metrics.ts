@@ -1,13 +1,14 @@
 /** authz's decisions and caches for Prometheus. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { AuthzMetrics } from '../authz/metrics.js';
+import { type Series, Tally } from '../metrics/tally.js';
 import type { IssuerKeyState } from '../authz/token/verifier.js';
 import type { ConfigurationSource } from '../xds/relay/relay.js';
 import type { PolicyObserver } from '../model/policy.js';
 
 export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver {
   const registers = [registry];
-  const decisions = new Counter({
+  const decisions = new Tally({
     name: 'spark_gateway_authz_decisions_total',
     help: 'Checks by outcome: OK, CANCELLED, or the code of the refusal.',
     labelNames: ['code', 'method'],
@@ -20,13 +21,13 @@ export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver 
     buckets: [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5, 15, 60],
     registers,
   });
-  const tokens = new Counter({
+  const tokens = new Tally({
     name: 'spark_gateway_authz_token_cache_total',
     help: 'Tokens that were found among the verified ones (hit), or had to be verified (miss).',
     labelNames: ['result'],
     registers,
   });
-  const assignments = new Counter({
+  const assignments = new Tally({
     name: 'spark_gateway_authz_assignment_cache_total',
     help: 'Sessions whose driver was remembered (hit), or had to be asked for (miss).',
     labelNames: ['result'],
@@ -50,21 +51,45 @@ export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver 
     labelNames: ['code'],
     registers,
   });
+  const tokenSeries = hitAndMiss(tokens);
+  const assignmentSeries = hitAndMiss(assignments);
+  const decisionSeries: DecisionSeries = new Map();
   return {
     shadow: ({ source, would, code }) => shadows.inc({ source, would, code }),
     expressionFailed: ({ code }) => expressions.inc({ code }),
     decided({ code, method, durationMs }) {
-      decisions.inc({ code, method });
+      seriesOf(decisions, decisionSeries, code, method).inc();
       duration.observe({ outcome: code === 'OK' ? 'allowed' : 'refused' }, durationMs / 1000);
     },
-    tokenCache: (result) => tokens.inc({ result }),
-    assignmentCache: (result) => assignments.inc({ result }),
+    tokenCache: (result) => tokenSeries[result].inc(),
+    assignmentCache: (result) => assignmentSeries[result].inc(),
     keyFetch(issuer, ok) {
       // Both are there from the first attempt on: a rate cannot be had of a series that begins.
       keys.inc({ issuer, result: 'ok' }, ok ? 1 : 0);
       keys.inc({ issuer, result: 'failed' }, ok ? 0 : 1);
     },
   };
+}
+
+function hitAndMiss(tally: Tally<'result'>) {
+  return { hit: tally.series({ result: 'hit' }), miss: tally.series({ result: 'miss' }) };
+}
+
+/** By code, then by method. */
+type DecisionSeries = Map<string, Map<string, Series<'code' | 'method'>>>;
+
+function seriesOf(
+  tally: Tally<'code' | 'method'>,
+  known: DecisionSeries,
+  code: string,
+  method: string,
+): Series<'code' | 'method'> {
+  let series = known.get(code)?.get(method);
+  if (!series) {
+    series = tally.series({ code, method });
+    known.set(code, new Map(known.get(code)).set(method, series));
+  }
+  return series;
 }
 
 /** @param read the issuers of the policy in force, and when each one's keys were last fetched. */
