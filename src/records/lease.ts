@@ -11,7 +11,7 @@ import type { Logger } from 'pino';
 import type { KubernetesApi } from '../kubernetes/api.js';
 import { hasStatus } from '../kubernetes/error.js';
 import type { KubernetesObject } from '../kubernetes/types.js';
-import type { Clock, Timer } from '../model/clock.js';
+import { type Clock, type Moment, momentOf, passedMs, type Timer } from '../model/clock.js';
 import { reasonOf } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
 
@@ -24,8 +24,6 @@ export interface LeaseOptions {
   /** How long a holder that stopped renewing keeps the Lease. Whole seconds, in milliseconds. */
   readonly durationMs: number;
   readonly clock: Clock;
-  /** Milliseconds that never jump, whatever happens to the wall clock. */
-  readonly monotonic?: () => number;
   readonly logger: Logger;
   /** Asked before the Lease is taken, so that a Lease made anew goes on counting: the highest epoch that any record carries. */
   readonly highestEpoch?: () => Promise<number>;
@@ -49,12 +47,11 @@ interface Lease extends KubernetesObject {
 
 export class KubernetesLease implements Leadership {
   readonly #options: LeaseOptions;
-  readonly #monotonic: () => number;
   readonly #path: string;
   readonly #listeners = new Set<(epoch: number | undefined) => void>();
   readonly #holderListeners = new Set<(holder: string | undefined) => void>();
   /** What we hold and until when, by both clocks: the one that is further decides. */
-  #held: { epoch: number; sinceMs: number; sinceWallMs: number; lease: Lease } | undefined;
+  #held: { epoch: number; since: Moment; lease: Lease } | undefined;
   /** What another holds and since when we have seen it unchanged. */
   #seen:
     { resourceVersion: string; sinceMs: number; durationMs: number; holder: string } | undefined;
@@ -67,7 +64,6 @@ export class KubernetesLease implements Leadership {
 
   constructor(options: LeaseOptions) {
     this.#options = options;
-    this.#monotonic = options.monotonic ?? (() => performance.now());
     this.#path = `/apis/coordination.k8s.io/v1/namespaces/${options.namespace}/leases`;
   }
 
@@ -95,9 +91,9 @@ export class KubernetesLease implements Leadership {
 
   epoch(): number | undefined {
     if (!this.#held) return undefined;
-    const { epoch, sinceMs, sinceWallMs } = this.#held;
-    const passedMs = Math.max(this.#monotonic() - sinceMs, this.#options.clock.now() - sinceWallMs);
-    return passedMs < this.#options.durationMs * (1 - MARGIN) ? epoch : undefined;
+    const { epoch, since } = this.#held;
+    const { clock, durationMs } = this.#options;
+    return passedMs(clock, since) < durationMs * (1 - MARGIN) ? epoch : undefined;
   }
 
   /** Who holds the Lease as far as we know: its identity, which may be ours; undefined for nobody. */
@@ -128,7 +124,7 @@ export class KubernetesLease implements Leadership {
   #pauseMs(done: boolean): number {
     const usualMs = this.#options.durationMs / ATTEMPTS / (done ? 1 : HASTE);
     if (!this.#seen) return usualMs;
-    const leftMs = this.#seen.sinceMs + this.#seen.durationMs - this.#monotonic();
+    const leftMs = this.#seen.sinceMs + this.#seen.durationMs - this.#options.clock.monotonic();
     return leftMs > 0 ? Math.min(usualMs, leftMs) : usualMs;
   }
 
@@ -150,7 +146,7 @@ export class KubernetesLease implements Leadership {
   }
 
   async #renew({ epoch, lease }: { epoch: number; lease: Lease }): Promise<void> {
-    const since = this.#times();
+    const since = momentOf(this.#options.clock);
     let renewed: Lease;
     try {
       renewed = await this.#put(lease, this.#renewed(lease));
@@ -178,27 +174,28 @@ export class KubernetesLease implements Leadership {
     const highest = (await this.#options.highestEpoch?.()) ?? 0;
     const transitions = Math.max(leaseTransitions, highest) + 1;
     const spec = { ...this.#claim(), leaseTransitions: transitions };
-    const since = this.#times();
+    const since = momentOf(this.#options.clock);
     this.#hold(transitions, since, await (found ? this.#put(found, spec) : this.#create(spec)));
   }
 
   /** Whether the holder has let the whole duration pass before our eyes. */
   #hasRunOut(found: Lease, holder: string): boolean {
     const resourceVersion = found.metadata.resourceVersion ?? '';
-    const sinceMs = this.#monotonic();
+    const sinceMs = this.#options.clock.monotonic();
     const seconds = found.spec?.leaseDurationSeconds ?? this.#options.durationMs / 1000;
     if (this.#seen?.resourceVersion !== resourceVersion) {
       this.#seen = { resourceVersion, sinceMs, durationMs: seconds * 1000, holder };
     }
-    return this.#monotonic() - this.#seen.sinceMs >= this.#seen.durationMs;
+    return this.#options.clock.monotonic() - this.#seen.sinceMs >= this.#seen.durationMs;
   }
 
-  #hold(epoch: number, since: { sinceMs: number; sinceWallMs: number }, lease: Lease): void {
-    this.#held = { epoch, ...since, lease };
+  #hold(epoch: number, since: Moment, lease: Lease): void {
+    const { clock, durationMs } = this.#options;
+    this.#held = { epoch, since, lease };
     this.#seen = undefined;
     this.#expiry?.cancel();
-    const leftMs = this.#options.durationMs * (1 - MARGIN) - (this.#monotonic() - since.sinceMs);
-    this.#expiry = this.#options.clock.setTimer(leftMs, () => {
+    const leftMs = durationMs * (1 - MARGIN) - passedMs(clock, since);
+    this.#expiry = clock.setTimer(leftMs, () => {
       if (this.epoch() === undefined) this.#lose();
     });
   }
@@ -234,10 +231,6 @@ export class KubernetesLease implements Leadership {
         this.#options.logger.error({ err: error }, 'a listener to leadership failed');
       }
     }
-  }
-
-  #times() {
-    return { sinceMs: this.#monotonic(), sinceWallMs: this.#options.clock.now() };
   }
 
   async #read(): Promise<Lease | undefined> {

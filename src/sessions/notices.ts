@@ -113,10 +113,11 @@ export class SidecarNotices implements SidecarCaches {
   }
 
   sidecars(): readonly SidecarStatus[] {
+    const { clock } = this.#options;
     return Array.from(this.#sidecars.values(), (state) => ({
       sidecarId: state.sidecarId,
       connected: state.stream !== undefined,
-      leaseEndsMs: state.leaseEndsMs,
+      leaseEndsMs: clock.now() + state.leaseEndsMs - clock.monotonic(),
       pendingNotices: state.pending,
     }));
   }
@@ -128,14 +129,14 @@ export class SidecarNotices implements SidecarCaches {
 
   #renew(state: SidecarState): void {
     const { clock, cacheTtlMs } = this.#options;
-    state.leaseEndsMs = clock.now() + cacheTtlMs;
+    state.leaseEndsMs = clock.monotonic() + cacheTtlMs;
     state.leaseTimer ??= this.#watchLease(state, cacheTtlMs);
   }
 
   /** Forgets the sidecar when its lease has ended while it was cut off. */
   #watchLease(state: SidecarState, delayMs: number): Timer {
     return this.#options.clock.setTimer(delayMs, () => {
-      const leftMs = state.leaseEndsMs - this.#options.clock.now();
+      const leftMs = state.leaseEndsMs - this.#options.clock.monotonic();
       if (leftMs > 0 || state.stream) {
         const nextMs = leftMs > 0 ? leftMs : this.#options.cacheTtlMs;
         state.leaseTimer = this.#watchLease(state, nextMs);

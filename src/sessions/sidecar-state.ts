@@ -17,6 +17,7 @@ const MAX_PENDING = 10_000;
 export class SidecarState {
   readonly sidecarId: string;
   stream: NoticeStream | undefined;
+  /** By the monotonic clock. */
   leaseEndsMs = 0;
   leaseTimer: Timer | undefined;
   acknowledgedReport = 0n;

@@ -23,7 +23,6 @@ function candidate(
     identity,
     durationMs: DURATION_MS,
     clock,
-    monotonic: () => clock.now(),
     logger: pino({ level: 'silent' }),
     ...options,
   });
@@ -186,12 +185,19 @@ test('a renewal whose answer comes when the time has passed does not prolong the
 test('a jump of the wall clock ends leadership rather than prolonging it', async (t) => {
   const kubernetes = new FakeKubernetes();
   const clock = new ManualClock();
-  const lease = candidate(kubernetes, clock, 'one', { monotonic: () => 0 });
+  const lease = candidate(kubernetes, clock, 'one');
   lease.start();
   await clock.advance(0);
   t.is(lease.epoch(), 1);
   kubernetes.fate = () => 'lost';
+  clock.jump(-10 * DURATION_MS);
   await clock.advance(DURATION_MS);
+  t.is(lease.epoch(), undefined);
+
+  kubernetes.fate = () => 'answered';
+  await clock.advance(2 * DURATION_MS);
+  t.not(lease.epoch(), undefined);
+  clock.jump(DURATION_MS);
   t.is(lease.epoch(), undefined);
 });
 

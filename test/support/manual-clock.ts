@@ -9,6 +9,8 @@ interface Pending {
 /** A clock that moves only when a test says so. */
 export class ManualClock implements Clock {
   #nowMs: number;
+  /** By how much the wall clock was set. */
+  #setByMs = 0;
   #order = 0;
   readonly #pending = new Set<Pending>();
 
@@ -17,7 +19,16 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
+    return this.#nowMs + this.#setByMs;
+  }
+
+  monotonic(): number {
     return this.#nowMs;
+  }
+
+  /** Sets the wall clock forward, or back. */
+  jump(ms: number): void {
+    this.#setByMs += ms;
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {

@@ -8,7 +8,7 @@ import { ActivityReports } from '../../../src/authz/assignments/activity-report.
 import { AssignmentCache } from '../../../src/authz/assignments/cache.js';
 import { SeenRequests } from '../../../src/authz/assignments/seen-requests.js';
 import { type AuthzServerOptions, startAuthzServer } from '../../../src/authz/server.js';
-import { systemClock } from '../../../src/model/clock.js';
+import { momentOf, systemClock } from '../../../src/model/clock.js';
 import { compilePolicy } from '../../../src/policy/compile.js';
 import { authzMetrics } from '../../../src/roles/authz-metrics.js';
 import { assigner, policyOf, type Subject, subjectOf } from '../subject.js';
@@ -44,7 +44,7 @@ rate_limits:
     furtherIssuers: [],
   });
   const cache = new AssignmentCache(systemClock);
-  const renew = () => cache.renew(systemClock.now());
+  const renew = () => cache.renew(momentOf(systemClock));
   renew();
   setInterval(renew, 5_000);
   const reports = new ActivityReports();

@@ -1,5 +1,6 @@
 /** What this sidecar's sessions did, kept until the control plane has taken it in. */
 import type { SessionActivity } from '../../model/assignment.js';
+import type { Moment } from '../../model/clock.js';
 
 interface Pending {
   atMs: number;
@@ -8,7 +9,7 @@ interface Pending {
 
 interface Sent {
   readonly report: bigint;
-  readonly sentAtMs: number;
+  readonly sentAt: Moment;
   readonly activity: ReadonlyMap<string, Pending>;
 }
 
@@ -37,11 +38,11 @@ export class ActivityReports {
   }
 
   /** The next report: everything not yet sent. It counts as sent from now on. */
-  next(nowMs: number): { readonly report: bigint; readonly activity: readonly SessionActivity[] } {
+  next(now: Moment): { readonly report: bigint; readonly activity: readonly SessionActivity[] } {
     const report = ++this.#lastReport;
     const activity = this.#pending;
     this.#pending = new Map();
-    this.#sent.push({ report, sentAtMs: nowMs, activity });
+    this.#sent.push({ report, sentAt: now, activity });
     return {
       report,
       activity: [...activity].map(([sessionId, pending]) => ({ sessionId, ...pending })),
@@ -49,7 +50,7 @@ export class ActivityReports {
   }
 
   /** Every report up to this one has been taken in. Returns when the newest of them was sent, undefined if there is none. */
-  acknowledge(report: bigint): number | undefined {
+  acknowledge(report: bigint): Moment | undefined {
     const taken = this.#sent.filter((sent) => sent.report <= report);
     this.#sent = this.#sent.filter((sent) => sent.report > report);
     for (const { activity, ...sent } of taken) {
@@ -57,18 +58,18 @@ export class ActivityReports {
       if (releases.size > 0) this.#released.push({ ...sent, activity: releases });
     }
     const newest = taken.at(-1);
-    if (newest) this.#forgetReleases(newest.sentAtMs);
-    return newest?.sentAtMs;
+    if (newest) this.#forgetReleases(newest.sentAt);
+    return newest?.sentAt;
   }
 
   /** When the oldest report that is not acknowledged was sent. */
-  get waitingSinceMs(): number | undefined {
-    return this.#sent[0]?.sentAtMs;
+  get waitingSince(): Moment | undefined {
+    return this.#sent[0]?.sentAt;
   }
 
   /** The stream broke: what was sent and not acknowledged is to be sent again, and late releases. */
-  takeBack(nowMs: number): void {
-    this.#forgetReleases(nowMs);
+  takeBack(now: Moment): void {
+    this.#forgetReleases(now);
     const unsure = [...this.#released, ...this.#sent];
     this.#sent = [];
     this.#released = [];
@@ -77,7 +78,9 @@ export class ActivityReports {
     }
   }
 
-  #forgetReleases(nowMs: number): void {
-    this.#released = this.#released.filter(({ sentAtMs }) => nowMs - sentAtMs < RELEASE_MEMORY_MS);
+  #forgetReleases({ monotonicMs }: Moment): void {
+    this.#released = this.#released.filter(
+      ({ sentAt }) => monotonicMs - sentAt.monotonicMs < RELEASE_MEMORY_MS,
+    );
   }
 }

@@ -1,7 +1,7 @@
 /** The assignments that a sidecar may use without asking (`AssignmentService.Follow`). */
 import { LRUCache } from 'lru-cache';
 import type { Assignment } from '../../model/assignment.js';
-import type { Clock } from '../../model/clock.js';
+import { type Clock, type Moment, passedMs } from '../../model/clock.js';
 
 /** A question on its way to the control plane. A notice that comes meanwhile may overtake its answer. */
 export interface Asking {
@@ -20,7 +20,7 @@ export class AssignmentCache {
   readonly #entries: LRUCache<string, Assignment>;
   readonly #asking = new Set<Asking>();
   /** When the newest acknowledged report was sent. */
-  #leasedFromMs: number | undefined;
+  #leasedFrom: Moment | undefined;
   /** How long a lease lasts, as the newest assignment says. */
   #leaseMs = 0;
 
@@ -33,10 +33,10 @@ export class AssignmentCache {
     return this.#entries.size;
   }
 
-  /** The control plane has taken in a report that was sent at `sentAtMs`. */
-  renew(sentAtMs: number): void {
-    if (this.#leasedFromMs !== undefined && !this.#leased(this.#leaseMs)) this.reset();
-    if (sentAtMs >= (this.#leasedFromMs ?? 0)) this.#leasedFromMs = sentAtMs;
+  /** The control plane has taken in a report that was sent at this moment. */
+  renew(sentAt: Moment): void {
+    if (this.#leasedFrom && !this.#leased(this.#leaseMs)) this.reset();
+    if (sentAt.monotonicMs >= (this.#leasedFrom?.monotonicMs ?? 0)) this.#leasedFrom = sentAt;
   }
 
   get(sessionId: string): Assignment | undefined {
@@ -88,6 +88,6 @@ export class AssignmentCache {
   }
 
   #leased(ttlMs: number): boolean {
-    return this.#leasedFromMs !== undefined && this.#clock.now() < this.#leasedFromMs + ttlMs;
+    return this.#leasedFrom !== undefined && passedMs(this.#clock, this.#leasedFrom) < ttlMs;
   }
 }

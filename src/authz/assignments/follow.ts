@@ -14,7 +14,7 @@ import {
 import { methodDefinition } from '../../grpc/service.js';
 import type { SessionActivity } from '../../model/assignment.js';
 import { Backoff } from '../../model/backoff.js';
-import type { Clock, Timer } from '../../model/clock.js';
+import { type Clock, momentOf, passedMs, type Timer } from '../../model/clock.js';
 import { ActivityReports } from './activity-report.js';
 import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
 import type { AssignmentCache } from './cache.js';
@@ -135,7 +135,7 @@ export class Follow implements SeenRequestSink {
   #disconnected(): void {
     this.#stream = undefined;
     this.#cancelTimers();
-    this.#reports.takeBack(this.#options.clock.now());
+    this.#reports.takeBack(momentOf(this.#options.clock));
     this.#seen.tellAgain();
     this.#closed();
     if (this.#closing) return;
@@ -148,14 +148,14 @@ export class Follow implements SeenRequestSink {
     if (!stream) return;
     this.#cancelTimers();
     const { clock, sidecarId } = this.#options;
-    const nowMs = clock.now();
-    const silentSinceMs = this.#reports.waitingSinceMs;
-    if (silentSinceMs !== undefined && nowMs - silentSinceMs >= ACKNOWLEDGEMENT_TIMEOUT_MS) {
+    const silentSince = this.#reports.waitingSince;
+    if (silentSince && passedMs(clock, silentSince) >= ACKNOWLEDGEMENT_TIMEOUT_MS) {
       stream.cancel();
       this.#disconnected();
       return;
     }
-    const { report, activity } = this.#reports.next(nowMs);
+    const now = momentOf(clock);
+    const { report, activity } = this.#reports.next(now);
     stream.write(
       create(FollowRequestSchema, {
         sidecarId,
@@ -163,7 +163,7 @@ export class Follow implements SeenRequestSink {
         report,
         activity: activity.map(({ sessionId, atMs, released }) => ({
           sessionId,
-          ageMs: Math.max(0, nowMs - atMs),
+          ageMs: Math.max(0, now.wallMs - atMs),
           released,
         })),
         seen: this.#seen.next().map(({ caller, sessionId = '', ...told }) => ({
@@ -182,13 +182,13 @@ export class Follow implements SeenRequestSink {
     if (notice.reset) cache.reset();
     cache.end(notice.endedSessions, notice.endedDrivers);
     if (notice.reset || notice.sequence > this.#applied) this.#applied = notice.sequence;
-    const sentAtMs = this.#reports.acknowledge(notice.acknowledgedReport);
-    if (sentAtMs !== undefined) {
-      cache.renew(sentAtMs);
+    const sentAt = this.#reports.acknowledge(notice.acknowledgedReport);
+    if (sentAt) {
+      cache.renew(sentAt);
       this.#backoff.reset();
       if (this.#trouble !== undefined) this.#options.logger.info('the control plane answers again');
       this.#trouble = undefined;
-      if (this.#closing && this.#reports.waitingSinceMs === undefined) this.#closed();
+      if (this.#closing && this.#reports.waitingSince === undefined) this.#closed();
     }
     // An address is given to a new driver only when every sidecar has confirmed the end of the old one.
     if (notice.reset || notice.endedDrivers.length > 0) this.#report();

@@ -2,6 +2,7 @@ import test from 'ava';
 import * as fc from 'fast-check';
 import { AssignmentCache, type Asking } from '../../../src/authz/assignments/cache.js';
 import type { Assignment } from '../../../src/model/assignment.js';
+import { type Moment, momentOf } from '../../../src/model/clock.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 const LEASE_MS = 60_000;
@@ -46,7 +47,7 @@ test('no answer outlives a notice that concerns it, or the lease', async (t) => 
       const ended = new Map<string, number>();
       /** When what is remembered for a session was asked for, in steps. */
       const knownSince = new Map<string, number>();
-      let sentMs: number | undefined;
+      let sent: Moment | undefined;
       let leaseMs: number | undefined;
       for (const one of steps) {
         now++;
@@ -86,12 +87,12 @@ test('no answer outlives a notice that concerns it, or the lease', async (t) => 
             cache.reset();
             break;
           case 'send':
-            sentMs = clock.now();
+            sent = momentOf(clock);
             break;
           case 'acknowledge':
-            if (sentMs === undefined) break;
-            cache.renew(sentMs);
-            leaseMs = sentMs;
+            if (!sent) break;
+            cache.renew(sent);
+            leaseMs = sent.monotonicMs;
             break;
           case 'wait':
             await clock.advance(one.ms);
@@ -104,7 +105,7 @@ test('no answer outlives a notice that concerns it, or the lease', async (t) => 
           t.true((ended.get(sessionId) ?? 0) <= since);
           t.true((ended.get(known.driverUid) ?? 0) <= since);
           t.true((ended.get('all') ?? 0) <= since);
-          t.true(leaseMs !== undefined && clock.now() < leaseMs + LEASE_MS);
+          t.true(leaseMs !== undefined && clock.monotonic() < leaseMs + LEASE_MS);
         }
       }
     }),
@@ -115,11 +116,28 @@ test('no answer outlives a notice that concerns it, or the lease', async (t) => 
 test('a lease that lapsed is a new beginning', async (t) => {
   const clock = new ManualClock();
   const cache = new AssignmentCache(clock);
-  cache.renew(clock.now());
+  cache.renew(momentOf(clock));
   const before = cache.begin('s1');
   t.true(cache.accept(cache.begin('s2'), assignment('s2', 'd1')));
   await clock.advance(LEASE_MS);
-  cache.renew(clock.now());
+  cache.renew(momentOf(clock));
   t.is(cache.get('s2'), undefined);
   t.false(cache.accept(before, assignment('s1', 'd1')));
+});
+
+test('a wall clock that is set back does not prolong a lease, one that is set forward may end it', async (t) => {
+  const clock = new ManualClock();
+  const cache = new AssignmentCache(clock);
+  cache.renew(momentOf(clock));
+  cache.accept(cache.begin('s1'), assignment('s1', 'd1'));
+  clock.jump(-LEASE_MS);
+  await clock.advance(LEASE_MS - 1);
+  t.not(cache.get('s1'), undefined);
+  await clock.advance(1);
+  t.is(cache.get('s1'), undefined);
+
+  cache.renew(momentOf(clock));
+  cache.accept(cache.begin('s1'), assignment('s1', 'd1'));
+  clock.jump(LEASE_MS);
+  t.is(cache.get('s1'), undefined);
 });
