@@ -46,6 +46,7 @@ accessLog.setTarget({
     reporterConnected: nothing,
     reporterDisconnected: nothing,
   },
+  queries: { running: nothing, ended: nothing, lost: nothing },
 });
 
 async function total(name: string): Promise<number> {

@@ -4,6 +4,7 @@ import { CheckService } from '../../src/authz/check-service.js';
 import { noMetrics } from '../../src/authz/metrics.js';
 import { TokenVerifier } from '../../src/authz/token/verifier.js';
 import { systemClock } from '../../src/model/clock.js';
+import { unlimitedQueries } from '../../src/model/query.js';
 import { noTracer } from '../../src/model/tracing.js';
 import { assigner, policyOf, type Subject } from './subject.js';
 
@@ -15,6 +16,7 @@ export function checkServiceOf(subject: Subject): CheckService {
     assigner,
     activity: { activity: () => undefined },
     seen: { seen: () => undefined },
+    queries: unlimitedQueries,
     verifier: new TokenVerifier({ clock: systemClock, logger }),
     clock: systemClock,
     logger,

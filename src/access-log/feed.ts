@@ -7,7 +7,9 @@ import {
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import type { ActivitySink } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
+import type { QueryReports } from '../model/query.js';
 import { StreamActivity } from './activity.js';
+import { tellOfQuery } from './queries.js';
 import type { AccessRecord } from './record.js';
 import type { Reporters } from './reporters.js';
 
@@ -26,27 +28,33 @@ export function localFeed(
   reporter: string,
   options: {
     readonly sink: ActivitySink;
+    readonly queries: QueryReports;
     readonly reporters: Reporters;
     readonly clock: Clock;
     readonly intervalMs: number;
   },
 ): ActivityFeed {
-  const { sink, reporters, clock, intervalMs } = options;
+  const { sink, queries, reporters, clock, intervalMs } = options;
   const activity = new StreamActivity(reporter, sink, clock, intervalMs);
   let isKnown = false;
-  return {
+  const feed: ActivityFeed = {
     tell({ records }) {
       if (!isKnown) {
         isKnown = true;
         reporters.add(reporter, Math.min(...records.map(({ startedAtMs }) => startedAtMs)));
       }
-      for (const record of records) activity.record(record);
+      for (const record of records) {
+        activity.record(record);
+        tellOfQuery(record, feed, queries);
+      }
     },
     close() {
       activity.close();
+      queries.lost(feed);
       if (isKnown) reporters.delete(reporter);
     },
   };
+  return feed;
 }
 
 /** Messages that the other process has not taken yet, at most. */

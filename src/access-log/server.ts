@@ -15,6 +15,7 @@ import { toServiceError } from '../grpc/status-details.js';
 import type { ActivitySink } from '../model/assignment.js';
 import type { AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
+import type { QueryReports } from '../model/query.js';
 import { GatewayError } from '../model/errors.js';
 import { type ActivityFeed, localFeed, relayFeed } from './feed.js';
 import type { RequestMetrics } from './metrics.js';
@@ -36,7 +37,7 @@ export interface AccessLogOptions {
 
 /** Where activity is told. `open`: a call of the same method of another process, or undefined. */
 export type ActivityTarget =
-  | { readonly sink: ActivitySink }
+  | { readonly sink: ActivitySink; readonly queries: QueryReports }
   | { readonly open: () => ClientWritableStream<Buffer> | undefined };
 
 type LogCall = ServerReadableStream<Received | undefined, StreamAccessLogsResponse>;
@@ -84,9 +85,8 @@ export class AccessLogReceiver {
     const { clock, logger, intervalMs } = this.#o;
     for (const stream of this.#streams) stream.leave();
     if ('sink' in target) {
-      const { sink } = target;
-      const reporters = new Reporters(sink, logger, clock.now());
-      this.#feeds = (reporter) => localFeed(reporter, { sink, reporters, clock, intervalMs });
+      const reporters = new Reporters(target.sink, logger, clock.now());
+      this.#feeds = (reporter) => localFeed(reporter, { ...target, reporters, clock, intervalMs });
     } else this.#feeds = (_reporter, identifier) => relayFeed(identifier, target.open);
     this.#isHere = 'sink' in target;
     this.#endPassedOn();

@@ -5,6 +5,7 @@ import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
 import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
+import type { QueryAdmission } from '../model/query.js';
 import { RateLimiter } from '../model/rate-limiter.js';
 import { refuseByRate } from '../model/rate-limits.js';
 import type { SeenRequestSink } from '../model/seen-request.js';
@@ -24,6 +25,7 @@ import {
 } from './decision.js';
 import { andThen, type Eventually } from './eventually.js';
 import type { AuthzMetrics } from './metrics.js';
+import { QueryLimits } from './query-limits.js';
 import { allowedResponse, deniedResponse, type Metadata } from './response.js';
 import { decide, Shadow } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
@@ -37,13 +39,14 @@ export interface CheckServiceOptions {
   readonly assigner: Assigner;
   readonly activity: Pick<ActivitySink, 'activity'>;
   readonly seen: SeenRequestSink;
+  readonly queries: QueryAdmission;
   readonly verifier: TokenVerifier;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: AuthzMetrics;
   readonly tracer: Tracer;
   readonly headers: HeaderNames;
-  /** The longest time that a check waits for a driver, milliseconds. Shorter than the filter's timeout. */
+  /** The longest time that a check waits, for a driver and for its query's turn, milliseconds. Shorter than the filter's timeout. */
   readonly holdMs: number;
   /** How long after its end an owner's token is still good for what finishes a running query, milliseconds. */
   readonly expiredTokenGraceMs: number;
@@ -73,10 +76,12 @@ export class CheckService {
   readonly #options: CheckServiceOptions;
   readonly #shadow: Shadow;
   readonly #rates = new RateLimiter();
+  readonly #queries: QueryLimits;
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
-    const { logger, metrics, shadowPolicy } = options;
+    const { clock, logger, metrics, queries, shadowPolicy } = options;
+    this.#queries = new QueryLimits({ admission: queries, clock, logger, metrics });
     this.#shadow = new Shadow({ candidate: shadowPolicy ?? (() => undefined), logger, metrics });
   }
 
@@ -99,6 +104,8 @@ export class CheckService {
 
   #decide(request: CheckRequest, checking: Checking, call: UnaryCall): Eventually<Decision> {
     const { metadata } = checking;
+    const { clock, holdMs } = this.#options;
+    const heldUntilMs = clock.now() + holdMs;
     const policy = this.#options.policy();
     const facts = readFacts(request, this.#options.headers);
     checking.method = facts.method.name;
@@ -106,14 +113,19 @@ export class CheckService {
     metadata.claimed_user = facts.claimedUser;
     return andThen(this.#authenticate(facts, policy), (authenticated) => {
       const target = this.#authorize(facts, authenticated.caller, policy, metadata);
-      const { holdMs } = this.#options;
       const traceparent = checking.span?.traceparent;
       const asked = assignRequests(facts, authenticated.caller, target, { holdMs, traceparent });
       return andThen(this.#assign(asked, authenticated, call), (assignment) => {
-        this.#allowed(facts, authenticated.caller, assignment, metadata);
-        const response = allowedResponse(assignment, facts.headers, metadata);
-        this.#end(checking, 'OK');
-        return { allowed: true, response };
+        const { caller } = authenticated;
+        this.#allowed(facts, caller, assignment, metadata);
+        const turn = this.#queries.turn({ facts, caller, target, policy, heldUntilMs }, call);
+        // A session may end while its query waits.
+        const later = turn?.then(() => this.#assign(asked, authenticated, call));
+        return andThen(later ?? assignment, (current) => {
+          const response = allowedResponse(current, facts.headers, metadata);
+          this.#end(checking, 'OK');
+          return { allowed: true, response };
+        });
       });
     });
   }

@@ -7,6 +7,8 @@ export interface SparkMethod {
   readonly mayCreate: boolean;
   /** Whether an owner's token that has expired is still good for it, within the grace. */
   readonly graceful: boolean;
+  /** What it is of a query, if it is part of one that counts for the limits of the policy. */
+  readonly query?: 'begins' | 'resumes';
   /** The string field that names a second session, of this one's driver. */
   readonly newSessionField?: number;
   /** The bool field that says whether the client means to come back. */
@@ -16,10 +18,10 @@ export interface SparkMethod {
 const methods: readonly SparkMethod[] = [
   { name: 'Config', mayCreate: true, graceful: false },
   { name: 'AnalyzePlan', mayCreate: true, graceful: false },
-  { name: 'ExecutePlan', mayCreate: true, graceful: false },
+  { name: 'ExecutePlan', mayCreate: true, graceful: false, query: 'begins' },
   { name: 'AddArtifacts', mayCreate: true, graceful: false },
   { name: 'ArtifactStatus', mayCreate: true, graceful: false },
-  { name: 'ReattachExecute', mayCreate: false, graceful: true },
+  { name: 'ReattachExecute', mayCreate: false, graceful: true, query: 'resumes' },
   { name: 'ReleaseExecute', mayCreate: false, graceful: true },
   { name: 'ReleaseSession', mayCreate: false, graceful: true, allowReconnectField: 4 },
   { name: 'Interrupt', mayCreate: false, graceful: true },

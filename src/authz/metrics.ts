@@ -22,6 +22,8 @@ export interface AuthzMetrics {
   tokenCache(result: 'hit' | 'miss'): void;
   keyFetch(issuer: string, ok: boolean): void;
   assignmentCache(result: 'hit' | 'miss'): void;
+  /** A query was let through without being counted for its limits, for want of an answer. */
+  queryLetThrough(code: ErrorCode): void;
   /** What a policy or rule in shadow mode would make of a request. */
   shadow(verdict: ShadowVerdict): void;
 }
@@ -31,5 +33,6 @@ export const noMetrics: AuthzMetrics = {
   tokenCache: () => undefined,
   keyFetch: () => undefined,
   assignmentCache: () => undefined,
+  queryLetThrough: () => undefined,
   shadow: () => undefined,
 };

@@ -5,6 +5,7 @@ import type { ActivitySink, Assigner } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
+import { type QueryAdmission, unlimitedQueries } from '../model/query.js';
 import { noTracer, type Tracer } from '../model/tracing.js';
 import type { SeenRequestSink } from '../model/seen-request.js';
 import { CHECK_PATH, checkHandler } from './check-handler.js';
@@ -24,6 +25,8 @@ export interface AuthzServerOptions {
   readonly activity: Pick<ActivitySink, 'activity'>;
   /** Told of what policies look at. Default: nobody is. */
   readonly seen?: SeenRequestSink;
+  /** Asked where the policy limits queries. Default: none is held. */
+  readonly queries?: QueryAdmission;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: AuthzMetrics;
@@ -83,6 +86,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     assigner,
     activity,
     seen: options.seen ?? { seen: () => undefined },
+    queries: options.queries ?? unlimitedQueries,
     verifier,
     clock,
     logger,

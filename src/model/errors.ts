@@ -60,6 +60,8 @@ const statusByCode = {
   QUOTA_EXCEEDED: GrpcStatus.RESOURCE_EXHAUSTED,
   /** A request message is larger than the policy allows. */
   MESSAGE_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,
+  /** As many queries run as the policy allows at a time, and none ended while this one waited. */
+  QUERY_LIMIT_EXCEEDED: GrpcStatus.RESOURCE_EXHAUSTED,
   /** More new sessions or requests in a time than the policy allows. */
   RATE_LIMITED: GrpcStatus.RESOURCE_EXHAUSTED,
 

@@ -17,6 +17,15 @@ export function refuseBySize(
   );
 }
 
+export function limitsQueries(limits: LimitPolicy): boolean {
+  return (
+    limits.queriesPerSession !== undefined ||
+    limits.queriesPerPrincipal !== undefined ||
+    limits.queriesPerTeam !== undefined ||
+    limits.queriesPerNamespace !== undefined
+  );
+}
+
 /** To two decimals; `round` keeps what is larger looking larger. */
 function mebibytes(bytes: number, round: (value: number) => number): string {
   return String(round((bytes / 1024 ** 2) * 100) / 100);

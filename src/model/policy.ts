@@ -90,6 +90,11 @@ export interface LimitPolicy {
   readonly messageSizeBytes: number | undefined;
   /** TCP connections of one Envoy to one driver. */
   readonly connectionsPerDriver: number | undefined;
+  /** Queries that run at a time. Those of a principal and of a team count in all namespaces that limit queries. */
+  readonly queriesPerSession: number | undefined;
+  readonly queriesPerPrincipal: number | undefined;
+  readonly queriesPerTeam: number | undefined;
+  readonly queriesPerNamespace: number | undefined;
 }
 
 /** An issuer of tokens that this gateway accepts. */

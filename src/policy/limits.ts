@@ -6,6 +6,12 @@ import { size } from '../yaml/units.js';
 import { firstMatch, matchField } from './match.js';
 import type { NamespaceTemplate } from './namespace-template.js';
 
+const queries = (whose: string) =>
+  about(
+    `Queries at a time of one ${whose}; default: no limit.`,
+    optional(text(integer(1, 1_000_000))),
+  );
+
 export const limitEntry = object('a limit', {
   match: matchField,
   // A client sends artifacts in messages of 32 KiB: they pass whatever the limit.
@@ -17,6 +23,10 @@ export const limitEntry = object('a limit', {
     'Connections of one Envoy to one driver; default: max_conns_per_host of the settings.',
     optional(text(integer(1, 65_535))),
   ),
+  queries_per_session: queries('session'),
+  queries_per_principal: queries('principal'),
+  queries_per_team: queries('team'),
+  queries_per_namespace: queries('namespace'),
 });
 
 export type LimitEntry = TypeOf<typeof limitEntry>;
@@ -33,6 +43,10 @@ export function compileLimits(
       value: Object.freeze<LimitPolicy>({
         messageSizeBytes: entry.message_size,
         connectionsPerDriver: entry.connections_per_driver,
+        queriesPerSession: entry.queries_per_session,
+        queriesPerPrincipal: entry.queries_per_principal,
+        queriesPerTeam: entry.queries_per_team,
+        queriesPerNamespace: entry.queries_per_namespace,
       }),
     })),
     template,

@@ -45,6 +45,12 @@ export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver 
     labelNames: ['source', 'would', 'code'],
     registers,
   });
+  const unlimited = new Counter({
+    name: 'spark_gateway_authz_queries_let_through_total',
+    help: 'Queries that began without being counted for the limits of the policy, as the control plane gave no answer.',
+    labelNames: ['code'],
+    registers,
+  });
   const expressions = new Counter({
     name: 'spark_gateway_policy_expression_failures_total',
     help: 'Expressions (when) of access rules that gave no answer, so that their rule did not match.',
@@ -61,6 +67,7 @@ export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver 
       seriesOf(decisions, decisionSeries, code, method).inc();
       duration.observe({ outcome: code === 'OK' ? 'allowed' : 'refused' }, durationMs / 1000);
     },
+    queryLetThrough: (code) => unlimited.inc({ code }),
     tokenCache: (result) => tokenSeries[result].inc(),
     assignmentCache: (result) => assignmentSeries[result].inc(),
     keyFetch(issuer, ok) {

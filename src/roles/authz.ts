@@ -93,6 +93,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     assigner: assignments,
     activity: assignments,
     seen: assignments,
+    queries: assignments,
     clock,
     logger,
     metrics,

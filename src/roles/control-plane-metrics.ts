@@ -2,6 +2,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Ledger } from '../model/ledger.js';
 import type { PoolController } from '../pools/controller.js';
+import type { QueryCounts } from '../sessions/query-gate.js';
 import type { DiscoveryHub } from '../xds/hub.js';
 import { shortType } from '../xds/metrics.js';
 
@@ -19,12 +20,14 @@ export interface ControlPlaneSources {
   readonly pools: PoolController;
   readonly xds: DiscoveryHub;
   readonly ledger: Ledger;
+  /** undefined while another replica leads. */
+  readonly queries: () => QueryCounts | undefined;
   /** What only one of several replicas may tell, so that their numbers can be added. */
   readonly leading: () => boolean;
 }
 
 export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSources): void {
-  const { pools, xds, ledger, leading } = sources;
+  const { pools, xds, ledger, leading, queries } = sources;
   const gauge = <Labels extends string>(
     name: string,
     help: string,
@@ -75,6 +78,21 @@ export function controlPlaneMetrics(registry: Registry, sources: ControlPlaneSou
         yield [{ namespace, variant }, waiting];
       }
     },
+  );
+  const countsOf = function* (what: keyof QueryCounts) {
+    for (const [namespace, count] of queries()?.[what] ?? []) yield [{ namespace }, count] as const;
+  };
+  gauge(
+    'spark_gateway_queries_running',
+    'Queries that run, in namespaces where the policy limits them.',
+    ['namespace'],
+    () => countsOf('running'),
+  );
+  gauge(
+    'spark_gateway_queries_waiting',
+    'Queries that wait because as many run as the policy allows.',
+    ['namespace'],
+    () => countsOf('waiting'),
   );
   gauge(
     'spark_gateway_xds_streams',

@@ -141,9 +141,11 @@ export async function runControlPlane(settings: Settings): Promise<void> {
       setTarget: (address) => forwarder.setTarget(address),
       addServices: (server) => forwarder.addServices(server, services),
     },
-    tellActivity: (sink) =>
+    tellActivity: (to) =>
       accessLog.setTarget(
-        sink ? { sink } : { open: () => forwarder.openClientStream(accessLogPath) },
+        to
+          ? { sink: to.activity, queries: to.queries }
+          : { open: () => forwarder.openClientStream(accessLogPath) },
       ),
     notLeading: nobodyLeads,
   });
@@ -191,6 +193,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     pools,
     xds: xds.hub,
     ledger: records.ledger,
+    queries: () => leader?.queries.counts(),
     leading,
   });
   const toLeader: CallLeader = (method, message) => {

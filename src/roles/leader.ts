@@ -9,6 +9,7 @@ import type { Clock } from '../model/clock.js';
 import type { SessionRecord } from '../model/driver.js';
 import type { DiffPolicy } from '../model/policy-diff.js';
 import type { Policy } from '../model/policy.js';
+import type { QueryReports } from '../model/query.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import type { PoolController } from '../pools/controller.js';
 import type { Term } from '../records/elected-ledger.js';
@@ -16,10 +17,12 @@ import type { AssignmentWatch } from '../sessions/assignment-watch.js';
 import { addAssignmentService } from '../sessions/assignment-service.js';
 import { SessionAssigner } from '../sessions/assignments.js';
 import { SessionExpiry } from '../sessions/expiry.js';
+import { QueryGate } from '../sessions/query-gate.js';
 import { SeenRequestTable } from '../sessions/seen-requests.js';
 import { SidecarNotices } from '../sessions/notices.js';
 import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import type { WaitingRoom } from '../sessions/waiting-room.js';
+import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import { policyOptions } from '../settings/for-policy.js';
 import type { Settings } from '../settings/table.js';
 import { mtlsFiles } from './grpc-port.js';
@@ -44,6 +47,8 @@ export interface Leader {
   readonly diffPolicy: DiffPolicy;
   /** Where reporters tell what sessions did. */
   readonly activity: ActivitySink;
+  /** Where they tell of queries, and what is known of those. */
+  readonly queries: QueryReports & Pick<QueryGate, 'counts'>;
   /** What reporters saw of a session. */
   activityOf(session: SessionRecord): {
     readonly lastActiveMs: number;
@@ -90,6 +95,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     logger,
     cacheTtlMs,
   });
+  const queries = new QueryGate({ policy, clock, intervalMs: accessLogIntervalMs(settings) });
   const operations = new LeaderOperations({
     ledger,
     pools,
@@ -106,6 +112,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     operations,
     diffPolicy,
     activity: expiry.activity,
+    queries,
     activityOf: (session) => ({
       lastActiveMs: expiry.activity.lastActiveMs(session),
       openStreams: expiry.activity.openStreams(session.sessionId),
@@ -116,6 +123,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         notices,
         activity: expiry.activity,
         seen,
+        queries,
         leadership,
         watch,
         clock,
@@ -124,6 +132,9 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
       addAdministrationService(server, { operations, diffPolicy, logger });
     },
     start: () => expiry.start(),
-    stop: () => expiry.stop(),
+    stop() {
+      expiry.stop();
+      queries.close();
+    },
   };
 }

@@ -4,7 +4,6 @@
  * that their callers come back to whoever leads then.
  */
 import type { Server } from '@grpc/grpc-js';
-import type { ActivitySink } from '../model/assignment.js';
 import type { SidecarCaches } from '../model/envoy-fleet.js';
 import type { GatewayError } from '../model/errors.js';
 import type { Term } from '../records/elected-ledger.js';
@@ -13,7 +12,7 @@ import type { Leader } from './leader.js';
 export interface SuccessionOptions {
   readonly createLeader: (term: Term) => Pick<
     Leader,
-    'activity' | 'addServices' | 'start' | 'stop'
+    'activity' | 'queries' | 'addServices' | 'start' | 'stop'
   > & {
     readonly notices: SidecarCaches;
   };
@@ -25,8 +24,8 @@ export interface SuccessionOptions {
     setTarget(address: string | undefined): void;
     addServices(server: Server): void;
   };
-  /** From now on activity of sessions is told to this sink; undefined: to whoever leads elsewhere. */
-  readonly tellActivity: (sink: ActivitySink | undefined) => void;
+  /** From now on what sessions do is told to this leader; undefined: to whoever leads elsewhere. */
+  readonly tellActivity: (leader: Pick<Leader, 'activity' | 'queries'> | undefined) => void;
   readonly notLeading: () => GatewayError;
 }
 
@@ -71,7 +70,7 @@ export class Succession implements SidecarCaches {
     if (!leader || this.#isServing || epoch === undefined || epoch !== this.#term?.epoch) return;
     forwarder.setTarget(undefined);
     port.serve((server) => leader.addServices(server));
-    this.#options.tellActivity(leader.activity);
+    this.#options.tellActivity(leader);
     this.#isServing = true;
     this.#endCalls();
     leader.start();

@@ -1,6 +1,7 @@
 /** AssignmentService (proto/spark_gateway/v1) on a grpc-js server: messages to calls and back. */
 import { create } from '@bufbuild/protobuf';
 import type {
+  Deadline,
   Metadata,
   sendUnaryData,
   Server,
@@ -9,8 +10,11 @@ import type {
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
+  AdmitResponseSchema,
   AssignmentService,
   AssignResponseSchema,
+  type AdmitRequest,
+  type AdmitResponse,
   type AssignRequest as AssignMessage,
   type AssignResponse,
   type FollowRequest,
@@ -23,6 +27,8 @@ import type { Clock } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
 import { TRACE_HEADER } from '../model/names.js';
+import type { Principal } from '../model/principal.js';
+import type { QueryAdmission } from '../model/query.js';
 import type { SeenRequestSink } from '../model/seen-request.js';
 import type { AssignmentWatch } from './assignment-watch.js';
 import { follow } from './follow.js';
@@ -38,6 +44,7 @@ export interface AssignmentServiceOptions {
   readonly notices: SidecarNotices;
   readonly activity: ActivitySink;
   readonly seen: SeenRequestSink;
+  readonly queries: QueryAdmission;
   readonly leadership: Leadership;
   readonly watch: AssignmentWatch;
   readonly clock: Clock;
@@ -46,7 +53,7 @@ export interface AssignmentServiceOptions {
 
 /** Registers the service. Streams end with the server, or with the leadership. */
 export function addAssignmentService(server: Server, options: AssignmentServiceOptions): void {
-  const { assigner, clock, logger, watch } = options;
+  const { assigner, clock, logger, queries, watch } = options;
   server.addService(serviceDefinition(AssignmentService), {
     assign(
       call: ServerUnaryCall<AssignMessage, AssignResponse>,
@@ -66,6 +73,17 @@ export function addAssignmentService(server: Server, options: AssignmentServiceO
           answered({ failure: code });
           callback(toServiceError(error));
         },
+      );
+    },
+    admit(
+      call: ServerUnaryCall<AdmitRequest, AdmitResponse>,
+      callback: sendUnaryData<AdmitResponse>,
+    ) {
+      const abort = new AbortController();
+      call.on('cancelled', () => abort.abort());
+      admit(call.request, holdMs(call, clock), queries, abort.signal).then(
+        () => callback(null, create(AdmitResponseSchema)),
+        (error: unknown) => callback(toServiceError(error)),
       );
     },
     follow(call: ServerDuplexStream<FollowRequest, FollowResponse>) {
@@ -89,16 +107,35 @@ async function assign(
   });
 }
 
-function fromMessage(message: AssignMessage): Omit<AssignRequest, 'holdMs'> {
-  const { sessionId, userId, team, environment, namespace, mayCreate, cloneOf, method } = message;
-  const principal = message.principal;
+async function admit(
+  message: AdmitRequest,
+  longestHoldMs: number,
+  queries: QueryAdmission,
+  signal: AbortSignal,
+): Promise<void> {
+  const { requestId, sessionId, team, namespace, resumed } = message;
+  const query = { requestId, sessionId, principal: principalOf(message), team, namespace };
+  if (resumed) queries.resumed(query);
+  else await queries.admit(query, Math.min(message.holdMs, longestHoldMs), signal);
+}
+
+/** Who asks, for what. */
+function principalOf({
+  principal,
+  namespace,
+}: Pick<AssignMessage, 'namespace'> & { readonly principal?: Principal | undefined }): Principal {
   if (!principal || principal.subject === '' || namespace === '') {
     throw new GatewayError('INTERNAL', 'The sidecar sent no principal or no namespace.');
   }
   const { issuer, subject } = principal;
+  return { issuer, subject };
+}
+
+function fromMessage(message: AssignMessage): Omit<AssignRequest, 'holdMs'> {
+  const { sessionId, userId, team, environment, namespace, mayCreate, cloneOf, method } = message;
   return {
     sessionId,
-    principal: { issuer, subject },
+    principal: principalOf(message),
     userId,
     team,
     environment,
@@ -114,7 +151,7 @@ function traceparentOf(metadata: Metadata): string | undefined {
 }
 
 /** What the call's deadline leaves for holding the answer. */
-function holdMs(call: ServerUnaryCall<AssignMessage, AssignResponse>, clock: Clock): number {
+function holdMs(call: { getDeadline(): Deadline }, clock: Clock): number {
   const leftMs = Number(call.getDeadline()) - clock.now() - ANSWER_MARGIN_MS;
   return Math.max(0, Math.min(MAXIMUM_HOLD_MS, leftMs));
 }

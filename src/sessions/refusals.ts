@@ -2,9 +2,11 @@
 import type { SessionEnd } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { PoolStatus } from '../model/pool.js';
+import type { Query } from '../model/query.js';
+import type { FullLimit } from './query-table.js';
 
 /** A pause after which asking again makes sense when nothing better is known. */
-const RETRY_MS = 2000;
+export const RETRY_MS = 2000;
 
 export function sessionIdUnreadable(): GatewayError {
   return new GatewayError('REQUEST_UNREADABLE', 'The session id is not a UUID.');
@@ -61,6 +63,35 @@ export function quotaExceeded(
   return new GatewayError(
     'QUOTA_EXCEEDED',
     `${who} ${limit} ${limit === 1 ? 'session' : 'sessions'}, as many as the policy allows. Stop one with spark.stop(), or wait until an idle one expires.`,
+  );
+}
+
+/** `waitedMs`: how long there was no room for it. */
+export function queryLimitExceeded(
+  { scope, limit }: FullLimit,
+  { team, namespace }: Query,
+  waitedMs: number,
+): GatewayError {
+  const who = {
+    session: 'This session runs',
+    principal: 'You run',
+    team: `Team ${team} runs`,
+    namespace: `${namespace} runs`,
+  }[scope];
+  const isOwn = scope === 'session' || scope === 'principal';
+  return new GatewayError(
+    'QUERY_LIMIT_EXCEEDED',
+    `${who} ${limit} ${limit === 1 ? 'query' : 'queries'}, as many as the policy allows at a time, and none has ended for the ${Math.round(waitedMs / 1000)} s that yours has waited. ` +
+      `Try again when one has ended${isOwn ? ', or end one with spark.interruptAll()' : ''}.`,
+    { retryAfterMs: RETRY_MS },
+  );
+}
+
+export function tooManyQueriesWaiting(waiting: number): GatewayError {
+  return new GatewayError(
+    'QUERY_LIMIT_EXCEEDED',
+    `As many queries run as the policy allows at a time, and ${waiting} wait already. Try again later.`,
+    { retryAfterMs: 15_000 },
   );
 }
 

@@ -17,6 +17,7 @@ import type { AuditedRpc } from '../../src/model/audit.js';
 import { GatewayError, GrpcStatus } from '../../src/model/errors.js';
 import { AUTHZ_METADATA_NAMESPACE } from '../../src/model/names.js';
 import { ManualClock, settle } from '../support/manual-clock.js';
+import { RecordingQueries } from '../support/queries.js';
 import { RecordingSink } from '../support/recording-sink.js';
 
 const PATH = '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs';
@@ -36,7 +37,8 @@ async function setUp(t: ExecutionContext, clock = new ManualClock()) {
     intervalMs: 30_000,
     isPassedOn,
   });
-  accessLog.setTarget({ sink });
+  const queries = new RecordingQueries();
+  accessLog.setTarget({ sink, queries });
   accessLog.addTo(server);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.1.2.1:0', ServerCredentials.createInsecure(), (error, bound) =>
@@ -78,7 +80,7 @@ async function setUp(t: ExecutionContext, clock = new ManualClock()) {
       cancel: () => call.cancel(),
     };
   };
-  return { sink, clock, registry, auditLog, open, accessLog, address };
+  return { sink, queries, clock, registry, auditLog, open, accessLog, address };
 }
 
 interface EntryOptions {
@@ -290,7 +292,7 @@ test('a stream to the leader that was cut is made again', async (t) => {
   await leader.sink.next(({ id }) => id === 'a');
   const sink = new RecordingSink();
   // Ends what was passed on.
-  leader.accessLog.setTarget({ sink });
+  leader.accessLog.setTarget({ sink, queries: new RecordingQueries() });
   await leader.sink.next(({ kind }) => kind === 'disconnected');
   for (let count = 1; sink.events.length === 0; count += 1) {
     stream.send(undefined, [entry(clock, { session: 'b' })]);
@@ -306,7 +308,7 @@ test('a replica that begins to lead hears of streams that were open before', asy
   stream.send('envoy-1', [entry(clock, { session: 'a' })]);
   await untilMetric(follower.registry, /success_total\{.*\} 1/);
   const sink = new RecordingSink();
-  follower.accessLog.setTarget({ sink });
+  follower.accessLog.setTarget({ sink, queries: new RecordingQueries() });
   stream.send(undefined, [entry(clock, { session: 'b' })]);
   await sink.next(({ id }) => id === 'b');
   t.deepEqual(
@@ -329,3 +331,52 @@ test('a process that ends says so to the Envoys', async (t) => {
 async function untilMetric(registry: Registry, pattern: RegExp): Promise<void> {
   while (!pattern.test(await registry.metrics())) await settle();
 }
+
+/** A query as a record tells of it. */
+const runningQuery = {
+  requestId: 'request-1',
+  sessionId: 'session-1',
+  principal: { issuer: 'https://issuer.example.com', subject: 'ada@example.com' },
+  team: 'search',
+  namespace: 'sjns-search-test',
+};
+
+function running(clock: ManualClock, options: EntryOptions = {}): EntryInit {
+  const { commonProperties, ...rest } = entry(clock, options);
+  const accessLogType = AccessLogType.DownstreamPeriodic;
+  return { ...rest, commonProperties: { ...commonProperties, accessLogType } as never };
+}
+
+test('queries are told with whose they are and when they end, also by those who went away; other RPCs are not', async (t) => {
+  const { open, sink, queries, clock } = await setUp(t);
+  const stream = open();
+  stream.send('envoy-1', [
+    running(clock),
+    running(clock, { method: 'AddArtifacts' }),
+    entry(clock, { method: 'AnalyzePlan' }),
+    entry(clock, { metadata: {}, method: 'ReattachExecute' }),
+    running(clock, { metadata: { session: 'session-1' } }),
+    entry(clock),
+  ]);
+  await sink.next(({ kind }) => kind === 'closed');
+  stream.cancel();
+  await sink.next(({ kind }) => kind === 'disconnected');
+  t.deepEqual(queries.events, [
+    ['running', runningQuery],
+    ['ended', 'request-1'],
+    ['ended', 'request-1'],
+    ['lost'],
+  ]);
+});
+
+test('the leader hears of queries that a follower is told of', async (t) => {
+  const { leader, follower, clock } = await setUpReplicas(t);
+  const stream = follower.open();
+  stream.send('envoy-1', [running(clock), entry(clock)]);
+  await leader.sink.next(({ kind }) => kind === 'closed');
+  t.deepEqual(leader.queries.events, [
+    ['running', runningQuery],
+    ['ended', 'request-1'],
+  ]);
+  t.deepEqual(follower.queries.events, []);
+});

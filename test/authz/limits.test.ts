@@ -1,8 +1,11 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import { gzipSync } from 'node:zlib';
-import { AuthzGateway } from '../support/authz-gateway.js';
+import { GatewayError } from '../../src/model/errors.js';
+import type { Query, QueryAdmission } from '../../src/model/query.js';
+import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';
 import { allowed, denied, SESSION, sparkBody } from '../support/check-client.js';
+import { limitPolicy } from '../support/queries.js';
 import { encode, frame } from '../support/spark-messages.js';
 
 const LIMIT = 1024 ** 2;
@@ -17,9 +20,7 @@ function bodyOf(bytes: number): Buffer {
 async function start(): Promise<AuthzGateway> {
   return AuthzGateway.start({
     limits: (namespace) =>
-      namespace === 'sjns-data-prod'
-        ? { messageSizeBytes: LIMIT, connectionsPerDriver: undefined }
-        : undefined,
+      namespace === 'sjns-data-prod' ? limitPolicy({ messageSizeBytes: LIMIT }) : undefined,
   });
 }
 
@@ -70,4 +71,103 @@ test('whatever the body is, it is allowed or refused with a reason', async (t) =
     }),
     { numRuns: 200 },
   );
+});
+
+/** A gateway whose policy limits queries in sjns-data-prod, and what it asks the control plane. */
+async function startLimited(
+  admit: QueryAdmission['admit'],
+): Promise<{ gateway: AuthzGateway; asked: Query[]; resumed: Query[] }> {
+  const asked: Query[] = [];
+  const resumed: Query[] = [];
+  const gateway = await AuthzGateway.start(
+    {
+      limits: (namespace) =>
+        namespace === 'sjns-data-prod' ? limitPolicy({ queriesPerPrincipal: 1 }) : undefined,
+    },
+    {
+      queries: {
+        admit(query, holdMs, signal) {
+          asked.push(query);
+          return admit(query, holdMs, signal);
+        },
+        resumed: (query) => void resumed.push(query),
+      },
+    },
+  );
+  return { gateway, asked, resumed };
+}
+
+const headers = { 'x-request-id': 'request-1' };
+
+test('ExecutePlan alone asks for its turn, and only where queries are limited', async (t) => {
+  const { gateway, asked, resumed } = await startLimited(() => Promise.resolve());
+  t.teardown(() => gateway.close());
+  const token = await gateway.token();
+  const methods = ['Config', 'AnalyzePlan', 'AddArtifacts', 'ReleaseExecute', 'Interrupt'];
+  for (const method of methods) allowed(await gateway.client.check({ token, method, headers }));
+  t.deepEqual(asked, []);
+  const elsewhere = { ...headers, 'x-doordash-environment': 'dev' };
+  allowed(await gateway.client.check({ token, headers: elsewhere }));
+  t.deepEqual(asked, []);
+  allowed(await gateway.client.check({ token, headers }));
+  t.is(asked.length, 1);
+  t.like(asked[0], {
+    requestId: 'request-1',
+    sessionId: SESSION,
+    principal: { subject: 'ann@example.com' },
+    team: 'data',
+    namespace: 'sjns-data-prod',
+  });
+  allowed(await gateway.client.check({ token, method: 'ReattachExecute', headers }));
+  t.is(asked.length, 1);
+  t.is(resumed.length, 1);
+});
+
+test('a query that gets no turn is refused as the control plane says', async (t) => {
+  const { gateway } = await startLimited(() =>
+    Promise.reject(new GatewayError('QUERY_LIMIT_EXCEEDED', 'You run 1 query.')),
+  );
+  t.teardown(() => gateway.close());
+  const refused = denied(await gateway.client.check({ token: await gateway.token(), headers }));
+  t.is(refused.code, 'QUERY_LIMIT_EXCEEDED');
+  t.is(refused.grpcStatus, 8);
+  t.is(refused.message, 'You run 1 query.');
+  t.deepEqual(gateway.letThrough, []);
+});
+
+for (const code of ['CONTROL_PLANE_UNAVAILABLE', 'INTERNAL'] as const) {
+  test(`without an answer (${code}) a query is let through and counted`, async (t) => {
+    const { gateway } = await startLimited(() => Promise.reject(new GatewayError(code, 'away')));
+    t.teardown(() => gateway.close());
+    const token = await gateway.token();
+    allowed(await gateway.client.check({ token, headers }));
+    allowed(await gateway.client.check({ token, headers }));
+    t.deepEqual(gateway.letThrough, [code, code]);
+    t.is(gateway.logLines.filter((line) => line.includes('let through')).length, 1);
+  });
+}
+
+test('a session that ends while its query waits is not sent to its former driver', async (t) => {
+  const { gateway } = await startLimited(() => {
+    gateway.assign = () => Promise.reject(new GatewayError('SESSION_ENDED', 'It has ended.'));
+    return Promise.resolve();
+  });
+  t.teardown(() => gateway.close());
+  const refused = denied(await gateway.client.check({ token: await gateway.token(), headers }));
+  t.is(refused.code, 'SESSION_ENDED');
+});
+
+test('the time that a query waited for its driver is part of its hold', async (t) => {
+  const holds: number[] = [];
+  const { gateway } = await startLimited((_query, holdMs) => {
+    holds.push(holdMs);
+    return Promise.resolve();
+  });
+  t.teardown(() => gateway.close());
+  gateway.assign = async (request) => {
+    if (holds.length === 0) await gateway.clock.advance(20_000);
+    return assignmentFor(request);
+  };
+  allowed(await gateway.client.check({ token: await gateway.token(), headers }));
+  t.deepEqual(holds, [40_000]);
 });

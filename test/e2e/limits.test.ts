@@ -1,16 +1,33 @@
 /** What the policy limits at a time, as PySpark shows it. */
+import { randomUUID } from 'node:crypto';
 import anyTest, { type TestFn } from 'ava';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
 import { routingPolicy } from '../support/routing-policy.js';
+import { RowGate } from '../support/row-gate.js';
 
 const test = anyTest as TestFn<{ gateway: Gateway }>;
+
+/** Where a session may run one query at a time. */
+const LIMITED = 'sjns-data-staging';
+const HOLD_MS = 6_000;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
     addressRange: '127.91.32.0/24',
-    policy: routingPolicy({ limits: [{ message_size: '1MiB' }] }),
+    policy: routingPolicy({
+      limits: [
+        { match: { namespaces: [LIMITED] }, queries_per_session: 1 },
+        { message_size: '1MiB' },
+      ],
+    }),
+    settings: {
+      authz: { hold_time: `${HOLD_MS}ms` },
+      drivers: {
+        local: { cores: '3' },
+      },
+    },
   });
 });
 
@@ -41,4 +58,95 @@ for (const version of ['4', '3.5'] as const) {
       t.deepEqual((await pyspark.sql('a', 'SELECT 1')).rows, [[1]]);
     },
   );
+}
+
+/** A query of two rows, of which one has come. */
+async function runningQuery(pyspark: PySpark, gate: RowGate) {
+  const query = pyspark.gated('a', gate, 2);
+  gate.open(0);
+  await query.event(({ type }) => type === 'row');
+  return query;
+}
+
+async function waiting(gateway: Gateway): Promise<number> {
+  const line = /^spark_gateway_queries_waiting\{.*\} (\d+)$/m.exec(await gateway.metrics());
+  return Number(line?.[1] ?? 0);
+}
+
+test.serial(
+  'a second query of a session waits for the first, and ReattachExecute for none',
+  async (t) => {
+    const { gateway } = t.context;
+    const pyspark = await PySpark.start('4');
+    const gate = new RowGate();
+    t.teardown(() => pyspark.kill());
+    t.teardown(() => gate.remove());
+    const { sessionId } = await pyspark.connect('a', await gateway.url({ environment: 'staging' }));
+    t.deepEqual((await pyspark.sql('a', 'SELECT 1')).rows, [[1]]);
+    t.deepEqual(
+      (await pyspark.sql('a', 'SELECT 2')).rows,
+      [[2]],
+      'one after the other is one at a time',
+    );
+
+    const first = await runningQuery(pyspark, gate);
+    let isFirstOver = false;
+    const ended = first.result.then(() => (isFirstOver = true));
+    const second = pyspark.sql('a', 'SELECT 3').then(({ rows }) => ({ rows, isFirstOver }));
+    await gateway.until(
+      () => waiting(gateway),
+      (count) => count === 1,
+    );
+    const { result } = pyspark.raw({
+      target: `127.0.0.1:${gateway.port}`,
+      method: 'ReattachExecute',
+      sessionId,
+      userId: 'alice',
+      message: { operationId: randomUUID() },
+      metadata: [
+        ['authorization', `Bearer ${await gateway.token('alice')}`],
+        ['x-doordash-team', 'data'],
+        ['x-doordash-environment', 'staging'],
+      ],
+    });
+    const unknown = await t.throwsAsync(result, { instanceOf: PySparkError });
+    t.regex(unknown?.message ?? '', /OPERATION_NOT_FOUND/, 'it has reached the driver');
+    gate.open(1);
+    t.deepEqual(await second, { rows: [[3]], isFirstOver: true });
+    await ended;
+    t.is(await waiting(gateway), 0);
+    const reasons = (await gateway.audit(sessionId)).map(({ reason }) => reason);
+    t.false(reasons.includes('QUERY_LIMIT_EXCEEDED'));
+  },
+);
+
+for (const version of ['4', '3.5'] as const) {
+  test.serial(`PySpark ${version}: a query that has waited for too long is told why`, async (t) => {
+    const { gateway } = t.context;
+    const pyspark = await PySpark.start(version);
+    const gate = new RowGate();
+    t.teardown(() => pyspark.kill());
+    t.teardown(() => gate.remove());
+    const user = version === '4' ? 'alice' : 'bob';
+    const options = { user, environment: 'staging' };
+    const url = version === '4' ? await gateway.url(options) : await gateway.url35(options);
+    await pyspark.connect('a', url, { retries: 0 });
+    // A session without a driver waits for one, and PySpark is told to come back.
+    await gateway.until(
+      () => pyspark.sql('a', 'SELECT 1').catch((error: PySparkError) => error),
+      (answer) => !(answer instanceof PySparkError),
+    );
+    const first = await runningQuery(pyspark, gate);
+    const error = await t.throwsAsync(pyspark.sql('a', 'SELECT 2'), { instanceOf: PySparkError });
+    t.is(error?.code, 'RESOURCE_EXHAUSTED');
+    t.is(error?.reason, 'QUERY_LIMIT_EXCEEDED');
+    t.regex(
+      error?.message ?? '',
+      /This session runs 1 query, as many as the policy allows at a time.*spark\.interruptAll\(\)/,
+    );
+    t.is(error?.retryAfterMs, 2_000);
+    gate.open(1);
+    t.is((await first.result).rows, 2);
+    t.deepEqual((await pyspark.sql('a', 'SELECT 3')).rows, [[3]]);
+  });
 }

@@ -1,5 +1,6 @@
 /** What Envoy's access log tells of the RPCs that run through it. */
 import anyTest, { type TestFn } from 'ava';
+import { setImmediate as turn } from 'node:timers/promises';
 import { GrpcStatus } from '../../src/model/errors.js';
 import { type Front, routable, startFront } from '../support/front.js';
 import { allow, refuse } from '../support/scripted-authz.js';
@@ -73,3 +74,50 @@ test.serial('a refused request is audited with its reason and is no activity', a
     { refusal: 'SESSION_OF_ANOTHER', grpcStatus: GrpcStatus.PERMISSION_DENIED },
   );
 });
+
+test.serial(
+  'a query is known by the id that authz was told, which no client chooses',
+  async (t) => {
+    const { front, driver, quiet } = t.context;
+    const idOf = () => {
+      const { attributes } = front.authz.requests.at(-1) ?? {};
+      return attributes?.request?.http?.headers['x-request-id'] ?? '';
+    };
+    const told = async (kind: 'running' | 'ended', requestId: string) => {
+      const isSo = () =>
+        front.queries.events.some(([what, of]) =>
+          what === 'running'
+            ? kind === what && of.requestId === requestId
+            : kind === what && of === requestId,
+        );
+      while (!isSo()) await turn();
+    };
+    front.authz.check = () => allow(routable(quiet), 'counted');
+    const arrived = quiet.nextCall();
+    const rpc = front.client().open('ExecutePlan', { 'x-request-id': 'chosen' });
+    rpc.send('plan');
+    rpc.halfClose();
+    const call = await arrived;
+    const running = idOf();
+    t.not(running, 'chosen');
+    await told('running', running);
+    call.send('row');
+    call.end();
+    await told('ended', running);
+
+    // One that goes away while authz holds it back: nobody knew whose it was.
+    const held = new Promise<void>((resolve) => {
+      front.authz.check = () => {
+        resolve();
+        return new Promise(() => undefined);
+      };
+    });
+    const given = front.client().open('ExecutePlan');
+    given.send('plan');
+    given.halfClose();
+    await held;
+    given.cancel();
+    await told('ended', idOf());
+    front.authz.check = () => allow(routable(driver));
+  },
+);

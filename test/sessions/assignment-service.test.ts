@@ -2,6 +2,7 @@ import { Server, status } from '@grpc/grpc-js';
 import test from 'ava';
 import type { SessionActivity } from '../../src/model/assignment.js';
 import { asGone } from '../../src/model/driver-record.js';
+import { unlimitedQueries } from '../../src/model/query.js';
 import { addAssignmentService } from '../../src/sessions/assignment-service.js';
 import { SeenRequestTable } from '../../src/sessions/seen-requests.js';
 import { SidecarNotices } from '../../src/sessions/notices.js';
@@ -29,6 +30,7 @@ async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2
     watch: assignmentWatch(f.clock).watch,
     notices,
     seen,
+    queries: unlimitedQueries,
     activity: {
       activity: (told) => void reports.push(...told),
       streamOpened: nothing,

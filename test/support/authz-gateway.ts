@@ -36,6 +36,7 @@ export class AuthzGateway {
   readonly activity: SessionActivity[] = [];
   readonly decisions: Parameters<AuthzMetrics['decided']>[0][] = [];
   readonly shadows: Parameters<AuthzMetrics['shadow']>[0][] = [];
+  readonly letThrough: string[] = [];
   readonly logLines: string[] = [];
   /** How the assigner answers; a test replaces it. */
   assign: Assign = (request) => Promise.resolve(assignmentFor(request));
@@ -78,6 +79,7 @@ export class AuthzGateway {
         tokenCache: () => undefined,
         keyFetch: () => keysAsked.emit(),
         assignmentCache: () => undefined,
+        queryLetThrough: (code) => void gateway.letThrough.push(code),
         shadow: (verdict) => void gateway.shadows.push(verdict),
       },
       ...options,

@@ -24,6 +24,7 @@ import type { Issued, TestAuthority } from './certificates.js';
 import { EnvoyProcess } from './envoy.js';
 import { envoyTls } from './envoy-tls.js';
 import { defaultEnvoySettings } from './envoy-settings.js';
+import { RecordingQueries } from './queries.js';
 import { RecordingSink } from './recording-sink.js';
 import { type Check, refuse, ScriptedAuthz } from './scripted-authz.js';
 import { SparkClient } from './spark-client.js';
@@ -50,6 +51,7 @@ export interface Front {
   readonly envoy: EnvoyProcess;
   readonly authz: ScriptedAuthz;
   readonly activity: RecordingSink;
+  readonly queries: RecordingQueries;
   /** What was audited. */
   readonly auditLog: readonly AuditedRpc[];
   readonly address: string;
@@ -131,6 +133,7 @@ async function start(
   });
   ends.push(() => fleet.close());
   const activity = new RecordingSink();
+  const queries = new RecordingQueries();
   const auditLog: AuditedRpc[] = [];
   const logServer = new Server();
   ends.push(() => logServer.forceShutdown());
@@ -142,7 +145,7 @@ async function start(
     intervalMs: settings.listener.accessLogIntervalMs,
     isPassedOn: () => false,
   });
-  accessLog.setTarget({ sink: activity });
+  accessLog.setTarget({ sink: activity, queries });
   accessLog.addTo(logServer);
   const authz = await ScriptedAuthz.start(
     socketPath,
@@ -183,6 +186,7 @@ async function start(
     envoy,
     authz,
     activity,
+    queries,
     auditLog,
     address,
     async publish(drivers) {

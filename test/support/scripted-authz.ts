@@ -86,8 +86,10 @@ export function allow(driver: RoutableDriver, session = 'a-session'): CheckRespo
     dynamicMetadata: {
       [AccessMetadata.session]: session,
       [AccessMetadata.principal]: 'ada@example.com',
+      [AccessMetadata.issuer]: 'https://issuer.example.com',
       [AccessMetadata.team]: 'search',
       [AccessMetadata.environment]: 'test',
+      [AccessMetadata.namespace]: driver.namespace,
       [AccessMetadata.driver]: driver.uid,
     },
   });

@@ -1,7 +1,9 @@
 /** The control plane's assignments as a sidecar uses them: asked once, then remembered. */
 import { randomUUID } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
 import { Client, type ChannelCredentials } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import { AdmitRequestSchema, AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { channelOptions } from '../../grpc/client-channel.js';
 import type {
   ActivitySink,
@@ -13,9 +15,10 @@ import type {
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
+import type { Query, QueryAdmission } from '../../model/query.js';
 import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
 import { abortReason } from './abort-reason.js';
-import { callAssign } from './assign-call.js';
+import { callControlPlane } from './call.js';
 import { AssignmentCache } from './cache.js';
 import { Follow } from './follow.js';
 import { fromMessage, toMessage } from './messages.js';
@@ -43,7 +46,7 @@ const LONGEST_PAUSE_MS = 2_000;
 const MAX_OVERTAKEN = 5;
 
 export class AssignmentsClient
-  implements Assigner, Pick<ActivitySink, 'activity'>, SeenRequestSink
+  implements Assigner, Pick<ActivitySink, 'activity'>, QueryAdmission, SeenRequestSink
 {
   readonly #options: AssignmentsClientOptions;
   readonly #clients: readonly Client[];
@@ -110,6 +113,28 @@ export class AssignmentsClient
     this.#follow.seen(request);
   }
 
+  async admit(query: Query, holdMs: number, signal: AbortSignal): Promise<void> {
+    const message = create(AdmitRequestSchema, { ...query, holdMs });
+    await this.#callAny(signal, (client) =>
+      callControlPlane(client, AssignmentService.method.admit, message, {
+        deadline: Date.now() + holdMs + ANSWER_MARGIN_MS,
+        signal,
+      }),
+    );
+  }
+
+  /** What gets lost is told by the access log a little later. */
+  resumed(query: Query): void {
+    const message = create(AdmitRequestSchema, { ...query, resumed: true });
+    const signal = new AbortController().signal;
+    this.#callAny(signal, (client) =>
+      callControlPlane(client, AssignmentService.method.admit, message, {
+        deadline: Date.now() + ANSWER_MARGIN_MS,
+        signal,
+      }),
+    ).catch(() => undefined);
+  }
+
   /** Asks until there is an answer that no notice has overtaken, or the hold is over. */
   async #ask(request: AssignRequest, signal: AbortSignal): Promise<Assignment> {
     const { clock } = this.#options;
@@ -133,22 +158,30 @@ export class AssignmentsClient
     }
   }
 
-  /** Asks the control plane that answered last, then the others. */
   async #askAny(request: AssignRequest, holdMs: number, signal: AbortSignal): Promise<Assignment> {
     const message = toMessage(request, holdMs);
     const { traceparent } = request;
+    const answer = await this.#callAny(signal, (client) =>
+      callControlPlane(client, AssignmentService.method.assign, message, {
+        deadline: Date.now() + holdMs + ANSWER_MARGIN_MS,
+        signal,
+        traceparent,
+      }),
+    );
+    return fromMessage(answer);
+  }
+
+  /** Calls the control plane that answered last, then the others. */
+  async #callAny<T>(signal: AbortSignal, call: (client: Client) => Promise<T>): Promise<T> {
     let failure: unknown;
     for (let i = 0; i < this.#clients.length; i++) {
       const index = (this.#preferred + i) % this.#clients.length;
       const client = this.#clients[index];
       if (!client) continue;
       try {
-        const deadline = Date.now() + holdMs + ANSWER_MARGIN_MS;
-        const assignment = fromMessage(
-          await callAssign(client, message, deadline, signal, traceparent),
-        );
+        const answer = await call(client);
         this.#preferred = index;
-        return assignment;
+        return answer;
       } catch (error) {
         if (signal.aborted || !isAway(error)) {
           this.#preferred = index;

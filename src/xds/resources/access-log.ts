@@ -39,7 +39,8 @@ export function frontAccessLog(): AccessLog {
           logName: 'spark_connect',
           grpcService: grpcService(StaticClusters.accessLog),
           transportApiVersion: ApiVersion.V3,
-          bufferFlushInterval: duration(1000),
+          // The next query of a client at its limit waits for the record of the last one's end.
+          bufferFlushInterval: duration(200),
           bufferSizeBytes: 16 * 1024,
         },
         additionalRequestHeadersToLog: [TRACE_HEADER],

@@ -1,28 +1,29 @@
-/** One call of `AssignmentService.Assign`. */
+/** One call of the control plane. */
+import type { DescMessage, DescMethod, MessageShape } from '@bufbuild/protobuf';
 import { type Client, Metadata, type ServiceError } from '@grpc/grpc-js';
-import {
-  AssignmentService,
-  type AssignRequest,
-  type AssignResponse,
-} from '#gen/spark_gateway/v1/assignments_pb.js';
 import { methodDefinition } from '../../grpc/service.js';
 import { fromServiceError } from '../../grpc/status-details.js';
 import { TRACE_HEADER } from '../../model/names.js';
 import { abortReason } from './abort-reason.js';
 
-const method = methodDefinition(AssignmentService.method.assign);
+export interface CallOptions {
+  /** Milliseconds since the epoch. */
+  readonly deadline: number;
+  readonly signal: AbortSignal;
+  readonly traceparent?: string | undefined;
+}
 
 /**
- * `deadline`: milliseconds since the epoch. Rejects with the GatewayError that the control plane sent,
- * with CONTROL_PLANE_UNAVAILABLE if it cannot be reached, or with the signal's reason.
+ * Rejects with the GatewayError that the control plane sent, with CONTROL_PLANE_UNAVAILABLE if it
+ * cannot be reached, or with the signal's reason.
  */
-export function callAssign(
+export function callControlPlane<I extends DescMessage, O extends DescMessage>(
   client: Client,
-  message: AssignRequest,
-  deadline: number,
-  signal: AbortSignal,
-  traceparent?: string,
-): Promise<AssignResponse> {
+  method: DescMethod & { readonly input: I; readonly output: O },
+  message: MessageShape<I>,
+  { deadline, signal, traceparent }: CallOptions,
+): Promise<MessageShape<O>> {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(abortReason(signal));
@@ -32,13 +33,13 @@ export function callAssign(
     if (traceparent !== undefined) metadata.set(TRACE_HEADER, traceparent);
     const cancel = () => call.cancel();
     const call = client.makeUnaryRequest(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
+      path,
+      requestSerialize,
+      responseDeserialize,
       message,
       metadata,
       { deadline },
-      (error: ServiceError | null, response?: AssignResponse) => {
+      (error: ServiceError | null, response?: MessageShape<O>) => {
         signal.removeEventListener('abort', cancel);
         if (response) resolve(response);
         else if (signal.aborted) reject(abortReason(signal));

@@ -1,0 +1,161 @@
+import test from 'ava';
+import { GatewayError } from '../../src/model/errors.js';
+import type { LimitPolicy } from '../../src/model/policy.js';
+import { QueryGate } from '../../src/sessions/query-gate.js';
+import { ManualClock, settle } from '../support/manual-clock.js';
+import { plainPolicy } from '../support/plain-policy.js';
+import { limitPolicy } from '../support/queries.js';
+
+const INTERVAL_MS = 30_000;
+const HOLD_MS = 60_000;
+
+function queryOf(requestId: string, sessionId = 'session-1') {
+  return {
+    requestId,
+    sessionId,
+    principal: { issuer: 'https://idp.test', subject: 'alice' },
+    team: 'data',
+    namespace: 'sjns-data-prod',
+  };
+}
+
+function setUp(fields: Partial<LimitPolicy> = { queriesPerSession: 1 }) {
+  const clock = new ManualClock();
+  const world = { limits: limitPolicy(fields) };
+  const policy = plainPolicy({ issuers: [], limits: () => world.limits });
+  const gate = new QueryGate({ policy: () => policy, clock, intervalMs: INTERVAL_MS });
+  const log: string[] = [];
+  const admit = (requestId: string, holdMs = HOLD_MS, signal = new AbortController().signal) =>
+    gate.admit(queryOf(requestId), holdMs, signal).then(
+      () => void log.push(`${requestId} runs`),
+      (error: unknown) => {
+        log.push(`${requestId} ${error instanceof GatewayError ? error.code : String(error)}`);
+        return error;
+      },
+    );
+  return { clock, world, gate, log, admit };
+}
+
+test('a query over the limit waits for the record of another’s end', async (t) => {
+  const { gate, log, admit } = setUp();
+  await admit('a');
+  const waits = [admit('b'), admit('c')];
+  await settle();
+  t.deepEqual(log, ['a runs']);
+  t.deepEqual([...gate.counts().waiting], [['sjns-data-prod', 2]]);
+  t.deepEqual([...gate.counts().running], [['sjns-data-prod', 1]]);
+  gate.ended('a', 20);
+  await waits[0];
+  gate.ended('b', 20);
+  await waits[1];
+  t.deepEqual(log, ['a runs', 'b runs', 'c runs']);
+  t.is(gate.counts().waiting.size, 0);
+});
+
+test('after the hold it is refused with the limit, the time and what to do', async (t) => {
+  const { clock, gate, admit } = setUp();
+  await admit('a');
+  const refused = admit('b');
+  await settle();
+  for (let ms = 0; ms < HOLD_MS; ms += 10_000) {
+    gate.running(queryOf('a'), gate);
+    await clock.advance(10_000);
+  }
+  const error = await refused;
+  t.true(error instanceof GatewayError);
+  const { code, status, message, retryAfterMs } = error as GatewayError;
+  t.is(code, 'QUERY_LIMIT_EXCEEDED');
+  t.is(status, 8);
+  t.is(retryAfterMs, 2_000);
+  t.is(
+    message,
+    'This session runs 1 query, as many as the policy allows at a time, and none has ended for the 60 s that yours has waited. Try again when one has ended, or end one with spark.interruptAll().',
+  );
+  t.is(gate.counts().waiting.size, 0);
+});
+
+test('whoever goes away while it waits leaves the line', async (t) => {
+  const { gate, log, admit } = setUp();
+  await admit('a');
+  const gone = new AbortController();
+  const left = admit('b', HOLD_MS, gone.signal);
+  const stays = admit('c');
+  await settle();
+  gone.abort();
+  await left;
+  gate.ended('a', 0);
+  await stays;
+  t.deepEqual(log, ['a runs', 'b DRIVER_STARTING', 'c runs']);
+});
+
+test('a sidecar that lost its connection asks again, and its query keeps its place', async (t) => {
+  const { gate, log, admit } = setUp();
+  await admit('a');
+  const broken = new AbortController();
+  const first = admit('b', HOLD_MS, broken.signal);
+  const again = admit('b');
+  const behind = admit('c');
+  broken.abort();
+  await first;
+  gate.ended('a', 0);
+  await again;
+  t.deepEqual(log.slice(1), ['b DRIVER_STARTING', 'b runs']);
+  gate.ended('b', 0);
+  await behind;
+});
+
+test('a query whose log has fallen silent holds nobody up for ever', async (t) => {
+  const { clock, gate, admit } = setUp();
+  await admit('a');
+  const log = {};
+  gate.running(queryOf('a'), log);
+  gate.lost(log);
+  const waits = admit('b');
+  await clock.advance(INTERVAL_MS + 5_000);
+  await waits;
+  t.deepEqual([...gate.counts().running], [['sjns-data-prod', 1]]);
+});
+
+test('a limit that the policy raises is in force for those who wait', async (t) => {
+  const { clock, world, admit } = setUp();
+  await admit('a');
+  const waits = admit('b');
+  await clock.advance(2_000);
+  world.limits = limitPolicy({ queriesPerSession: 2 });
+  await clock.advance(1_000);
+  await waits;
+  t.pass();
+});
+
+test('a query that is reattached counts and is never held', async (t) => {
+  const { clock, gate, log, admit } = setUp();
+  await admit('a');
+  gate.resumed(queryOf('r'));
+  t.deepEqual([...gate.counts().running], [['sjns-data-prod', 2]]);
+  gate.ended('a', 120_000);
+  const waits = admit('b');
+  await clock.advance(1_000);
+  t.deepEqual(log, ['a runs']);
+  gate.ended('r', 120_000);
+  await clock.advance(1_000);
+  await waits;
+});
+
+test('when this replica leads no longer, those who wait are told to ask again', async (t) => {
+  const { gate, log, admit } = setUp();
+  await admit('a');
+  const waits = admit('b');
+  await settle();
+  gate.close();
+  await waits;
+  t.deepEqual(log, ['a runs', 'b CONTROL_PLANE_UNAVAILABLE']);
+});
+
+test('a hold of nothing is refused at once', async (t) => {
+  const { clock, log, admit } = setUp();
+  await admit('a', 0);
+  const refused = admit('b', 0);
+  await clock.advance(0);
+  await refused;
+  t.deepEqual(log, ['a runs', 'b QUERY_LIMIT_EXCEEDED']);
+});
