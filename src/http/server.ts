@@ -3,19 +3,25 @@ import {
   createServer,
   type IncomingMessage,
   type OutgoingHttpHeaders,
+  type RequestListener,
+  type Server,
   type ServerResponse,
 } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { Logger } from 'pino';
 import type { TcpAddress } from '../model/address.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import { type Answer, failure } from './answer.js';
 import { type Exchange, readBody } from './exchange.js';
+import { Certificate, type CertificateOptions } from './certificate.js';
 import { Router, type Routes } from './router.js';
 
 export interface HttpServerOptions {
   readonly address: TcpAddress;
   readonly routes: Routes;
   readonly logger: Logger;
+  /** undefined: plain HTTP. */
+  readonly tls?: Omit<CertificateOptions, 'logger'> | undefined;
 }
 
 export interface HttpServer {
@@ -42,34 +48,35 @@ const securityHeaders: Answer['headers'] = {
   'x-frame-options': 'DENY',
 };
 
-/** Rejects when the address cannot be listened on. */
-export function startHttpServer({
+const limits = {
+  requestTimeout: REQUEST_TIMEOUT_MS,
+  headersTimeout: HEADERS_TIMEOUT_MS,
+  keepAliveTimeout: IDLE_TIMEOUT_MS,
+  maxHeaderSize: MAX_HEADER_BYTES,
+  connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 2,
+};
+
+/** Rejects when the address cannot be listened on, or the certificate not be used (SETTINGS_INVALID). */
+export async function startHttpServer({
   address,
   routes,
   logger,
+  tls,
 }: HttpServerOptions): Promise<HttpServer> {
   const router = new Router(routes);
-  const server = createServer(
-    {
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      keepAliveTimeout: IDLE_TIMEOUT_MS,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 2,
-    },
-    (request, response) => {
-      answerOf(router, request, response)
-        .catch((error: unknown) => {
-          logFailure(logger, request, error);
-          return failure(error);
-        })
-        .then((answer) => send(request, response, answer))
-        .catch((error: unknown) => {
-          logFailure(logger, request, error);
-          response.destroy();
-        });
-    },
-  );
+  const certificate = tls && new Certificate({ ...tls, logger });
+  const server = createOn(certificate, (request, response) => {
+    answerOf(router, request, response)
+      .catch((error: unknown) => {
+        logFailure(logger, request, error);
+        return failure(error);
+      })
+      .then((answer) => send(request, response, answer))
+      .catch((error: unknown) => {
+        logFailure(logger, request, error);
+        response.destroy();
+      });
+  });
   server.maxConnections = MAX_CONNECTIONS;
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -81,12 +88,24 @@ export function startHttpServer({
         port: typeof bound === 'object' && bound ? bound.port : address.port,
         close: () =>
           new Promise((done) => {
+            certificate?.close();
             server.close(() => done());
             server.closeAllConnections();
           }),
       });
     });
   });
+}
+
+/** Renewed certificates are for new connections; those that are open go on. */
+function createOn(certificate: Certificate | undefined, listener: RequestListener): Server {
+  if (!certificate) return createServer(limits, listener);
+  const server = createTlsServer(
+    { ...limits, ...certificate.current, handshakeTimeout: HEADERS_TIMEOUT_MS },
+    listener,
+  );
+  certificate.follow((pair) => server.setSecureContext(pair));
+  return server;
 }
 
 async function answerOf(

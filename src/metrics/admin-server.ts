@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { text } from '../http/answer.js';
 import type { Routes } from '../http/router.js';
-import { type HttpServer, startHttpServer } from '../http/server.js';
+import { type HttpServer, type HttpServerOptions, startHttpServer } from '../http/server.js';
 import type { TcpAddress } from '../model/address.js';
 
 /** undefined: ready. Otherwise what is still missing, for people. */
@@ -15,14 +15,17 @@ export interface AdminServerOptions {
   readonly readiness: Readiness;
   readonly routes?: Routes;
   readonly logger: Logger;
+  /** undefined: plain HTTP. */
+  readonly tls?: HttpServerOptions['tls'];
 }
 
-/** Rejects when the address cannot be listened on. */
+/** Rejects when the address cannot be listened on, or the certificate not be used (SETTINGS_INVALID). */
 export function startAdminServer(options: AdminServerOptions): Promise<HttpServer> {
-  const { address, registry, readiness, logger } = options;
+  const { address, registry, readiness, logger, tls } = options;
   return startHttpServer({
     address,
     logger,
+    tls,
     routes: {
       'GET /metrics': async () => ({
         status: 200,

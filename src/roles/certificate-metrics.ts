@@ -63,10 +63,11 @@ function mtls({ mtls: files }: Settings): readonly Certificate[] {
 }
 
 function all(settings: Settings): readonly Certificate[] {
-  const { tlsCertFile, listener, drivers } = settings;
+  const { admin, tlsCertFile, listener, drivers } = settings;
   return [
     ...mtls(settings),
     { setting: 'tls_cert_file', file: tlsCertFile, kind: 'chain' },
+    { setting: 'admin.cert_file', file: admin.certFile, kind: 'chain' },
     { setting: 'listener.client_ca_file', file: listener.clientCaFile, kind: 'authorities' },
     { setting: 'drivers.tls.cert_file', file: drivers.tls.certFile, kind: 'chain' },
     { setting: 'drivers.tls.ca_file', file: drivers.tls.caFile, kind: 'authorities' },

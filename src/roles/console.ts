@@ -8,7 +8,7 @@ import { formatAddress } from '../model/address.js';
 import { GatewayError } from '../model/errors.js';
 import type { SignInSettings } from '../console/console.js';
 import type { Settings } from '../settings/table.js';
-import { localUrl } from './local-url.js';
+import { localAdminUrl } from './local-url.js';
 
 export interface ConsoleParts {
   readonly signIn: SignInSettings;
@@ -28,14 +28,14 @@ async function signInSettings(
   settings: Settings,
   secret: () => Promise<Uint8Array>,
 ): Promise<SignInSettings | undefined> {
-  const { admin, console: own } = settings;
+  const { console: own } = settings;
   const issuer = issuerOf(settings);
   if (!issuer) return undefined;
   return {
     ...issuer,
     clientSecret: own.clientSecretFile && (await readSecret(own.clientSecretFile)),
     scope: own.scope,
-    publicUrl: new URL(own.publicUrl ?? localUrl(admin.listenAddr)),
+    publicUrl: new URL(own.publicUrl ?? localAdminUrl(settings)),
     secret: await secret(),
     sessionTtlMs: own.sessionTtlMs,
   };

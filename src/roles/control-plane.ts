@@ -21,6 +21,7 @@ import { WaitingRoom } from '../sessions/waiting-room.js';
 import { accessLogIntervalMs } from '../settings/access-log-interval.js';
 import type { Settings } from '../settings/table.js';
 import { adminRoutes } from './admin-routes.js';
+import { adminTls } from './admin-tls.js';
 import { openAudit } from './audit.js';
 import { assignmentMetrics } from './assignment-metrics.js';
 import { certificateMetrics } from './certificate-metrics.js';
@@ -220,6 +221,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     registry,
     readiness: () => starting ?? place.unready(pools),
     routes: administration.routes,
+    tls: adminTls(settings, clock),
     logger,
   });
   await port.listen();

@@ -5,7 +5,7 @@ import { runOnline } from '../cli/online/run.js';
 import type { OnlineCommandName } from '../cli/online-commands.js';
 import { systemClock } from '../model/clock.js';
 import type { Settings } from '../settings/table.js';
-import { localUrl } from './local-url.js';
+import { localAdminUrl, localUrl } from './local-url.js';
 import { policyByFile } from './policy-by-file.js';
 
 export interface OnlineArguments {
@@ -21,14 +21,14 @@ export async function askGateway(
   settings: Settings,
   { name, operands, options, settingsNamed }: OnlineArguments,
 ): Promise<number> {
-  const { admin, issuer } = settings;
+  const { issuer } = settings;
   const policyFile = options.get('file');
   const client =
     policyFile === undefined
       ? await connect({
           options,
           env: process.env,
-          settingsUrl: localUrl(admin.listenAddr),
+          settingsUrl: localAdminUrl(settings),
           issuerUrl: issuer.enabled ? localUrl(issuer.listenAddr) : undefined,
           settingsNamed,
         })

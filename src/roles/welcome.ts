@@ -1,7 +1,10 @@
 /** What `start` shows: what it waits for, and how to use what it has started. */
+import { get as getHttp, type IncomingMessage } from 'node:http';
+import { get as getHttps } from 'node:https';
+import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Settings } from '../settings/table.js';
-import { localUrl } from './local-url.js';
+import { localAdminUrl, localUrl } from './local-url.js';
 
 const POLL_MS = 150;
 
@@ -15,7 +18,7 @@ export async function waitUntilReady(
   say: (text: string) => void,
 ): Promise<boolean> {
   const parts = [
-    { name: 'control plane', url: `${localUrl(settings.admin.listenAddr)}/readyz/pools` },
+    { name: 'control plane', url: `${localAdminUrl(settings)}/readyz/pools` },
     { name: 'authz', url: `${localUrl(settings.authz.metricsAddr)}/readyz/issuers` },
     { name: 'Envoy', url: `${localUrl(settings.envoy.adminAddr)}/ready` },
   ];
@@ -27,9 +30,9 @@ export async function waitUntilReady(
       if (problem !== undefined) missing.push(`${name}: ${problem}`);
     }
     if (missing.length === 0) return true;
-    const text = missing.join('; ');
-    if (text !== told) say(`  waiting for ${text}`);
-    told = text;
+    const waitingFor = missing.join('; ');
+    if (waitingFor !== told) say(`  waiting for ${waitingFor}`);
+    told = waitingFor;
     await pause(POLL_MS, undefined, { signal: stop }).catch(() => {});
   }
   return false;
@@ -37,12 +40,21 @@ export async function waitUntilReady(
 
 async function notReady(url: string): Promise<string | undefined> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
-    const text = (await response.text()).trim();
-    return response.ok ? undefined : text;
+    const response = await answer(url);
+    const said = (await text(response)).trim();
+    return response.statusCode === 200 ? undefined : said;
   } catch {
     return 'starting';
   }
+}
+
+/** A certificate is for the name that operators use, not for this machine's address; nothing secret is sent. */
+function answer(url: string): Promise<IncomingMessage> {
+  const options = { signal: AbortSignal.timeout(2_000), agent: false, rejectUnauthorized: false };
+  return new Promise((resolve, reject) => {
+    const get = url.startsWith('https:') ? getHttps : getHttp;
+    get(url, options, resolve).on('error', reject);
+  });
 }
 
 /** The lines a newcomer needs: a URL to paste, where tokens, metrics and logs are. */
@@ -65,8 +77,8 @@ export async function firstSteps(settings: Settings, tookMs: number): Promise<st
     lines.push(`  Connect:   sc://localhost:${port}/;token=…;${settings.headers.team}=…`);
   }
   lines.push(
-    `  Console:   ${localUrl(settings.admin.listenAddr)}/`,
-    `  Metrics:   ${localUrl(settings.admin.listenAddr)}/metrics`,
+    `  Console:   ${localAdminUrl(settings)}/`,
+    `  Metrics:   ${localAdminUrl(settings)}/metrics`,
     `  Logs:      ${settings.stateDir}/logs`,
     '',
     'Ctrl-C ends it and its drivers.',

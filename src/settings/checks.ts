@@ -37,6 +37,13 @@ export const checks: readonly Check[] = [
     },
   },
   {
+    names: ['admin.cert_file', 'admin.key_file'],
+    check: ({ admin }) =>
+      (admin.certFile === undefined) === (admin.keyFile === undefined)
+        ? undefined
+        : 'admin.cert_file and admin.key_file must be set both or not at all',
+  },
+  {
     names: ['mtls.cert_file', 'mtls.key_file', 'mtls.ca_file'],
     check: ({ mtls }) => {
       const set = [mtls.certFile, mtls.keyFile, mtls.caFile].filter((file) => file !== undefined);

@@ -11,6 +11,15 @@ export const admin = group('Metrics, health and administration of the control pl
     roles: [...controlPlane, ...operator],
     about: 'Where the control plane serves them.',
   }),
+  cert_file: optional(path, {
+    roles: [...controlPlane, ...operator],
+    about:
+      'Certificate chain of this port (PEM), reloaded when it changes. Without it the port speaks plain text.',
+  }),
+  key_file: optional(path, {
+    roles: controlPlane,
+    about: 'Private key of admin.cert_file (PEM).',
+  }),
 });
 
 export const webConsole = group(
