@@ -28,8 +28,8 @@ interface Contender {
 
 type Measured = LoadResult & { readonly cpuUs: number };
 
-const SESSIONS = 100;
-const TOKENS = 20;
+const SESSIONS = 2000;
+const TOKENS = 200;
 /** As busy Envoys ask, and as one that has nothing else to do. */
 const OUTSTANDING = [64, 1];
 

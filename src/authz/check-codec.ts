@@ -69,8 +69,8 @@ const ValueField = { string_value: 3 } as const;
 const OVERWRITE_IF_EXISTS_OR_ADD = 2;
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** Names and values of headers, paths and hosts are few. */
-const texts = new TextCache();
+/** Names and values of headers, tokens among them, paths and hosts. */
+const texts = new TextCache({ places: 4096, maxBytes: 4096 });
 
 interface Decoded {
   path: string;

@@ -15,7 +15,12 @@ interface Credential {
 
 const NONE: Credential = { token: '', isBearer: true, isRepeated: false };
 /** By the header's value: a token is long, and to cut it out and look it up takes longer than this. */
-const credentials = new LRUCache<string, Credential>({ max: 10_000 });
+const credentials = new LRUCache<string, Credential>({
+  max: 10_000,
+  // Nothing of what is remembered here has been verified: it may be long.
+  maxSize: 8 * 1024 * 1024,
+  sizeCalculation: (_, value) => value.length + 1,
+});
 
 /**
  * The bearer token, in `authorization` or, from Spark's JVM client, in `authentication`; undefined if

@@ -4,26 +4,38 @@
  * check's reading. What comes again is also the same string, which compares by its address.
  */
 
-/** A power of two. A text that falls on another's place takes it. */
-const PLACES = 4096;
-/** Longer ones are not remembered, so that the memory for all of them is bounded. */
-const MAX_BYTES = 4096;
+export interface TextCacheOptions {
+  /** A power of two. A text that falls on another's place takes it. */
+  readonly places: number;
+  /** Longer texts are not remembered, so that the memory for all of them is bounded. */
+  readonly maxBytes: number;
+}
+
 /** Ends differ where beginnings are alike: paths, tokens of one issuer. */
 const HASHED_BYTES = 16;
 /** From here on a call out of JavaScript compares faster than a loop. */
 const LONG_BYTES = 40;
 
 export class TextCache {
-  readonly #bytes = Array.from<Buffer | undefined>({ length: PLACES });
-  readonly #texts = Array.from<string>({ length: PLACES });
+  readonly #mask: number;
+  readonly #maxBytes: number;
+  readonly #bytes: (Buffer | undefined)[];
+  readonly #texts: string[];
+
+  constructor({ places, maxBytes }: TextCacheOptions) {
+    this.#mask = places - 1;
+    this.#maxBytes = maxBytes;
+    this.#bytes = Array.from({ length: places });
+    this.#texts = Array.from({ length: places }, () => '');
+  }
 
   /** The UTF-8 text of these bytes; what is no UTF-8 becomes U+FFFD. */
   text(bytes: Buffer, start: number, end: number): string {
-    const place = placeOf(bytes, start, end);
+    const place = hashOf(bytes, start, end) & this.#mask;
     const known = this.#bytes[place];
     if (known && isSame(known, bytes, start, end)) return this.#texts[place] ?? '';
     const text = bytes.toString('utf8', start, end);
-    if (end - start <= MAX_BYTES) {
+    if (end - start <= this.#maxBytes) {
       this.#bytes[place] = Buffer.from(bytes.subarray(start, end));
       this.#texts[place] = text;
     }
@@ -31,12 +43,12 @@ export class TextCache {
   }
 }
 
-function placeOf(bytes: Buffer, start: number, end: number): number {
+function hashOf(bytes: Buffer, start: number, end: number): number {
   let hash = end - start;
   for (let i = Math.max(start, end - HASHED_BYTES); i < end; i++) {
     hash = (Math.imul(hash, 31) + (bytes[i] ?? 0)) | 0;
   }
-  return (hash ^ (hash >>> 15)) & (PLACES - 1);
+  return hash ^ (hash >>> 15);
 }
 
 function isSame(known: Buffer, bytes: Buffer, start: number, end: number): boolean {

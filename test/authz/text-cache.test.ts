@@ -11,22 +11,27 @@ const parts = fc
 
 test('a text is that of its bytes, whatever was read before and wherever it stands', (t) => {
   fc.assert(
-    fc.property(fc.array(parts, { maxLength: 40 }), fc.nat(5), (all, offset) => {
-      const cache = new TextCache();
-      for (const bytes of [...all, ...all.toReversed()]) {
-        const message = Buffer.concat([Buffer.alloc(offset, 0xff), bytes, Buffer.from('after')]);
-        const text = cache.text(message, offset, offset + bytes.length);
-        if (text !== bytes.toString()) return false;
-      }
-      return true;
-    }),
+    fc.property(
+      fc.array(parts, { maxLength: 40 }),
+      fc.nat(5),
+      fc.constantFrom(1, 8, 4096),
+      (all, offset, places) => {
+        const cache = new TextCache({ places, maxBytes: 1000 });
+        for (const bytes of [...all, ...all.toReversed()]) {
+          const message = Buffer.concat([Buffer.alloc(offset, 0xff), bytes, Buffer.from('after')]);
+          const text = cache.text(message, offset, offset + bytes.length);
+          if (text !== bytes.toString()) return false;
+        }
+        return true;
+      },
+    ),
     { numRuns: 300 },
   );
   t.pass();
 });
 
 test('what is remembered does not change with the bytes that it was read from', (t) => {
-  const cache = new TextCache();
+  const cache = new TextCache({ places: 16, maxBytes: 100 });
   const bytes = Buffer.from('alice');
   t.is(cache.text(bytes, 0, 5), 'alice');
   bytes.write('clara');
