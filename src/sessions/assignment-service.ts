@@ -1,12 +1,12 @@
 /** AssignmentService (proto/spark_gateway/v1) on a grpc-js server: messages to calls and back. */
 import { create } from '@bufbuild/protobuf';
-import type {
-  Deadline,
+import {
+  type Deadline,
   Metadata,
-  sendUnaryData,
-  Server,
-  ServerDuplexStream,
-  ServerUnaryCall,
+  type sendUnaryData,
+  type Server,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
@@ -81,6 +81,8 @@ export function addAssignmentService(server: Server, options: AssignmentServiceO
     ) {
       const abort = new AbortController();
       call.on('cancelled', () => abort.abort());
+      // The sidecar hears at once that its query waits here.
+      call.sendMetadata(new Metadata());
       admit(call.request, holdMs(call, clock), queries, abort.signal).then(
         () => callback(null, create(AdmitResponseSchema)),
         (error: unknown) => callback(toServiceError(error)),

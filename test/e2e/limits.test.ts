@@ -150,3 +150,22 @@ for (const version of ['4', '3.5'] as const) {
     t.deepEqual((await pyspark.sql('a', 'SELECT 3')).rows, [[3]]);
   });
 }
+
+test.serial('without an answer of the control plane queries are let through', async (t) => {
+  const { gateway } = t.context;
+  const pyspark = await PySpark.start('4');
+  const gate = new RowGate();
+  t.teardown(() => pyspark.kill());
+  t.teardown(() => gate.remove());
+  await pyspark.connect('a', await gateway.url({ environment: 'staging' }));
+  const first = await runningQuery(pyspark, gate);
+  const pid = gateway.pid('control-plane');
+  process.kill(pid, 'SIGSTOP');
+  try {
+    t.deepEqual((await pyspark.sql('a', 'SELECT 1')).rows, [[1]]);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  gate.open(1);
+  t.is((await first.result).rows, 2);
+});

@@ -3,6 +3,8 @@ import type { DescMessage, DescMethod, MessageShape } from '@bufbuild/protobuf';
 import { type Client, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { methodDefinition } from '../../grpc/service.js';
 import { fromServiceError } from '../../grpc/status-details.js';
+import type { Clock } from '../../model/clock.js';
+import { GatewayError } from '../../model/errors.js';
 import { TRACE_HEADER } from '../../model/names.js';
 import { abortReason } from './abort-reason.js';
 
@@ -11,6 +13,8 @@ export interface CallOptions {
   readonly deadline: number;
   readonly signal: AbortSignal;
   readonly traceparent?: string | undefined;
+  /** For a call that is taken in long before it is answered: within this time its headers must come. */
+  readonly heardWithin?: { readonly ms: number; readonly clock: Clock };
 }
 
 /**
@@ -21,7 +25,7 @@ export function callControlPlane<I extends DescMessage, O extends DescMessage>(
   client: Client,
   method: DescMethod & { readonly input: I; readonly output: O },
   message: MessageShape<I>,
-  { deadline, signal, traceparent }: CallOptions,
+  { deadline, signal, traceparent, heardWithin }: CallOptions,
 ): Promise<MessageShape<O>> {
   const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
   return new Promise((resolve, reject) => {
@@ -32,6 +36,11 @@ export function callControlPlane<I extends DescMessage, O extends DescMessage>(
     const metadata = new Metadata();
     if (traceparent !== undefined) metadata.set(TRACE_HEADER, traceparent);
     const cancel = () => call.cancel();
+    let isUnheard = false;
+    const unheard = heardWithin?.clock.setTimer(heardWithin.ms, () => {
+      isUnheard = true;
+      cancel();
+    });
     const call = client.makeUnaryRequest(
       path,
       requestSerialize,
@@ -41,11 +50,18 @@ export function callControlPlane<I extends DescMessage, O extends DescMessage>(
       { deadline },
       (error: ServiceError | null, response?: MessageShape<O>) => {
         signal.removeEventListener('abort', cancel);
+        unheard?.cancel();
         if (response) resolve(response);
         else if (signal.aborted) reject(abortReason(signal));
+        else if (isUnheard) reject(silent());
         else reject(error ? fromServiceError(error) : new Error('A call ended without an answer.'));
       },
     );
+    if (unheard) call.on('metadata', () => unheard.cancel());
     signal.addEventListener('abort', cancel, { once: true });
   });
+}
+
+function silent(): GatewayError {
+  return new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'The control plane does not answer.');
 }

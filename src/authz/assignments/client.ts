@@ -39,6 +39,8 @@ export interface AssignmentsClientOptions {
 
 /** Time for the answer to arrive after the hold that was asked for. */
 const ANSWER_MARGIN_MS = 5_000;
+/** A query is not held up by a control plane that does not say so soon that it has taken it in. */
+const ADMISSION_HEARD_MS = 2_000;
 /** The first pause before the control plane is asked again; it doubles. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
@@ -119,6 +121,7 @@ export class AssignmentsClient
       callControlPlane(client, AssignmentService.method.admit, message, {
         deadline: Date.now() + holdMs + ANSWER_MARGIN_MS,
         signal,
+        heardWithin: { ms: ADMISSION_HEARD_MS, clock: this.#options.clock },
       }),
     );
   }

@@ -1,4 +1,6 @@
 /** A sidecar that asks for the turn of its queries: of the leader, and by way of a replica that does not lead. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { credentials, Server } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import pino from 'pino';
@@ -104,13 +106,17 @@ for (const [place, name] of ['the leader', 'a replica that does not lead'].entri
     await waits(world, 1);
     const next = client.admit(queryOf('c'), 60_000, never);
     await waits(world, 2);
+    // What comes on the same connection later has come: so has the word that they wait there.
+    await client.admit({ ...queryOf('elsewhere'), sessionId: 'session-2' }, 60_000, never);
+    await world.clock.advance(2_000);
+    await waits(world, 2);
     gone.abort(new Error('gone'));
     await t.throwsAsync(left, { message: 'gone' });
     await waits(world, 1);
     gate.ended('a', 0);
     await next;
     client.resumed(queryOf('r'));
-    while (gate.counts().running.get('sjns-data-prod') !== 2) await settle();
+    while (gate.counts().running.get('sjns-data-prod') !== 3) await settle();
     const late = t.throwsAsync(client.admit(queryOf('d'), 10, never), {
       instanceOf: GatewayError,
     });
@@ -136,4 +142,20 @@ test('when nobody leads, or the leader goes while a query waits, the sidecar is 
   await t.throwsAsync(client.admit(queryOf('c'), 60_000, never), {
     code: 'CONTROL_PLANE_UNAVAILABLE',
   });
+});
+
+test('a control plane that takes a connection and says nothing holds no query up', async (t) => {
+  const { clock, clientOf } = await setUp(t);
+  const silent = createServer();
+  const accepted = once(silent, 'connection');
+  silent.listen(0, '127.1.3.32');
+  await once(silent, 'listening');
+  t.teardown(() => void silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const asked = clientOf(`127.1.3.32:${port}`).admit(queryOf('a'), 60_000, never);
+  const refused = t.throwsAsync(asked, { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  const [socket] = (await accepted) as [Socket];
+  await clock.advance(2_000);
+  await refused;
+  socket.destroy();
 });
