@@ -122,6 +122,10 @@ test.serial('a drained driver keeps its session, and ends when that stops', asyn
   t.is(drained.exitCode, 0, drained.errors);
   t.regex(drained.output, /takes no new session; it has 1 session and ends them at 20/);
   const waiting = gateway.command('drain', uid, '--wait');
+  await gateway.until(
+    () => gateway.driverOf(sessionId),
+    ({ drainDeadline }) => drainDeadline === undefined,
+  );
   t.deepEqual((await pyspark.sql('alice', 'SELECT 42')).rows, [[42]]);
   await pyspark.stop('alice');
   const ended = await waiting;
