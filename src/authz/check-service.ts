@@ -28,6 +28,7 @@ import type { AuthzMetrics } from './metrics.js';
 import { QueryLimits } from './query-limits.js';
 import { allowedResponse, deniedResponse, type Metadata } from './response.js';
 import { decide, Shadow } from './shadow.js';
+import { ShadowTally } from './shadow-tally.js';
 import type { TokenVerifier } from './token/verifier.js';
 import type { UnaryCall } from './transport.js';
 
@@ -36,6 +37,8 @@ export interface CheckServiceOptions {
   readonly policy: () => Policy;
   /** A policy that is tried out: what it would decide otherwise is reported. */
   readonly shadowPolicy?: () => Policy | undefined;
+  /** Told of what that would decide otherwise. */
+  readonly shadowTally?: ShadowTally;
   readonly assigner: Assigner;
   readonly activity: Pick<ActivitySink, 'activity'>;
   readonly seen: SeenRequestSink;
@@ -82,7 +85,9 @@ export class CheckService {
     this.#options = options;
     const { clock, logger, metrics, queries, shadowPolicy } = options;
     this.#queries = new QueryLimits({ admission: queries, clock, logger, metrics });
-    this.#shadow = new Shadow({ candidate: shadowPolicy ?? (() => undefined), logger, metrics });
+    const candidate = shadowPolicy ?? (() => undefined);
+    const tally = options.shadowTally ?? new ShadowTally(clock);
+    this.#shadow = new Shadow({ candidate, tally, logger, metrics });
   }
 
   /**

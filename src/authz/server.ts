@@ -12,6 +12,7 @@ import { CHECK_PATH, checkHandler } from './check-handler.js';
 import { CheckService } from './check-service.js';
 import { Http2Transport } from './http2-transport.js';
 import { noMetrics, type AuthzMetrics } from './metrics.js';
+import type { ShadowTally } from './shadow-tally.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
 
 export interface AuthzServerOptions {
@@ -21,6 +22,8 @@ export interface AuthzServerOptions {
   readonly policy: () => Policy;
   /** A policy that is tried out: what it would decide otherwise is reported. */
   readonly shadowPolicy?: () => Policy | undefined;
+  /** Told of that, too. */
+  readonly shadowTally?: ShadowTally;
   readonly assigner: Assigner;
   readonly activity: Pick<ActivitySink, 'activity'>;
   /** Told of what policies look at. Default: nobody is. */
@@ -83,6 +86,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
   const service = new CheckService({
     policy,
     shadowPolicy: options.shadowPolicy ?? (() => undefined),
+    ...(options.shadowTally && { shadowTally: options.shadowTally }),
     assigner,
     activity,
     seen: options.seen ?? { seen: () => undefined },

@@ -10,6 +10,7 @@ import { type Caller, principalKey } from '../model/principal.js';
 import { callerFor } from '../model/token-claims.js';
 import { authorize, type RequestFacts } from './decision.js';
 import type { AuthzMetrics, ShadowVerdict } from './metrics.js';
+import type { ShadowTally } from './shadow-tally.js';
 
 interface Difference extends ShadowVerdict {
   /** The rule, or the candidate's version. */
@@ -21,6 +22,7 @@ export interface ShadowOptions {
   /** The policy that is tried out, if there is one. */
   readonly candidate: () => Policy | undefined;
   readonly metrics: AuthzMetrics;
+  readonly tally: ShadowTally;
   readonly logger: Logger;
 }
 
@@ -44,7 +46,10 @@ export class Shadow {
     policy: Policy,
     decided: Target | GatewayError,
   ): string | undefined {
-    const candidate = this.#options.candidate();
+    const { candidate: current, tally } = this.#options;
+    const candidate = current();
+    tally.decides('policy', candidate?.version);
+    tally.decides('rule', policy.version);
     const differences = [
       ...(candidate ? [this.#compare(facts, caller, candidate, decided)] : []),
       ...ofRules(facts, caller, policy),
@@ -63,7 +68,7 @@ export class Shadow {
     const other = seen instanceof GatewayError ? seen : decide(facts, seen, candidate);
     const difference = differenceOf(decided, other);
     if (!difference) {
-      this.#options.metrics.shadow({ source: 'policy', would: 'same', code: 'OK' });
+      this.#count({ source: 'policy', would: 'same', code: 'OK' });
       return undefined;
     }
     return { ...difference, source: 'policy', by: candidate.version };
@@ -79,15 +84,23 @@ export class Shadow {
     return found;
   }
 
+  #count(verdict: ShadowVerdict): void {
+    this.#options.metrics.shadow(verdict);
+    this.#options.tally.count(verdict);
+  }
+
   #log(difference: Difference, facts: RequestFacts, caller: Caller): void {
     const { source, would, code, by, message } = difference;
-    this.#options.metrics.shadow({ source, would, code });
+    this.#count({ source, would, code });
+    const { name: method } = facts.method;
+    const example = { source, would, code, by, message, method, principal: caller.principal };
+    this.#options.tally.example(example);
     const { issuer, subject: principal } = caller.principal;
     const key = [principalKey(caller.principal), source, would, code, by, message].join('\0');
     if (this.#logged.has(key)) return;
     this.#logged.set(key, true);
     this.#options.logger.info(
-      { source, would, code, by, principal, issuer, method: facts.method.name, reason: message },
+      { source, would, code, by, principal, issuer, method, reason: message },
       'a policy in shadow mode would decide otherwise',
     );
   }

@@ -90,6 +90,14 @@ export const onlineCommands = [
     online: true,
   },
   {
+    name: 'sidecars',
+    about:
+      'Each authz process that the leader knows: connected or not, the policy that it decides by, when it was last heard of.',
+    options: [watch],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
     name: 'drain',
     about: 'Gives a driver no new session; it ends when the last one leaves.',
     operands: '<driver>',

@@ -12,6 +12,7 @@ import { policyHistoryView, policyView } from './views/policy.js';
 import { poolViews } from './views/pools.js';
 import { problemViews } from './views/problems.js';
 import { sessionView, sessionViews } from './views/sessions.js';
+import { shadowView } from './views/shadow.js';
 import { statusView } from './views/status.js';
 
 export const API_ROOT = '/api/v1';
@@ -55,6 +56,7 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
       await gatekeeper.admit(exchange, 'read');
       return json(await sources.diffPolicy((await exchange.body()).toString('utf8')));
     },
+    [`GET ${API_ROOT}/policy/shadow`]: shown(() => shadowView(sources)),
     [`GET ${API_ROOT}/policy/history`]: shown(() => policyHistoryView(sources)),
   };
 }

@@ -4,7 +4,7 @@ import type { DriverPhase, ObservedDriver, SessionEnd } from './driver.js';
 import type { ProblemKind } from './fleet-problem.js';
 import type { AdministrationRole } from './policy.js';
 import type { Principal } from './principal.js';
-import type { SyncState } from './reports.js';
+import type { ShadowCount, ShadowExample, SyncState } from './reports.js';
 
 /** GET status. */
 export interface StatusView {
@@ -137,11 +137,38 @@ export interface EnvoyView {
 
 export interface SidecarView {
   readonly id: string;
+  /** Its pod or host. */
+  readonly name: string;
   readonly connected: boolean;
   /** Until when it may use what it remembers. */
   readonly leaseEnds: string;
   /** Ends of sessions and drivers that it has not confirmed yet. */
   readonly pendingNotices: number;
+  /** When its newest report came. */
+  readonly lastSeen: string;
+  /** By which it decides; absent: it has not told. */
+  readonly policy?: { readonly version: string; readonly problem?: string };
+  /** The candidate that it tries out, if one is named. */
+  readonly shadow?: { readonly version?: string; readonly problem?: string };
+}
+
+/** GET policy/shadow: what is tried out and not enforced, by all sidecars that the leader knows. */
+export interface ShadowView {
+  /** Of `policy_shadow_file`, by version; an empty one: none is good so far. */
+  readonly candidates: readonly {
+    readonly version: string;
+    readonly sidecars: number;
+    /** Why the file is not what is tried out: every mistake, one on each line. */
+    readonly problem?: string;
+  }[];
+  /** Of requests, since each sidecar has its version. The most frequent first. */
+  readonly counts: readonly ShadowCount[];
+  /** The newest first. */
+  readonly examples: readonly ShadowExampleView[];
+}
+
+export interface ShadowExampleView extends Omit<ShadowExample, 'atMs'> {
+  readonly at: string;
 }
 
 export interface PolicyRevisionView {

@@ -82,9 +82,59 @@ export interface NodeStatus {
   readonly types: readonly TypeStatus[];
 }
 
+/** What a sidecar decides by. */
+export interface SidecarPolicy {
+  /** In force. */
+  readonly version: string;
+  /** Why what its source says last is not in force. */
+  readonly problem: string | undefined;
+  /** undefined: nothing is tried out. */
+  readonly shadow: ShadowReport | undefined;
+}
+
+/** What is tried out and not enforced: a candidate policy, and rules of the policy in force. */
+export interface ShadowReport {
+  /** Of the candidate; undefined: there is none, or it has not been good so far. */
+  readonly version: string | undefined;
+  /** Why what the candidate's file says last is not tried out. */
+  readonly problem: string | undefined;
+  /** Of requests, since the version that decides otherwise came. */
+  readonly counts: readonly ShadowCount[];
+  /** The newest ones, the newest first. */
+  readonly examples: readonly ShadowExample[];
+}
+
+export interface ShadowKind {
+  /** The candidate policy, or a rule of the one in force. */
+  readonly source: 'policy' | 'rule';
+  readonly would: 'refuse' | 'allow' | 'move' | 'same';
+  /** Of the refusal; else `OK`. */
+  readonly code: string;
+}
+
+export interface ShadowCount extends ShadowKind {
+  readonly count: number;
+}
+
+export interface ShadowExample extends ShadowKind {
+  /** The candidate's version, or the rule. */
+  readonly by: string;
+  readonly principal: Principal;
+  /** The gRPC method's last path segment. */
+  readonly method: string;
+  readonly message: string;
+  readonly atMs: number;
+}
+
 export interface SidecarStatus {
   readonly sidecarId: string;
+  /** What people call it, such as its pod; empty: nothing. */
+  readonly name: string;
   readonly connected: boolean;
+  /** When its newest report came. */
+  readonly lastSeenMs: number;
+  /** undefined: it has not told. */
+  readonly policy: SidecarPolicy | undefined;
   /** Until when it may use what it has cached. */
   readonly leaseEndsMs: number;
   readonly pendingNotices: number;

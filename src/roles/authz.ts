@@ -1,7 +1,9 @@
 /** `authz`: the ext_authz service beside an Envoy. */
+import { hostname } from 'node:os';
 import { Registry } from 'prom-client';
 import { AssignmentsClient } from '../authz/assignments/client.js';
 import { type AuthzServer, startAuthzServer } from '../authz/server.js';
+import { ShadowTally } from '../authz/shadow-tally.js';
 import { clientCredentials } from '../grpc/tls.js';
 import { text } from '../http/answer.js';
 import { startAdminServer } from '../metrics/admin-server.js';
@@ -20,6 +22,7 @@ import { policyObserver } from './policy-observer.js';
 import { policyMetrics } from './policy-metrics.js';
 import { processMetrics } from './process-metrics.js';
 import { openShadowPolicy } from './shadow-policy.js';
+import { sidecarPolicy } from './sidecar-policy.js';
 import { openTracing } from './tracing.js';
 import { aborted, terminationSignal } from './termination.js';
 
@@ -77,6 +80,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   policySource = policy;
   policyMetrics(registry, policy);
   const shadowPolicy = openShadowPolicy(settings.policyShadowFile, { compile, clock, logger });
+  const shadowTally = new ShadowTally(clock);
   const assignments = new AssignmentsClient({
     addresses: [formatAddress(settings.assignments.connectAddr)],
     serverName: settings.mtls.serverName,
@@ -84,12 +88,15 @@ export async function runAuthz(settings: Settings): Promise<void> {
     clock,
     logger,
     onCache: (result) => metrics.assignmentCache(result),
+    name: hostname(),
+    policy: () => sidecarPolicy(policy, shadowPolicy, shadowTally),
   });
   assignments.start();
   server = await startAuthzServer({
     address: authz.listenAddr,
     policy: () => policy.current,
     shadowPolicy: () => shadowPolicy.current(),
+    shadowTally,
     assigner: assignments,
     activity: assignments,
     seen: assignments,

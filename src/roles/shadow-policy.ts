@@ -9,7 +9,16 @@ import { PolicyFile } from '../policy/policy-file.js';
 export interface ShadowPolicy {
   /** undefined: there is none, or its file has not been good so far. */
   current(): Policy | undefined;
+  /** undefined: none is named. */
+  status(): ShadowPolicyStatus | undefined;
   close(): void;
+}
+
+export interface ShadowPolicyStatus {
+  /** Of the one that is tried out; undefined: there is none. */
+  readonly version: string | undefined;
+  /** Why what the file says last is not tried out: every mistake, one on each line. */
+  readonly problem: string | undefined;
 }
 
 interface Options {
@@ -45,6 +54,12 @@ export function openShadowPolicy(path: string | undefined, options: Options): Sh
   if (path !== undefined) void open(path);
   return {
     current: () => file?.current,
+    status() {
+      if (path === undefined) return undefined;
+      return file
+        ? { version: file.status.version, problem: file.status.error }
+        : { version: undefined, problem: told };
+    },
     close() {
       closed = true;
       timer?.cancel();

@@ -13,9 +13,10 @@ import type { Clock, Timer } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
 import type { SeenRequestSink } from '../model/seen-request.js';
-import type { SidecarConnection, SidecarNotices } from './notices.js';
+import type { NoticeStream, SidecarConnection, SidecarNotices } from './notices.js';
 import { notLeading } from './refusals.js';
 import { readSeenRequest } from './seen-requests.js';
+import { readSidecarPolicy } from './sidecar-policy.js';
 
 /** A sidecar reports every 10 s; one that is silent for so long is taken for cut off. */
 const SILENCE_MS = 60_000;
@@ -54,7 +55,7 @@ export function follow(
 
   const connect = (request: FollowRequest): SidecarConnection => {
     sidecarId = request.sidecarId;
-    const opened = notices.connect(sidecarId, request.applied, {
+    const stream: NoticeStream = {
       send: (notice) =>
         call.write(
           create(FollowResponseSchema, {
@@ -64,7 +65,8 @@ export function follow(
           }),
         ),
       replaced: () => finish(new GatewayError('SHUTTING_DOWN', 'A newer stream took its place.')),
-    });
+    };
+    const opened = notices.connect(sidecarId, request.applied, stream, request.name);
     if (opened.unknownPast) activity.reporterDisconnected(sidecarId);
     activity.reporterConnected(sidecarId);
     logger.info({ sidecar: sidecarId }, 'sidecar connected');
@@ -100,6 +102,7 @@ export function follow(
       const told = readSeenRequest(message);
       if (told) seen.seen(told);
     }
+    if (request.policy) connection.decidesBy(readSidecarPolicy(request.policy, nowMs));
     connection.report(request.applied, request.report);
   });
   call.on('drain', () => connection?.writable());

@@ -9,7 +9,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
 import type { SidecarCaches } from '../model/envoy-fleet.js';
 import type { Ledger } from '../model/ledger.js';
-import type { SidecarStatus } from '../model/reports.js';
+import type { SidecarPolicy, SidecarStatus } from '../model/reports.js';
 import { SidecarState, type Notice } from './sidecar-state.js';
 
 export interface SidecarNoticesOptions {
@@ -33,6 +33,8 @@ export interface SidecarConnection {
   readonly unknownPast: boolean;
   /** The sidecar has applied all up to `applied`, and its report was taken in. Renews its lease. */
   report(applied: bigint, report: bigint): void;
+  /** The sidecar has told by what it decides. */
+  decidesBy(policy: SidecarPolicy): void;
   writable(): void;
   closed(): void;
 }
@@ -69,11 +71,12 @@ export class SidecarNotices implements SidecarCaches {
     ledger.onChange((uid) => this.#recordChanged(uid));
   }
 
-  /** A sidecar opened its stream. `applied` is what it says it has applied, 0 for nothing. */
-  connect(sidecarId: string, applied: bigint, stream: NoticeStream): SidecarConnection {
+  /** A sidecar opened its stream. `applied` is what it says it has applied, 0 for nothing; `name` is for people. */
+  connect(sidecarId: string, applied: bigint, stream: NoticeStream, name = ''): SidecarConnection {
     const known = this.#sidecars.get(sidecarId);
     const state = known ?? new SidecarState(sidecarId);
     this.#sidecars.set(sidecarId, state);
+    state.name = name;
     state.stream?.replaced();
     const unknownPast = !known || !known.mayHaveApplied(applied);
     state.open(stream, applied, unknownPast ? this.#next() : undefined);
@@ -87,6 +90,9 @@ export class SidecarNotices implements SidecarCaches {
         this.#renew(state);
         state.flush(this.#position);
         if (news) this.#changed();
+      },
+      decidesBy: (policy) => {
+        if (state.stream === stream) state.policy = policy;
       },
       writable: () => {
         if (state.stream === stream) state.resume(this.#position);
@@ -116,8 +122,11 @@ export class SidecarNotices implements SidecarCaches {
     const { clock } = this.#options;
     return Array.from(this.#sidecars.values(), (state) => ({
       sidecarId: state.sidecarId,
+      name: state.name,
       connected: state.stream !== undefined,
       leaseEndsMs: clock.now() + state.leaseEndsMs - clock.monotonic(),
+      lastSeenMs: state.lastSeenMs,
+      policy: state.policy,
       pendingNotices: state.pending,
     }));
   }
@@ -129,6 +138,7 @@ export class SidecarNotices implements SidecarCaches {
 
   #renew(state: SidecarState): void {
     const { clock, cacheTtlMs } = this.#options;
+    state.lastSeenMs = clock.now();
     state.leaseEndsMs = clock.monotonic() + cacheTtlMs;
     state.leaseTimer ??= this.#watchLease(state, cacheTtlMs);
   }

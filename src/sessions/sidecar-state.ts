@@ -1,5 +1,6 @@
 /** One sidecar as the control plane knows it: its lease and what it has still to apply. */
 import type { Timer } from '../model/clock.js';
+import type { SidecarPolicy } from '../model/reports.js';
 import type { NoticeStream } from './notices.js';
 
 export interface Notice {
@@ -19,6 +20,11 @@ export class SidecarState {
   stream: NoticeStream | undefined;
   /** By the monotonic clock. */
   leaseEndsMs = 0;
+  lastSeenMs = 0;
+  /** For people; may be empty. */
+  name = '';
+  /** As it told last. */
+  policy: SidecarPolicy | undefined;
   leaseTimer: Timer | undefined;
   acknowledgedReport = 0n;
   /** Position of the reset that it has not applied yet. */

@@ -1,7 +1,13 @@
 import { writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
-import type { DriverView, SessionView, StatusView } from '../../src/model/admin-api.js';
+import type {
+  DriverView,
+  SessionView,
+  SidecarView,
+  StatusView,
+} from '../../src/model/admin-api.js';
 import type { PolicyDiff } from '../../src/model/policy-diff.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
@@ -57,6 +63,13 @@ test.serial('each command shows a session and its driver, to people and to progr
     ({ output }) => / SYNCED .* SYNCED/.test(output),
   );
   t.is(envoys.exitCode, 0);
+  const { version } = await gateway.policy();
+  const sidecars = await gateway.until(
+    () => gateway.command('sidecars', '-o', 'json'),
+    ({ output }) => output.includes(version),
+  );
+  const [sidecar] = JSON.parse(sidecars.output) as SidecarView[];
+  t.like(sidecar, { connected: true, name: hostname(), policy: { version } });
   const status = await gateway.command('status', '-o', 'json');
   t.like(JSON.parse(status.output) as StatusView, { sessions: 1, problems: [] });
 });

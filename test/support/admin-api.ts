@@ -17,7 +17,12 @@ import type { DiffPolicy } from '../../src/model/policy-diff.js';
 import type { SeenRequest } from '../../src/model/seen-request.js';
 import { policyDiffer } from '../../src/roles/policy-diff.js';
 import type { FleetProblem } from '../../src/model/fleet-problem.js';
-import type { FleetReport, NodeStatus, ReplicaReport } from '../../src/model/reports.js';
+import type {
+  FleetReport,
+  NodeStatus,
+  ReplicaReport,
+  SidecarStatus,
+} from '../../src/model/reports.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { fleetReport } from '../../src/pools/status.js';
 import { openLedger } from '../../src/records/ledger.js';
@@ -39,6 +44,7 @@ export interface AdminApiOptions {
   readonly replica?: Partial<ReplicaReport>;
   readonly activity?: (sessionId: string) => SeenActivity | undefined;
   readonly operations?: Partial<Operations>;
+  readonly sidecars?: readonly SidecarStatus[];
   /** Told by sidecars. */
   readonly seen?: readonly SeenRequest[];
   /** Asks another replica instead. */
@@ -101,7 +107,7 @@ export async function startAdminApi(
     problems: () =>
       (options.problems ?? []).map((problem) => ({ ...problem, sinceMs: clock.now() })),
     envoys: () => options.envoys ?? [],
-    sidecars: () => [],
+    sidecars: () => options.sidecars ?? [],
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined, ...options.replica }),
     activity: ({ sessionId }) => options.activity?.(sessionId),
     policy: () => policy,

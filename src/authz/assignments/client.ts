@@ -16,6 +16,7 @@ import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
 import type { Query, QueryAdmission } from '../../model/query.js';
+import type { SidecarPolicy } from '../../model/reports.js';
 import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
 import { abortReason } from './abort-reason.js';
 import { callControlPlane } from './call.js';
@@ -33,6 +34,10 @@ export interface AssignmentsClientOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onCache?: (result: 'hit' | 'miss') => void;
+  /** What people call this sidecar. Default: nothing. */
+  readonly name?: string;
+  /** What this sidecar decides by, told with its reports. Default: nothing is told. */
+  readonly policy?: () => SidecarPolicy;
   /** In [0, 1). Default Math.random. */
   readonly random?: () => number;
 }
@@ -68,6 +73,8 @@ export class AssignmentsClient
     this.#follow = new Follow({
       clients: this.#clients,
       sidecarId: randomUUID(),
+      name: options.name ?? '',
+      policy: options.policy ?? (() => undefined),
       cache: this.#cache,
       clock,
       logger,

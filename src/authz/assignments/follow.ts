@@ -17,7 +17,9 @@ import { Backoff } from '../../model/backoff.js';
 import { type Clock, momentOf, passedMs, type Timer } from '../../model/clock.js';
 import { ActivityReports } from './activity-report.js';
 import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
+import type { SidecarPolicy } from '../../model/reports.js';
 import type { AssignmentCache } from './cache.js';
+import { PolicyReports } from './policy-reports.js';
 import { SeenRequests } from './seen-requests.js';
 
 export interface FollowOptions {
@@ -25,7 +27,11 @@ export interface FollowOptions {
   readonly clients: readonly Client[];
   /** Unique for this process and the same for its life. */
   readonly sidecarId: string;
+  /** For people. */
+  readonly name: string;
   readonly cache: AssignmentCache;
+  /** undefined: it is not told. */
+  readonly policy: () => SidecarPolicy | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** In [0, 1), for the pauses between attempts. */
@@ -47,6 +53,7 @@ export class Follow implements SeenRequestSink {
   readonly #options: FollowOptions;
   readonly #reports = new ActivityReports();
   readonly #seen = new SeenRequests();
+  readonly #policy: PolicyReports;
   #stream: ClientDuplexStream<FollowRequest, FollowResponse> | undefined;
   /** The highest notice that was applied. */
   #applied = 0n;
@@ -62,6 +69,7 @@ export class Follow implements SeenRequestSink {
 
   constructor(options: FollowOptions) {
     this.#options = options;
+    this.#policy = new PolicyReports(options.policy);
     this.#backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, options.random);
   }
 
@@ -137,6 +145,7 @@ export class Follow implements SeenRequestSink {
     this.#cancelTimers();
     this.#reports.takeBack(momentOf(this.#options.clock));
     this.#seen.tellAgain();
+    this.#policy.tellAgain();
     this.#closed();
     if (this.#closing) return;
     this.#client++;
@@ -147,7 +156,7 @@ export class Follow implements SeenRequestSink {
     const stream = this.#stream;
     if (!stream) return;
     this.#cancelTimers();
-    const { clock, sidecarId } = this.#options;
+    const { clock, name, sidecarId } = this.#options;
     const silentSince = this.#reports.waitingSince;
     if (silentSince && passedMs(clock, silentSince) >= ACKNOWLEDGEMENT_TIMEOUT_MS) {
       stream.cancel();
@@ -156,9 +165,11 @@ export class Follow implements SeenRequestSink {
     }
     const now = momentOf(clock);
     const { report, activity } = this.#reports.next(now);
+    const policy = this.#policy.next(clock.now());
     stream.write(
       create(FollowRequestSchema, {
         sidecarId,
+        name,
         applied: this.#applied,
         report,
         activity: activity.map(({ sessionId, atMs, released }) => ({
@@ -172,6 +183,7 @@ export class Follow implements SeenRequestSink {
           principal: { ...caller.principal },
           headers: { ...told.headers },
         })),
+        ...(policy && { policy }),
       }),
     );
     this.#reportTimer = clock.setTimer(REPORT_INTERVAL_MS, () => this.#report());

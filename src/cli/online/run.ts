@@ -9,6 +9,7 @@ import { explain } from './commands/explain.js';
 import { policyDiff } from './commands/policy-diff.js';
 import { pools } from './commands/pools.js';
 import { sessions } from './commands/sessions.js';
+import { sidecars } from './commands/sidecars.js';
 import { status } from './commands/status.js';
 import type { OnlineCommand, OnlineContext } from './context.js';
 
@@ -18,6 +19,7 @@ const commands: Record<OnlineCommandName, OnlineCommand> = {
   drivers,
   pools,
   envoys,
+  sidecars,
   drain,
   release,
   evict,

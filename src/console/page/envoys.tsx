@@ -50,8 +50,17 @@ export function Envoys({ data, query, nowMs }: EnvoysProps) {
           keyOf={({ id }) => id}
           empty="The leader is asked by none, or this replica does not lead."
           columns={[
-            { title: 'Sidecar', cell: ({ id }) => <span class="mono">{id}</span> },
+            { title: 'Sidecar', cell: ({ id, name }) => <span title={id}>{name || id}</span> },
             { title: 'Connected', cell: ({ connected }) => (connected ? 'yes' : 'no') },
+            {
+              title: 'Policy',
+              cell: ({ policy }) => <span class="mono">{policy?.version ?? ''}</span>,
+            },
+            {
+              title: 'Tried out',
+              cell: ({ shadow }) => <span class="mono">{shadow?.version ?? ''}</span>,
+            },
+            { title: 'Mistake', cell: ({ policy }) => policy?.problem ?? '' },
             {
               title: 'Still to be told',
               cell: ({ pendingNotices }) => pendingNotices,

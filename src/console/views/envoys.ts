@@ -33,12 +33,31 @@ export function envoyViews({ envoys }: Pick<ConsoleSources, 'envoys'>): readonly
 export function sidecarViews({
   sidecars,
 }: Pick<ConsoleSources, 'sidecars'>): readonly SidecarView[] {
-  return sidecars().map(({ sidecarId, connected, leaseEndsMs, pendingNotices }: SidecarStatus) => ({
+  return sidecars().map(sidecarView);
+}
+
+function problemOf(problem: string | undefined): { readonly problem?: string } {
+  return problem === undefined ? {} : { problem };
+}
+
+function sidecarView(sidecar: SidecarStatus): SidecarView {
+  const { sidecarId, name, connected, lastSeenMs, leaseEndsMs, pendingNotices, policy } = sidecar;
+  const shadow = policy?.shadow;
+  return {
     id: sidecarId,
+    name,
     connected,
     leaseEnds: isoTime(leaseEndsMs),
     pendingNotices,
-  }));
+    lastSeen: isoTime(lastSeenMs),
+    ...(policy && { policy: { version: policy.version, ...problemOf(policy.problem) } }),
+    ...(shadow && {
+      shadow: {
+        ...(shadow.version === undefined ? {} : { version: shadow.version }),
+        ...problemOf(shadow.problem),
+      },
+    }),
+  };
 }
 
 /** The state that wants attention most, over all types. */

@@ -69,6 +69,39 @@ test('sessions: short ids for people, everything for programs', async (t) => {
   t.like((JSON.parse(output) as object[])[0], { id: session.sessionId, driver: 'driver-1' });
 });
 
+test('sidecars: by which policy each decides, and what is not good below', async (t) => {
+  const sidecar = {
+    sidecarId: '5f1c7e0a-7f5c-4c3e-9d3c-0d6b6a7c0001',
+    name: 'envoy-a',
+    connected: true,
+    leaseEndsMs: START_MS + 600_000,
+    lastSeenMs: START_MS + 86_000,
+    pendingNotices: 0,
+    policy: {
+      version: 'a98ff4b0efa3',
+      problem: undefined,
+      shadow: { version: undefined, problem: 'next.yaml:3:1: bad', counts: [], examples: [] },
+    },
+  };
+  const sidecars = [sidecar, { ...sidecar, name: '', connected: false, policy: undefined }];
+  const { output } = await run(t, 'sidecars', [], {}, { sidecars });
+  t.is(
+    output,
+    [
+      'SIDECAR   CONNECTED  POLICY        TRIED OUT  LAST SEEN',
+      'envoy-a   yes        a98ff4b0efa3  -          4s',
+      '5f1c7e0a  no         -             -          4s',
+      '',
+      'Not good:',
+      'envoy-a tried out: next.yaml:3:1: bad',
+      '',
+    ].join('\n'),
+  );
+  const yaml = (await run(t, 'sidecars', [], { output: 'yaml' }, { sidecars })).output;
+  t.regex(yaml, /name: envoy-a/);
+  t.regex((await run(t, 'sidecars')).output, /knows of no sidecar; the leader does/);
+});
+
 test('policy diff: what would change in tables, for scripts by the exit code', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'policy-diff-'));
   t.teardown(() => rm(folder, { recursive: true }));

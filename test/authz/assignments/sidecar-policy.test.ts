@@ -1,0 +1,95 @@
+import test from 'ava';
+import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
+import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
+import { unlimitedQueries } from '../../../src/model/query.js';
+import type { SidecarPolicy } from '../../../src/model/reports.js';
+import { addAssignmentService } from '../../../src/sessions/assignment-service.js';
+import { SidecarNotices } from '../../../src/sessions/notices.js';
+import { assignmentWatch } from '../../support/assignment-watch.js';
+import { alice } from '../../support/driver-records.js';
+import { sessionFixture } from '../../support/session-fixture.js';
+import { Signal } from '../../support/signal.js';
+
+const nothing = () => undefined;
+const refused = { source: 'policy', would: 'refuse', code: 'NAMESPACE_REFUSED' } as const;
+
+test('a control plane knows by which policy a sidecar decides, and what it tries out', async (t) => {
+  const { ledger, clock, leadership, logger, assigner } = await sessionFixture([]);
+  const notices = new SidecarNotices({ ledger, clock, cacheTtlMs: 600_000 });
+  const reports = new Signal<void>();
+  const server = new Server();
+  addAssignmentService(server, {
+    assigner,
+    notices,
+    activity: {
+      activity: () => reports.emit(),
+      streamOpened: nothing,
+      streamClosed: nothing,
+      released: nothing,
+      reporterConnected: nothing,
+      reporterDisconnected: nothing,
+    },
+    queries: unlimitedQueries,
+    seen: { seen: nothing },
+    leadership,
+    watch: assignmentWatch(clock).watch,
+    clock,
+    logger,
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.1.3.2:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error) reject(error);
+      else resolve(bound);
+    });
+  });
+  let policy: SidecarPolicy = { version: 'v1', problem: undefined, shadow: undefined };
+  const client = new AssignmentsClient({
+    addresses: [`127.1.3.2:${port}`],
+    credentials: credentials.createInsecure(),
+    name: 'envoy-7d9f',
+    policy: () => policy,
+    clock,
+    logger,
+  });
+  t.teardown(async () => {
+    await client.close(0);
+    server.forceShutdown();
+  });
+  client.start();
+  await reports.next();
+  t.like(notices.sidecars()[0], { name: 'envoy-7d9f', connected: true, policy });
+
+  policy = {
+    version: 'v2',
+    problem: 'policy.yaml:3:1: a mistake\npolicy.yaml:4:1: another',
+    shadow: {
+      version: 'c1',
+      problem: undefined,
+      counts: [
+        { source: 'policy', would: 'same', code: 'OK', count: 41 },
+        { ...refused, count: 3 },
+      ],
+      examples: [
+        {
+          ...refused,
+          by: 'c1',
+          principal: alice,
+          method: 'ExecutePlan',
+          message: 'alice may not',
+          atMs: clock.now() + 2_000,
+        },
+      ],
+    },
+  };
+  const reported = reports.next();
+  await clock.advance(5_000);
+  await reported;
+  const [known] = notices.sidecars();
+  t.deepEqual(known?.policy, policy);
+  t.is(known?.lastSeenMs, clock.now());
+
+  const silent = reports.next();
+  await clock.advance(5_000);
+  await silent;
+  t.deepEqual(notices.sidecars()[0]?.policy, policy);
+});
