@@ -8,7 +8,7 @@ const RELEASE_METHOD = 'ReleaseSession';
 /** Records that may fail to come before a stream is taken for ended. */
 const MISSED_RECORDS = 3;
 
-/** For which a record may be under way: Envoy collects them for a second, and a host may stall. */
+/** For which a record may be under way: Envoy collects them for a moment, and a host may stall. */
 const DELIVERY_MS = 5_000;
 
 interface OpenStream {

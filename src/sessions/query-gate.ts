@@ -27,7 +27,7 @@ const DELIVERY_MS = 5_000;
 const SWEEP_MS = 1_000;
 /** How long after its time to come back a query that was refused keeps its position. */
 const RETURN_GRACE_MS = 30_000;
-const MAX_WAITING = 5_000;
+const MAX_WAITING_PER_NAMESPACE = 2_000;
 
 interface Caller {
   readonly admitted: () => void;
@@ -54,9 +54,9 @@ export class QueryGate implements QueryAdmission, QueryReports {
 
   async admit(query: Query, holdMs: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) throw refusals.cancelled();
-    const full = this.#table.full(query);
-    if (full && this.#table.waiting >= MAX_WAITING) {
-      throw refusals.tooManyQueriesWaiting(this.#table.waiting);
+    const waiting = this.#waitingIn(query.namespace);
+    if (waiting >= MAX_WAITING_PER_NAMESPACE && this.#table.full(query)) {
+      throw refusals.tooManyQueriesWaiting(query.namespace, waiting);
     }
     // Whoever waits for what has just ended came first.
     this.#look();
@@ -106,6 +106,11 @@ export class QueryGate implements QueryAdmission, QueryReports {
     for (const callers of this.#callers.values()) {
       for (const { refused } of callers) refused(refusals.notLeading());
     }
+  }
+
+  #waitingIn(namespace: string): number {
+    if (this.#table.waiting < MAX_WAITING_PER_NAMESPACE) return this.#table.waiting;
+    return byNamespace(this.#table.inLine()).get(namespace) ?? 0;
   }
 
   #wait(query: Query, holdMs: number, signal: AbortSignal): Promise<void> {

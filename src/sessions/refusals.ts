@@ -87,10 +87,10 @@ export function queryLimitExceeded(
   );
 }
 
-export function tooManyQueriesWaiting(waiting: number): GatewayError {
+export function tooManyQueriesWaiting(namespace: string, waiting: number): GatewayError {
   return new GatewayError(
     'QUERY_LIMIT_EXCEEDED',
-    `As many queries run as the policy allows at a time, and ${waiting} wait already. Try again later.`,
+    `As many queries run as the policy allows at a time, and ${waiting} wait in ${namespace} already. Try again later.`,
     { retryAfterMs: 15_000 },
   );
 }

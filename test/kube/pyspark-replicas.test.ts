@@ -15,6 +15,7 @@ const GATEWAY = 'spark-gateway';
 const DRIVERS = 'sjns-data-dev';
 const POOL = { size: 1, maximum: 3 };
 const LEASE_MS = 5_000;
+const LIMITS = [{ queries_per_session: 1 }];
 
 let cluster: Awaited<ReturnType<typeof startCluster>>;
 /** Leads from the beginning; authz knows only of the other replica, which is part of the gateway. */
@@ -28,7 +29,12 @@ test.before(async () => {
   for (const namespace of [GATEWAY, DRIVERS]) await server.createNamespace(namespace);
   const host = '127.91.32.2';
   const shared = { namespace: GATEWAY, drivers: DRIVERS, pool: POOL, leaseMs: LEASE_MS };
-  leader = await ControlPlane.start({ server, host, ...shared });
+  leader = await ControlPlane.start({
+    server,
+    host,
+    ...shared,
+    files: { policy: { limits: LIMITS } },
+  });
   await leader.until('to lead', () => leader.isLeading());
   writeFileSync(join(folder, 'kubeconfig'), server.adminConfig().exportConfig());
   writeFileSync(join(folder, 'templates.yaml'), stringify(TEMPLATES));
@@ -48,6 +54,7 @@ test.before(async () => {
         },
       ],
       warm_namespaces: [DRIVERS],
+      limits: LIMITS,
     },
     settings: {
       drivers: {
@@ -72,41 +79,64 @@ test.afterEach.always((t) => {
   if (!t.passed) t.log(gateway.logs());
 });
 
-test('a query goes on while the leader is killed, and whoever comes meanwhile waits for a driver of their own', async (t) => {
+test.serial('a query waits for another of its session, which only the leader counts', async (t) => {
   const pyspark = await PySpark.start();
   t.teardown(() => pyspark.kill());
   const gate = new RowGate();
   t.teardown(() => gate.remove());
-  const first = await pyspark.connect('a', await gateway.url());
-  await pyspark.createTempView('a', 'kept', 'SELECT 7 AS n');
-  const query = pyspark.gated('a', gate, 3);
+  await pyspark.connect('a', await gateway.url());
+  const first = pyspark.gated('a', gate, 2);
   gate.open(0);
-  await query.event(({ type }) => type === 'row');
-
-  await leader.kill();
-  const others = Promise.all(
-    ['bob', 'carol'].map(async (name) => {
-      const session = await pyspark.connect(name, await gateway.url({ user: name }));
-      t.deepEqual((await pyspark.sql(name, 'SELECT sum(id) FROM range(10)')).rows, [[45]]);
-      return session;
-    }),
-  );
+  await first.event(({ type }) => type === 'row');
+  let isFirstOver = false;
+  const ended = first.result.then(() => (isFirstOver = true));
+  const second = pyspark.sql('a', 'SELECT 1').then(({ rows }) => ({ rows, isFirstOver }));
+  const waiting = `spark_gateway_queries_waiting{namespace="${DRIVERS}"}`;
+  await leader.until('to have a query wait', async () => (await leader.metric(waiting)) === 1);
   gate.open(1);
-  await gateway.until(
-    () => gateway.status(),
-    ({ replica }) => replica.leads,
-  );
-  gate.open(2);
-  t.is((await query.result).rows, 3);
-  t.deepEqual((await pyspark.sql('a', 'SELECT n FROM kept')).rows, [[7]]);
-
-  const drivers = new Set<string>();
-  for (const { sessionId } of [first, ...(await others)]) {
-    drivers.add((await gateway.driverOf(sessionId)).uid);
-  }
-  t.is(drivers.size, 3);
-  const applications = await Promise.all(
-    ['a', 'bob', 'carol'].map((name) => pyspark.conf(name, 'spark.app.id')),
-  );
-  t.is(new Set(applications).size, 3);
+  t.deepEqual(await second, { rows: [[1]], isFirstOver: true });
+  await ended;
+  await pyspark.stop('a');
 });
+
+test.serial(
+  'a query goes on while the leader is killed, and whoever comes meanwhile waits for a driver of their own',
+  async (t) => {
+    const pyspark = await PySpark.start();
+    t.teardown(() => pyspark.kill());
+    const gate = new RowGate();
+    t.teardown(() => gate.remove());
+    const first = await pyspark.connect('a', await gateway.url());
+    await pyspark.createTempView('a', 'kept', 'SELECT 7 AS n');
+    const query = pyspark.gated('a', gate, 3);
+    gate.open(0);
+    await query.event(({ type }) => type === 'row');
+
+    await leader.kill();
+    const others = Promise.all(
+      ['bob', 'carol'].map(async (name) => {
+        const session = await pyspark.connect(name, await gateway.url({ user: name }));
+        t.deepEqual((await pyspark.sql(name, 'SELECT sum(id) FROM range(10)')).rows, [[45]]);
+        return session;
+      }),
+    );
+    gate.open(1);
+    await gateway.until(
+      () => gateway.status(),
+      ({ replica }) => replica.leads,
+    );
+    gate.open(2);
+    t.is((await query.result).rows, 3);
+    t.deepEqual((await pyspark.sql('a', 'SELECT n FROM kept')).rows, [[7]]);
+
+    const drivers = new Set<string>();
+    for (const { sessionId } of [first, ...(await others)]) {
+      drivers.add((await gateway.driverOf(sessionId)).uid);
+    }
+    t.is(drivers.size, 3);
+    const applications = await Promise.all(
+      ['a', 'bob', 'carol'].map((name) => pyspark.conf(name, 'spark.app.id')),
+    );
+    t.is(new Set(applications).size, 3);
+  },
+);

@@ -22,6 +22,7 @@ access:
 administration: {read: [{groups: [data-eng]}]}
 pools: [{match: {environments: [dev]}, size: 1, maximum: 2}]
 quotas: [{sessions_per_principal: 3}]
+limits: [{queries_per_session: 2}]
 `);
 
 const dana = caller('dana', {
@@ -65,6 +66,7 @@ test('a request that is allowed: each step with its reason, each rule with what 
   ]);
   t.like(explanation.pool, { size: 1, maximum: 2 });
   t.is(explanation.quotas?.sessionsPerPrincipal, 3);
+  t.is(explanation.limits?.queriesPerSession, 2);
   t.is(explanation.administration, 'read');
 });
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import test from 'ava';
 import { GatewayError } from '../../src/model/errors.js';
 import type { LimitPolicy } from '../../src/model/policy.js';
@@ -9,13 +10,13 @@ import { limitPolicy } from '../support/queries.js';
 const INTERVAL_MS = 30_000;
 const HOLD_MS = 60_000;
 
-function queryOf(requestId: string, sessionId = 'session-1') {
+function queryOf(requestId: string, namespace = 'sjns-data-prod') {
   return {
     requestId,
-    sessionId,
+    sessionId: 'session-1',
     principal: { issuer: 'https://idp.test', subject: 'alice' },
     team: 'data',
-    namespace: 'sjns-data-prod',
+    namespace,
   };
 }
 
@@ -158,4 +159,22 @@ test('a hold of nothing is refused at once', async (t) => {
   await clock.advance(0);
   await refused;
   t.deepEqual(log, ['a runs', 'b QUERY_LIMIT_EXCEEDED']);
+});
+
+test('a namespace with a very long line takes nobody more into it, others do', async (t) => {
+  const { gate } = setUp();
+  const gone = new AbortController();
+  const ask = (requestId: string, namespace?: string) =>
+    gate.admit(queryOf(requestId, namespace), HOLD_MS, gone.signal);
+  await ask('a');
+  setMaxListeners(Infinity, gone.signal);
+  const line = Array.from({ length: 2_000 }, (_, i) => ask(`waits-${i}`));
+  const error = await t.throwsAsync(ask('too-many'), { code: 'QUERY_LIMIT_EXCEEDED' });
+  t.regex(error?.message ?? '', /2000 wait in sjns-data-prod already/);
+  const elsewhere = ask('elsewhere', 'sjns-web-prod');
+  await settle();
+  t.is(gate.counts().waiting.get('sjns-web-prod'), 1);
+  gone.abort();
+  await Promise.allSettled([...line, elsewhere]);
+  t.is(gate.counts().waiting.size, 0);
 });
