@@ -140,6 +140,7 @@ export class QueryTable {
   ended(requestId: string, durationMs: number, nowMs: number): number {
     this.#ended.delete(requestId);
     this.#ended.set(requestId, nowMs);
+    this.leave(requestId);
     const running = this.#running.get(requestId);
     const onMs = Math.floor(Math.min(durationMs * TAKE_UP_SHARE, LONGEST_TAKE_UP_MS));
     if (!running || onMs === 0) {

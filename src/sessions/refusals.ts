@@ -66,7 +66,6 @@ export function quotaExceeded(
   );
 }
 
-/** `waitedMs`: how long there was no room for it. */
 export function queryLimitExceeded(
   { scope, limit }: FullLimit,
   { team, namespace }: Query,
@@ -81,7 +80,7 @@ export function queryLimitExceeded(
   const isOwn = scope === 'session' || scope === 'principal';
   return new GatewayError(
     'QUERY_LIMIT_EXCEEDED',
-    `${who} ${limit} ${limit === 1 ? 'query' : 'queries'}, as many as the policy allows at a time, and none has ended for the ${Math.round(waitedMs / 1000)} s that yours has waited. ` +
+    `${who} ${limit} ${limit === 1 ? 'query' : 'queries'}, as many as the policy allows at a time; yours has waited ${Math.round(waitedMs / 1000)} s for its turn. ` +
       `Try again when one has ended${isOwn ? ', or end one with spark.interruptAll()' : ''}.`,
     { retryAfterMs: RETRY_MS },
   );

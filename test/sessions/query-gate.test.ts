@@ -70,7 +70,7 @@ test('after the hold it is refused with the limit, the time and what to do', asy
   t.is(retryAfterMs, 2_000);
   t.is(
     message,
-    'This session runs 1 query, as many as the policy allows at a time, and none has ended for the 60 s that yours has waited. Try again when one has ended, or end one with spark.interruptAll().',
+    'This session runs 1 query, as many as the policy allows at a time; yours has waited 60 s for its turn. Try again when one has ended, or end one with spark.interruptAll().',
   );
   t.is(gate.counts().waiting.size, 0);
 });

@@ -78,6 +78,17 @@ test('a principal at its own limit holds up nobody else of its team', (t) => {
   t.deepEqual(look(), [waits.requestId]);
 });
 
+test('one whose client has gone while it waited is not let in', (t) => {
+  const { enter, ended, look } = tableOf({ queriesPerSession: 1 });
+  const [first, gone, last] = [query(), query(), query()];
+  enter(first);
+  enter(gone);
+  enter(last);
+  ended(gone);
+  ended(first);
+  t.deepEqual(look(), [last.requestId]);
+});
+
 test('asked again with the same request it counts once, and after its end not at all', (t) => {
   const { enter, ended, table } = tableOf({ queriesPerSession: 1 });
   const asked = query();
