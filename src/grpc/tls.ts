@@ -3,8 +3,9 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { ChannelCredentials, experimental, ServerCredentials } from '@grpc/grpc-js';
-import { type Clock, systemClock, type Timer } from '../model/clock.js';
-import { GatewayError, reasonOf } from '../model/errors.js';
+import { Followed } from '../files/followed.js';
+import { type Clock, systemClock } from '../model/clock.js';
+import { GatewayError, reasonOf, toGatewayError } from '../model/errors.js';
 
 /** Paths of PEM files. */
 export interface TlsFiles {
@@ -79,33 +80,33 @@ interface Loaded {
 }
 
 /**
- * Reads the files again and again while someone listens. Unlike grpc-js's own watcher it keeps what
- * it had when the files are missing or a new certificate stands beside an old key, as happens in the
- * middle of a renewal.
+ * Reads the files while someone listens. Unlike grpc-js's own watcher it keeps what it had when the
+ * files are missing or a new certificate stands beside an old key, as happens in the middle of a
+ * renewal.
  */
 class PemFiles implements experimental.CertificateProvider {
-  readonly #files: TlsFiles;
-  readonly #clock: Clock;
-  readonly #refreshMs: number;
-  readonly #onError: (error: GatewayError) => void;
+  readonly #files: Followed<Loaded>;
   readonly #caListeners = new Set<experimental.CaCertificateUpdateListener>();
   readonly #identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
-  #loaded: Loaded;
-  #failing = false;
-  #timer: Timer | undefined;
 
-  constructor(files: TlsFiles, options: TlsOptions) {
-    this.#files = files;
-    this.#clock = options.clock ?? systemClock;
-    this.#refreshMs = options.refreshMs ?? 10_000;
-    this.#onError = options.onError ?? (() => undefined);
-    this.#loaded = load(files);
+  constructor(files: TlsFiles, { clock = systemClock, refreshMs, onError }: TlsOptions) {
+    this.#files = new Followed({
+      read: () => load(files),
+      isSame: sameBytes,
+      clock,
+      refreshMs,
+      onChange: ({ ca, identity }) => {
+        for (const listener of this.#caListeners) listener(ca);
+        for (const listener of this.#identityListeners) listener(identity);
+      },
+      onFailure: (error) => onError?.(toGatewayError(error)),
+    });
   }
 
   addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
     this.#start();
     this.#caListeners.add(listener);
-    process.nextTick(listener, this.#loaded.ca);
+    process.nextTick(listener, this.#files.current.ca);
   }
 
   removeCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
@@ -116,7 +117,7 @@ class PemFiles implements experimental.CertificateProvider {
   addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
     this.#start();
     this.#identityListeners.add(listener);
-    process.nextTick(listener, this.#loaded.identity);
+    process.nextTick(listener, this.#files.current.identity);
   }
 
   removeIdentityCertificateListener(
@@ -128,38 +129,16 @@ class PemFiles implements experimental.CertificateProvider {
 
   /** What was read may be old when nobody has listened for a while. */
   #start(): void {
-    if (this.#timer) return;
-    this.#refresh();
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    this.#timer = this.#clock.setTimer(this.#refreshMs, () => {
-      this.#refresh();
-      this.#schedule();
-    });
+    if (this.#isUnused()) this.#files.refresh();
+    this.#files.start();
   }
 
   #stopIfUnused(): void {
-    if (this.#caListeners.size > 0 || this.#identityListeners.size > 0) return;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    if (this.#isUnused()) this.#files.stop();
   }
 
-  #refresh(): void {
-    let fresh: Loaded;
-    try {
-      fresh = load(this.#files);
-    } catch (thrown) {
-      if (!this.#failing && thrown instanceof GatewayError) this.#onError(thrown);
-      this.#failing = true;
-      return;
-    }
-    this.#failing = false;
-    if (sameBytes(fresh, this.#loaded)) return;
-    this.#loaded = fresh;
-    for (const listener of this.#caListeners) listener(fresh.ca);
-    for (const listener of this.#identityListeners) listener(fresh.identity);
+  #isUnused(): boolean {
+    return this.#caListeners.size === 0 && this.#identityListeners.size === 0;
   }
 }
 

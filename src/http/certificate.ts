@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Logger } from 'pino';
-import type { Clock, Timer } from '../model/clock.js';
+import { Followed } from '../files/followed.js';
+import type { Clock } from '../model/clock.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 
 export interface CertificateOptions {
@@ -21,54 +22,31 @@ interface KeyPair {
 }
 
 /**
- * Reads the files again and again: Kubernetes swaps directories under them, which file notices miss.
- * What cannot be used is logged once, and the last good pair stays.
+ * `onChange` is given each pair that takes the place of another.
+ * @throws GatewayError SETTINGS_INVALID when the files cannot be used
  */
-export class Certificate {
-  readonly #options: CertificateOptions;
-  #current: KeyPair;
-  #failing = false;
-  #timer: Timer | undefined;
-
-  /** @throws GatewayError SETTINGS_INVALID when the files cannot be used */
-  constructor(options: CertificateOptions) {
-    this.#options = options;
-    this.#current = read(options);
-  }
-
-  get current(): KeyPair {
-    return this.#current;
-  }
-
-  /** @param onChange is given each pair that takes the place of another */
-  follow(onChange: (pair: KeyPair) => void): void {
-    this.#timer = this.#options.clock.setTimer(this.#options.refreshMs ?? 10_000, () => {
-      this.#refresh(onChange);
-      this.follow(onChange);
-    });
-  }
-
-  close(): void {
-    this.#timer?.cancel();
-  }
-
-  #refresh(onChange: (pair: KeyPair) => void): void {
-    const { logger, certFile } = this.#options;
-    try {
-      const pair = read(this.#options);
-      this.#failing = false;
-      if (pair.cert === this.#current.cert && pair.key === this.#current.key) return;
-      this.#current = pair;
+export function followCertificate(
+  options: CertificateOptions,
+  onChange: (pair: KeyPair) => void,
+): Followed<KeyPair> {
+  const { certFile, clock, logger, refreshMs } = options;
+  const followed = new Followed<KeyPair>({
+    read: () => read(options),
+    isSame: (a, b) => a.cert === b.cert && a.key === b.key,
+    clock,
+    refreshMs,
+    onChange(pair) {
       onChange(pair);
       logger.info({ certFile }, 'certificate renewed');
-    } catch (error) {
-      if (!this.#failing) {
-        const reason = reasonOf(error);
-        logger.error({ certFile, reason }, 'certificate refused, the last one stays');
-      }
-      this.#failing = true;
-    }
-  }
+    },
+    onFailure: (error) =>
+      logger.error(
+        { certFile, reason: reasonOf(error) },
+        'certificate refused, the last one stays',
+      ),
+  });
+  followed.start();
+  return followed;
 }
 
 function read({ certFile, keyFile }: CertificateOptions): KeyPair {

@@ -13,7 +13,7 @@ import type { TcpAddress } from '../model/address.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import { type Answer, failure } from './answer.js';
 import { type Exchange, readBody } from './exchange.js';
-import { Certificate, type CertificateOptions } from './certificate.js';
+import { type CertificateOptions, followCertificate } from './certificate.js';
 import { Router, type Routes } from './router.js';
 
 export interface HttpServerOptions {
@@ -64,8 +64,7 @@ export async function startHttpServer({
   tls,
 }: HttpServerOptions): Promise<HttpServer> {
   const router = new Router(routes);
-  const certificate = tls && new Certificate({ ...tls, logger });
-  const server = createOn(certificate, (request, response) => {
+  const { server, release } = createOn(tls && { ...tls, logger }, (request, response) => {
     answerOf(router, request, response)
       .catch((error: unknown) => {
         logFailure(logger, request, error);
@@ -88,7 +87,7 @@ export async function startHttpServer({
         port: typeof bound === 'object' && bound ? bound.port : address.port,
         close: () =>
           new Promise((done) => {
-            certificate?.close();
+            release();
             server.close(() => done());
             server.closeAllConnections();
           }),
@@ -98,14 +97,17 @@ export async function startHttpServer({
 }
 
 /** Renewed certificates are for new connections; those that are open go on. */
-function createOn(certificate: Certificate | undefined, listener: RequestListener): Server {
-  if (!certificate) return createServer(limits, listener);
+function createOn(
+  tls: CertificateOptions | undefined,
+  listener: RequestListener,
+): { readonly server: Server; readonly release: () => void } {
+  if (!tls) return { server: createServer(limits, listener), release: () => undefined };
+  const certificate = followCertificate(tls, (pair) => server.setSecureContext(pair));
   const server = createTlsServer(
     { ...limits, ...certificate.current, handshakeTimeout: HEADERS_TIMEOUT_MS },
     listener,
   );
-  certificate.follow((pair) => server.setSecureContext(pair));
-  return server;
+  return { server, release: () => certificate.stop() };
 }
 
 async function answerOf(

@@ -25,14 +25,26 @@ export function ownershipLabels(gateway: string): Record<string, string> {
   return { [MANAGED_BY_LABEL]: MANAGED_BY, [GATEWAY_LABEL]: gateway };
 }
 
-export function signature(key: GatewayKey, kind: string, namespace: string, name: string): string {
-  return key.sign('resource', kind, namespace, name);
+export function signature(
+  key: GatewayKey,
+  kind: string,
+  namespace: string,
+  name: string,
+  variant: string | undefined,
+): string {
+  return key.sign('resource', ...signed(kind, namespace, name, variant));
 }
 
-/** Whether this gateway made the object under this very name. */
+/** Whether this gateway made the object under this very name, for the variant that it says. */
 export function isOurs(key: GatewayKey, kind: string, { metadata }: KubernetesObject): boolean {
-  const given = metadata.annotations?.[SIGNATURE_ANNOTATION] ?? '';
-  return key.verify(given, 'resource', kind, metadata.namespace ?? '', metadata.name);
+  const { annotations = {}, name, namespace = '' } = metadata;
+  const given = annotations[SIGNATURE_ANNOTATION] ?? '';
+  const variant = annotations[VARIANT_ANNOTATION];
+  return key.verify(given, 'resource', ...signed(kind, namespace, name, variant));
+}
+
+function signed(...parts: readonly (string | undefined)[]): readonly string[] {
+  return parts.filter((part) => part !== undefined);
 }
 
 /** The token that a driver of ours expects (`spark.connect.authenticate.token`). It is stored nowhere but in the driver's own Secret. */

@@ -56,7 +56,7 @@ export function createXds(
       ...(listener.clientCaFile === undefined ? {} : { clientCaFile: listener.clientCaFile }),
       ...(driverTls ? { drivers: { ...driverTls, names: settings.drivers.tls.names } } : {}),
     },
-    { clock, logger, onChange: (upserts) => cache.update(VIEW, { upserts }) },
+    { clock, logger, onChange: (secret) => cache.update(VIEW, { upserts: [secret] }) },
   );
   const envoy = envoySettings(settings);
   cache.update(VIEW, { upserts: [...frontResources(envoy), ...certificates.secrets()] });

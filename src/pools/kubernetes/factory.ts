@@ -143,7 +143,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       namespace,
       ownershipLabels: ownershipLabels(gateway),
       annotations: {
-        [SIGNATURE_ANNOTATION]: signature(key, kind, namespace, resource),
+        [SIGNATURE_ANNOTATION]: signature(key, kind, namespace, resource, variant),
         [TEMPLATE_ANNOTATION]: templateHash(template),
         ...(hasDriverToken(template) ? { [TOKEN_ANNOTATION]: 'true' } : {}),
         ...(variant === undefined ? {} : { [VARIANT_ANNOTATION]: variant }),

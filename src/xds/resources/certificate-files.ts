@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Logger } from 'pino';
 import { SecretSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
-import type { Clock, Timer } from '../../model/clock.js';
+import { Followed } from '../../files/followed.js';
+import type { Clock } from '../../model/clock.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
 import { type EncodedResource, encodeResource } from '../resource.js';
 import { certificateSecret, type KeyPair, trustSecret } from './secrets.js';
@@ -35,72 +36,54 @@ export interface CertificateFilesOptions {
   /** How often the files are read, milliseconds; 10 s by default. */
   readonly refreshMs?: number;
   /** Given each secret that changed. */
-  readonly onChange: (secrets: readonly EncodedResource[]) => void;
+  readonly onChange: (secret: EncodedResource) => void;
 }
 
 interface Source {
   readonly name: string;
   readonly files: readonly string[];
-  read(): EncodedResource;
+  readonly read: () => EncodedResource;
 }
 
-/**
- * Reads the files again and again: Kubernetes swaps directories under them, which file notices miss.
- * What cannot be used (missing, half-written, a certificate beside another's key) is logged once and
- * the last good one stays.
- */
+/** What cannot be used is logged once, and the last good one stays. */
 export class CertificateFiles {
-  readonly #sources: readonly Source[];
-  readonly #options: CertificateFilesOptions;
-  readonly #current = new Map<string, EncodedResource>();
-  readonly #failing = new Set<string>();
-  #timer: Timer | undefined;
+  readonly #secrets: readonly Followed<EncodedResource>[];
 
   /** @throws GatewayError SETTINGS_INVALID when a file cannot be used at the start. */
   constructor(settings: CertificateSettings, options: CertificateFilesOptions) {
-    this.#options = options;
-    this.#sources = sources(settings);
-    for (const source of this.#sources) this.#current.set(source.name, source.read());
-    this.#schedule();
+    this.#secrets = sources(settings).map((source) => followed(source, options));
+    for (const secret of this.#secrets) secret.start();
   }
 
   /** The secrets as they are now. */
   secrets(): readonly EncodedResource[] {
-    return [...this.#current.values()];
+    return this.#secrets.map(({ current }) => current);
   }
 
   close(): void {
-    this.#timer?.cancel();
+    for (const secret of this.#secrets) secret.stop();
   }
+}
 
-  #schedule(): void {
-    this.#timer = this.#options.clock.setTimer(this.#options.refreshMs ?? 10_000, () => {
-      this.#refresh();
-      this.#schedule();
-    });
-  }
-
-  #refresh(): void {
-    const { logger, onChange } = this.#options;
-    const changed: EncodedResource[] = [];
-    for (const source of this.#sources) {
-      try {
-        const secret = source.read();
-        this.#failing.delete(source.name);
-        if (secret.version === this.#current.get(source.name)?.version) continue;
-        this.#current.set(source.name, secret);
-        changed.push(secret);
-        logger.info({ secret: source.name, files: source.files }, 'certificate renewed');
-      } catch (thrown) {
-        if (!this.#failing.has(source.name)) {
-          const reason = reasonOf(thrown);
-          logger.error({ secret: source.name, reason }, 'certificate refused, the last one stays');
-        }
-        this.#failing.add(source.name);
-      }
-    }
-    if (changed.length > 0) onChange(changed);
-  }
+function followed(
+  { name, files, read }: Source,
+  { clock, logger, refreshMs, onChange }: CertificateFilesOptions,
+): Followed<EncodedResource> {
+  return new Followed({
+    read,
+    isSame: (a, b) => a.version === b.version,
+    clock,
+    refreshMs,
+    onChange(secret) {
+      logger.info({ secret: name, files }, 'certificate renewed');
+      onChange(secret);
+    },
+    onFailure: (error) =>
+      logger.error(
+        { secret: name, reason: reasonOf(error) },
+        'certificate refused, the last one stays',
+      ),
+  });
 }
 
 function sources(settings: CertificateSettings): readonly Source[] {

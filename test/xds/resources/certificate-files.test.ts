@@ -26,7 +26,7 @@ function setUp(t: { teardown(end: () => void): void }) {
       clock,
       logger: pino({}, { write: (line: string) => log.push(line) }),
       refreshMs: REFRESH_MS,
-      onChange: (secrets) => changed.push(...secrets),
+      onChange: (secret) => changed.push(secret),
     });
   return { authority, files, clock, changed, log, open };
 }
