@@ -86,6 +86,8 @@ const VIEWS = [
   '/policy',
   '/policy/history',
   '/policy/explain',
+  '/policy/try',
+  '/policy/shadow',
   '/activity',
 ];
 

@@ -22,9 +22,11 @@ import type { AdminAction } from '../../src/model/audit.js';
 import { systemClock } from '../../src/model/clock.js';
 import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
 import { GatewayError } from '../../src/model/errors.js';
-import type { NodeStatus } from '../../src/model/reports.js';
+import type { NodeStatus, SidecarStatus } from '../../src/model/reports.js';
+import type { SeenRequest } from '../../src/model/seen-request.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { fleetReport } from '../../src/pools/status.js';
+import { policyDiffer } from '../../src/roles/policy-diff.js';
 import { options as policyOptions } from '../policy/support.js';
 import { unusedPort } from './unused-port.js';
 
@@ -37,6 +39,9 @@ export interface World {
   envoys: readonly NodeStatus[];
   problems: readonly string[];
   policyProblem: string | undefined;
+  sidecars: readonly SidecarStatus[];
+  /** Told by sidecars. */
+  seen: readonly SeenRequest[];
 }
 
 export interface TestConsole {
@@ -82,6 +87,8 @@ export async function startTestConsole(
     envoys: [],
     problems: [],
     policyProblem: undefined,
+    sidecars: [],
+    seen: [],
   };
   const port = await unusedPort(host);
   const publicUrl = new URL(`http://${host}:${port}`);
@@ -192,11 +199,16 @@ function sourcesOf(
         sinceMs: systemClock.now(),
       })),
     envoys: () => world.envoys,
-    sidecars: () => [],
+    sidecars: () => world.sidecars,
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined }),
     activity: ({ lastActiveMs }) => ({ lastActiveMs, openStreams: 1 }),
     policy: () => policy,
-    diffPolicy: () => Promise.resolve({ problems: ['no policy is compared here'] }),
+    diffPolicy: policyDiffer({
+      policy: () => policy,
+      compile: policyOptions,
+      ledger: { all: () => world.records.values() },
+      seen: { list: () => world.seen },
+    }),
     policyReport: () => ({ ...revision, source: 'policy.yaml', problem: world.policyProblem }),
     policyHistory: () => [revision],
   };

@@ -21,11 +21,18 @@ export function get<T>(path: string): Promise<T> {
 
 /** @param forgeryToken of `GET me` */
 export function post<T>(path: string, body: unknown, forgeryToken: string): Promise<T> {
-  return ask<T>(path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'x-spark-console-token': forgeryToken },
-    body: JSON.stringify(body),
-  });
+  return postText<T>(path, JSON.stringify(body), 'application/json', forgeryToken);
+}
+
+/** The same with a body that is written already. */
+export function postText<T>(
+  path: string,
+  body: string,
+  type: string,
+  forgeryToken: string,
+): Promise<T> {
+  const headers = { 'content-type': type, 'x-spark-console-token': forgeryToken };
+  return ask<T>(path, { method: 'POST', headers, body });
 }
 
 /** Leaves the console in this browser. */

@@ -14,6 +14,8 @@ import { Pool, Pools } from './pools.js';
 import type { ViewName } from './route.js';
 import { Session, Sessions } from './sessions.js';
 import type { ActionTarget, PageState } from './store.js';
+import { TriedOut } from './tried-out.js';
+import { TryPolicy } from './try-policy.js';
 
 export interface AppActions {
   confirm(target: ActionTarget): void;
@@ -33,7 +35,7 @@ const LINKS: readonly (readonly [string, string, readonly ViewName[]])[] = [
   ['/drivers', 'Drivers', ['drivers', 'driver']],
   ['/pools', 'Pools', ['pools', 'pool']],
   ['/envoys', 'Envoys', ['envoys']],
-  ['/policy', 'Policy', ['policy', 'history', 'explain']],
+  ['/policy', 'Policy', ['policy', 'history', 'explain', 'try', 'tried out']],
   ['/activity', 'Activity', ['activity']],
 ];
 
@@ -176,6 +178,10 @@ function View({ state, actions }: AppProps): ComponentChildren {
       return <PolicyHistory policy={data.policy} query={query} />;
     case 'explain':
       return <Explain forgeryToken={me.forgeryToken ?? ''} issuer={me.principal.issuer} />;
+    case 'try':
+      return <TryPolicy forgeryToken={me.forgeryToken ?? ''} />;
+    case 'tried out':
+      return <TriedOut />;
     case 'activity':
       return <Activity data={data} />;
     case 'unknown':

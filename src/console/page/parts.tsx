@@ -61,6 +61,9 @@ const tones: Readonly<Record<string, string>> = {
   NACKED: 'bad',
   refused: 'bad',
   failed: 'bad',
+  lost: 'bad',
+  moved: 'warning',
+  gained: 'good',
 };
 
 /** A state, told by its word; the colour only helps. */

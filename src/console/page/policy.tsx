@@ -36,6 +36,8 @@ export function PolicyNavigation() {
       <a href="/policy">In force</a>
       <a href="/policy/history">History</a>
       <a href="/policy/explain">Explain a request</a>
+      <a href="/policy/try">Try a policy</a>
+      <a href="/policy/shadow">Tried out</a>
     </nav>
   );
 }

@@ -12,6 +12,8 @@ export type ViewName =
   | 'policy'
   | 'history'
   | 'explain'
+  | 'try'
+  | 'tried out'
   | 'activity'
   | 'unknown';
 
@@ -31,6 +33,8 @@ const fixed: Readonly<Record<string, ViewName>> = {
   '/policy': 'policy',
   '/policy/history': 'history',
   '/policy/explain': 'explain',
+  '/policy/try': 'try',
+  '/policy/shadow': 'tried out',
   '/activity': 'activity',
 };
 

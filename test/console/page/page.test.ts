@@ -246,6 +246,8 @@ for (const scheme of ['light', 'dark'] as const) {
       '/envoys',
       '/policy',
       '/policy/explain',
+      '/policy/try',
+      '/policy/shadow',
     ]) {
       await page.goto(`${console.url}${view}`);
       await page.getByText('Live', { exact: true }).waitFor();
@@ -355,7 +357,14 @@ test.serial('5,000 sessions: shown in pages, found at once, also on a narrow scr
   await page.locator('#filter').fill('bob 000000004999');
   await page.getByText('1 of 5,000 sessions').waitFor();
   t.is(await page.getByRole('row').count(), 2);
-  for (const path of ['/', '/sessions', '/drivers/driver-1', '/policy', '/policy/explain']) {
+  for (const path of [
+    '/',
+    '/sessions',
+    '/drivers/driver-1',
+    '/policy',
+    '/policy/explain',
+    '/policy/try',
+  ]) {
     await page.goto(`${console.url}${path}`);
     await page.locator('h1').waitFor();
     const overflow = await page.evaluate(
@@ -364,6 +373,101 @@ test.serial('5,000 sessions: shown in pages, found at once, also on a narrow scr
     t.is(overflow, 0, path);
   }
 });
+
+test.serial(
+  'a pasted policy shows whom it would shut out, and every mistake; nothing changes',
+  async (t) => {
+    const { console, page } = await open(t, 'bob', { path: '/policy/try' });
+    fill(console, 2);
+    const { text } = await page.evaluate<{ text: string }>(
+      'fetch("/api/v1/policy").then((answer) => answer.json())',
+    );
+    console.world.seen = ['alice@example.com', 'bob@example.com'].map((subject, n) => ({
+      sessionId: sessionId(n),
+      caller: {
+        principal: { issuer: console.issuer.url, subject },
+        claims: { sub: subject, azp: 'console' },
+      },
+      host: 'spark.example.com',
+      headers: { 'x-doordash-team': 'ads', 'x-doordash-environment': 'dev' },
+      userId: subject,
+    }));
+    const candidate = page.getByRole('textbox');
+    const show = page.getByRole('button', { name: 'Show what would change' });
+    await candidate.fill(text);
+    await show.click();
+    await page.getByRole('heading', { name: 'Nothing would change' }).waitFor();
+
+    const allowed = `access: [{who: {principals: [bob@example.com]}, what: {teams: [ads], environments: [dev]}}]`;
+    await candidate.fill(text.replace('access: []', allowed).replace('size: 2', 'size: 3'));
+    await show.click();
+    await page.getByRole('heading', { name: '0 lost, 1 gained, 0 moved' }).waitFor();
+    const access = page.getByRole('region', { name: 'Access' });
+    t.is(await access.getByRole('row').count(), 2);
+    t.regex(await access.innerText(), /gained[^]*bob@example\.com[^]*allowed in sjns-ads-dev/);
+    t.regex(
+      await page.getByRole('region', { name: 'Namespaces' }).innerText(),
+      /pool\.size\s+2\s+3/,
+    );
+
+    await candidate.fill(`${text}nonsense: 1\n`);
+    await show.click();
+    const mistakes = page.getByRole('region', { name: 'Mistakes' });
+    await mistakes.getByText('candidate:9:1: "nonsense" is no field of a routing policy').waitFor();
+    await page.goto(`${console.url}/policy`);
+    await page.getByText('pools: [{ size: 2, maximum: 4 }]').waitFor();
+  },
+);
+
+test.serial(
+  'what is tried out is shown with its mistakes, counts and examples, and can be looked at again',
+  async (t) => {
+    const console = await startTestConsole(t, { host: HOST });
+    const { page } = await open(t, 'bob', { console, path: '/policy/shadow' });
+    await page.getByText('No sidecar that the leader knows tries a candidate out').waitFor();
+    const refused = { source: 'policy', would: 'refuse', code: 'NAMESPACE_REFUSED' } as const;
+    const now = Date.now();
+    console.world.sidecars = [
+      {
+        sidecarId: 'sidecar-1',
+        name: 'envoy-a',
+        connected: true,
+        leaseEndsMs: now,
+        lastSeenMs: now,
+        pendingNotices: 0,
+        policy: {
+          version: 'v1',
+          problem: undefined,
+          shadow: {
+            version: 'c0ffee',
+            problem: 'next.yaml:3:1: a mistake',
+            counts: [{ ...refused, count: 1234 }],
+            examples: [
+              {
+                ...refused,
+                by: 'c0ffee',
+                principal: { issuer: 'i', subject: 'zoe@example.com' },
+                method: 'ExecutePlan',
+                message: '<b>zoe</b> may not',
+                atMs: now,
+              },
+            ],
+          },
+        },
+      },
+    ];
+    await page.getByRole('button', { name: 'Look again' }).click();
+    await page.getByText('The candidate of 1 sidecar is not good; c0ffee is tried out').waitFor();
+    await page.getByText('next.yaml:3:1: a mistake').waitFor();
+    t.regex(
+      await page.getByRole('region', { name: 'Requests' }).innerText(),
+      /NAMESPACE_REFUSED\s+1,234/,
+    );
+    await page.getByRole('cell', { name: '<b>zoe</b> may not' }).waitFor();
+    await page.goto(`${console.url}/envoys`);
+    await page.getByRole('cell', { name: 'c0ffee' }).waitFor();
+  },
+);
 
 test.serial('refusals and latency of the last hour are there after a reload', async (t) => {
   const { console, page } = await open(t, 'bob');
