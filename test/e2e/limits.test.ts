@@ -12,6 +12,8 @@ const test = anyTest as TestFn<{ gateway: Gateway }>;
 /** Where a session may run one query at a time. */
 const LIMITED = 'sjns-data-staging';
 const HOLD_MS = 6_000;
+/** After which Spark ends the stream of a query that goes on: longer than the others of these tests run. */
+const STREAM_DURATION_S = 20;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
@@ -25,7 +27,12 @@ test.before(async (t) => {
     settings: {
       authz: { hold_time: `${HOLD_MS}ms` },
       drivers: {
-        local: { cores: '3' },
+        local: {
+          cores: '3',
+          spark_conf: {
+            'spark.connect.execute.reattachable.senderMaxStreamDuration': `${STREAM_DURATION_S}s`,
+          },
+        },
       },
     },
   });
@@ -169,3 +176,34 @@ test.serial('without an answer of the control plane queries are let through', as
   gate.open(1);
   t.is((await first.result).rows, 2);
 });
+
+test.serial(
+  'a long query is reattached over the limit, and PySpark 4 asks again for the one that waits',
+  async (t) => {
+    const { gateway } = t.context;
+    const pyspark = await PySpark.start('4');
+    const gate = new RowGate();
+    t.teardown(() => pyspark.kill());
+    t.teardown(() => gate.remove());
+    const { sessionId } = await pyspark.connect('a', await gateway.url({ environment: 'staging' }));
+    await pyspark.sql('a', 'SELECT 1');
+    const first = await runningQuery(pyspark, gate);
+    const second = pyspark.sql('a', 'SELECT 2');
+    const linesOf = async (method: string) =>
+      (await gateway.audit(sessionId)).filter((line) => line.method === method);
+    await gateway.until(
+      () => linesOf('ExecutePlan'),
+      (lines) => lines.some(({ durationMs = 0 }) => durationMs > STREAM_DURATION_S * 900),
+    );
+    gate.open(1);
+    t.is((await first.result).rows, 2);
+    t.deepEqual((await second).rows, [[2]]);
+    const reattached = await gateway.until(
+      () => linesOf('ReattachExecute'),
+      ({ length }) => length > 0,
+    );
+    t.true(reattached.every(({ decision }) => decision === 'allowed'));
+    const refused = (await linesOf('ExecutePlan')).filter(({ decision }) => decision === 'refused');
+    t.deepEqual([...new Set(refused.map(({ reason }) => reason))], ['QUERY_LIMIT_EXCEEDED']);
+  },
+);

@@ -53,6 +53,7 @@ export interface AuditLine {
   /** Code of the refusal. */
   readonly reason?: string;
   readonly grpcStatus?: number;
+  readonly durationMs?: number;
   /** When it began, ISO 8601. */
   readonly time: string;
   readonly bytesReceived: number;
