@@ -29,7 +29,7 @@ test.after.always(async () => {
   await server?.stop();
 });
 
-test('an operator may ask any replica: a follower passes it on to the leader', async (t) => {
+test('an operator may ask any replica: a follower passes on to the leader what is to be done and compared', async (t) => {
   const name = randomUUID().slice(0, 8);
   const namespace = `gateway-${name}`;
   const drivers = `sjns-${name}-dev`;
@@ -63,6 +63,18 @@ test('an operator may ask any replica: a follower passes it on to the leader', a
     path: `/apis/spark-gateway.io/v1alpha1/namespaces/${namespace}/sparkdrivers/${drained?.uid}`,
   });
   t.deepEqual(record.spec, { drain: { deadline } }, 'kubectl shows what was asked');
+
+  const { text } = await leader.policy();
+  const large = `${text.replace('size: "2"', 'size: "1"')}${'# a comment\n'.repeat(2000)}`;
+  const [told, passedOn] = [await leader.diff(large), await follower.diff(large)];
+  t.deepEqual(passedOn, told, 'a policy is compared by the leader, whoever is asked');
+  t.like('counts' in told ? told.namespaces[0] : undefined, {
+    namespace: drivers,
+    fields: [{ field: 'pool.size', before: '2', after: '1' }],
+  });
+  const { problems } = await follower.diff(`${text}nonsense: 1\n`);
+  t.regex(problems.join('\n'), /^candidate:\d+:1: "nonsense" is no field of a routing policy/);
+  t.is((await leader.policy()).text, text);
 
   await follower.act(`drivers/${evicted?.uid}/evict`);
   await leader.until('to have replaced both', async () => {

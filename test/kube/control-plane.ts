@@ -6,12 +6,14 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import type {
   DriverView,
+  PolicyView,
   PoolView,
   ProblemView,
   SessionView,
   SidecarView,
   StatusView,
 } from '../../src/model/admin-api.js';
+import type { PolicyDiffAnswer } from '../../src/model/policy-diff.js';
 import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
 import type { TlsFiles } from '../../src/grpc/tls.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
@@ -124,6 +126,15 @@ export class ControlPlane {
   /** Those that follow it, while it leads. */
   sidecars(): Promise<readonly SidecarView[]> {
     return this.#api('sidecars');
+  }
+
+  policy(): Promise<PolicyView> {
+    return this.#api('policy');
+  }
+
+  /** What this policy would change, asked of this replica. */
+  diff(policy: string): Promise<PolicyDiffAnswer> {
+    return this.#api('policy/diff', { method: 'POST', body: policy });
   }
 
   problems(): Promise<readonly ProblemView[]> {
