@@ -70,7 +70,7 @@ const OVERWRITE_IF_EXISTS_OR_ADD = 2;
 const NOTHING: Buffer = Buffer.alloc(0);
 
 /** Names and values of headers, tokens among them, paths and hosts. */
-const texts = new TextCache({ places: 4096, maxBytes: 4096 });
+const texts = new TextCache({ places: 16_384, maxBytes: 16 * 1024 * 1024 });
 
 interface Decoded {
   path: string;

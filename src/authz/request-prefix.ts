@@ -36,7 +36,7 @@ const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 const REPLACEMENT = '\ufffd';
 
 /** Sessions and users have many requests. */
-const texts = new TextCache({ places: 16_384, maxBytes: 256 });
+const texts = new TextCache({ places: 16_384, maxBytes: 2 * 1024 * 1024 });
 
 /**
  * Reads the request of which `body` holds the first bytes, perhaps all of them.

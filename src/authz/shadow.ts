@@ -50,6 +50,7 @@ export class Shadow {
     const candidate = current();
     tally.decides('policy', candidate?.version);
     tally.decides('rule', policy.version);
+    if (!candidate && !policy.shadows) return undefined;
     const differences = [
       ...(candidate ? [this.#compare(facts, caller, candidate, decided)] : []),
       ...ofRules(facts, caller, policy),

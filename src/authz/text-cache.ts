@@ -7,7 +7,7 @@
 export interface TextCacheOptions {
   /** A power of two. A text that falls on another's place takes it. */
   readonly places: number;
-  /** Longer texts are not remembered, so that the memory for all of them is bounded. */
+  /** Of all texts together: with more, all are forgotten. */
   readonly maxBytes: number;
 }
 
@@ -17,13 +17,12 @@ const HASHED_BYTES = 16;
 const LONG_BYTES = 40;
 
 export class TextCache {
-  readonly #mask: number;
   readonly #maxBytes: number;
   readonly #bytes: (Buffer | undefined)[];
   readonly #texts: string[];
+  #held = 0;
 
   constructor({ places, maxBytes }: TextCacheOptions) {
-    this.#mask = places - 1;
     this.#maxBytes = maxBytes;
     this.#bytes = Array.from({ length: places });
     this.#texts = Array.from({ length: places }, () => '');
@@ -31,14 +30,19 @@ export class TextCache {
 
   /** The UTF-8 text of these bytes; what is no UTF-8 becomes U+FFFD. */
   text(bytes: Buffer, start: number, end: number): string {
-    const place = hashOf(bytes, start, end) & this.#mask;
+    const place = hashOf(bytes, start, end) & (this.#bytes.length - 1);
     const known = this.#bytes[place];
     if (known && isSame(known, bytes, start, end)) return this.#texts[place] ?? '';
     const text = bytes.toString('utf8', start, end);
-    if (end - start <= this.#maxBytes) {
-      this.#bytes[place] = Buffer.from(bytes.subarray(start, end));
-      this.#texts[place] = text;
+    this.#held += end - start - (known?.length ?? 0);
+    if (this.#held > this.#maxBytes) {
+      this.#bytes.fill(undefined);
+      this.#texts.fill('');
+      this.#held = 0;
+      return text;
     }
+    this.#bytes[place] = Buffer.from(bytes.subarray(start, end));
+    this.#texts[place] = text;
     return text;
   }
 }

@@ -15,8 +15,9 @@ test('a text is that of its bytes, whatever was read before and wherever it stan
       fc.array(parts, { maxLength: 40 }),
       fc.nat(5),
       fc.constantFrom(1, 8, 4096),
-      (all, offset, places) => {
-        const cache = new TextCache({ places, maxBytes: 1000 });
+      fc.constantFrom(0, 20, 10_000),
+      (all, offset, places, maxBytes) => {
+        const cache = new TextCache({ places, maxBytes });
         for (const bytes of [...all, ...all.toReversed()]) {
           const message = Buffer.concat([Buffer.alloc(offset, 0xff), bytes, Buffer.from('after')]);
           const text = cache.text(message, offset, offset + bytes.length);

@@ -111,6 +111,8 @@ test('no answer outlives a notice that concerns it, or the lease', async (t) => 
     }),
     { numRuns: 300 },
   );
+  // Whether a run asserts anything depends on what is drawn.
+  t.pass();
 });
 
 test('a lease that lapsed is a new beginning', async (t) => {
