@@ -1,31 +1,32 @@
 /** PolicyService (proto/spark_gateway/v1): the policy in force, told to sidecars. */
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import type { Server, ServerWritableStream } from '@grpc/grpc-js';
 import {
   PolicyService,
   type WatchPolicyRequest,
-  type WatchPolicyResponse,
   WatchPolicyResponseSchema,
 } from '#gen/spark_gateway/v1/policy_pb.js';
-import { serviceDefinition } from '../../grpc/service.js';
+import { asOnTheWire, methodDefinition } from '../../grpc/service.js';
 import { toServiceError } from '../../grpc/status-details.js';
 import type { GatewayError } from '../../model/errors.js';
 import type { PolicySource } from '../last-good.js';
 
-type Call = ServerWritableStream<WatchPolicyRequest, WatchPolicyResponse>;
+type Call = ServerWritableStream<WatchPolicyRequest, Buffer>;
+
+const watch = { ...methodDefinition(PolicyService.method.watch), responseSerialize: asOnTheWire };
 
 export class PolicyDistribution {
   readonly #source: Pick<PolicySource, 'status' | 'onChange'>;
   readonly #calls = new Set<Call>();
+  /** A policy may be large, and sidecars many: it is written as bytes once. */
+  #encoded: { readonly version: string; readonly bytes: Buffer } | undefined;
 
   constructor(source: Pick<PolicySource, 'status' | 'onChange'>) {
     this.#source = source;
   }
 
   addTo(server: Server): void {
-    server.addService(serviceDefinition(PolicyService), {
-      watch: (call: Call) => this.#watch(call),
-    });
+    server.addService({ watch }, { watch: (call: Call) => this.#watch(call) });
   }
 
   /** Ends every call: their callers turn to another control plane. */
@@ -38,10 +39,10 @@ export class PolicyDistribution {
     let told: string | undefined;
     let writable = true;
     const tell = () => {
-      const { version, text: document } = this.#source.status;
+      const { version } = this.#source.status;
       if (!writable || version === told) return;
       told = version;
-      writable = call.write(create(WatchPolicyResponseSchema, { version, document }));
+      writable = call.write(this.#bytes());
     };
     const stop = this.#source.onChange(tell);
     this.#calls.add(call);
@@ -57,5 +58,15 @@ export class PolicyDistribution {
       tell();
     });
     tell();
+  }
+
+  #bytes(): Buffer {
+    const { version, text: document } = this.#source.status;
+    if (this.#encoded?.version !== version) {
+      const message = create(WatchPolicyResponseSchema, { version, document });
+      const bytes = Buffer.from(toBinary(WatchPolicyResponseSchema, message));
+      this.#encoded = { version, bytes };
+    }
+    return this.#encoded.bytes;
   }
 }
