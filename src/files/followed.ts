@@ -60,6 +60,10 @@ export class Followed<T> {
     this.#failing = false;
     if (isSame(fresh, this.#current)) return;
     this.#current = fresh;
-    onChange(fresh);
+    try {
+      onChange(fresh);
+    } catch (error) {
+      onFailure(error);
+    }
   }
 }

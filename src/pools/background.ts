@@ -21,6 +21,7 @@ export class Background {
   readonly #calls = new Map<string, Call>();
   readonly #running = new Set<Promise<void>>();
   readonly #inTurn = pLimit(CALLS_AT_ONCE);
+  #stopped = false;
 
   /** `retryMs`: how long a call that failed still counts as under way. */
   constructor(clock: Clock, retryMs: number, onEnd: () => void) {
@@ -29,22 +30,31 @@ export class Background {
     this.#onEnd = onEnd;
   }
 
-  /** Runs `work` unless a call for the same resource is under way. */
-  start(resource: Resource, work: () => Promise<void>, onFailure: (error: unknown) => void): void {
+  /**
+   * Runs `work` unless a call for the same resource is under way. At its turn, when `isAllowed` says no
+   * or `stop` was called, nothing is done.
+   */
+  start(
+    resource: Resource,
+    work: () => Promise<void>,
+    isAllowed: () => boolean,
+    onFailure: (error: unknown) => void,
+  ): void {
     if (this.#calls.has(resource.resource)) return;
     const call: Call = { ...resource, overAtMs: undefined };
     this.#calls.set(resource.resource, call);
-    const run = this.#run(call, work, onFailure).finally(() => this.#running.delete(run));
+    const begin = () => (this.#stopped || !isAllowed() ? Promise.resolve() : work());
+    const run = this.#run(call, begin, onFailure).finally(() => this.#running.delete(run));
     this.#running.add(run);
   }
 
   async #run(
     call: Call,
-    work: () => Promise<void>,
+    begin: () => Promise<void>,
     onFailure: (error: unknown) => void,
   ): Promise<void> {
     try {
-      await this.#inTurn(work);
+      await this.#inTurn(begin);
       call.overAtMs = this.#clock.now();
     } catch (error) {
       call.overAtMs = this.#clock.now() + this.#retryMs;
@@ -78,8 +88,9 @@ export class Background {
     return due.length === 0 ? undefined : Math.min(...due);
   }
 
-  /** Resolves when nothing runs any more. */
-  async idle(): Promise<void> {
+  /** No call begins any more. Resolves when those that have begun are over. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
     await Promise.all(this.#running);
   }
 }

@@ -113,7 +113,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#stopped = true;
     for (const stop of this.#stops.splice(0)) stop();
     await this.#passes.stop();
-    await Promise.all([this.#writes.idle(), this.#creating.idle(), this.#deleting.idle()]);
+    await Promise.all([this.#writes.idle(), this.#creating.stop(), this.#deleting.stop()]);
   }
 
   /** Says that it is time to look. */
@@ -262,6 +262,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       // A follower shows what the leader has recorded.
       this.#planned = followedPools(pools, [...ledger.all()]);
       this.#publishRecorded((uid) => this.get(uid));
+      this.#writeError = undefined;
       this.#looked(undefined);
       return;
     }
@@ -300,6 +301,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       for (let i = 0; i < count; i += 1) this.#create(pool);
     }
     this.#writes.add(written);
+    if (this.#writes.isIdle) this.#writeError = undefined;
     for (const resource of plan.delete) {
       const { resource: driver } = resource;
       if (!overtaken.has(driver) && !this.#writes.isPending(driver)) this.#delete(resource);
@@ -324,8 +326,12 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   #apply(plan: FleetPlan, planned: ReadonlyMap<string, DriverRecord>): Applied {
     const { ledger, log } = this.#options;
     this.#applying = true;
-    const applied = applyPlan(plan, planned, ledger, log);
-    this.#applying = false;
+    let applied: Applied;
+    try {
+      applied = applyPlan(plan, planned, ledger, log);
+    } finally {
+      this.#applying = false;
+    }
     for (const next of plan.records) this.#shapes.note(next);
     for (const uid of plan.forget) this.#shapes.forget(uid);
     if (applied.overtaken.size > 0) this.trigger();
@@ -349,6 +355,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#creating.start(
       { resource, namespace, variant },
       () => factory.create(resource, namespace, variant),
+      this.#inThisEpoch(),
       (error) => {
         log.error({ err: error, resource, namespace, variant }, 'a driver could not be made');
         const failure = afterFailure(this.#failures.get(key), reasonOf(error), clock.now());
@@ -364,8 +371,16 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#deleting.start(
       { resource, namespace },
       () => factory.delete(resource, namespace),
+      this.#inThisEpoch(),
       (error) => log.error({ err: error, resource, namespace }, 'a driver could not be deleted'),
     );
+  }
+
+  /** Whether what was decided now is still this process's to do. */
+  #inThisEpoch(): () => boolean {
+    const { leadership } = this.#options;
+    const epoch = leadership.epoch();
+    return () => leadership.epoch() === epoch;
   }
 
   #recordChanged(uid: string): void {

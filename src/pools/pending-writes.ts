@@ -42,6 +42,10 @@ export class PendingWrites {
     return pending;
   }
 
+  get isIdle(): boolean {
+    return this.#running.size === 0;
+  }
+
   /** Resolves when nothing is under way any more. */
   async idle(): Promise<void> {
     await Promise.all(this.#running);

@@ -33,7 +33,8 @@ export function readPlainYaml(text: string, source: string): YamlValue | undefin
   try {
     return new PlainYaml(text, source).read();
   } catch (error) {
-    if (error instanceof NotPlain) return undefined;
+    // The second: a scalar of millions of characters is too long for the expressions above.
+    if (error instanceof NotPlain || error instanceof RangeError) return undefined;
     throw error;
   }
 }

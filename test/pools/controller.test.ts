@@ -413,3 +413,14 @@ test('records that cannot be written are a problem until they can, and nothing f
   t.deepEqual(world.drivers.deleted, ['d1']);
   t.deepEqual(world.controller.problems(), []);
 });
+
+test('a replica that does not lead any more has no problem with writing', async (t) => {
+  const world = await warmWorld();
+  await world.assign('uid-of-d1', sessionId(1));
+  world.store.outcomes.push('ok', ...Array.from({ length: 50 }, () => 'lost' as const));
+  await world.release('uid-of-d1', sessionId(1));
+  t.is(world.controller.problems().length, 1);
+  world.leadership.held = undefined;
+  await world.pass(2_000);
+  t.deepEqual(world.controller.problems(), []);
+});

@@ -163,3 +163,9 @@ test('a policy of many rules is read fast', (t) => {
   const text = policyText(50);
   t.deepEqual(readPlainYaml(text, 'f.yaml'), parseAnyYaml(text, 'f.yaml').value);
 });
+
+test('a scalar of millions of characters is left to the library', (t) => {
+  for (const long of ['x y '.repeat(3_000_000), `"${'x'.repeat(12_000_000)}"`]) {
+    t.is(readPlainYaml(`a: ${long}`, 'file'), undefined);
+  }
+});

@@ -20,19 +20,34 @@ export interface CompiledPolicy {
 /** Characters up to which a policy is compiled in place: starting a thread would take longer. */
 const SMALL = 8 * 1024;
 
-/** What the thread may take: a document that wants more is refused, and this process goes on. */
-const LIMITS = { maxOldGenerationSizeMb: 320, maxYoungGenerationSizeMb: 64 };
+/** Of what the container may take at most, the part of the thread: this process has to go on beside it. */
+const SHARE = 3 / 8;
+/** A document that wants more is refused. Without a limit `constrainedMemory` says 0, or more than there is. */
+const maxOldGenerationSizeMb = Math.max(
+  128,
+  Math.min(320, Math.floor(((process.constrainedMemory() || Infinity) / 2 ** 20) * SHARE)),
+);
+
+/** Begins a thread; throws where none can be had. */
+export type StartThread = (task: Task) => Worker;
+
+const startThread: StartThread = (workerData) =>
+  new Worker(new URL('worker.js', import.meta.url), {
+    workerData,
+    resourceLimits: { maxOldGenerationSizeMb, maxYoungGenerationSizeMb: 32 },
+  });
 
 /** Rejects with POLICY_INVALID whose message holds every mistake, one on each line, and with the signal's reason when it fires. */
 export async function compileAside(
   written: WrittenPolicy,
   options: PolicyOptions,
   signal?: AbortSignal,
+  start = startThread,
 ): Promise<CompiledPolicy> {
   signal?.throwIfAborted();
   if (lengthOf(written) <= SMALL) return checkWritten(written, options);
   const { observer: _observer, ...plain } = options;
-  const verdict = await judgedAside({ written, options: plain }, signal);
+  const verdict = await judgedAside({ written, options: plain }, signal, start);
   // Without a thread, for want of which no policy should be missed, it is compiled here.
   if (!verdict) return checkWritten(written, options);
   if ('error' in verdict) throw new GatewayError('POLICY_INVALID', verdict.error);
@@ -41,12 +56,18 @@ export async function compileAside(
 }
 
 /** undefined: there could be no thread, or it failed. */
-function judgedAside(task: Task, signal: AbortSignal | undefined): Promise<Verdict | undefined> {
+async function judgedAside(
+  task: Task,
+  signal: AbortSignal | undefined,
+  start: StartThread,
+): Promise<Verdict | undefined> {
+  let worker: Worker;
+  try {
+    worker = start(task);
+  } catch {
+    return undefined;
+  }
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('worker.js', import.meta.url), {
-      workerData: task,
-      resourceLimits: LIMITS,
-    });
     const giveUp = () => {
       reject(signal?.reason);
       void worker.terminate();
@@ -62,7 +83,7 @@ function judgedAside(task: Task, signal: AbortSignal | undefined): Promise<Verdi
 }
 
 const TOO_LARGE: Verdict = {
-  error: `the policy needs more than ${LIMITS.maxOldGenerationSizeMb} MiB to be read: make it smaller`,
+  error: `the policy needs more than ${maxOldGenerationSizeMb} MiB to be read: make it smaller`,
 };
 
 function isOutOfMemory(error: unknown): boolean {

@@ -57,5 +57,8 @@ export function* fromGoodPolicy(
       rules.push(rule);
     }
   }
-  return yield* compileDocument({ ...document, access: rules }, options, version, reader);
+  const policy = yield* compileDocument({ ...document, access: rules }, options, version, reader);
+  const [problem] = reader.problems;
+  if (problem) throw new Error(`it was good, and is not any more: ${problem.message}`);
+  return policy;
 }

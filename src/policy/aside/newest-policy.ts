@@ -1,4 +1,5 @@
 /** Compiles what a source of policies says, one at a time: what is overtaken by something newer is given up. */
+import { GatewayError, reasonOf } from '../../model/errors.js';
 import type { PolicyOptions } from '../compile.js';
 import { compileAside, type CompiledPolicy } from './compile-aside.js';
 import type { WrittenPolicy } from './written-policy.js';
@@ -20,7 +21,12 @@ export class NewestPolicy {
       return signal.aborted ? undefined : compiled;
     } catch (error) {
       if (signal.aborted) return undefined;
-      throw error;
+      if (error instanceof GatewayError) throw error;
+      throw new GatewayError(
+        'INTERNAL',
+        `The policy could not be compiled, which is a defect of the gateway: ${reasonOf(error)}`,
+        { cause: error },
+      );
     }
   }
 

@@ -12,6 +12,11 @@ import { caller, HEAD, mistakesIn, options } from '../support.js';
 /** Makes any policy so long that it is compiled aside. */
 const PADDING = '# a comment\n'.repeat(1000);
 
+/** As on a machine that has no room for another thread. */
+const noThread = () => {
+  throw new Error('ERR_WORKER_INIT_FAILED: EAGAIN');
+};
+
 function aside(text: string) {
   return compileAside({ text, file: 'policy.yaml' }, options);
 }
@@ -110,4 +115,15 @@ test('of several that come one after the other the newest is compiled, and the o
   const third = large('sjns-c-dev');
   newest.giveUp();
   t.is(await third, undefined);
+});
+
+test('where no thread can be had, a large policy is compiled in place, its mistakes included', async (t) => {
+  const compile = (text: string) =>
+    compileAside({ text, file: 'policy.yaml' }, options, undefined, noThread);
+  const { policy } = await compile(policyText(1000));
+  t.is(policy.pool('sjns-team7-dev')?.maximum, 20);
+  await t.throwsAsync(compile(`${HEAD}${PADDING}pools: 7\n`), {
+    code: 'POLICY_INVALID',
+    message: /^policy\.yaml:1004:8: "7" is not a list/m,
+  });
 });
