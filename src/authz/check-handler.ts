@@ -36,8 +36,15 @@ export function encodeDecision({ allowed, response }: Decision): Buffer {
   if (!allowed) return frame(encodeDenied(response));
   let encoded = encodedResponses.get(response);
   if (!encoded) {
-    encoded = frame(encodeAllowed(response));
+    encoded = ownBytes(frame(encodeAllowed(response)));
     encodedResponses.set(response, encoded);
   }
   return encoded;
+}
+
+/** What is kept for long must be no slice of Node's pool: it would keep all 8 KiB of it. */
+function ownBytes(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }

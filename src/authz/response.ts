@@ -1,4 +1,4 @@
-/** What Envoy is error: the headers that an allowed request leaves with, or the answer to a refused one. */
+/** What Envoy is told: the headers that an allowed request leaves with, or the answer to a refused one. */
 import { statusDetails } from '../grpc/status-details.js';
 import type { Assignment } from '../model/assignment.js';
 import { GrpcStatus, type GatewayError } from '../model/errors.js';

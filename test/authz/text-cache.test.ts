@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import * as fc from 'fast-check';
 import { TextCache } from '../../src/authz/text-cache.js';
@@ -38,4 +40,35 @@ test('what is remembered does not change with the bytes that it was read from', 
   bytes.write('clara');
   t.is(cache.text(bytes, 0, 5), 'clara');
   t.is(cache.text(Buffer.from('alice'), 0, 5), 'alice');
+});
+
+/** Bytes outside of JavaScript's heap that something still refers to. */
+function heldOutside(): number {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+  return process.memoryUsage().arrayBuffers;
+}
+
+test('whatever callers send, no more memory is held than was said', (t) => {
+  const before = heldOutside();
+  const maxBytes = 1024 * 1024;
+  const cache = new TextCache({ places: 16_384, maxBytes });
+  const message = Buffer.alloc(36);
+  for (let i = 0; i < 50_000; i++) {
+    message.write(`${i} by a caller whom nobody knows`);
+    cache.text(message, 0, message.length);
+    // Others use the pool, too.
+    Buffer.allocUnsafe(3_000);
+  }
+  const held = heldOutside() - before;
+  t.true(held < 2 * maxBytes, `${held} bytes`);
+  t.is(cache.text(message, 0, 5), '49999');
+});
+
+test('a text that is larger than all that is remembered is read, and makes nothing forgotten', (t) => {
+  const cache = new TextCache({ places: 16, maxBytes: 10 });
+  const bytes = Buffer.from('alice and all of her friends');
+  const alice = cache.text(bytes, 0, 5);
+  t.is(cache.text(bytes, 0, bytes.length), 'alice and all of her friends');
+  t.is(cache.text(bytes, 0, 5), alice);
 });

@@ -1,0 +1,13 @@
+import test from 'ava';
+import { encodeDecision } from '../../src/authz/check-handler.js';
+
+test('an answer that is kept for as long as its session keeps no more than its own bytes', (t) => {
+  const response = {
+    set: [{ name: 'x-spark-cluster', value: 'spark/sjns-data-prod' }],
+    remove: [],
+    metadata: { session: 'session-1' },
+  };
+  const encoded = encodeDecision({ allowed: true, response });
+  t.is(encodeDecision({ allowed: true, response }), encoded, 'it is kept');
+  t.is(encoded.buffer.byteLength, encoded.length);
+});
