@@ -8,6 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { TcpAddress } from '../model/address.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
@@ -77,10 +78,20 @@ export async function startHttpServer({
       });
   });
   server.maxConnections = MAX_CONNECTIONS;
+  // The server's own list leaves out those that are in the midst of their TLS handshake.
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
+    const failed = (error: Error) => {
+      release();
+      reject(error);
+    };
+    server.once('error', failed);
     server.listen(address.port, address.host, () => {
-      server.off('error', reject);
+      server.off('error', failed);
       server.on('error', (error) => logger.error({ err: error }, 'the HTTP server failed'));
       const bound = server.address();
       resolve({
@@ -90,6 +101,7 @@ export async function startHttpServer({
             release();
             server.close(() => done());
             server.closeAllConnections();
+            for (const socket of sockets) socket.destroy();
           }),
       });
     });

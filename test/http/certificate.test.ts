@@ -39,7 +39,7 @@ async function start(t: ExecutionContext) {
     copyFileSync(files.certFile, certFile);
     copyFileSync(files.keyFile, keyFile);
   };
-  return { port: server.port, clock, logged, certFile, renew };
+  return { server, port: server.port, clock, logged, certFile, keyFile, renew };
 }
 
 /** Says hello, and who answered. */
@@ -98,6 +98,31 @@ test('who speaks plain text to it is cut off, and others are answered', async (t
   socket.resume();
   await closed;
   t.is(await ask(port), 'hello from first');
+});
+
+test('whoever is in the midst of a handshake does not hold up the end', async (t) => {
+  t.timeout(8_000, 'it waits for the handshake');
+  const { server, port } = await start(t);
+  const socket = connectPlain(port, HOST);
+  t.teardown(() => socket.destroy());
+  socket.on('error', () => undefined);
+  const closed = once(socket, 'close');
+  // Connections are taken in their order: the one before this one is the server's by now.
+  t.is(await ask(port), 'hello from first');
+  await server.close();
+  socket.resume();
+  await closed;
+});
+
+test('where it cannot listen, its certificate is not read any more', async (t) => {
+  const { port, certFile, keyFile } = await start(t);
+  const clock = new ManualClock();
+  const tls = { certFile, keyFile, clock };
+  const logger = pino({ level: 'silent' });
+  await t.throwsAsync(startHttpServer({ address: { host: HOST, port }, routes: {}, logger, tls }), {
+    code: 'EADDRINUSE',
+  });
+  t.is(clock.pending, 0);
 });
 
 test('without a certificate that can be used it does not start', async (t) => {

@@ -26,6 +26,11 @@ export class ManualClock implements Clock {
     return this.#nowMs;
   }
 
+  /** Timers that are set. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
   /** Sets the wall clock forward, or back. */
   jump(ms: number): void {
     this.#setByMs += ms;
