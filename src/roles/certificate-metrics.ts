@@ -18,16 +18,26 @@ interface Certificate {
   readonly kind: 'chain' | 'authorities';
 }
 
+interface Found {
+  readonly setting: string;
+  readonly validity: Validity;
+}
+
 /** Files are read when Prometheus asks. One that cannot be read, or holds no certificate, has no series. */
 export function certificateMetrics(
   registry: Registry,
   role: 'control-plane' | 'authz',
   settings: Settings,
+  read: (file: string) => Promise<string> = (file) => readFile(file, 'utf8'),
 ): void {
   const certificates = (role === 'authz' ? mtls(settings) : all(settings)).filter(
     ({ file }) => file !== undefined,
   );
-  const gauge = (name: string, help: string, read: (validity: Validity) => number) =>
+  // A scrape asks for all metrics at once.
+  let reading: Promise<readonly Found[]> | undefined;
+  const found = () =>
+    (reading ??= validities(certificates, read).finally(() => (reading = undefined)));
+  const gauge = (name: string, help: string, time: (validity: Validity) => number) =>
     registry.registerMetric(
       new Gauge({
         name,
@@ -35,11 +45,9 @@ export function certificateMetrics(
         labelNames: ['setting'],
         registers: [],
         async collect() {
+          const now = await found();
           this.reset();
-          for (const certificate of certificates) {
-            const validity = await validityOf(certificate);
-            if (validity) this.set({ setting: certificate.setting }, read(validity) / 1000);
-          }
+          for (const { setting, validity } of now) this.set({ setting }, time(validity) / 1000);
         },
       }),
     );
@@ -74,17 +82,34 @@ function all(settings: Settings): readonly Certificate[] {
   ];
 }
 
-async function validityOf({ file = '', kind }: Certificate): Promise<Validity | undefined> {
+async function validities(
+  certificates: readonly Certificate[],
+  read: (file: string) => Promise<string>,
+): Promise<readonly Found[]> {
+  const found: Found[] = [];
+  for (const { setting, file = '', kind } of certificates) {
+    const validity = await validityOf(kind, () => read(file));
+    if (validity) found.push({ setting, validity });
+  }
+  return found;
+}
+
+async function validityOf(
+  kind: Certificate['kind'],
+  read: () => Promise<string>,
+): Promise<Validity | undefined> {
   let pem: string;
   try {
-    pem = await readFile(file, 'utf8');
+    pem = await read();
   } catch {
     return undefined;
   }
-  const found = [...pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)]
+  const certificates = [
+    ...pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g),
+  ]
     .flatMap(([text]) => parsed(text))
     .toSorted((a, b) => a.notAfterMs - b.notAfterMs);
-  return kind === 'chain' ? found[0] : found.at(-1);
+  return kind === 'chain' ? certificates[0] : certificates.at(-1);
 }
 
 function parsed(pem: string): Validity[] {

@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { X509Certificate } from 'node:crypto';
@@ -54,9 +55,16 @@ test('Prometheus is told for how long each certificate is good, as its file is n
   t.false('tls_cert_file' in (await told('control-plane')));
 
   const registry = new Registry();
-  certificateMetrics(registry, 'authz', settings);
-  t.regex(
-    await registry.metrics(),
-    new RegExp(`^${NOT_BEFORE}\\{setting="mtls.cert_file"\\} \\d+`, 'm'),
-  );
+  const read: string[] = [];
+  certificateMetrics(registry, 'authz', settings, (file) => {
+    read.push(file);
+    return readFile(file, 'utf8');
+  });
+  for (let scrape = 1; scrape <= 2; scrape++) {
+    const metrics = await registry.metrics();
+    for (const name of [NOT_BEFORE, NOT_AFTER]) {
+      t.regex(metrics, new RegExp(`^${name}\\{setting="mtls.cert_file"\\} \\d+`, 'm'));
+    }
+    t.is(read.length, 2 * scrape, 'each file is read once in a scrape');
+  }
 });
