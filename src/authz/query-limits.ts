@@ -27,6 +27,9 @@ export interface QueryRequest {
   readonly heldUntilMs: number;
 }
 
+/** The query's turn has not come, or its request has ended meanwhile. */
+const REFUSALS: ReadonlySet<string> = new Set(['QUERY_LIMIT_EXCEEDED', 'DRIVER_STARTING']);
+
 export class QueryLimits {
   readonly #options: QueryLimitsOptions;
   /** The code for want of an answer with which queries are let through, as it was logged. */
@@ -38,7 +41,7 @@ export class QueryLimits {
 
   /**
    * undefined: the request may go on. Else it begins a query where the policy limits them: resolves
-   * when that may begin; rejects with QUERY_LIMIT_EXCEEDED, or when the call is aborted. Without an
+   * when that may begin; rejects with one of `REFUSALS`, or when the call is aborted. Without an
    * answer for another reason it is let through: what a known session runs does not depend on the
    * control plane.
    */
@@ -61,7 +64,7 @@ export class QueryLimits {
       this.#answered();
     } catch (thrown) {
       const error = toGatewayError(thrown);
-      if (signal.aborted || error.code === 'QUERY_LIMIT_EXCEEDED') throw thrown;
+      if (signal.aborted || REFUSALS.has(error.code)) throw thrown;
       this.#letThrough(error);
     }
   }

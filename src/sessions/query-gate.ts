@@ -40,11 +40,15 @@ export class QueryGate implements QueryAdmission, QueryReports {
   /** Who waits for a query, by request id. A sidecar that lost its connection may ask twice. */
   readonly #callers = new Map<string, Set<Caller>>();
   #timer: Timer | undefined;
-  #isLooking = false;
+  /** Room may have been made since it was looked for those who wait. */
+  #isLookDue = false;
+  /** When it was looked. */
+  #policy: Policy;
 
   constructor(options: QueryGateOptions) {
     this.#o = options;
     const { policy, intervalMs } = options;
+    this.#policy = policy();
     this.#table = new QueryTable((namespace) => policy().limits?.(namespace), {
       unseenMs: intervalMs + DELIVERY_MS,
       silentMs: MISSED_RECORDS * intervalMs + DELIVERY_MS,
@@ -58,8 +62,8 @@ export class QueryGate implements QueryAdmission, QueryReports {
     if (waiting >= MAX_WAITING_PER_NAMESPACE && this.#table.full(query)) {
       throw refusals.tooManyQueriesWaiting(query.namespace, waiting);
     }
-    // Whoever waits for what has just ended came first.
-    this.#look();
+    // Whoever waits for what has just ended, or for another limit, came first.
+    if (this.#isLookDue || this.#o.policy() !== this.#policy) this.#look();
     const isAdmitted = this.#table.enter(query, this.#o.clock.now());
     this.#sweepLater();
     if (!isAdmitted) await this.#wait(query, holdMs, signal);
@@ -78,6 +82,8 @@ export class QueryGate implements QueryAdmission, QueryReports {
   ended(requestId: string, durationMs: number): void {
     const { clock } = this.#o;
     const onMs = this.#table.ended(requestId, durationMs, clock.now());
+    // Envoy has ended it while it waited: nobody is there to run it.
+    for (const { refused } of this.#callers.get(requestId) ?? []) refused(refusals.cancelled());
     this.#sweepLater();
     if (onMs === 0) this.#lookSoon();
     else {
@@ -141,13 +147,14 @@ export class QueryGate implements QueryAdmission, QueryReports {
         reject(refusals.cancelled());
       };
       const hold = clock.setTimer(holdMs, () => {
-        // A limit may have been raised meanwhile: there is room for it, or its limit is full.
+        // A limit may have been raised meanwhile.
         this.#look();
+        if (!this.#callers.get(requestId)?.has(caller)) return;
         const full = this.#table.full(query);
-        if (!full) return;
         const comesBackMs = clock.now() + refusals.RETRY_MS + RETURN_GRACE_MS;
         if (end()) this.#table.leave(requestId, comesBackMs);
-        reject(refusals.queryLimitExceeded(full, query, holdMs));
+        // Without a limit that is full it is not in the line.
+        reject(full ? refusals.queryLimitExceeded(full, query, holdMs) : refusals.cancelled());
       });
       const callers = this.#callers.get(requestId) ?? new Set();
       this.#callers.set(requestId, callers.add(caller));
@@ -157,15 +164,16 @@ export class QueryGate implements QueryAdmission, QueryReports {
 
   /** Once for all that a message of an access log tells. */
   #lookSoon(): void {
-    if (this.#isLooking || this.#table.waiting === 0) return;
-    this.#isLooking = true;
+    if (this.#isLookDue || this.#table.waiting === 0) return;
+    this.#isLookDue = true;
     queueMicrotask(() => {
-      this.#isLooking = false;
-      this.#look();
+      if (this.#isLookDue) this.#look();
     });
   }
 
   #look(): void {
+    this.#isLookDue = false;
+    this.#policy = this.#o.policy();
     for (const { requestId } of this.#table.look(this.#o.clock.now())) {
       for (const { admitted } of this.#callers.get(requestId) ?? []) admitted();
     }

@@ -78,7 +78,8 @@ export class QueryTable {
   }
 
   get isEmpty(): boolean {
-    return this.#running.size + this.#waiting.length + this.#ended.size === 0;
+    const { size } = this.#running;
+    return size + this.#waiting.length + this.#ended.size + this.#returning.size === 0;
   }
 
   get waiting(): number {
@@ -181,8 +182,11 @@ export class QueryTable {
     if (this.#waiting.length === 0) return [];
     const admitted: Query[] = [];
     this.#waiting = this.#waiting.filter(({ query, keys }) => {
-      if (this.#full(keys, query.namespace)) return true;
-      this.#begin(query, keys, nowMs);
+      // It may run already: another sidecar let it in, or a log says so.
+      if (!this.#running.has(query.requestId)) {
+        if (this.#full(keys, query.namespace)) return true;
+        this.#begin(query, keys, nowMs);
+      }
       admitted.push(query);
       return false;
     });

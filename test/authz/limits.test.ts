@@ -135,6 +135,16 @@ test('a query that gets no turn is refused as the control plane says', async (t)
   t.deepEqual(gateway.letThrough, []);
 });
 
+test('a query whose request has ended while it waited is not let through', async (t) => {
+  const { gateway } = await startLimited(() =>
+    Promise.reject(new GatewayError('DRIVER_STARTING', 'The caller no longer waits.')),
+  );
+  t.teardown(() => gateway.close());
+  const refused = denied(await gateway.client.check({ token: await gateway.token(), headers }));
+  t.is(refused.code, 'DRIVER_STARTING');
+  t.deepEqual(gateway.letThrough, []);
+});
+
 for (const code of ['CONTROL_PLANE_UNAVAILABLE', 'INTERNAL'] as const) {
   test(`without an answer (${code}) a query is let through and counted`, async (t) => {
     const { gateway } = await startLimited(() => Promise.reject(new GatewayError(code, 'away')));

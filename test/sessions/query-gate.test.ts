@@ -22,9 +22,24 @@ function queryOf(requestId: string, namespace = 'sjns-data-prod') {
 
 function setUp(fields: Partial<LimitPolicy> = { queriesPerSession: 1 }) {
   const clock = new ManualClock();
-  const world = { limits: limitPolicy(fields) };
-  const policy = plainPolicy({ issuers: [], limits: () => world.limits });
-  const gate = new QueryGate({ policy: () => policy, clock, intervalMs: INTERVAL_MS });
+  const asksPolicy = (limits: LimitPolicy) =>
+    plainPolicy({
+      issuers: [],
+      limits() {
+        world.asked += 1;
+        return limits;
+      },
+    });
+  const world = {
+    policy: plainPolicy({ issuers: [] }),
+    /** How often the policy was asked for its limits. */
+    asked: 0,
+    setLimits(limits: Partial<LimitPolicy>) {
+      world.policy = asksPolicy(limitPolicy(limits));
+    },
+  };
+  world.setLimits(fields);
+  const gate = new QueryGate({ policy: () => world.policy, clock, intervalMs: INTERVAL_MS });
   const log: string[] = [];
   const admit = (requestId: string, holdMs = HOLD_MS, signal = new AbortController().signal) =>
     gate.admit(queryOf(requestId), holdMs, signal).then(
@@ -122,10 +137,69 @@ test('a limit that the policy raises is in force for those who wait', async (t) 
   await admit('a');
   const waits = admit('b');
   await clock.advance(2_000);
-  world.limits = limitPolicy({ queriesPerSession: 2 });
+  world.setLimits({ queriesPerSession: 2 });
   await clock.advance(1_000);
   await waits;
   t.pass();
+});
+
+test('a limit that is raised is for those who wait first, then for who comes', async (t) => {
+  const { world, log, admit } = setUp();
+  await admit('a');
+  const waits = admit('b');
+  await settle();
+  world.setLimits({ queriesPerSession: 2 });
+  void admit('c');
+  await waits;
+  await settle();
+  t.deepEqual(log, ['a runs', 'b runs']);
+});
+
+test('a query that Envoy ends while it waits keeps nobody waiting for its turn', async (t) => {
+  const { gate, log, admit } = setUp();
+  await admit('a');
+  const ended = [admit('b'), admit('b')];
+  const behind = admit('c');
+  await settle();
+  gate.ended('b', 10);
+  await Promise.all(ended);
+  gate.ended('a', 10);
+  await behind;
+  t.deepEqual(log, ['a runs', 'b DRIVER_STARTING', 'b DRIVER_STARTING', 'c runs']);
+});
+
+test('a query that runs already, as another sidecar let it in, counts once', async (t) => {
+  const { clock, gate, log, admit } = setUp();
+  await admit('a');
+  const runs = admit('b');
+  await settle();
+  gate.running(queryOf('b'), gate);
+  await clock.advance(1_000);
+  await runs;
+  const waits = admit('c');
+  gate.ended('a', 0);
+  gate.ended('b', 0);
+  await waits;
+  t.deepEqual(log, ['a runs', 'b runs', 'c runs']);
+});
+
+test('to ask for a turn costs the same however long the line is', async (t) => {
+  const { world, gate, admit } = setUp();
+  const gone = new AbortController();
+  setMaxListeners(Infinity, gone.signal);
+  await admit('a');
+  const costOf = (requestId: string) => {
+    const before = world.asked;
+    const answered = admit(requestId, HOLD_MS, gone.signal);
+    return { answered, asked: world.asked - before };
+  };
+  const first = costOf('first');
+  const line = Array.from({ length: 100 }, (_, i) => admit(`waits-${i}`, HOLD_MS, gone.signal));
+  const last = costOf('last');
+  t.is(last.asked, first.asked);
+  gone.abort();
+  await Promise.all([first.answered, last.answered, ...line]);
+  t.is(gate.counts().waiting.size, 0);
 });
 
 test('a query that is reattached counts and is never held', async (t) => {

@@ -171,6 +171,19 @@ test('who is told to come back keeps the position of its session', (t) => {
   t.deepEqual(look(), [again.requestId]);
 });
 
+test('a position that is kept for somebody is forgotten when nobody comes', (t) => {
+  const { table, enter, ended } = tableOf({ queriesPerTeam: 1 });
+  const [runs, waits] = [query(of('alice')), query(of('bob'))];
+  enter(runs);
+  enter(waits);
+  table.leave(waits.requestId, 30_000);
+  ended(runs);
+  table.sweep(LAPSES.endedMs);
+  t.false(table.isEmpty, 'it is still to be swept');
+  table.sweep(30_000);
+  t.true(table.isEmpty);
+});
+
 test('without a limit nothing is counted, and a limit that is raised lets in who waits', (t) => {
   let limits: LimitPolicy | undefined = limitPolicy({ messageSizeBytes: 1 });
   const table = new QueryTable(() => limits, LAPSES);
