@@ -63,6 +63,13 @@ type DecisionCode = Parameters<AuthzMetrics['decided']>[0]['code'];
 type AssignRequests = ReturnType<typeof assignRequests>;
 type KnownMetadata = { -readonly [Key in keyof Metadata]: Metadata[Key] };
 
+/** Who asks, and where the policy sends it. */
+interface Authorized {
+  readonly authenticated: Authenticated;
+  readonly target: Target;
+  readonly policy: Policy;
+}
+
 /** What was found out so far, for the access log, the refusal's log line and the metrics. */
 class Checking {
   readonly startedMs = performance.now();
@@ -117,15 +124,16 @@ export class CheckService {
     metadata.session = facts.request.sessionId;
     metadata.claimed_user = facts.claimedUser;
     return andThen(this.#authenticate(facts, policy), (authenticated) => {
-      const target = this.#authorize(facts, authenticated.caller, policy, metadata);
-      const traceparent = checking.span?.traceparent;
-      const asked = assignRequests(facts, authenticated.caller, target, { holdMs, traceparent });
-      return andThen(this.#assign(asked, authenticated, call), (assignment) => {
-        const { caller } = authenticated;
+      const { caller } = authenticated;
+      const target = this.#authorize(facts, caller, policy, metadata);
+      this.#refuseByRate(facts, caller, target, policy);
+      const authorized: Authorized = { authenticated, target, policy };
+      return andThen(this.#assign(facts, authorized, holdMs, checking, call), (assignment) => {
         this.#allowed(facts, caller, assignment, metadata);
         const turn = this.#queries.turn({ facts, caller, target, policy, heldUntilMs }, call);
-        // A session may end while its query waits.
-        const later = turn?.then(() => this.#assign(asked, authenticated, call));
+        const later = turn?.then(() =>
+          this.#assignLater(facts, authorized, heldUntilMs, checking, call),
+        );
         return andThen(later ?? assignment, (current) => {
           const response = allowedResponse(current, facts.headers, metadata);
           this.#end(checking, 'OK');
@@ -133,6 +141,25 @@ export class CheckService {
         });
       });
     });
+  }
+
+  /** While its query waited, a session may have ended, and the policy may have become another one. */
+  async #assignLater(
+    facts: RequestFacts,
+    before: Authorized,
+    heldUntilMs: number,
+    checking: Checking,
+    call: UnaryCall,
+  ): Promise<Assignment> {
+    const policy = this.#options.policy();
+    let authorized = before;
+    if (policy !== before.policy) {
+      const authenticated = await this.#authenticate(facts, policy);
+      const target = this.#authorize(facts, authenticated.caller, policy, checking.metadata);
+      authorized = { authenticated, target, policy };
+    }
+    const leftMs = Math.max(0, heldUntilMs - this.#options.clock.now());
+    return this.#assign(facts, authorized, leftMs, checking, call);
   }
 
   #authenticate(facts: RequestFacts, policy: Policy): Eventually<Authenticated> {
@@ -157,22 +184,28 @@ export class CheckService {
     metadata.team = target.team;
     metadata.environment = target.environment;
     metadata.namespace = target.namespace;
-    // What finishes or ends running work is never held up.
-    const limits = facts.method.graceful ? undefined : policy.rateLimits?.(target.namespace);
-    if (limits) {
-      const of = { ...target, principal: caller.principal };
-      const nowMs = this.#options.clock.now();
-      const refusal = refuseByRate('requests', this.#rates, limits.requests, of, nowMs);
-      if (refusal) throw refusal;
-    }
     return target;
   }
 
+  #refuseByRate(facts: RequestFacts, caller: Caller, target: Target, policy: Policy): void {
+    // What finishes or ends running work is never held up.
+    const limits = facts.method.graceful ? undefined : policy.rateLimits?.(target.namespace);
+    if (!limits) return;
+    const of = { ...target, principal: caller.principal };
+    const nowMs = this.#options.clock.now();
+    const refusal = refuseByRate('requests', this.#rates, limits.requests, of, nowMs);
+    if (refusal) throw refusal;
+  }
+
   #assign(
-    asked: AssignRequests,
-    authenticated: Authenticated,
+    facts: RequestFacts,
+    { authenticated, target }: Authorized,
+    holdMs: number,
+    { span }: Checking,
     call: UnaryCall,
   ): Eventually<Assignment> {
+    const traceparent = span?.traceparent;
+    const asked = assignRequests(facts, authenticated.caller, target, { holdMs, traceparent });
     const known = asked.clone ? undefined : this.#options.assigner.remembered?.(asked.session);
     if (!known) return this.#ask(asked, authenticated, call.signal);
     checkAssignment(known, asked.session);

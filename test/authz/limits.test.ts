@@ -167,6 +167,34 @@ test('a session that ends while its query waits is not sent to its former driver
   t.is(refused.code, 'SESSION_ENDED');
 });
 
+for (const [name, policy, code] of [
+  ['refuses its principal', { matchUserId: true }, 'USER_ID_MISMATCH'],
+  ['does not trust its issuer', { issuers: [] }, 'TOKEN_ISSUER_UNKNOWN'],
+] as const) {
+  test(`a query does not begin when the policy ${name} by the time of its turn`, async (t) => {
+    const { gateway, asked } = await startLimited(() => {
+      gateway.setPolicy(policy);
+      return Promise.resolve();
+    });
+    t.teardown(() => gateway.close());
+    const body = sparkBody('someone');
+    const token = await gateway.token();
+    const refused = denied(await gateway.client.check({ token, headers, body }));
+    t.is(refused.code, code);
+    t.is(asked.length, 1);
+  });
+}
+
+test('what is left of the hold after its turn is all that a query waits for its driver', async (t) => {
+  const { gateway } = await startLimited(() => gateway.clock.advance(45_000));
+  t.teardown(() => gateway.close());
+  allowed(await gateway.client.check({ token: await gateway.token(), headers }));
+  t.deepEqual(
+    gateway.asked.map(({ holdMs }) => holdMs),
+    [60_000, 15_000],
+  );
+});
+
 test('the time that a query waited for its driver is part of its hold', async (t) => {
   const holds: number[] = [];
   const { gateway } = await startLimited((_query, holdMs) => {

@@ -44,6 +44,7 @@ export class AuthzGateway {
   remembered: (request: AssignRequest) => Assignment | undefined = () => undefined;
   readonly issuer: TokenIssuer;
   readonly #directory: string;
+  #policy = plainPolicy({ issuers: [] });
   #close: (limitMs?: number) => Promise<void> = () => Promise.resolve();
   target = '';
   client!: CheckClient;
@@ -60,10 +61,10 @@ export class AuthzGateway {
     const issuer = await TokenIssuer.start();
     const gateway = new AuthzGateway(issuer, await mkdtemp(join(tmpdir(), 'authz-')));
     const keysAsked = new Signal<void>();
-    const applied = plainPolicy({ issuers: [issuer.policy()], ...policy });
+    gateway.setPolicy(policy);
     const server = await startAuthzServer({
       address: { path: gateway.socket },
-      policy: () => applied,
+      policy: () => gateway.#policy,
       assigner: {
         assign: (request, signal) => {
           gateway.asked.push(request);
@@ -93,6 +94,11 @@ export class AuthzGateway {
     gateway.#close = (limitMs) => server.close(limitMs);
     gateway.client = new CheckClient(server.target);
     return gateway;
+  }
+
+  /** In the place of the one before. */
+  setPolicy(policy: Partial<PlainPolicyOptions>): void {
+    this.#policy = plainPolicy({ issuers: [this.issuer.policy()], ...policy });
   }
 
   get socket(): string {
