@@ -17,6 +17,10 @@ const noThread = () => {
   throw new Error('ERR_WORKER_INIT_FAILED: EAGAIN');
 };
 
+function withoutThread(text: string) {
+  return compileAside({ text, file: 'policy.yaml' }, options, undefined, noThread);
+}
+
 function aside(text: string) {
   return compileAside({ text, file: 'policy.yaml' }, options);
 }
@@ -118,11 +122,9 @@ test('of several that come one after the other the newest is compiled, and the o
 });
 
 test('where no thread can be had, a large policy is compiled in place, its mistakes included', async (t) => {
-  const compile = (text: string) =>
-    compileAside({ text, file: 'policy.yaml' }, options, undefined, noThread);
-  const { policy } = await compile(policyText(1000));
+  const { policy } = await withoutThread(policyText(1000));
   t.is(policy.pool('sjns-team7-dev')?.maximum, 20);
-  await t.throwsAsync(compile(`${HEAD}${PADDING}pools: 7\n`), {
+  await t.throwsAsync(withoutThread(`${HEAD}${PADDING}pools: 7\n`), {
     code: 'POLICY_INVALID',
     message: /^policy\.yaml:1004:8: "7" is not a list/m,
   });
