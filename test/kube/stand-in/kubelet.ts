@@ -128,7 +128,7 @@ export class Kubelet {
     this.#running.delete(uid);
   }
 
-  /** A Secret that is not there yet is waited for, as a kubelet does. */
+  /** A Secret that is not there yet is waited for, as a kubelet does, until this one is stopped. */
   async #environment(pod: Pod): Promise<Record<string, string>> {
     const { containers = [] } = pod.spec as { containers?: readonly { env?: readonly EnvVar[] }[] };
     const env: Record<string, string> = {};
@@ -147,7 +147,8 @@ export class Kubelet {
         const { data } = await this.#api.request<{ data: Record<string, string> }>({ path });
         return Buffer.from(data[key] ?? '', 'base64').toString();
       } catch (error) {
-        if (!(error instanceof KubernetesError) || this.#stopped) throw error;
+        if (!(error instanceof KubernetesError)) throw error;
+        if (this.#stopped) return '';
         await pause(50);
       }
     }
