@@ -34,8 +34,8 @@ import { checkSightings, unread, type Sightings } from './sightings.js';
 import { afterFailure, type StartFailures } from './start-failures.js';
 import { fleetReport } from './status.js';
 
-/** After a pass the next one waits for this many times as long as it took: passes take a fifth of a core at most. */
-const REST_FACTOR = 4;
+/** After a pass the next one waits for this many times as long as it took: passes take a third of a core at most. */
+const REST_FACTOR = 2;
 const LONGEST_REST_MS = 1_000;
 /** A pass is made at least this often, whatever was missed. */
 const RESYNC_MS = 30_000;

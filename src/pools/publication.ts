@@ -7,7 +7,7 @@ export class Publication {
   readonly #fleet: EnvoyFleet;
   readonly #clock: Clock;
   readonly #since = new Map<string, number>();
-  #published = '';
+  #published: readonly RoutableDriver[] | undefined;
 
   constructor(fleet: EnvoyFleet, clock: Clock) {
     this.#fleet = fleet;
@@ -24,9 +24,8 @@ export class Publication {
       this.#since.set(uid, this.#clock.now());
       newcomers = true;
     }
-    const text = JSON.stringify(routable);
-    if (text === this.#published) return false;
-    this.#published = text;
+    if (this.#published && areSame(this.#published, routable)) return false;
+    this.#published = routable;
     this.#fleet.publish(routable);
     return newcomers;
   }
@@ -35,4 +34,20 @@ export class Publication {
   sinceMs(uid: string): number | undefined {
     return this.#since.get(uid);
   }
+}
+
+function areSame(before: readonly RoutableDriver[], after: readonly RoutableDriver[]): boolean {
+  return (
+    before.length === after.length &&
+    before.every((driver, i) => {
+      const { uid, namespace, address, port, draining } = after[i] ?? driver;
+      return (
+        driver.uid === uid &&
+        driver.namespace === namespace &&
+        driver.address === address &&
+        driver.port === port &&
+        driver.draining === draining
+      );
+    })
+  );
 }
