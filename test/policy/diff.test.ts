@@ -2,6 +2,7 @@ import test from 'ava';
 import * as fc from 'fast-check';
 import { describedCaller } from '../../src/model/described-caller.js';
 import type { Policy } from '../../src/model/policy.js';
+import { type Caller, CERTIFICATE_ISSUER, NETWORK_ISSUER } from '../../src/model/principal.js';
 import type { SeenRequest } from '../../src/model/seen-request.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import * as diffing from '../../src/policy/diff.js';
@@ -147,6 +148,15 @@ test('pools, quotas and rates of namespaces in use, and pools that go', (t) => {
   t.like(prod, { namespace: 'sjns-data-prod', pool: 'gone' });
 });
 
+/** What a token says stands in its claims; a service has none. */
+function asVerified(caller: Caller): Caller {
+  const { issuer, subject } = caller.principal;
+  if (issuer === CERTIFICATE_ISSUER || issuer === NETWORK_ISSUER) {
+    return { ...caller, groups: [], claims: {} };
+  }
+  return { ...caller, claims: { ...caller.claims, sub: subject, groups: caller.groups } };
+}
+
 const arbitrarySeen: fc.Arbitrary<SeenRequest> = fc
   .record({
     caller: arbitraryCaller,
@@ -156,10 +166,7 @@ const arbitrarySeen: fc.Arbitrary<SeenRequest> = fc
   })
   .map(({ caller, host, team, environment }) => ({
     sessionId: undefined,
-    caller: {
-      ...caller,
-      claims: { ...caller.claims, sub: caller.principal.subject, groups: caller.groups },
-    },
+    caller: asVerified(caller),
     host,
     headers: {
       ...(team === undefined ? {} : { 'x-doordash-team': team }),
@@ -197,7 +204,7 @@ test('a change is shown exactly where the explanations of the two policies diffe
 /** Where the request goes; undefined: nowhere. */
 function explained(policy: Policy, { caller, headers, host, userId }: SeenRequest) {
   const { issuer, subject } = caller.principal;
-  const groups = caller.claims['groups'] as string[];
+  const groups = (caller.claims['groups'] ?? []) as string[];
   const described = describedCaller(
     { principal: subject, issuer, groups, claims: caller.claims },
     policy,
