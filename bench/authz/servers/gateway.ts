@@ -11,6 +11,7 @@ import { type AuthzServerOptions, startAuthzServer } from '../../../src/authz/se
 import { momentOf, systemClock } from '../../../src/model/clock.js';
 import { compilePolicy } from '../../../src/policy/compile.js';
 import { authzMetrics } from '../../../src/roles/authz-metrics.js';
+import { options as policyOptions } from '../../../test/policy/support.js';
 import { assigner, policyOf, type Subject, subjectOf } from '../subject.js';
 
 type Variable = Pick<AuthzServerOptions, 'policy' | 'assigner' | 'activity' | 'seen' | 'metrics'>;
@@ -33,16 +34,7 @@ access:
 rate_limits:
   - {requests_per_principal: 1000000/1s, requests_per_namespace: 1000000/1s}
 `;
-  const policy = compilePolicy(document, 'policy.yaml', {
-    clientUrl: {
-      address: undefined,
-      port: 15002,
-      teamHeader: 'x-doordash-team',
-      environmentHeader: 'x-doordash-environment',
-    },
-    poolDefaults: { size: 10, maximum: 100, startTimeoutMs: 300_000 },
-    furtherIssuers: [],
-  });
+  const policy = compilePolicy(document, 'policy.yaml', policyOptions);
   const cache = new AssignmentCache(systemClock);
   const renew = () => cache.renew(momentOf(systemClock));
   renew();
