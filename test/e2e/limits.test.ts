@@ -1,8 +1,8 @@
 /** What the policy limits at a time, as PySpark shows it. */
 import { randomUUID } from 'node:crypto';
-import anyTest, { type TestFn } from 'ava';
+import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { Gateway } from '../support/gateway.js';
-import { PySpark } from '../support/pyspark.js';
+import { PySpark, type PySparkVersion } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
 import { routingPolicy } from '../support/routing-policy.js';
 import { RowGate } from '../support/row-gate.js';
@@ -75,6 +75,15 @@ async function runningQuery(pyspark: PySpark, gate: RowGate) {
   return query;
 }
 
+/** A PySpark, and a gate for rows of its queries. Both end with the test. */
+async function startGated(t: ExecutionContext, version: PySparkVersion) {
+  const pyspark = await PySpark.start(version);
+  const gate = new RowGate();
+  t.teardown(() => pyspark.kill());
+  t.teardown(() => gate.remove());
+  return { pyspark, gate };
+}
+
 async function waiting(gateway: Gateway): Promise<number> {
   const line = /^spark_gateway_queries_waiting\{.*\} (\d+)$/m.exec(await gateway.metrics());
   return Number(line?.[1] ?? 0);
@@ -84,10 +93,7 @@ test.serial(
   'a second query of a session waits for the first, and ReattachExecute for none',
   async (t) => {
     const { gateway } = t.context;
-    const pyspark = await PySpark.start('4');
-    const gate = new RowGate();
-    t.teardown(() => pyspark.kill());
-    t.teardown(() => gate.remove());
+    const { pyspark, gate } = await startGated(t, '4');
     const { sessionId } = await pyspark.connect('a', await gateway.url({ environment: 'staging' }));
     t.deepEqual((await pyspark.sql('a', 'SELECT 1')).rows, [[1]]);
     t.deepEqual(
@@ -130,10 +136,7 @@ test.serial(
 for (const version of ['4', '3.5'] as const) {
   test.serial(`PySpark ${version}: a query that has waited for too long is told why`, async (t) => {
     const { gateway } = t.context;
-    const pyspark = await PySpark.start(version);
-    const gate = new RowGate();
-    t.teardown(() => pyspark.kill());
-    t.teardown(() => gate.remove());
+    const { pyspark, gate } = await startGated(t, version);
     const user = version === '4' ? 'alice' : 'bob';
     const options = { user, environment: 'staging' };
     const url = version === '4' ? await gateway.url(options) : await gateway.url35(options);
@@ -160,10 +163,7 @@ for (const version of ['4', '3.5'] as const) {
 
 test.serial('without an answer of the control plane queries are let through', async (t) => {
   const { gateway } = t.context;
-  const pyspark = await PySpark.start('4');
-  const gate = new RowGate();
-  t.teardown(() => pyspark.kill());
-  t.teardown(() => gate.remove());
+  const { pyspark, gate } = await startGated(t, '4');
   await pyspark.connect('a', await gateway.url({ environment: 'staging' }));
   const first = await runningQuery(pyspark, gate);
   const pid = gateway.pid('control-plane');
@@ -181,10 +181,7 @@ test.serial(
   'a long query is reattached over the limit, and PySpark 4 asks again for the one that waits',
   async (t) => {
     const { gateway } = t.context;
-    const pyspark = await PySpark.start('4');
-    const gate = new RowGate();
-    t.teardown(() => pyspark.kill());
-    t.teardown(() => gate.remove());
+    const { pyspark, gate } = await startGated(t, '4');
     const { sessionId } = await pyspark.connect('a', await gateway.url({ environment: 'staging' }));
     await pyspark.sql('a', 'SELECT 1');
     const first = await runningQuery(pyspark, gate);
