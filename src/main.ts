@@ -7,10 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { renderHelp } from './cli/help.js';
 import { parseCommandLine, type SettingsArguments } from './cli/parse.js';
 import { EXIT_FAILED, EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
-import { renderExample } from './settings/example.js';
-import { version } from './roles/version.js';
-import { loadSettings } from './settings/load.js';
-import { describeSettings } from './settings/rows.js';
+import { renderExample, describeSettings } from './settings/rows.js';
+import { version } from './processes/process.js';
+import { loadSettings } from './settings/compile.js';
 import type { Settings } from './settings/table.js';
 
 /** What `start` runs with when no settings are named: everything on this machine. */
@@ -39,7 +38,7 @@ async function main(): Promise<void> {
       process.stdout.write('The settings are good.\n');
       return;
     case 'policy validate': {
-      const { validatePolicies } = await import('./roles/validate.js');
+      const { validatePolicies } = await import('./cli/commands/policy-files.js');
       await validatePolicies(command.files, await settingsOf(command));
       return;
     }
@@ -49,39 +48,39 @@ async function main(): Promise<void> {
       return;
     }
     case 'policy test': {
-      const { testPolicy } = await import('./roles/policy-cases.js');
+      const { testPolicy } = await import('./cli/commands/policy-files.js');
       const passed = await testPolicy(command.files, await settingsOf(command), command.output);
       if (!passed) process.exitCode = EXIT_FAILED;
       return;
     }
     case 'policy compare': {
-      const { comparePolicies } = await import('./roles/policy-cases.js');
+      const { comparePolicies } = await import('./cli/commands/policy-files.js');
       const same = await comparePolicies(command.files, await settingsOf(command), command.output);
       if (!same) process.exitCode = EXIT_FAILED;
       return;
     }
     case 'policy schema': {
-      const { renderPolicySchema } = await import('./policy/policy-schema.js');
+      const { renderPolicySchema } = await import('./policy/sources/policy-resource-schema.js');
       process.stdout.write(renderPolicySchema());
       return;
     }
     case 'policy crd': {
-      const { renderPolicyCrd } = await import('./policy/kubernetes/crd.js');
+      const { renderPolicyCrd } = await import('./policy/sources/policy-resource-schema.js');
       process.stdout.write(renderPolicyCrd());
       return;
     }
     case 'bootstrap': {
-      const { bootstrapOf } = await import('./roles/bootstrap.js');
+      const { bootstrapOf } = await import('./processes/bootstrap.js');
       process.stdout.write(`${bootstrapOf(await settingsOf(command))}\n`);
       return;
     }
     case 'token': {
-      const { printToken } = await import('./roles/issuer.js');
+      const { printToken } = await import('./processes/issuer.js');
       await printToken(await settingsOf(withDefaults(command)), command.user, command.ttlMs);
       return;
     }
     case 'online': {
-      const { askGateway } = await import('./roles/online.js');
+      const { askGateway } = await import('./cli/online.js');
       const settingsNamed = command.config !== undefined;
       const byFile = command.options.has('file');
       const settings = await settingsOf(byFile ? command : withDefaults(command));
@@ -89,22 +88,22 @@ async function main(): Promise<void> {
       return;
     }
     case 'issuer': {
-      const { runIssuer } = await import('./roles/issuer.js');
+      const { runIssuer } = await import('./processes/issuer.js');
       await runIssuer(await settingsOf(command));
       return;
     }
     case 'control-plane': {
-      const { runControlPlane } = await import('./roles/control-plane.js');
+      const { runControlPlane } = await import('./processes/control-plane.js');
       await runControlPlane(await settingsOf(command));
       return;
     }
     case 'authz': {
-      const { runAuthz } = await import('./roles/authz.js');
+      const { runAuthz } = await import('./processes/authz.js');
       await runAuthz(await settingsOf(command));
       return;
     }
     case 'start': {
-      const { runStart } = await import('./roles/start.js');
+      const { runStart } = await import('./processes/start.js');
       const complete = withDefaults(command);
       await runStart(await settingsOf(complete), {
         mainFile: fileURLToPath(import.meta.url),

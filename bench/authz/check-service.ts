@@ -1,11 +1,11 @@
 /** The decisions alone, for contenders that bring a server of their own. */
 import pino from 'pino';
 import { CheckService } from '../../src/authz/check-service.js';
-import { noMetrics } from '../../src/authz/metrics.js';
+import { noMetrics } from '../../src/authz/server.js';
 import { TokenVerifier } from '../../src/authz/token/verifier.js';
 import { systemClock } from '../../src/model/clock.js';
-import { unlimitedQueries } from '../../src/model/query.js';
-import { noTracer } from '../../src/model/tracing.js';
+import { unlimitedQueries } from '../../src/model/assignment.js';
+import { noTracer } from '../../src/model/audit.js';
 import { assigner, policyOf, type Subject } from './subject.js';
 
 export function checkServiceOf(subject: Subject): CheckService {

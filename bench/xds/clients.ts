@@ -11,7 +11,7 @@ import {
   DiscoveryRequestSchema,
 } from '#gen/envoy/service/discovery/v3/discovery_pb.js';
 import { TypeUrl } from '../../src/xds/resource.js';
-import { WireReader } from '../../src/xds/wire.js';
+import { XdsWireReader } from '../../src/xds/wire.js';
 import { clusterName, CLUSTERS, STREAMS } from './world.js';
 
 const [port = '', protocol = 'delta'] = process.argv.slice(2);
@@ -66,7 +66,7 @@ function connect(index: number): void {
   stream.on('data', (bytes: Buffer) => {
     bytesReceived += bytes.length;
     const fields = new Map<number, string>();
-    const reader = new WireReader(bytes);
+    const reader = new XdsWireReader(bytes);
     while (reader.next()) {
       if (reader.field !== RESPONSE.resources) fields.set(reader.field, reader.text());
     }

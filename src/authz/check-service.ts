@@ -1,15 +1,18 @@
 /** Decides Envoy's checks: a request's first bytes and headers in, what Envoy is to do out. */
 import type { Logger } from 'pino';
-import type { ActivitySink, Assigner, Assignment } from '../model/assignment.js';
+import type {
+  ActivitySink,
+  Assigner,
+  Assignment,
+  QueryAdmission,
+  SeenRequestSink,
+} from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
 import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
-import type { QueryAdmission } from '../model/query.js';
-import { RateLimiter } from '../model/rate-limiter.js';
-import { refuseByRate } from '../model/rate-limits.js';
-import type { SeenRequestSink } from '../model/seen-request.js';
-import type { Span, Tracer } from '../model/tracing.js';
+import { RateLimiter, refuseByRate } from '../model/limits.js';
+import type { Span, Tracer } from '../model/audit.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import {
   assignRequests,
@@ -23,14 +26,13 @@ import {
   type HeaderNames,
   type RequestFacts,
 } from './decision.js';
-import { andThen, type Eventually } from './eventually.js';
-import type { AuthzMetrics } from './metrics.js';
+import { andThen, type Eventually } from './grpc-wire.js';
+import type { AuthzMetrics } from './server.js';
 import { QueryLimits } from './query-limits.js';
 import { allowedResponse, deniedResponse, type Metadata } from './response.js';
-import { decide, Shadow } from './shadow.js';
-import { ShadowTally } from './shadow-tally.js';
+import { decide, Shadow, ShadowTally } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
-import type { UnaryCall } from './transport.js';
+import type { UnaryCall } from './http2-transport.js';
 
 export interface CheckServiceOptions {
   /** The policy now; asked at every check. */

@@ -5,8 +5,8 @@
  * A parser of protobuf takes the last of several operations; here each of them counts, so that none
  * can hide behind another.
  */
-import type { ConfigRequest } from '../model/config-request.js';
-import { messagePrefix } from './request-prefix.js';
+import type { ConfigRequest } from '../model/policy.js';
+import { messagePrefix } from './request.js';
 import { MalformedMessage, WireReader, WireType } from './wire.js';
 
 const OPERATION_FIELD = 3;

@@ -1,19 +1,15 @@
 /** The steps of a check up to the assignment, in their order. Each throws the GatewayError that refuses the request. */
 import type { AssignRequest, Assignment } from '../model/assignment.js';
-import type { ConfigRequest } from '../model/config-request.js';
+import type { ConfigRequest, PeerCertificate, Policy, Target } from '../model/policy.js';
 import { GatewayError } from '../model/errors.js';
 import { refuseBySize } from '../model/limits.js';
 import { CLIENT_ADDRESS_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
-import type { PeerCertificate, Policy, Target } from '../model/policy.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
 import { tokenMissing } from '../model/refusals.js';
-import type { CheckRequest } from './check-codec.js';
-import type { Headers } from './check-headers.js';
+import type { CheckRequest, Headers } from './check-codec.js';
 import { readConfigRequest } from './config-request.js';
-import { bearerToken, duplicated, refuseDuplicates } from './credentials.js';
-import { sparkMethod, type SparkMethod } from './methods.js';
-import { peerCertificate } from './peer.js';
-import { readSparkRequest, type SparkRequest } from './request-prefix.js';
+import { bearerToken, duplicated, refuseDuplicates, peerCertificate } from './credentials.js';
+import { sparkMethod, type SparkMethod, readSparkRequest, type SparkRequest } from './request.js';
 import type { VerifiedToken } from './token/verifier.js';
 
 /** What a request says of itself; nothing in it is verified but `peer` and `sourceAddress`. */

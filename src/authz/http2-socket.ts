@@ -1,7 +1,10 @@
 /** One HTTP/2 connection on its socket: what is answered in one turn of the event loop is written at once. */
-import type { Socket } from 'node:net';
+import type { Socket, Server } from 'node:net';
 import type { Logger } from 'pino';
-import { ServerConnection, type ServerConnectionOptions } from './http2/server-connection.js';
+import { prepareLocalAddress, protectLocalAddress } from '../lib/grpc/local-address.js';
+import { ServerConnection, type ServerConnectionOptions } from '../lib/http2/server-connection.js';
+import { formatAddress, type SocketAddress } from '../model/address.js';
+import { GatewayError } from '../model/errors.js';
 
 /** A peer that asks and never reads is cut off, bytes. */
 const MAX_UNSENT_BYTES = 64 * 1024 * 1024;
@@ -49,4 +52,41 @@ function flush(socket: Socket, connection: ServerConnection): void {
   if (socket.writableLength > MAX_UNSENT_BYTES) {
     socket.destroy(new Error('the peer does not read its answers'));
   }
+}
+
+// Listening where only this machine can reach: a unix socket, or a loopback address.
+
+/**
+ * Resolves with the gRPC target that reaches the server. A socket file that a process left behind is
+ * replaced; one that something answers on, or a file of another kind, is not: SETTINGS_INVALID.
+ */
+export async function listen(server: Server, address: SocketAddress): Promise<string> {
+  await prepareLocalAddress(address, "authz hands out drivers' credentials in plain text");
+  await listening(server, address);
+  await protectLocalAddress(address);
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') return formatAddress(address);
+  return formatAddress({ host: bound.address, port: bound.port });
+}
+
+function listening(server: Server, address: SocketAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'something else listens there' : error.message;
+      reject(
+        new GatewayError(
+          'SETTINGS_INVALID',
+          `authz cannot listen on ${formatAddress(address)}: ${why}.`,
+          {
+            cause: error,
+          },
+        ),
+      );
+    };
+    server.once('error', failed);
+    server.listen({ ...address }, () => {
+      server.off('error', failed);
+      resolve();
+    });
+  });
 }

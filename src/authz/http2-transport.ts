@@ -4,19 +4,16 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
+import { ErrorCode } from '../lib/http2/frame.js';
+import { headerBlock } from '../lib/http2/response-writer.js';
+import type { ServerConnection } from '../lib/http2/server-connection.js';
+import type { ServerStream } from '../lib/http2/server-stream.js';
 import type { SocketAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
-import { Call } from './call.js';
-import { CallError, frame, timeoutMs, unframe } from './grpc-wire.js';
+import { CallError, frame, timeoutMs, unframe, type Eventually } from './grpc-wire.js';
 import { Health, HEALTH_CHECK_PATH, HEALTH_WATCH_PATH } from './health.js';
-import { ErrorCode } from './http2/frame.js';
-import { headerBlock } from './http2/header-block.js';
-import type { ServerConnection } from './http2/server-connection.js';
-import type { ServerStream } from './http2/server-stream.js';
-import { serveHttp2 } from './http2-socket.js';
-import { listen } from './listen.js';
-import type { Transport, UnaryHandler } from './transport.js';
+import { serveHttp2, listen } from './http2-socket.js';
 
 export interface Http2TransportOptions {
   /** By gRPC path. */
@@ -218,4 +215,63 @@ function fail(connection: ServerConnection, stream: ServerStream, error: unknown
     'grpc-message': encodeURI(known ? error.message : 'The call failed; see the log of authz.'),
   });
   connection.respond(stream, block, true);
+}
+
+// One call from its request to its end.
+
+export class Call implements UnaryCall {
+  readonly traceparent: string | undefined;
+  #controller: AbortController | undefined;
+  #abortReason: Error | undefined;
+
+  constructor(traceparent: string | undefined) {
+    this.traceparent = traceparent;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#abortReason) this.#controller.abort(this.#abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  get abortReason(): Error | undefined {
+    return this.#abortReason;
+  }
+
+  /** The first reason counts. */
+  abort(reason: Error): void {
+    this.#abortReason ??= reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+// Unary gRPC, as the check service needs it, whatever carries it.
+
+/** One call, as far as its handler needs to know. */
+export interface UnaryCall {
+  /** The caller's `traceparent` header. */
+  readonly traceparent: string | undefined;
+  /**
+   * Fires when the caller has gone, its deadline is over, or the server closes; in the last case its
+   * reason is a GatewayError, to be answered with. Only for those who wait: it is made when it is
+   * first asked for, and costs as much as a whole check.
+   */
+  readonly signal: AbortSignal;
+  /** Why the signal has fired, or would have. */
+  readonly abortReason: Error | undefined;
+}
+
+/** Answers one message with one that is framed (grpc-wire.ts), at once where it can. */
+export type UnaryHandler = (message: Buffer, call: UnaryCall) => Eventually<Uint8Array>;
+
+interface Transport {
+  /** Resolves with the gRPC target that reaches it. */
+  listen(address: SocketAddress): Promise<string>;
+  /**
+   * Takes no more calls and lets those under way finish; those that have not after `limitMs` are
+   * aborted and answered. Resolves when every connection is closed.
+   */
+  drain(limitMs: number): Promise<void>;
 }

@@ -6,10 +6,10 @@ import { type GatewayError, toGatewayError } from '../model/errors.js';
 import { limitsQueries } from '../model/limits.js';
 import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
-import type { Query, QueryAdmission } from '../model/query.js';
+import type { Query, QueryAdmission } from '../model/assignment.js';
 import type { RequestFacts } from './decision.js';
-import type { AuthzMetrics } from './metrics.js';
-import type { UnaryCall } from './transport.js';
+import type { AuthzMetrics } from './server.js';
+import type { UnaryCall } from './http2-transport.js';
 
 export interface QueryLimitsOptions {
   readonly admission: QueryAdmission;

@@ -1,5 +1,5 @@
 /** What Envoy is told: the headers that an allowed request leaves with, or the answer to a refused one. */
-import { statusDetails } from '../grpc/status-details.js';
+import { statusDetails } from '../lib/grpc/status-details.js';
 import type { Assignment } from '../model/assignment.js';
 import { GrpcStatus, type GatewayError } from '../model/errors.js';
 import {
@@ -13,8 +13,7 @@ import {
   ringHashKey,
   SESSION_HEADER,
 } from '../model/names.js';
-import type { AllowedResponse, DeniedResponse, HeaderMutation } from './check-codec.js';
-import type { Headers } from './check-headers.js';
+import type { AllowedResponse, DeniedResponse, HeaderMutation, Headers } from './check-codec.js';
 
 /** By the keys of `AccessMetadata`. */
 export type Metadata = Readonly<

@@ -1,19 +1,30 @@
 /** The ext_authz service as one part: everything between Envoy's socket and the assigner. */
 import type { Logger } from 'pino';
 import type { SocketAddress } from '../model/address.js';
-import type { ActivitySink, Assigner } from '../model/assignment.js';
+import {
+  type ActivitySink,
+  type Assigner,
+  type QueryAdmission,
+  unlimitedQueries,
+  type SeenRequestSink,
+} from '../model/assignment.js';
+import { noTracer, type Tracer } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
+import { GrpcStatus, type ErrorCode } from '../model/errors.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
-import { type QueryAdmission, unlimitedQueries } from '../model/query.js';
-import { noTracer, type Tracer } from '../model/tracing.js';
-import type { SeenRequestSink } from '../model/seen-request.js';
-import { CHECK_PATH, checkHandler } from './check-handler.js';
-import { CheckService } from './check-service.js';
-import { Http2Transport } from './http2-transport.js';
-import { noMetrics, type AuthzMetrics } from './metrics.js';
-import type { ShadowTally } from './shadow-tally.js';
+import {
+  type AllowedResponse,
+  decodeCheckRequest,
+  encodeAllowed,
+  encodeDenied,
+} from './check-codec.js';
+import { CheckService, type Decision } from './check-service.js';
+import { andThen, CallError, frame } from './grpc-wire.js';
+import { Http2Transport, type UnaryHandler } from './http2-transport.js';
+import type { ShadowTally } from './shadow.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
+import { MalformedMessage } from './wire.js';
 
 export interface AuthzServerOptions {
   /** A unix socket, or a loopback address. */
@@ -121,3 +132,79 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     },
   };
 }
+
+// The RPC that Envoy calls: bytes in, a decision, bytes out.
+
+export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
+
+/** Answers calls of `CHECK_PATH`. */
+export function checkHandler(service: Pick<CheckService, 'check'>): UnaryHandler {
+  return (message, call) => {
+    let request;
+    try {
+      request = decodeCheckRequest(message);
+    } catch (error) {
+      if (!(error instanceof MalformedMessage)) throw error;
+      throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
+    }
+    return andThen(service.check(request, call), encodeDecision);
+  };
+}
+
+/** Those that allow stay the same value for as long as nothing changes. */
+const encodedResponses = new WeakMap<AllowedResponse, Buffer>();
+
+/** A CheckResponse, framed. It is shared: not to be changed. */
+export function encodeDecision({ allowed, response }: Decision): Buffer {
+  if (!allowed) return frame(encodeDenied(response));
+  let encoded = encodedResponses.get(response);
+  if (!encoded) {
+    encoded = ownBytes(frame(encodeAllowed(response)));
+    encodedResponses.set(response, encoded);
+  }
+  return encoded;
+}
+
+/** What is kept for long must be no slice of Node's pool: it would keep all 8 KiB of it. */
+function ownBytes(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
+}
+
+export interface ShadowVerdict {
+  /** `policy`: the candidate; `rule`: a rule of the policy in force that is in shadow mode. */
+  readonly source: 'policy' | 'rule';
+  /** `move`: to another namespace. */
+  readonly would: 'same' | 'allow' | 'refuse' | 'move';
+  readonly code: 'OK' | ErrorCode;
+}
+
+/** What authz counts. Implemented by whoever exports metrics; every call must be cheap and not throw. */
+export interface AuthzMetrics {
+  /** After each check. `method` is a Spark Connect RPC or `unknown`; team and environment are known once they are authorised. */
+  decided(decision: {
+    /** CANCELLED: Envoy no longer waits. */
+    readonly code: 'OK' | 'CANCELLED' | ErrorCode;
+    readonly method: string;
+    readonly team: string | undefined;
+    readonly environment: string | undefined;
+    readonly durationMs: number;
+  }): void;
+  tokenCache(result: 'hit' | 'miss'): void;
+  keyFetch(issuer: string, ok: boolean): void;
+  assignmentCache(result: 'hit' | 'miss'): void;
+  /** A query was let through without being counted for its limits, for want of an answer. */
+  queryLetThrough(code: ErrorCode): void;
+  /** What a policy or rule in shadow mode would make of a request. */
+  shadow(verdict: ShadowVerdict): void;
+}
+
+export const noMetrics: AuthzMetrics = {
+  decided: () => undefined,
+  tokenCache: () => undefined,
+  keyFetch: () => undefined,
+  assignmentCache: () => undefined,
+  queryLetThrough: () => undefined,
+  shadow: () => undefined,
+};

@@ -1,5 +1,5 @@
 /** The commands of `spark-gateway` and what each is for. */
-import type { CommandDescription, OptionDescription } from './description.js';
+import type { GatewayRole } from '../settings/setting.js';
 import { onlineCommands, onlineOptions } from './online-commands.js';
 
 const outputOption: OptionDescription = {
@@ -122,4 +122,33 @@ export function findCommand(name: string): CommandDescription & { readonly name:
   const found = commands.find((command) => command.name === name);
   if (!found) throw new TypeError(`no command ${name}`);
   return found;
+}
+
+// What a command and its options are, for the parser, help and completion.
+
+export interface CommandDescription {
+  /** As typed: `authz`, `policy validate`. */
+  readonly name: string;
+  readonly about: string;
+  /** What follows the name, beside the options: `<file>...`, `<driver>`. */
+  readonly operands?: string;
+  /** All that may be written as operand, where that is little. */
+  readonly operandChoices?: readonly string[];
+  readonly options?: readonly OptionDescription[];
+  /** Whose settings it reads; undefined: none. */
+  readonly settingsOf?: GatewayRole;
+  /** Asks a gateway that runs, and takes the options that say which, as whom, and how to show the answer. */
+  readonly online?: boolean;
+}
+
+export interface OptionDescription {
+  /** Without dashes. */
+  readonly name: string;
+  readonly short?: string;
+  /** What stands behind it; undefined: nothing, it is there or not. */
+  readonly value?: string;
+  readonly about: string;
+  readonly required?: boolean;
+  /** All that may be written, where that is little. */
+  readonly choices?: readonly string[];
 }

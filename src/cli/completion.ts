@@ -1,6 +1,11 @@
 /** Shell completion, made from the table of commands: what can be typed where. */
-import { commands, helpOptions, optionsOf } from './commands.js';
-import type { CommandDescription, OptionDescription } from './description.js';
+import {
+  commands,
+  helpOptions,
+  optionsOf,
+  type CommandDescription,
+  type OptionDescription,
+} from './commands.js';
 
 const shells = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof shells)[number];

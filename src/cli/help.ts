@@ -1,7 +1,13 @@
 /** Help, as `--help` prints it. */
-import type { GatewayRole, SettingDescription } from '../model/setting-description.js';
-import { type CommandName, commands, findCommand, optionsOf } from './commands.js';
-import type { CommandDescription, OptionDescription } from './description.js';
+import type { GatewayRole, SettingDescription } from '../settings/setting.js';
+import {
+  type CommandName,
+  commands,
+  findCommand,
+  optionsOf,
+  type CommandDescription,
+  type OptionDescription,
+} from './commands.js';
 
 const EXIT_CODES = [
   'Exit codes: 0 done; 1 failed, or refused by the gateway; 2 a mistake in the command line, settings',

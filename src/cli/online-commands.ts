@@ -1,6 +1,6 @@
 /** The commands that ask a gateway that runs. */
 import { driverPhases } from '../model/driver.js';
-import type { CommandDescription, OptionDescription } from './description.js';
+import type { CommandDescription, OptionDescription } from './commands.js';
 
 /** Which gateway, as whom, and how the answer is shown. */
 export const onlineOptions: readonly OptionDescription[] = [

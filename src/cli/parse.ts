@@ -1,13 +1,16 @@
 /** Reads a command line. Nothing here has an effect: src/main.ts acts on the answer. */
 import { parseArgs } from 'node:util';
-import { didYouMean } from '../yaml/suggest.js';
-import { duration } from '../yaml/units.js';
-import { byFileProblems } from './by-file.js';
-import { type CommandName, commands, helpOptions, optionsOf } from './commands.js';
+import { didYouMean } from '../lib/yaml/problem.js';
+import { duration } from '../lib/yaml/text-types.js';
+import {
+  type CommandName,
+  commands,
+  helpOptions,
+  optionsOf,
+  type CommandDescription,
+} from './commands.js';
 import { isShell, type Shell } from './completion.js';
-import type { CommandDescription } from './description.js';
 import { onlineCommands, type OnlineCommandName } from './online-commands.js';
-import { operandProblem } from './operands.js';
 
 /** Where settings come from beside the environment. */
 export interface SettingsArguments {
@@ -189,4 +192,40 @@ function unknownCommand(words: readonly string[]): readonly string[] {
 
 function usageError(messages: readonly string[]): Command {
   return { kind: 'usage-error', messages: [...messages, 'see spark-gateway --help'] };
+}
+
+// What may follow a command's name, as its description writes it: `<a>`, `[<a>]`, `<a>...`.
+
+/** What is wrong with these operands, or undefined. */
+function operandProblem(
+  { name, operands = '', operandChoices }: CommandDescription,
+  given: readonly string[],
+): string | undefined {
+  const patterns = operands.split(' ').filter((word) => word !== '');
+  const least = patterns.filter((pattern) => pattern.startsWith('<')).length;
+  const repeats = patterns.some((pattern) => pattern.endsWith('...'));
+  if (given.length < least) return `"${name}" needs ${patterns[given.length] ?? operands}`;
+  const unknown = operandChoices && given.find((operand) => !operandChoices.includes(operand));
+  if (unknown !== undefined) {
+    return `"${name}" takes one of ${operandChoices?.join(', ')}, not ${JSON.stringify(unknown)}`;
+  }
+  const beyond = repeats ? undefined : given[patterns.length];
+  return beyond === undefined ? undefined : `"${name}" takes no ${JSON.stringify(beyond)}`;
+}
+
+// `policy explain --file`: the options of a command that asks a gateway, where it asks none.
+
+/** What only a gateway that runs makes sense of. */
+const ONLY_ONLINE = ['server', 'token-file', 'as', 'ca-file'];
+
+/** What is wrong with these options, one line each. */
+function byFileProblems(options: ReadonlyMap<string, string>): readonly string[] {
+  if (!options.has('file')) return [];
+  const asksGateway = ONLY_ONLINE.filter((name) => options.has(name));
+  return [
+    ...asksGateway.map((name) => `--${name} is for a gateway that runs: leave it out with --file`),
+    ...(options.has('user') || options.has('service')
+      ? []
+      : ['--file needs --user or --service: without a gateway nobody knows who you are']),
+  ];
 }

@@ -1,17 +1,14 @@
 /** The admin API's addresses that do something. Each is recorded, also when it is refused. */
-import { type Answer, json } from '../http/answer.js';
-import type { Exchange } from '../http/exchange.js';
-import type { Handler, Routes } from '../http/router.js';
+import { type Answer, json } from '../lib/http/answer.js';
+import { type Exchange, type Handler, type Routes, jsonBody } from '../lib/http/router.js';
 import type { DriverAnswer, SessionAnswer } from '../model/admin-api.js';
 import type { DriverOutcome, Operations, SessionOutcome } from '../model/administration.js';
 import type { AdminAction, AuditSink } from '../model/audit.js';
-import type { Clock } from '../model/clock.js';
+import { type Clock, isoTime } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Principal } from '../model/principal.js';
 import { API_ROOT } from './api.js';
 import type { Gatekeeper } from './gatekeeper.js';
-import { jsonBody } from './json-body.js';
-import { isoTime } from './views/time.js';
 
 export interface ActionOptions {
   readonly operations: Operations;

@@ -1,19 +1,21 @@
 /** The admin API's addresses that show something. */
-import { json } from '../http/answer.js';
-import type { Exchange } from '../http/exchange.js';
-import type { Handler, Routes } from '../http/router.js';
+import { json } from '../lib/http/answer.js';
+import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import { GatewayError } from '../model/errors.js';
 import { explainRequestOf } from './explain.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import type { ConsoleSources } from './sources.js';
-import { driverDetail, driverViews } from './views/drivers.js';
-import { envoyViews, sidecarViews } from './views/envoys.js';
-import { policyHistoryView, policyView } from './views/policy.js';
-import { poolViews } from './views/pools.js';
-import { problemViews } from './views/problems.js';
-import { sessionView, sessionViews } from './views/sessions.js';
-import { shadowView } from './views/shadow.js';
-import { statusView } from './views/status.js';
+import { driverDetail, driverViews } from './views/driver-views.js';
+import {
+  envoyViews,
+  sidecarViews,
+  policyHistoryView,
+  policyView,
+  shadowView,
+} from './views/envoy-views.js';
+import { poolViews } from './views/pool-views.js';
+import { problemViews, statusView } from './views/status-view.js';
+import { sessionView, sessionViews } from './views/session-views.js';
 
 export const API_ROOT = '/api/v1';
 

@@ -3,9 +3,8 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Answer } from '../http/answer.js';
-import type { Handler, Routes } from '../http/router.js';
-import { failure } from '../http/answer.js';
+import { type Answer, failure, escapeHtml } from '../lib/http/answer.js';
+import type { Handler, Routes } from '../lib/http/router.js';
 import { GatewayError } from '../model/errors.js';
 
 interface Asset {
@@ -69,4 +68,65 @@ export class Assets {
       ? { status: 304, headers, body: '' }
       : { status: 200, headers, body: asset.body };
   }
+}
+
+/**
+ * What the console's pages may do: nothing but what comes from their own origin, and no text that
+ * becomes markup (https://www.w3.org/TR/trusted-types/).
+ */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'",
+].join('; ');
+
+export const pageHeaders = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy': CONTENT_SECURITY_POLICY,
+  'cross-origin-opener-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=()',
+} as const;
+
+// Pages without data: what went wrong, and where to go on.
+
+export interface Notice {
+  readonly status?: number;
+  readonly title: string;
+  readonly text: string;
+  readonly link: { readonly href: string; readonly text: string };
+  readonly cookies?: string[];
+}
+
+export function notice({ status = 200, title, text, link, cookies = [] }: Notice): Answer {
+  return {
+    status,
+    headers: { ...pageHeaders, 'set-cookie': cookies },
+    body: `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${escapeHtml(title)} – Spark Connect gateway</title>
+<link rel="icon" href="/assets/icon.svg">
+<link rel="stylesheet" href="/assets/theme.css">
+<link rel="stylesheet" href="/assets/frame.css">
+<link rel="stylesheet" href="/assets/views.css">
+</head>
+<body class="notice">
+<main>
+<h1>${escapeHtml(title)}</h1>
+<p>${escapeHtml(text)}</p>
+<p><a class="button" href="${escapeHtml(link.href)}">${escapeHtml(link.text)}</a></p>
+</main>
+</body>
+</html>
+`,
+  };
 }

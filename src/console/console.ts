@@ -1,26 +1,22 @@
 /** The console: the page, its sign-in, and what it is kept up to date by. */
 import type { Logger } from 'pino';
-import { json } from '../http/answer.js';
-import type { Exchange } from '../http/exchange.js';
-import type { Handler, Routes } from '../http/router.js';
+import { json } from '../lib/http/answer.js';
+import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import type { MeView, RequestSample } from '../model/admin-api.js';
 import type { TokenVerification } from '../model/administration.js';
-import type { Clock } from '../model/clock.js';
+import { type Clock, isoTime } from '../model/clock.js';
 import { toGatewayError } from '../model/errors.js';
 import { API_ROOT } from './api.js';
-import type { Assets } from './assets.js';
+import { type Assets, pageHeaders } from './assets.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import { Events } from './live/events.js';
 import { History } from './live/history.js';
 import { LiveState } from './live/live-state.js';
-import type { RecentActions } from './live/recent-actions.js';
-import { pageHeaders } from './page-headers.js';
+import type { RecentActions } from './live/requests.js';
 import { Provider } from './sign-in/provider.js';
-import { CALLBACK_PATH, SIGN_IN_PATH, signInRoutes } from './sign-in/routes.js';
-import { Sealer } from './sign-in/sealer.js';
-import { SessionCookie } from './sign-in/session-cookie.js';
+import { CALLBACK_PATH, SIGN_IN_PATH, signInRoutes } from './sign-in/sign-in.js';
+import { Sealer, SessionCookie } from './sign-in/session-cookie.js';
 import type { ConsoleSources } from './sources.js';
-import { isoTime } from './views/time.js';
 
 export interface SignInSettings {
   readonly issuer: string;

@@ -1,10 +1,9 @@
 /** `POST policy/explain`: the request that somebody asks about, read from a body. */
-import { describedCaller } from '../model/described-caller.js';
-import type { ExplainRequest } from '../model/explanation.js';
+import { describedCaller } from '../model/administration.js';
+import type { ExplainRequest, Policy } from '../model/policy.js';
 import { GatewayError } from '../model/errors.js';
-import type { Policy } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
-import { jsonBody } from './json-body.js';
+import { jsonBody } from '../lib/http/router.js';
 
 const FIELDS = [
   'principal',

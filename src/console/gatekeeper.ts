@@ -1,5 +1,10 @@
 /** Lets in those whom the policy's `administration` names. */
-import type { IdentifiableRequest, Identification } from '../model/administration.js';
+import type {
+  IdentifiableRequest,
+  Identification,
+  Identified,
+  TokenVerification,
+} from '../model/administration.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { AdministrationRole, Policy } from '../model/policy.js';
@@ -52,5 +57,31 @@ export class Gatekeeper {
       'ADMINISTRATION_REFUSED',
       `${admitted.caller.principal.subject} lacks the role "${needed}": ask whoever keeps the routing policy for a rule in administration.${needed}.`,
     );
+  }
+}
+
+// Callers known by a bearer token (RFC 6750 section 2.1).
+
+const BEARER = /^bearer +(?<token>\S+) *$/i;
+
+export class BearerIdentification implements Identification {
+  readonly #tokens: TokenVerification;
+
+  constructor(tokens: TokenVerification) {
+    this.#tokens = tokens;
+  }
+
+  /** Rejects with TOKEN_MALFORMED for credentials of another kind, else as the verification does. */
+  async identify({ headers }: IdentifiableRequest): Promise<Identified | undefined> {
+    const { authorization } = headers;
+    if (typeof authorization !== 'string' || authorization.trim() === '') return undefined;
+    const token = BEARER.exec(authorization.trim())?.groups?.['token'];
+    if (token === undefined) {
+      throw new GatewayError(
+        'TOKEN_MALFORMED',
+        'The header "authorization" does not hold a bearer token: write it as "Bearer <token>".',
+      );
+    }
+    return this.#tokens.verify(token);
   }
 }

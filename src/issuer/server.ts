@@ -4,16 +4,21 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
+import { duration } from '../lib/yaml/text-types.js';
 import { isLoopback, type TcpAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
-import { duration } from '../yaml/units.js';
-import { type Answer, json, text } from './answer.js';
-import { Authorization, type AuthorizedPerson } from './authorization.js';
-import { ALGORITHM, IssuerKeys } from './keys.js';
-import { findPerson, people } from './people.js';
-import { readForm } from './read-form.js';
-import { issuerUrl, mintIdToken, mintToken, unknownPerson } from './tokens.js';
+import { type Answer, json, text, Authorization, type AuthorizedPerson } from './authorization.js';
+import {
+  ALGORITHM,
+  DevelopmentKeys,
+  findPerson,
+  people,
+  issuerUrl,
+  mintIdToken,
+  mintToken,
+  unknownPerson,
+} from './tokens.js';
 
 export interface DevelopmentIssuerOptions {
   /** A loopback address; port 0 takes a free one. */
@@ -57,7 +62,7 @@ export async function startDevelopmentIssuer(
       `the development issuer must listen on a loopback address, not on ${address.host}`,
     );
   }
-  const keys = await IssuerKeys.open(options.keysFile);
+  const keys = await DevelopmentKeys.open(options.keysFile);
   const server = createServer();
   const url = issuerUrl({ host: address.host, port: await listen(server, address) });
 
@@ -104,7 +109,7 @@ export async function startDevelopmentIssuer(
 async function answer(
   request: IncomingMessage,
   issuer: DevelopmentIssuer,
-  keys: IssuerKeys,
+  keys: DevelopmentKeys,
   authorization: Authorization,
 ): Promise<Answer> {
   const { url } = issuer;
@@ -202,4 +207,18 @@ function listen(server: Server, { host, port }: TcpAddress): Promise<number> {
       resolve(typeof address === 'object' && address ? address.port : port);
     });
   });
+}
+
+const MAX_BYTES = 16 * 1024;
+
+/** The body of a form (application/x-www-form-urlencoded). Empty when it is larger than any that is meant. */
+async function readForm(request: IncomingMessage): Promise<URLSearchParams> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MAX_BYTES) return new URLSearchParams();
+    chunks.push(chunk);
+  }
+  return new URLSearchParams(Buffer.concat(chunks).toString());
 }

@@ -1,4 +1,4 @@
-import type { Principal } from './principal.js';
+import type { Principal, Caller } from './principal.js';
 
 /** A session's driver, as a sidecar may remember it for `cacheTtlMs`. */
 export interface Assignment {
@@ -70,4 +70,63 @@ export interface ActivitySink {
    */
   reporterConnected(reporterId: string): void;
   reporterDisconnected(reporterId: string): void;
+}
+
+// Queries that run at a time. A query is an open stream of ExecutePlan or ReattachExecute: it counts
+// while somebody waits for its result.
+
+export interface Query {
+  /** Envoy's id of the request, as in its access log. */
+  readonly requestId: string;
+  readonly sessionId: string;
+  readonly principal: Principal;
+  readonly team: string;
+  readonly namespace: string;
+}
+
+/** Asked before a query begins, where the policy limits how many there are at a time. */
+export interface QueryAdmission {
+  /**
+   * Resolves when the query may begin. Rejects with QUERY_LIMIT_EXCEEDED when there was no room for
+   * it for `holdMs`, and with anything else when nobody could be asked. Idempotent by its request.
+   */
+  admit(query: Query, holdMs: number, signal: AbortSignal): Promise<void>;
+  /** The result of a query that runs is fetched on: it counts, and is never held. */
+  resumed(query: Query): void;
+}
+
+/** Holds no query back. */
+export const unlimitedQueries: QueryAdmission = {
+  admit: () => Promise.resolve(),
+  resumed: () => undefined,
+};
+
+/** Takes in what access logs tell of queries. */
+export interface QueryReports {
+  /** `source`: stands for the stream of the access log. */
+  running(query: Query, source: object): void;
+  /** A request that may have been a query is over, after so long. */
+  ended(requestId: string, durationMs: number): void;
+  /** The stream has ended: its queries may go on, and others would tell of them. */
+  lost(source: object): void;
+}
+
+// Requests as policies see them, told by the sidecars so that another policy can be tried on them.
+
+/** The newest request of a session, or the newest one that somebody was refused. Never logged or stored. */
+export interface SeenRequest {
+  /** undefined: it was refused. */
+  readonly sessionId: string | undefined;
+  readonly caller: Pick<Caller, 'principal' | 'claims'>;
+  /** The `:authority` without port. */
+  readonly host: string;
+  /** Those headers that say where the request goes, by their names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** As the client claims it. */
+  readonly userId: string;
+}
+
+/** Takes in what sidecars saw. Must be cheap. */
+export interface SeenRequestSink {
+  seen(request: SeenRequest): void;
 }

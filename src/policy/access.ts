@@ -1,18 +1,17 @@
 /** Who may use which team and environment. What no rule allows is refused. */
-import type { ExplainedRule } from '../model/explanation.js';
-import type { Target } from '../model/policy.js';
+import { quote, didYouMean } from '../lib/yaml/problem.js';
+import type { Reader } from '../lib/yaml/schema.js';
+import { GatewayError } from '../model/errors.js';
+import type { ExplainedRule, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
-import { quote } from '../yaml/problem.js';
-import { didYouMean } from '../yaml/suggest.js';
-import type { Reader } from '../yaml/schema.js';
 import type { AccessEntry } from './document.js';
 import { compileExpression, type Expression, ExpressionProblem, NoAnswer } from './expression.js';
-import { NameSet } from './glob.js';
-import type { Steps } from './steps.js';
+import type { Steps } from './match.js';
+import { NameSet } from './names.js';
 import { checkWho, compileWho, type KnownNames, type Who, WhoIndex, whyMatches } from './who.js';
 
 /** Teams and environments that a caller may use; patterns stay patterns. */
-export interface Grant {
+interface Grant {
   readonly teams: readonly string[];
   readonly environments: readonly string[];
   /** Whether an expression narrows it. */
@@ -221,4 +220,73 @@ function claimedTeams(caller: Caller, claim: string): readonly string[] {
   const value = Object.hasOwn(caller.claims, claim) ? caller.claims[claim] : undefined;
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];
   return values.filter((item): item is string => typeof item === 'string');
+}
+
+// Texts of refusals: what is wrong, what the caller may use, and the URL to use.
+
+/** How clients reach the gateway. */
+export interface ClientUrl {
+  /** host:port, where it is known. */
+  readonly address: string | undefined;
+  /** The port put behind the host that the client asked for, where `address` is not known. */
+  readonly port: number;
+  readonly teamHeader: string;
+  readonly environmentHeader: string;
+}
+
+/** Grants that a message lists before it says "and more". */
+const LISTED = 6;
+
+export function exampleUrl(
+  url: ClientUrl,
+  host: string | undefined,
+  team: string | undefined,
+  environment: string | undefined,
+): string {
+  const address = url.address ?? `${host ?? '<gateway>'}:${url.port}`;
+  return `sc://${address}/;token=<token>;${url.teamHeader}=${team ?? '<team>'};${url.environmentHeader}=${environment ?? '<environment>'}`;
+}
+
+export function refusedUse(
+  caller: Caller,
+  target: Target,
+  grants: readonly Grant[],
+  url: ClientUrl,
+): GatewayError {
+  const refused = `${quote(caller.principal.subject)} may not use team ${quote(target.team)} in environment ${quote(target.environment)}.`;
+  if (grants.length === 0) {
+    return new GatewayError(
+      'NAMESPACE_REFUSED',
+      `${refused} The policy allows this caller no team at all: ask the owners of the Spark gateway for access.`,
+    );
+  }
+  const listed = grants
+    .slice(0, LISTED)
+    .map(
+      ({ teams, environments, conditional }) =>
+        `team ${words(teams)} in ${words(environments)}${conditional ? ' on a condition of the policy' : ''}`,
+    )
+    .join('; ');
+  const more = grants.length > LISTED ? `; and ${grants.length - LISTED} more` : '';
+  const first = grants[0];
+  const example = exampleUrl(
+    url,
+    undefined,
+    first?.teams.find(isPlain),
+    first?.environments.find(isPlain),
+  );
+  return new GatewayError(
+    'NAMESPACE_REFUSED',
+    `${refused} You may use: ${listed}${more}. Connect with ${example}`,
+  );
+}
+
+function isPlain(pattern: string): boolean {
+  return !pattern.includes('*');
+}
+
+function words(names: readonly string[]): string {
+  const shown = names.slice(0, LISTED).map((name) => (name === '*' ? 'any' : name));
+  const more = names.length > LISTED ? ` or ${names.length - LISTED} more` : '';
+  return `${shown.join(' or ')}${more}`;
 }

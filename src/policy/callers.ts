@@ -1,10 +1,19 @@
 /** Callers without a token: services known by their certificate, and source networks. */
 import { BlockList, isIP } from 'node:net';
-import type { PeerCertificate } from '../model/policy.js';
+import { quote } from '../lib/yaml/problem.js';
+import type { Reader } from '../lib/yaml/schema.js';
+import { GatewayError } from '../model/errors.js';
+import type { PeerCertificate, IssuerPolicy, AdministrationRole } from '../model/policy.js';
 import { type Caller, CERTIFICATE_ISSUER, NETWORK_ISSUER } from '../model/principal.js';
-import type { Reader } from '../yaml/schema.js';
-import type { ServiceEntry, SourceNetworkEntry } from './document.js';
-import { compileGlob, type Glob } from './glob.js';
+import type {
+  ServiceEntry,
+  SourceNetworkEntry,
+  IssuerEntry,
+  UserIdEntry,
+  AdministrationEntry,
+} from './document.js';
+import { compileGlob, type Glob } from './names.js';
+import { hasNoToken, checkWho, compileWho, type KnownNames, matchesWho } from './who.js';
 
 /** Finds the first service whose names match the certificate. */
 export function compileServices(
@@ -67,4 +76,84 @@ function callerOf(issuer: string, subject: string): Caller {
 
 function anyMatch(globs: readonly Glob[], names: readonly string[]): boolean {
   return globs.some((glob) => names.some((name) => glob.matches(name)));
+}
+
+/** The policy's issuers, then those that come from elsewhere and that it does not name itself. */
+export function compileIssuers(
+  entries: readonly IssuerEntry[],
+  further: readonly IssuerPolicy[],
+  reader: Reader,
+): readonly IssuerPolicy[] {
+  const byIssuer = new Map<string, IssuerPolicy>();
+  for (const entry of entries) {
+    if (byIssuer.has(entry.issuer)) {
+      reader.refuseAt(entry, 'issuer', `issuer ${entry.issuer} is given twice`);
+    }
+    if (entry.discovery_url !== undefined && entry.jwks_uri !== undefined) {
+      reader.refuseAt(entry, 'jwks_uri', 'give discovery_url or jwks_uri, not both');
+    }
+    byIssuer.set(entry.issuer, compileIssuer(entry));
+  }
+  for (const issuer of further) {
+    if (!byIssuer.has(issuer.issuer)) byIssuer.set(issuer.issuer, issuer);
+  }
+  return Object.freeze([...byIssuer.values()]);
+}
+
+function compileIssuer(entry: IssuerEntry): IssuerPolicy {
+  return Object.freeze({
+    issuer: entry.issuer,
+    ...(entry.discovery_url === undefined ? {} : { discoveryUrl: entry.discovery_url }),
+    ...(entry.jwks_uri === undefined ? {} : { jwksUri: entry.jwks_uri }),
+    audiences: Object.freeze([...entry.audiences]),
+    clientIds: Object.freeze([...entry.client_ids]),
+    algorithms: Object.freeze([...entry.algorithms]),
+    groupsClaim: entry.groups_claim,
+    principalClaim: entry.principal_claim,
+    clockSkewMs: entry.clock_skew,
+  });
+}
+
+// Whether the `user_id` that a client claims must be the caller's own.
+
+/** Services act for people, so the rule is for callers with a token only. */
+export function compileUserIdRule(
+  entry: UserIdEntry | undefined,
+): (caller: Caller, userId: string) => GatewayError | undefined {
+  if (!entry) return () => undefined;
+  const { claim, ignore_domain: ignoreDomain } = entry;
+  const plain = (name: string): string => (ignoreDomain ? (name.split('@')[0] ?? name) : name);
+  return (caller, userId) => {
+    if (hasNoToken(caller)) return undefined;
+    const own = Object.hasOwn(caller.claims, claim) ? caller.claims[claim] : undefined;
+    if (typeof own !== 'string' || own === '') {
+      return new GatewayError(
+        'USER_ID_MISMATCH',
+        `The policy compares user_id with the claim ${quote(claim)}, which this token does not have.`,
+      );
+    }
+    return userId !== '' && plain(userId) === plain(own)
+      ? undefined
+      : new GatewayError(
+          'USER_ID_MISMATCH',
+          `user_id ${quote(userId)} is not yours: put ;user_id=${plain(own)} into the sc:// URL.`,
+        );
+  };
+}
+
+// Who may see the gateway's state, and who may operate it.
+
+export function compileAdministration(
+  entry: AdministrationEntry | undefined,
+  known: KnownNames,
+  reader: Reader,
+): (caller: Caller) => AdministrationRole {
+  if (!entry) return () => 'none';
+  for (const who of [...entry.read, ...entry.admin]) checkWho(who, known, reader);
+  const admins = entry.admin.map(compileWho);
+  const readers = entry.read.map(compileWho);
+  return (caller) => {
+    if (admins.some((who) => matchesWho(who, caller))) return 'admin';
+    return readers.some((who) => matchesWho(who, caller)) ? 'read' : 'none';
+  };
 }

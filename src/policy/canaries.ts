@@ -9,11 +9,11 @@ import {
   text,
   type TypeOf,
   withDefault,
-} from '../yaml/schema.js';
-import { choice, integer, matching, textType } from '../yaml/text-type.js';
-import { sizeWithinMaximum } from './admission.js';
+} from '../lib/yaml/schema.js';
+import { choice, integer, matching, textType } from '../lib/yaml/text-types.js';
+import { sizeWithinMaximum } from './texts.js';
 import { byNamespace, compileMatch, matchField } from './match.js';
-import type { NamespaceTemplate } from './namespace-template.js';
+import type { NamespaceTemplate } from './targets.js';
 
 const templateName = matching(
   'a name of lower-case letters, digits, "." and "-"',

@@ -1,12 +1,10 @@
 /** Requests with what is to become of them: a table by which a policy is tested before it is used. */
 import { dirname } from 'node:path';
-import { describedCaller } from '../model/described-caller.js';
+import { describedCaller } from '../model/administration.js';
 import { GatewayError, isErrorCode } from '../model/errors.js';
-import type { Explanation } from '../model/explanation.js';
-import type { Policy } from '../model/policy.js';
-import { parseYaml } from '../yaml/document.js';
-import type { YamlValue } from '../yaml/tree.js';
-import { formatProblems } from '../yaml/problem.js';
+import type { Explanation, Policy } from '../model/policy.js';
+import { parseYaml, type YamlValue } from '../lib/yaml/document.js';
+import { formatProblems } from '../lib/yaml/problem.js';
 import {
   list,
   object,
@@ -17,8 +15,8 @@ import {
   text,
   type TypeOf,
   withDefault,
-} from '../yaml/schema.js';
-import { plainText, textType } from '../yaml/text-type.js';
+} from '../lib/yaml/schema.js';
+import { plainText, textType } from '../lib/yaml/text-types.js';
 
 const outcome = textType(
   'allowed, or the code of a refusal such as NAMESPACE_REFUSED',

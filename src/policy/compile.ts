@@ -1,36 +1,43 @@
 /** Turns the text of a policy into an immutable value that answers fast. */
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
-import type { ConfigRequest } from '../model/config-request.js';
+import { type ParsedYaml, parseYaml } from '../lib/yaml/document.js';
+import { formatProblems } from '../lib/yaml/problem.js';
+import { Reader } from '../lib/yaml/schema.js';
 import { GatewayError } from '../model/errors.js';
-import type { IssuerPolicy, Policy, PolicyObserver, Target } from '../model/policy.js';
+import type {
+  ConfigRequest,
+  IssuerPolicy,
+  Policy,
+  PolicyObserver,
+  Target,
+  ShadowFinding,
+  ShadowRequest,
+} from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
-import { type ParsedYaml, parseYaml } from '../yaml/document.js';
-import { formatProblems } from '../yaml/problem.js';
-import { Reader } from '../yaml/schema.js';
-import { AccessRules, checkAccess } from './access.js';
-import { compileAdministration } from './administration.js';
+import { AccessRules, checkAccess, type ClientUrl, refusedUse } from './access.js';
+import {
+  compileAdministration,
+  compileServices,
+  compileSourceNetworks,
+  compileIssuers,
+  compileUserIdRule,
+} from './callers.js';
 import { checkCanaries, withCanaries } from './canaries.js';
-import { compileServices, compileSourceNetworks } from './callers.js';
-import { compileConfigRules } from './config-rules.js';
+import { compileConfigRules, type ConfigRules } from './config-rules.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
 import { compileExplain } from './explain.js';
-import { compileIssuers } from './issuers.js';
-import { compileLimits } from './limits.js';
-import { type ClientUrl, refusedUse } from './messages.js';
+import { compileLimits, compileRateLimits } from './limits.js';
+import { atOnce, type Steps } from './match.js';
+import { compilePools, compileQuotas, type PoolDefaults } from './pools.js';
 import {
   compileNamespaceTemplate,
   defaultTemplate,
   DEFAULT_TEMPLATE,
   type NamespaceTemplate,
   TemplateProblem,
-} from './namespace-template.js';
-import { compilePools, compileQuotas, type PoolDefaults } from './pools.js';
-import { compileShadows } from './shadows.js';
-import { atOnce, type Steps } from './steps.js';
-import { compileRateLimits } from './rate-limits.js';
-import { compileTargets } from './targets.js';
-import { compileUserIdRule } from './user-id.js';
+  compileTargets,
+} from './targets.js';
 
 /** What the policy takes from the settings. */
 export interface PolicyOptions {
@@ -194,4 +201,34 @@ function versionOf(text: string, options: PolicyOptions): string {
     .update(text)
     .digest('hex')
     .slice(0, 12);
+}
+
+// What the rules of a policy that are in shadow mode would do.
+
+interface Parts {
+  readonly access: AccessRules;
+  readonly config: ConfigRules;
+  /** undefined: the rule is enforced, or there is none. */
+  readonly userId: ((caller: Caller, userId: string) => GatewayError | undefined) | undefined;
+}
+
+/** undefined: no rule is in shadow mode. */
+function compileShadows({
+  access,
+  config,
+  userId,
+}: Parts): ((request: ShadowRequest) => readonly ShadowFinding[]) | undefined {
+  if (!access.hasShadows && !config.shadows && !userId) return undefined;
+  return (request) => {
+    const found: ShadowFinding[] = [];
+    const allowing = access.allows(request) ? undefined : access.shadowFor(request);
+    if (allowing !== undefined) {
+      found.push({ rule: allowing, refusal: undefined, message: 'no other rule allows it' });
+    }
+    const refusal = userId?.(request.caller, request.userId);
+    if (refusal) found.push({ rule: 'user_id', refusal, message: refusal.message });
+    const refused = config.shadows?.(request);
+    if (refused) found.push(refused);
+    return found;
+  };
 }

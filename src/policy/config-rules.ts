@@ -2,11 +2,10 @@
  * Spark settings that the Config RPC must not read or set. Only what the first bytes of a request
  * show is seen here, and only this RPC: SQL and code that a driver runs read its settings as well.
  */
-import type { ConfigRequest } from '../model/config-request.js';
+import type { ConfigRequest, ShadowFinding, ShadowRequest, Target } from '../model/policy.js';
 import { GatewayError } from '../model/errors.js';
-import type { ShadowFinding, ShadowRequest, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
-import { quote } from '../yaml/problem.js';
+import { quote } from '../lib/yaml/problem.js';
 import {
   about,
   list,
@@ -17,12 +16,12 @@ import {
   text,
   type TypeOf,
   withDefault,
-} from '../yaml/schema.js';
-import { choice, matching, plainText } from '../yaml/text-type.js';
-import { NameSet } from './glob.js';
-import { modeField } from './mode.js';
+} from '../lib/yaml/schema.js';
+import { choice, matching, plainText } from '../lib/yaml/text-types.js';
+import { NameSet } from './names.js';
+import { modeField } from './texts.js';
 import { compileMatch, matchField } from './match.js';
-import type { NamespaceTemplate } from './namespace-template.js';
+import type { NamespaceTemplate } from './targets.js';
 import { checkWho, compileWho, type KnownNames, matchesWho, whoEntry } from './who.js';
 
 const settingPattern = matching(

@@ -12,20 +12,20 @@ import {
   text,
   type TypeOf,
   withDefault,
-} from '../yaml/schema.js';
-import { boolean, choice, integer, issuerUrl, plainText } from '../yaml/text-type.js';
-import { duration } from '../yaml/units.js';
-import { distinctNames, namesApart, sizeWithinMaximum } from './admission.js';
-import { canaryEntry } from './canaries.js';
-import { expressionText } from './expression.js';
-import { configRuleEntry } from './config-rules.js';
-import { limitEntry } from './limits.js';
-import { matchField } from './match.js';
-import { modeField } from './mode.js';
-import { DEFAULT_TEMPLATE } from './namespace-template.js';
-import { rateLimitEntry } from './rate-limits.js';
-import { scheduleEntry } from './schedule.js';
+} from '../lib/yaml/schema.js';
 import {
+  boolean,
+  choice,
+  integer,
+  issuerUrl,
+  plainText,
+  duration,
+} from '../lib/yaml/text-types.js';
+import {
+  distinctNames,
+  namesApart,
+  sizeWithinMaximum,
+  modeField,
   algorithms,
   durationOrNever,
   hostPattern,
@@ -36,6 +36,13 @@ import {
   patterns,
   teamPattern,
 } from './texts.js';
+import { canaryEntry } from './canaries.js';
+import { expressionText } from './expression.js';
+import { configRuleEntry } from './config-rules.js';
+import { limitEntry, rateLimitEntry } from './limits.js';
+import { matchField } from './match.js';
+import { DEFAULT_TEMPLATE } from './targets.js';
+import { scheduleEntry } from './schedule.js';
 import { whoEntry } from './who.js';
 
 export const API_VERSION = 'spark-gateway/v1alpha1';

@@ -7,13 +7,13 @@ import type {
   Explanation,
   ExplainRequest,
   StepName,
-} from '../model/explanation.js';
-import type { Policy, Target } from '../model/policy.js';
+  Policy,
+  Target,
+} from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import { issuerUnknown, namespaceWithoutPool, tokenMissing } from '../model/refusals.js';
-import { quote } from '../yaml/problem.js';
-import type { AccessRules } from './access.js';
-import type { ClientUrl } from './messages.js';
+import { quote } from '../lib/yaml/problem.js';
+import type { AccessRules, ClientUrl } from './access.js';
 import { hasNoToken } from './who.js';
 
 /** The parts of the policy that decide. */

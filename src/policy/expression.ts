@@ -6,7 +6,7 @@
 import { type ASTNode, Environment, ParseError, type ParseResult } from '@marcbachmann/cel-js';
 import type { Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
-import { textType } from '../yaml/text-type.js';
+import { textType } from '../lib/yaml/text-types.js';
 
 const LONGEST = 1000;
 /** Groups and values of claims, all lists counted. A list may be searched once for each of its items. */

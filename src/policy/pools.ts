@@ -1,11 +1,10 @@
 /** Pools and quotas of namespaces: the first entry that matches counts. */
 import type { PoolPolicy, QuotaPolicy } from '../model/policy.js';
-import type { Reader } from '../yaml/schema.js';
+import type { Reader } from '../lib/yaml/schema.js';
 import type { PoolEntry, QuotaEntry } from './document.js';
-import { type Candidate, firstMatch } from './match.js';
-import type { NamespaceTemplate } from './namespace-template.js';
+import { type Candidate, firstMatch, type Steps } from './match.js';
+import type { NamespaceTemplate } from './targets.js';
 import { compileSchedule } from './schedule.js';
-import type { Steps } from './steps.js';
 
 /** For what a pool's entry leaves out. */
 export interface PoolDefaults {

@@ -1,7 +1,13 @@
 /** What is written as one piece of text in a policy. */
-import { type Field, list, text, withDefault } from '../yaml/schema.js';
-import { choice, matching, textType } from '../yaml/text-type.js';
-import { duration } from '../yaml/units.js';
+import {
+  type Field,
+  list,
+  text,
+  withDefault,
+  about,
+  type AdmissionRule,
+} from '../lib/yaml/schema.js';
+import { choice, matching, textType, duration } from '../lib/yaml/text-types.js';
 
 /** Asymmetric only: with HMAC, whoever can check a token can make one (RFC 8725 section 3.1). */
 export const algorithms = choice(
@@ -61,3 +67,32 @@ export const durationOrNever = textType(`${duration('1s').allowed}; or never`, (
 
 /** Names and patterns; none when left out. */
 export const patterns = (): Field<readonly string[]> => withDefault(list(text(pattern)), []);
+
+/** Whether a rule that refuses does so, or only tells whom it would refuse. */
+export const modeField = about(
+  'shadow: refuses nothing, but reports what it would refuse.',
+  withDefault(text(choice('enforce', 'shadow')), 'enforce'),
+);
+
+// Rules in CEL by which an API server refuses a policy that compile.ts would refuse as well.
+
+export const sizeWithinMaximum: AdmissionRule = {
+  rule: '!has(self.size) || !has(self.maximum) || self.size <= self.maximum',
+  message: 'size must not exceed maximum',
+};
+
+/** No two entries of this list have the same `name`. */
+export function distinctNames(listName: string): AdmissionRule {
+  return {
+    rule: `!has(self.${listName}) || self.${listName}.all(one, self.${listName}.exists_one(other, other.name == one.name))`,
+    message: `each name of ${listName} is given once`,
+  };
+}
+
+/** No entry of one list has the `name` of an entry of the other. */
+export function namesApart(listName: string, other: string): AdmissionRule {
+  return {
+    rule: `!has(self.${listName}) || !has(self.${other}) || !self.${listName}.exists(one, self.${other}.exists(other, other.name == one.name))`,
+    message: `${listName} and ${other} have no name in common`,
+  };
+}

@@ -8,12 +8,10 @@ import {
   text,
   type TypeOf,
   withDefault,
-} from '../yaml/schema.js';
-import { quote } from '../yaml/problem.js';
-import { didYouMean } from '../yaml/suggest.js';
-import { issuerUrl } from '../yaml/text-type.js';
-import { NameSet } from './glob.js';
-import { NameIndex } from './name-index.js';
+} from '../lib/yaml/schema.js';
+import { quote, didYouMean } from '../lib/yaml/problem.js';
+import { issuerUrl } from '../lib/yaml/text-types.js';
+import { NameSet, NameIndex } from './names.js';
 import { patterns } from './texts.js';
 
 export const whoEntry = object(

@@ -20,19 +20,24 @@ import {
   type FollowRequest,
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { serviceDefinition } from '../grpc/service.js';
-import { toServiceError } from '../grpc/status-details.js';
-import type { ActivitySink, AssignRequest, Assigner } from '../model/assignment.js';
+import { serviceDefinition } from '../lib/grpc/client.js';
+import { toServiceError } from '../lib/grpc/status-details.js';
+import type {
+  ActivitySink,
+  AssignRequest,
+  Assigner,
+  QueryAdmission,
+  SeenRequestSink,
+} from '../model/assignment.js';
+import type { Tracer } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
 import { TRACE_HEADER } from '../model/names.js';
+import type { DriverStart, DriverStarts } from '../model/pool.js';
 import type { Principal } from '../model/principal.js';
-import type { QueryAdmission } from '../model/query.js';
-import type { SeenRequestSink } from '../model/seen-request.js';
-import type { AssignmentWatch } from './assignment-watch.js';
-import { follow } from './follow.js';
 import type { SidecarNotices } from './notices.js';
+import { follow } from './sidecar-stream.js';
 
 /** However long a sidecar asks for, an answer is held no longer; the setting allows as much. */
 const MAXIMUM_HOLD_MS = 5 * 60_000;
@@ -156,4 +161,54 @@ function traceparentOf(metadata: Metadata): string | undefined {
 function holdMs(call: { getDeadline(): Deadline }, clock: Clock): number {
   const leftMs = Number(call.getDeadline()) - clock.now() - ANSWER_MARGIN_MS;
   return Math.max(0, Math.min(MAXIMUM_HOLD_MS, leftMs));
+}
+
+// How long assignments take, and which of them had to wait for a driver: for traces and metrics.
+
+/** How an assignment was made. `cold`: its driver was not there when it was asked for. */
+export type AssignmentKind = 'warm' | 'cold' | 'refused';
+
+export interface AssignmentWatchOptions {
+  readonly tracer: Tracer;
+  readonly starts: DriverStarts;
+  readonly clock: Clock;
+  readonly onAssigned: (kind: AssignmentKind, durationMs: number) => void;
+}
+
+export class AssignmentWatch {
+  readonly #o: AssignmentWatchOptions;
+
+  constructor(options: AssignmentWatchOptions) {
+    this.#o = options;
+  }
+
+  /** @returns what is to be called with the answer */
+  begin(
+    { sessionId, method }: { readonly sessionId: string; readonly method: string },
+    traceparent: string | undefined,
+  ): (answer: { readonly driver?: string | undefined; readonly failure?: string }) => void {
+    const { tracer, starts, clock, onAssigned } = this.#o;
+    const startedMs = clock.now();
+    const span = tracer.start('assignment', traceparent);
+    return ({ driver, failure }) => {
+      const start = driver === undefined ? undefined : starts.startOf(driver);
+      const cold = start !== undefined && start.readyAtMs > startedMs ? start : undefined;
+      const kind = failure === undefined ? (cold ? 'cold' : 'warm') : 'refused';
+      onAssigned(kind, clock.now() - startedMs);
+      if (!span) return;
+      span.set('spark_gateway.session', sessionId);
+      span.set('rpc.method', method);
+      span.set('spark_gateway.start', kind);
+      if (driver !== undefined) span.set('spark_gateway.driver', driver);
+      if (cold && driver !== undefined) addStart(span, cold, driver);
+      span.end(failure);
+    };
+  }
+}
+
+function addStart(span: NonNullable<ReturnType<Tracer['start']>>, start: DriverStart, uid: string) {
+  span.addPart('driver start', start.createdAtMs, start.readyAtMs, {
+    'spark_gateway.driver': uid,
+    'spark_gateway.namespace': start.namespace,
+  });
 }

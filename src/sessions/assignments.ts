@@ -4,25 +4,31 @@
  */
 import type { Logger } from 'pino';
 import type { ActivitySink, AssignRequest, Assigner, Assignment } from '../model/assignment.js';
-import type { Clock } from '../model/clock.js';
-import { hostPort, type DriverRecord } from '../model/driver.js';
+import type { Clock, Timer } from '../model/clock.js';
 import { withSession } from '../model/driver-record.js';
-import type { Leadership, Ledger } from '../model/ledger.js';
-import { clusterName } from '../model/names.js';
-import type { Observations, PoolStatusSource } from '../model/pool.js';
-import type { Policy } from '../model/policy.js';
-import { namespaceWithoutPool } from '../model/refusals.js';
+import { hostPort, type DriverRecord } from '../model/driver.js';
 import type { GatewayError } from '../model/errors.js';
+import type { Leadership, Ledger } from '../model/ledger.js';
+import { RateLimiter, refuseByRate } from '../model/limits.js';
+import { clusterName } from '../model/names.js';
+import type { Policy } from '../model/policy.js';
+import type { Observations, PoolStatusSource } from '../model/pool.js';
 import { samePrincipal, type Principal } from '../model/principal.js';
-import { RateLimiter } from '../model/rate-limiter.js';
-import { refuseByRate } from '../model/rate-limits.js';
-import { Attempt } from './attempt.js';
-import { isFull, isSameDriver, mayShare, MAX_RECORD_ENTRIES, openDrivers } from './eligibility.js';
-import { acceptable, chooseCanary, isOver } from './canary.js';
-import { refuseByQuota } from './quotas.js';
+import { namespaceWithoutPool } from '../model/refusals.js';
+import {
+  isFull,
+  isSameDriver,
+  mayShare,
+  MAX_RECORD_ENTRIES,
+  openDrivers,
+  acceptable,
+  chooseCanary,
+  isOver,
+  refuseByQuota,
+} from './eligibility.js';
 import * as refusals from './refusals.js';
-import { StartEstimate } from './start-estimate.js';
-import type { WaitingRoom } from './waiting-room.js';
+import { cancelled } from './refusals.js';
+import { StartEstimate, type WaitingRoom, type Place } from './waiting-room.js';
 
 /** How often waiting sessions are looked at when nothing is heard: a driver's readiness is no record change. */
 const LOOK_AGAIN_MS = 1000;
@@ -276,5 +282,77 @@ export class SessionAssigner implements Assigner {
   #overQuota(request: AssignRequest) {
     const quotas = this.#o.policy().quotas(request.namespace);
     return refuseByQuota(this.#o.ledger.all(), request, quotas);
+  }
+}
+
+// One new session that waits for a driver, on behalf of every request that came for it meanwhile.
+
+export interface AttemptEnds {
+  /** A caller's hold is over. `last`: nobody else waits. Returns what the caller is told. */
+  heldOut(last: boolean): GatewayError;
+  /** The last caller went away by itself. */
+  abandoned(): void;
+}
+
+interface Caller {
+  readonly hold: Timer;
+  resolve(assignment: Promise<Assignment>): void;
+}
+
+class Attempt {
+  readonly request: AssignRequest;
+  /** The variant whose drivers it takes first. */
+  readonly variant: string | undefined;
+  place: Place;
+  readonly #clock: Clock;
+  readonly #callers = new Set<Caller>();
+  #granted: Promise<Assignment> | undefined;
+
+  constructor(request: AssignRequest, place: Place, variant: string | undefined, clock: Clock) {
+    this.request = request;
+    this.place = place;
+    this.variant = variant;
+    this.#clock = clock;
+  }
+
+  /** There is a driver: from here on callers wait for the store only, not for their hold. */
+  grant(assignment: Promise<Assignment>): void {
+    this.#granted = assignment;
+    // Each caller hears of a failure; with none left there is nobody to hear.
+    assignment.catch(() => undefined);
+    for (const caller of this.#callers) {
+      caller.hold.cancel();
+      caller.resolve(assignment);
+    }
+  }
+
+  /** Resolves with the assignment; rejects when the hold is over or the signal fires first. */
+  join(holdMs: number, signal: AbortSignal, ends: AttemptEnds): Promise<Assignment> {
+    if (this.#granted) return this.#granted;
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        hold.cancel();
+        signal.removeEventListener('abort', aborted);
+        this.#callers.delete(caller);
+      };
+      const aborted = () => {
+        leave();
+        if (!this.#granted && this.#callers.size === 0) ends.abandoned();
+        reject(cancelled());
+      };
+      const hold = this.#clock.setTimer(holdMs, () => {
+        leave();
+        reject(ends.heldOut(this.#callers.size === 0));
+      });
+      const caller: Caller = {
+        hold,
+        resolve: (assignment) => {
+          signal.removeEventListener('abort', aborted);
+          resolve(assignment);
+        },
+      };
+      this.#callers.add(caller);
+      signal.addEventListener('abort', aborted, { once: true });
+    });
   }
 }

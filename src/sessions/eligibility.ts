@@ -1,8 +1,13 @@
 /** Which driver a new session may have. Pure functions of records, observations and policy. */
+import { createHash } from 'node:crypto';
+import type { AssignRequest } from '../model/assignment.js';
 import type { DriverRecord, ObservedDriver } from '../model/driver.js';
-import type { Observations } from '../model/pool.js';
-import type { PoolPolicy } from '../model/policy.js';
-import { samePrincipal, type Principal } from '../model/principal.js';
+import type { GatewayError } from '../model/errors.js';
+import type { PoolPolicy, CanaryPolicy, QuotaPolicy } from '../model/policy.js';
+import type { Observations, PoolStatusSource } from '../model/pool.js';
+import { samePrincipal, type Principal, principalKey } from '../model/principal.js';
+import { quotaExceeded } from './refusals.js';
+import type { Place } from './waiting-room.js';
 
 /**
  * Sessions and tombstones in one record at most. A record is one object of the store, and etcd takes
@@ -76,4 +81,90 @@ function byPreference(a: DriverRecord, b: DriverRecord): number {
     a.createdAtMs - b.createdAtMs ||
     (a.uid < b.uid ? -1 : 1)
   );
+}
+
+// Which new sessions go to a variant of their pool's drivers, and which drivers they may have.
+
+/**
+ * The canary that takes the session. What is alike is chosen alike for as long as the share does not
+ * shrink: a larger share takes others in addition.
+ */
+export function chooseCanary(
+  { canaries = [] }: Pick<PoolPolicy, 'canaries'>,
+  { principal, sessionId }: Pick<AssignRequest, 'principal' | 'sessionId'>,
+): CanaryPolicy | undefined {
+  return canaries.find(({ variant, share, sticky }) => {
+    const key = sticky === 'principal' ? principalKey(principal) : sessionId;
+    return fraction(`${variant}\0${key}`) < share;
+  });
+}
+
+/** From 0 to 1, the same for the same text. */
+function fraction(text: string): number {
+  return createHash('sha256').update(text).digest().readUInt32BE() / 2 ** 32;
+}
+
+/** Whether there is no sense in waiting for the variant: its drivers fail to start, or the policy dropped it. */
+export function isOver(place: Place, pool: PoolPolicy, pools: PoolStatusSource): boolean {
+  const { variant } = place;
+  if (variant === undefined) return false;
+  const inPolicy = pool.canaries?.some((canary) => canary.variant === variant) === true;
+  return !inPolicy || pools.status(place).failure !== undefined;
+}
+
+/** The open drivers that the session may have: those of its variant first. */
+export function acceptable(
+  open: readonly DriverRecord[],
+  { variant, place }: { readonly variant: string | undefined; readonly place: Place },
+): readonly DriverRecord[] {
+  const own = open.filter((driver) => driver.variant === variant);
+  if (variant === undefined || place.variant !== undefined) return own;
+  return [...own, ...open.filter((driver) => driver.variant === undefined)];
+}
+
+// Limits on how many sessions there may be.
+
+export interface SessionTarget {
+  readonly principal: Principal;
+  readonly team: string;
+  readonly namespace: string;
+}
+
+/**
+ * undefined: one more session is allowed. Sessions of a principal and of a team count in all
+ * namespaces; the limits are those of the namespace asked for.
+ */
+export function refuseByQuota(
+  records: Iterable<DriverRecord>,
+  target: SessionTarget,
+  quotas: QuotaPolicy,
+): GatewayError | undefined {
+  const { sessionsPerPrincipal, sessionsPerTeam, sessionsPerNamespace } = quotas;
+  if (
+    sessionsPerPrincipal === undefined &&
+    sessionsPerTeam === undefined &&
+    sessionsPerNamespace === undefined
+  ) {
+    return undefined;
+  }
+  let ofPrincipal = 0;
+  let ofTeam = 0;
+  let ofNamespace = 0;
+  for (const record of records) {
+    for (const session of Object.values(record.sessions)) {
+      if (samePrincipal(session.principal, target.principal)) ofPrincipal += 1;
+      if (session.team === target.team) ofTeam += 1;
+      if (record.namespace === target.namespace) ofNamespace += 1;
+    }
+  }
+  if (sessionsPerPrincipal !== undefined && ofPrincipal >= sessionsPerPrincipal) {
+    return quotaExceeded('principal', target.principal.subject, sessionsPerPrincipal);
+  }
+  if (sessionsPerTeam !== undefined && ofTeam >= sessionsPerTeam) {
+    return quotaExceeded('team', target.team, sessionsPerTeam);
+  }
+  if (sessionsPerNamespace !== undefined && ofNamespace >= sessionsPerNamespace) {
+    return quotaExceeded('namespace', target.namespace, sessionsPerNamespace);
+  }
+  return undefined;
 }

@@ -2,8 +2,8 @@
 import type { SessionEnd } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { PoolStatus } from '../model/pool.js';
-import type { Query } from '../model/query.js';
-import type { FullLimit } from './query-table.js';
+import type { Query } from '../model/assignment.js';
+import type { FullLimit } from '../queries/query-table.js';
 
 /** A pause after which asking again makes sense when nothing better is known. */
 export const RETRY_MS = 2000;

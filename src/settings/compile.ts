@@ -1,8 +1,14 @@
 /** Interprets what was written and checks it as a whole. */
+import { readNamedText } from '../lib/files/files.js';
+import type { YamlValue } from '../lib/yaml/document.js';
+import {
+  formatProblems,
+  type Place,
+  type Problem,
+  quote,
+  didYouMean,
+} from '../lib/yaml/problem.js';
 import { GatewayError } from '../model/errors.js';
-import type { YamlValue } from '../yaml/tree.js';
-import { formatProblems, type Place, type Problem, quote } from '../yaml/problem.js';
-import { didYouMean } from '../yaml/suggest.js';
 import { checks } from './checks.js';
 import { allowedText, type Row, rows } from './rows.js';
 import { camelCase, type SettingTable } from './setting.js';
@@ -130,4 +136,30 @@ function assemble(
       ),
     ),
   );
+}
+
+export interface LoadOptions extends Omit<SettingsSources, 'file'> {
+  /** The settings file; without it, defaults, environment and overrides alone. */
+  readonly file: string | undefined;
+}
+
+/** Reads and compiles the settings. Rejects with SETTINGS_INVALID that says every mistake. */
+export async function loadSettings({ file, ...sources }: LoadOptions): Promise<Settings> {
+  if (file === undefined) return compileSettings(sources);
+  const text = await readNamedText(file, 'SETTINGS_INVALID', 'the settings file');
+  return compileSettings({ ...sources, file: { name: file, text } });
+}
+
+/** Records of a running stream within one session TTL at least: one may be late, one may be lost. */
+const RECORDS_IN_A_TTL = 3;
+
+/**
+ * How often Envoys report a stream that stays open, milliseconds: as `access_log.interval` says, but
+ * so often that a query which runs longer than `session_ttl` never looks idle.
+ */
+export function accessLogIntervalMs(
+  settings: Pick<Settings, 'accessLog' | 'sessionTtlMs'>,
+): number {
+  const { accessLog, sessionTtlMs } = settings;
+  return Math.min(accessLog.intervalMs, Math.floor(sessionTtlMs / RECORDS_IN_A_TTL));
 }

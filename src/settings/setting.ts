@@ -1,6 +1,5 @@
 /** What one row of the settings table is, and the type of the value that a table compiles to. */
-import type { GatewayRole } from '../model/setting-description.js';
-import type { TextType } from '../yaml/text-type.js';
+import type { TextType } from '../lib/yaml/text-types.js';
 
 /** How the value is written: one text, `[a, b]`, or `{name: text}`. */
 export type SettingForm = 'text' | 'list' | 'map';
@@ -123,3 +122,39 @@ export type Compiled<Table extends SettingTable> = {
 export function camelCase(name: string): string {
   return name.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
+
+/** Commands of `spark-gateway` that run with settings. */
+export const gatewayRoles = [
+  'control-plane',
+  'authz',
+  'start',
+  'issuer',
+  'bootstrap',
+  'token',
+  'operator',
+] as const;
+export type GatewayRole = (typeof gatewayRoles)[number];
+
+/** One setting, as help and documentation show it. */
+export interface SettingDescription {
+  /** As in the file: `session_ttl`, `xds.debounce`. */
+  readonly name: string;
+  /** The environment variable that overrides the file. */
+  readonly env: string;
+  /** As one would write it; undefined: not set unless someone does. */
+  readonly default: string | undefined;
+  /** What may be written. */
+  readonly allowed: string;
+  readonly about: string;
+}
+
+// Who uses a setting. `start` uses all of them.
+
+export const controlPlane = ['control-plane'] as const;
+export const sidecars = ['authz'] as const;
+export const servers = ['control-plane', 'authz'] as const;
+export const connected = ['control-plane', 'authz', 'bootstrap'] as const;
+export const issuers = ['issuer', 'token'] as const;
+export const operator = ['operator'] as const;
+export const envoyChild = ['start'] as const;
+export const everyRole = ['control-plane', 'authz', 'issuer', 'bootstrap', 'token'] as const;

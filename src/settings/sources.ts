@@ -1,10 +1,7 @@
 /** What a file, the environment and arguments say of each setting, not yet interpreted. */
 import { basename, dirname } from 'node:path';
-import { parseYaml } from '../yaml/document.js';
-import type { YamlEntry, YamlMap, YamlValue } from '../yaml/tree.js';
-import type { Place, Problem } from '../yaml/problem.js';
-import { quote } from '../yaml/problem.js';
-import { didYouMean } from '../yaml/suggest.js';
+import { parseYaml, type YamlEntry, type YamlMap, type YamlValue } from '../lib/yaml/document.js';
+import { type Place, type Problem, quote, didYouMean } from '../lib/yaml/problem.js';
 import { ENV_PREFIX, type Row, rowByEnv, rowByName, rows } from './rows.js';
 import type { SettingTable } from './setting.js';
 import { settingsTable } from './table.js';

@@ -2,19 +2,22 @@
  * Every setting of the gateway: name, type, default, who uses it, what it is for. Parsing, help, the
  * environment variables and docs/settings.yaml all follow from this table.
  */
-import { choice, integer, issuerUrl, path, plainText } from '../yaml/text-type.js';
-import { duration } from '../yaml/units.js';
-import { listener, headers } from './groups/listener.js';
-import { mtls, xds, assignments } from './groups/connections.js';
-import { authz } from './groups/authz.js';
-import { admin, webConsole } from './groups/administration.js';
+import { choice, integer, issuerUrl, path, plainText, duration } from '../lib/yaml/text-types.js';
+import { formatAddress, type TcpAddress } from '../model/address.js';
+import { mtls, xds, assignments, admin, webConsole } from './groups/control-plane.js';
+import { sessions, pools, drivers } from './groups/drivers.js';
+import { listener, headers, authz, envoy, issuer } from './groups/front-door.js';
 import { audit, otlp, tracing, accessLog } from './groups/telemetry.js';
-import { sessions, pools } from './groups/sessions.js';
-import { drivers } from './groups/drivers.js';
-import { envoy } from './groups/envoy.js';
-import { issuer } from './groups/issuer.js';
-import { controlPlane, everyRole, issuers, servers, sidecars } from './groups/roles.js';
-import { type Compiled, optional, setting } from './setting.js';
+import {
+  controlPlane,
+  everyRole,
+  issuers,
+  servers,
+  sidecars,
+  type Compiled,
+  optional,
+  setting,
+} from './setting.js';
 import { resourceName, tcpAddress } from './types.js';
 
 export const settingsTable = {
@@ -117,3 +120,14 @@ export const settingsTable = {
 
 /** The compiled, validated settings: durations in milliseconds, sizes in bytes, absolute paths. */
 export type Settings = Compiled<typeof settingsTable>;
+
+/** The URL at which a client on this machine reaches what listens on `address`. */
+export function localUrl({ host, port }: TcpAddress, scheme: 'http' | 'https' = 'http'): string {
+  const everywhere = host === '0.0.0.0' || host === '::';
+  return `${scheme}://${formatAddress({ host: everywhere ? '127.0.0.1' : host, port })}`;
+}
+
+/** The same of the admin port. */
+export function localAdminUrl({ admin: adminPort }: Pick<Settings, 'admin'>): string {
+  return localUrl(adminPort.listenAddr, adminPort.certFile === undefined ? 'http' : 'https');
+}

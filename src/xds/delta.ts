@@ -5,7 +5,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
 import type { DiscoveryRequest, DiscoveryResponse, Protocol, Rejection } from './protocol.js';
-import { lengthDelimited, WireReader } from './wire.js';
+import { lengthDelimited, XdsWireReader } from './wire.js';
 
 const REQUEST = {
   node: 1,
@@ -35,7 +35,7 @@ function decode(bytes: Buffer): DiscoveryRequest {
   const subscribe: string[] = [];
   const unsubscribe: string[] = [];
   const versions = new Map<string, string>();
-  const reader = new WireReader(bytes);
+  const reader = new XdsWireReader(bytes);
   while (reader.next()) {
     switch (reader.field) {
       case REQUEST.node:
@@ -74,7 +74,7 @@ function decode(bytes: Buffer): DiscoveryRequest {
 function readMapEntry(bytes: Buffer, into: Map<string, string>): void {
   let key = '';
   let value = '';
-  const reader = new WireReader(bytes);
+  const reader = new XdsWireReader(bytes);
   while (reader.next()) {
     if (reader.field === MAP_ENTRY.key) key = reader.text();
     else if (reader.field === MAP_ENTRY.value) value = reader.text();

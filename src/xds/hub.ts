@@ -3,19 +3,17 @@
  * other, once for a burst of changes. Knows nothing of gRPC.
  */
 import type { Logger } from 'pino';
-import { type Clock, systemClock } from '../model/clock.js';
+import { type Clock, systemClock, type Timer } from '../model/clock.js';
 import type { NodeStatus } from '../model/reports.js';
 import type { ResourceCache, ViewChange } from './cache.js';
-import { Debounce, type DebounceOptions } from './debounce.js';
 import { delta } from './delta.js';
 import { noXdsMetrics, type XdsMetrics } from './metrics.js';
 import type { Protocol } from './protocol.js';
-import type { TypeUrl } from './resource.js';
+import type { TypeUrl, NodeInfo, ViewOf } from './resource.js';
 import { ResponseEncoder } from './response-encoder.js';
 import { createSotw } from './sotw.js';
 import { DiscoveryStream, type StreamContext, type StreamOptions } from './stream.js';
-import { SubscriberIndex } from './subscribers.js';
-import type { NodeInfo, ViewOf } from './view.js';
+import { SubscriberIndex } from './subscription.js';
 
 export interface HubOptions {
   readonly cache: ResourceCache;
@@ -129,5 +127,45 @@ export class DiscoveryHub {
     const streams = [...this.#changed];
     this.#changed.clear();
     for (const stream of streams) stream.flush();
+  }
+}
+
+interface DebounceOptions {
+  /** How long it must have been quiet, milliseconds. */
+  readonly quietMs: number;
+  /** The longest delay after the first call, however many follow, milliseconds. */
+  readonly maxMs: number;
+}
+
+/** Puts a burst of calls together into one. */
+class Debounce {
+  readonly #clock: Clock;
+  readonly #options: DebounceOptions;
+  readonly #action: () => void;
+  #timer: Timer | undefined;
+  #latestMs = 0;
+
+  constructor(clock: Clock, options: DebounceOptions, action: () => void) {
+    this.#clock = clock;
+    this.#options = options;
+    this.#action = action;
+  }
+
+  call(): void {
+    const now = this.#clock.now();
+    if (this.#timer) this.#timer.cancel();
+    else this.#latestMs = now + this.#options.maxMs;
+    this.#timer = this.#clock.setTimer(
+      Math.min(this.#options.quietMs, this.#latestMs - now),
+      () => {
+        this.#timer = undefined;
+        this.#action();
+      },
+    );
+  }
+
+  cancel(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
   }
 }

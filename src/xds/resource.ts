@@ -1,11 +1,20 @@
 /** xDS resources as ready bytes: serialised once when they change, never per stream. */
 import { createHash } from 'node:crypto';
-import { type DescMessage, isMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import {
+  type DescMessage,
+  isMessage,
+  type MessageShape,
+  toBinary,
+  fromBinary,
+  type JsonObject,
+} from '@bufbuild/protobuf';
 import {
   type Cluster,
   Cluster_DiscoveryType,
   ClusterSchema,
 } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
+import { NodeSchema } from '#gen/envoy/config/core/v3/base_pb.js';
+import type { PeerIdentity } from '../lib/grpc/tls.js';
 import { fieldHead, lengthDelimited } from './wire.js';
 
 export const TypeUrl = {
@@ -157,4 +166,29 @@ export class StateVersion {
 
 function hex(word: number): string {
   return word.toString(16).padStart(8, '0');
+}
+
+// Which resources a client is shown.
+
+/** What a client says of itself (envoy.config.core.v3.Node); nobody has verified it. */
+export interface NodeInfo {
+  readonly id: string;
+  readonly cluster: string;
+  readonly metadata: JsonObject;
+}
+
+export type ViewDecision =
+  { readonly view: string } | { /** Why not, for the client's log. */ readonly refused: string };
+
+/**
+ * Decides what a client is shown. With mutual TLS `peer` is its verified certificate, and nothing but
+ * it may decide which view, and so which secrets, the client gets. `peer` is undefined only on an
+ * embedded server without TLS.
+ */
+export type ViewOf = (peer: PeerIdentity | undefined, node: NodeInfo) => ViewDecision;
+
+/** @throws when the bytes are no Node. */
+export function decodeNode(bytes: Buffer): NodeInfo {
+  const { id, cluster, metadata } = fromBinary(NodeSchema, bytes);
+  return { id, cluster, metadata: metadata ?? {} };
 }

@@ -3,14 +3,21 @@ import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { NodeStatus } from '../model/reports.js';
-import type { PeerIdentity } from '../grpc/tls.js';
+import type { PeerIdentity } from '../lib/grpc/tls.js';
 import type { ResourceCache, ResourceChange } from './cache.js';
 import type { XdsMetrics } from './metrics.js';
 import type { DiscoveryRequest, Protocol } from './protocol.js';
-import { isTypeUrl, PUSH_ORDER, type ResourceName, TypeUrl } from './resource.js';
+import {
+  isTypeUrl,
+  PUSH_ORDER,
+  type ResourceName,
+  TypeUrl,
+  decodeNode,
+  type NodeInfo,
+  type ViewOf,
+} from './resource.js';
 import type { ResponseEncoder } from './response-encoder.js';
-import type { SubscriberIndex } from './subscribers.js';
-import { decodeNode, type NodeInfo, type ViewOf } from './view.js';
+import type { SubscriberIndex } from './subscription.js';
 import { type Part, Watch } from './watch.js';
 
 /** The way back to the client. */

@@ -36,7 +36,7 @@ function varint(value: number): number[] {
  * Walks over the length-delimited fields of one message and passes over all others. Its methods
  * throw RangeError when the bytes are no protobuf message.
  */
-export class WireReader {
+export class XdsWireReader {
   readonly bytes: Buffer;
   /** Number of the field that `next` found. */
   field = 0;

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { encodeDecision } from '../../src/authz/check-handler.js';
+import { encodeDecision } from '../../src/authz/server.js';
 
 test('an answer that is kept for as long as its session keeps no more than its own bytes', (t) => {
   const response = {

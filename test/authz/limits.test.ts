@@ -2,7 +2,7 @@ import test from 'ava';
 import * as fc from 'fast-check';
 import { gzipSync } from 'node:zlib';
 import { GatewayError } from '../../src/model/errors.js';
-import type { Query, QueryAdmission } from '../../src/model/query.js';
+import type { Query, QueryAdmission } from '../../src/model/assignment.js';
 import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';
 import { allowed, denied, SESSION, sparkBody } from '../support/check-client.js';
 import { limitPolicy } from '../support/queries.js';

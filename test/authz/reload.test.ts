@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { pino } from 'pino';
 import { systemClock } from '../../src/model/clock.js';
-import { PolicyFile } from '../../src/policy/policy-file.js';
+import { PolicyFile } from '../../src/policy/sources/policy-file.js';
 import { options } from '../policy/support.js';
 import { AuthzGateway } from '../support/authz-gateway.js';
 import { denied } from '../support/check-client.js';

@@ -3,8 +3,12 @@ import { deflateSync, gzipSync, gunzipSync } from 'node:zlib';
 import test from 'ava';
 import * as fc from 'fast-check';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { sparkMethod, type SparkMethod } from '../../src/authz/methods.js';
-import { readSparkRequest, type SparkRequest } from '../../src/authz/request-prefix.js';
+import {
+  sparkMethod,
+  type SparkMethod,
+  readSparkRequest,
+  type SparkRequest,
+} from '../../src/authz/request.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { CloneRequestDesc, encode, frame, RequestDesc } from '../support/spark-messages.js';
 

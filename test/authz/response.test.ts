@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { encodeDecision } from '../../src/authz/check-handler.js';
+import { encodeDecision } from '../../src/authz/server.js';
 import { allowedResponse, type Metadata } from '../../src/authz/response.js';
 import type { Assignment } from '../../src/model/assignment.js';
 import { AccessMetadata } from '../../src/model/names.js';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { SeenRequest } from '../../src/model/seen-request.js';
+import type { SeenRequest } from '../../src/model/assignment.js';
 import { AuthzGateway } from '../support/authz-gateway.js';
 import { allowed, denied, SESSION } from '../support/check-client.js';
 

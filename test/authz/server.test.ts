@@ -4,9 +4,8 @@ import { connect as connectHttp2, constants, type ClientHttp2Session } from 'nod
 import { connect, createServer } from 'node:net';
 import anyTest, { type TestFn } from 'ava';
 import pino from 'pino';
-import { Http2Transport } from '../../src/authz/http2-transport.js';
-import { CHECK_PATH } from '../../src/authz/check-handler.js';
-import type { UnaryHandler } from '../../src/authz/transport.js';
+import { Http2Transport, type UnaryHandler } from '../../src/authz/http2-transport.js';
+import { CHECK_PATH } from '../../src/authz/server.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';
 import { allowed, CheckClient, denied } from '../support/check-client.js';

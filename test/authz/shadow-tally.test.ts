@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ShadowTally } from '../../src/authz/shadow-tally.js';
+import { ShadowTally } from '../../src/authz/shadow.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 const refused = { source: 'policy', would: 'refuse', code: 'NAMESPACE_REFUSED' } as const;

@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { API_ROOT } from '../../src/console/api.js';
 import { Events, HEARTBEAT_MS, REFRESH_MS } from '../../src/console/live/events.js';
-import type { Exchange } from '../../src/http/exchange.js';
+import type { Exchange } from '../../src/lib/http/router.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { ManualClock } from '../support/manual-clock.js';
 

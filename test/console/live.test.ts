@@ -1,7 +1,7 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { LiveTable } from '../../src/console/live/live-table.js';
-import { RequestTally } from '../../src/console/live/request-tally.js';
+import { LiveTable } from '../../src/console/live/live-state.js';
+import { RequestTally } from '../../src/console/live/requests.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { driverRecord, sessionId, sessionRecord } from '../support/driver-records.js';
 

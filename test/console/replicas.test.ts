@@ -8,15 +8,15 @@ import {
   type CallLeader,
   remoteDiff,
   RemoteOperations,
-} from '../../src/console/replicas/client.js';
-import { addAdministrationService } from '../../src/console/replicas/service.js';
-import { Forwarder } from '../../src/grpc/forward.js';
-import { clientCredentials, type TlsFiles } from '../../src/grpc/tls.js';
+  addAdministrationService,
+} from '../../src/console/replicas.js';
+import { Forwarder } from '../../src/lib/grpc/forward.js';
+import { clientCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import type { Operations } from '../../src/model/administration.js';
 import { systemClock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { DiffPolicy } from '../../src/model/policy-diff.js';
-import { createGrpcPort } from '../../src/roles/grpc-port.js';
+import { createGrpcPort } from '../../src/lib/grpc/server.js';
 import { TestAuthority } from '../support/certificates.js';
 import { alice, START_MS } from '../support/driver-records.js';
 import { unusedPort } from '../support/unused-port.js';

@@ -1,10 +1,14 @@
 import test from 'ava';
 import type { MeView } from '../../src/model/admin-api.js';
 import { systemClock } from '../../src/model/clock.js';
-import { cookiesOf, joinPieces, setInPieces } from '../../src/console/sign-in/cookies.js';
-import { returnPath } from '../../src/console/sign-in/return-path.js';
-import { Sealer } from '../../src/console/sign-in/sealer.js';
-import { SessionCookie } from '../../src/console/sign-in/session-cookie.js';
+import {
+  cookiesOf,
+  joinPieces,
+  setInPieces,
+  Sealer,
+  SessionCookie,
+} from '../../src/console/sign-in/session-cookie.js';
+import { returnPath } from '../../src/console/sign-in/sign-in.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { driverRecord } from '../support/driver-records.js';
 

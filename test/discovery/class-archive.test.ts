@@ -2,8 +2,8 @@ import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { classArchivePath, makeClassArchive } from '../../src/discovery/class-archive.js';
-import type { SparkCommandOptions } from '../../src/discovery/spark-command.js';
+import { classArchivePath, makeClassArchive } from '../../src/discovery/local/class-archive.js';
+import type { SparkCommandOptions } from '../../src/discovery/local/spark-command.js';
 import { systemClock } from '../../src/model/clock.js';
 import { temporaryFolder } from '../support/local-world.js';
 

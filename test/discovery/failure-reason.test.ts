@@ -1,5 +1,5 @@
 import test from 'ava';
-import { failureReason } from '../../src/discovery/failure-reason.js';
+import { failureReason } from '../../src/discovery/local/local-driver.js';
 
 const cases: readonly [string, Parameters<typeof failureReason>, RegExp][] = [
   [

@@ -1,6 +1,6 @@
 import test from 'ava';
-import { viewPod } from '../../src/discovery/kubernetes-pod.js';
-import type { ContainerStatus, Pod } from '../../src/kubernetes/types.js';
+import { viewPod } from '../../src/discovery/kubernetes/pod.js';
+import type { ContainerStatus, Pod } from '../../src/lib/kubernetes/objects.js';
 import type { DriverCondition } from '../../src/model/driver.js';
 
 const START = '2030-01-01T10:00:00Z';

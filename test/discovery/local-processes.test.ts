@@ -4,9 +4,9 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { ObservedDriver } from '../../src/model/driver.js';
-import { LocalFolders } from '../../src/discovery/local-folders.js';
-import { stopLocalDrivers } from '../../src/discovery/local-processes.js';
-import { processId, sessionMembers } from '../../src/discovery/proc.js';
+import { LocalFolders } from '../../src/discovery/local/local-folders.js';
+import { stopLocalDrivers } from '../../src/discovery/local/local-drivers.js';
+import { processId, sessionMembers } from '../../src/discovery/local/proc.js';
 import {
   openLocal,
   pidOf,

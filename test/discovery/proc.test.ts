@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { isAlive, processId } from '../../src/discovery/proc.js';
+import { isAlive, processId } from '../../src/discovery/local/proc.js';
 import { processEnded } from '../support/process-ended.js';
 
 test('a process is told from one that has ended and from a later one of its id', (t) => {
@@ -15,8 +15,10 @@ test('a process is told from one that has ended and from a later one of its id',
 });
 
 test('with no file descriptor left nobody is taken for ended', async (t) => {
-  const driver = fileURLToPath(new URL('../../src/discovery/local-driver.js', import.meta.url));
-  const proc = fileURLToPath(new URL('../../src/discovery/proc.js', import.meta.url));
+  const driver = fileURLToPath(
+    new URL('../../src/discovery/local/local-driver.js', import.meta.url),
+  );
+  const proc = fileURLToPath(new URL('../../src/discovery/local/proc.js', import.meta.url));
   const script = `
     import { openSync } from 'node:fs';
     import { LocalDriver } from ${JSON.stringify(driver)};

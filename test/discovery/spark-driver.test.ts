@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import test from 'ava';
 import { hostPort, type ObservedDriver } from '../../src/model/driver.js';
-import { sparkCommand } from '../../src/discovery/spark-command.js';
-import { processId } from '../../src/discovery/proc.js';
+import { sparkCommand } from '../../src/discovery/local/spark-command.js';
+import { processId } from '../../src/discovery/local/proc.js';
 import { openLocal, pidOf, temporaryFolder, untilSeen } from '../support/local-world.js';
 import { sparkHome } from '../support/spark-home.js';
 

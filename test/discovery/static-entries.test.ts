@@ -1,5 +1,5 @@
 import test from 'ava';
-import { parseStaticEntries, type StaticEntry } from '../../src/discovery/static-entries.js';
+import { parseStaticEntries, type StaticEntry } from '../../src/discovery/static/static-entries.js';
 
 const ONE = 'drivers:\n  - name: etl\n    namespace: sjns-a-prod\n    address: 10.0.0.1\n';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { systemClock, type Clock } from '../../src/model/clock.js';
-import { StaticFile } from '../../src/discovery/static-file.js';
+import { StaticFile } from '../../src/discovery/static/static-drivers.js';
 import { temporaryFolder, untilSeen } from '../support/local-world.js';
 import { ManualClock } from '../support/manual-clock.js';
 

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
-import { ISSUER_KEYS_FILE, IssuerKeys } from '../../src/issuer/keys.js';
-import { mintToken } from '../../src/issuer/tokens.js';
+import { ISSUER_KEYS_FILE, DevelopmentKeys, mintToken } from '../../src/issuer/tokens.js';
 import { AFFINITY_HEADER, CLUSTER_HEADER, PIN_HEADER, ringHashKey } from '../../src/model/names.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
@@ -148,7 +147,7 @@ const refusals: readonly Refusal[] = [
   {
     title: 'an expired token',
     url: async (gateway) => {
-      const keys = await IssuerKeys.open(join(gateway.folder, 'state', ISSUER_KEYS_FILE));
+      const keys = await DevelopmentKeys.open(join(gateway.folder, 'state', ISSUER_KEYS_FILE));
       const token = await mintToken(keys, 'alice', {
         issuer: gateway.issuer,
         audience: 'api://spark-gateway',

@@ -8,13 +8,12 @@ import { text } from 'node:stream/consumers';
 import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
 import { pino } from 'pino';
 import { systemClock } from '../../src/model/clock.js';
-import { ISSUER_KEYS_FILE, IssuerKeys } from '../../src/issuer/keys.js';
+import { ISSUER_KEYS_FILE, DevelopmentKeys, mintToken } from '../../src/issuer/tokens.js';
 import {
   type DevelopmentIssuer,
   type DevelopmentIssuerOptions,
   startDevelopmentIssuer,
 } from '../../src/issuer/server.js';
-import { mintToken } from '../../src/issuer/tokens.js';
 
 const HOST = '127.1.6.1';
 
@@ -132,7 +131,7 @@ test('a revoked key verifies no more', async (t) => {
 test('a program that shares the key file mints tokens without asking', async (t) => {
   const keysFile = join(await directoryFor(t), ISSUER_KEYS_FILE);
   const issuer = await start(t, { keysFile });
-  const token = await mintToken(await IssuerKeys.open(keysFile), 'dave', {
+  const token = await mintToken(await DevelopmentKeys.open(keysFile), 'dave', {
     issuer: issuer.url,
     audience: 'api://spark-gateway',
     clientId: 'development',
@@ -144,7 +143,7 @@ test('a program that shares the key file mints tokens without asking', async (t)
 
 test('two processes that start at once share one key', async (t) => {
   const path = join(await directoryFor(t), 'keys.json');
-  const [one, other] = await Promise.all([IssuerKeys.open(path), IssuerKeys.open(path)]);
+  const [one, other] = await Promise.all([DevelopmentKeys.open(path), DevelopmentKeys.open(path)]);
   t.deepEqual(one.jwks(), other.jwks());
   t.is(one.jwks().keys.length, 1);
   t.notRegex(JSON.stringify(one.jwks()), /"(d|p|q)"/);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { parse } from 'yaml';
 import type { DriverAnswer } from '../../src/model/admin-api.js';
-import type { KubernetesObject } from '../../src/kubernetes/types.js';
+import type { KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 import { TestAuthority } from '../support/certificates.js';
 import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';
 import { operatorCrds } from '../support/kube-manifests.js';

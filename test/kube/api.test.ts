@@ -1,9 +1,9 @@
 import test from 'ava';
 import { Registry } from 'prom-client';
-import { KubernetesApi } from '../../src/kubernetes/api.js';
-import { KubernetesError } from '../../src/kubernetes/error.js';
+import { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { systemClock } from '../../src/model/clock.js';
-import { kubernetesMetrics } from '../../src/roles/kubernetes-metrics.js';
+import { kubernetesMetrics } from '../../src/processes/kubernetes.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 
 let server: KubeApiServer;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
-import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
+import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 import { CheckClient, denied, type CheckOptions } from '../support/check-client.js';
 import { until } from './until.js';
 

@@ -1,9 +1,9 @@
 /** Drivers of another template for a share of the sessions, on a real API server. */
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import { VARIANT_ANNOTATION } from '../../src/kubernetes/ownership.js';
-import type { KubernetesList, KubernetesObject, Pod } from '../../src/kubernetes/types.js';
-import type { DriverTemplate } from '../../src/pools/kubernetes/template.js';
+import { VARIANT_ANNOTATION } from '../../src/lib/kubernetes/ownership.js';
+import type { KubernetesList, KubernetesObject, Pod } from '../../src/lib/kubernetes/objects.js';
+import type { DriverTemplate } from '../../src/discovery/kubernetes/template.js';
 import { AssignmentClient } from '../support/assignment-client.js';
 import { ControlPlane, TEMPLATES } from './control-plane.js';
 import { requestOf } from './load.js';

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { KubeConfig } from '@kubernetes/client-node';
 import test from 'ava';
-import { hasStatus } from '../../src/kubernetes/error.js';
-import type { KubernetesList, KubernetesObject } from '../../src/kubernetes/types.js';
+import { hasStatus } from '../../src/lib/kubernetes/http.js';
+import type { KubernetesList, KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 import { AssignmentClient } from '../support/assignment-client.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../support/kube-manifests.js';

@@ -14,8 +14,8 @@ import type {
   StatusView,
 } from '../../src/model/admin-api.js';
 import type { PolicyDiffAnswer } from '../../src/model/policy-diff.js';
-import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
-import type { TlsFiles } from '../../src/grpc/tls.js';
+import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
+import type { TlsFiles } from '../../src/lib/grpc/tls.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
 import { TokenIssuer } from '../support/token-issuer.js';
 import { until } from './until.js';

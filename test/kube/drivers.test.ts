@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import type { ApiRequest, KubernetesApi } from '../../src/kubernetes/api.js';
-import { KubernetesError } from '../../src/kubernetes/error.js';
-import type { KubernetesList, KubernetesObject, Pod } from '../../src/kubernetes/types.js';
-import type { DriverTemplate } from '../../src/pools/kubernetes/template.js';
+import type { ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { KubernetesError } from '../../src/lib/kubernetes/http.js';
+import type { KubernetesList, KubernetesObject, Pod } from '../../src/lib/kubernetes/objects.js';
+import type { DriverTemplate } from '../../src/discovery/kubernetes/template.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { Signal } from '../support/signal.js';
 import { operatorCrds } from '../support/kube-manifests.js';

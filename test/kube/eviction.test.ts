@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import { hasStatus } from '../../src/kubernetes/error.js';
-import type { KubernetesList, KubernetesObject, Pod } from '../../src/kubernetes/types.js';
+import { hasStatus } from '../../src/lib/kubernetes/http.js';
+import type { KubernetesList, KubernetesObject, Pod } from '../../src/lib/kubernetes/objects.js';
 import { AssignmentClient } from '../support/assignment-client.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../support/kube-manifests.js';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
-import { KubernetesApi, type WatchRequest } from '../../src/kubernetes/api.js';
-import type { DriverTemplate } from '../../src/pools/kubernetes/template.js';
+import { KubernetesApi, type WatchRequest } from '../../src/lib/kubernetes/api.js';
+import type { DriverTemplate } from '../../src/discovery/kubernetes/template.js';
 import { CuttableProxy } from '../support/cuttable-proxy.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { operatorCrds } from '../support/kube-manifests.js';

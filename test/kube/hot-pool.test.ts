@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
 import { pino } from 'pino';
-import { Reflector } from '../../src/kubernetes/reflector.js';
+import { Reflector } from '../../src/lib/kubernetes/reflector.js';
 import { systemClock } from '../../src/model/clock.js';
 import { Load } from './load.js';
 import { Replicas, startCluster } from './replicas.js';

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { parse } from 'yaml';
-import type { KubernetesApi } from '../../src/kubernetes/api.js';
-import { KubernetesError } from '../../src/kubernetes/error.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';
 
 let server: KubeApiServer;

@@ -3,10 +3,13 @@ import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { parse } from 'yaml';
-import { Reflector } from '../../src/kubernetes/reflector.js';
-import type { KubernetesObject } from '../../src/kubernetes/types.js';
+import { Reflector } from '../../src/lib/kubernetes/reflector.js';
+import type { KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 import { systemClock } from '../../src/model/clock.js';
-import type { Condition, PolicyResourceStatus } from '../../src/policy/kubernetes/status.js';
+import type {
+  Condition,
+  PolicyResourceStatus,
+} from '../../src/policy/sources/policy-resource-status.js';
 import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';
 import { operatorCrds } from '../support/kube-manifests.js';
 import { Signal } from '../support/signal.js';

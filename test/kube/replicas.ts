@@ -1,9 +1,9 @@
 /** Several replicas of a gateway on one cluster, each a process of its own. */
 import { randomUUID } from 'node:crypto';
 import type { ExecutionContext } from 'ava';
-import type { KubernetesList, KubernetesObject } from '../../src/kubernetes/types.js';
+import type { KubernetesList, KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 import type { DriverRecord } from '../../src/model/driver.js';
-import { decodeRecord } from '../../src/records/kubernetes-codec.js';
+import { decodeRecord } from '../../src/fleet/records/kubernetes-codec.js';
 import { CuttableProxy } from '../support/cuttable-proxy.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../support/kube-manifests.js';

@@ -1,10 +1,9 @@
 import test from 'ava';
-import type { KubernetesApi } from '../../src/kubernetes/api.js';
-import { driverKinds, type DriverKind } from '../../src/kubernetes/driver-resources.js';
-import { KubernetesError } from '../../src/kubernetes/error.js';
-import { sparkApplication } from '../../src/pools/kubernetes/spark-application.js';
-import { sparkConnect } from '../../src/pools/kubernetes/spark-connect.js';
-import type { DriverRequest, DriverTemplate } from '../../src/pools/kubernetes/template.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { driverKinds, type DriverKind } from '../../src/discovery/kubernetes/driver-resources.js';
+import { KubernetesError } from '../../src/lib/kubernetes/http.js';
+import { sparkApplication, sparkConnect } from '../../src/discovery/kubernetes/spark-objects.js';
+import type { DriverRequest, DriverTemplate } from '../../src/discovery/kubernetes/template.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { operatorCrds } from '../support/kube-manifests.js';
 import { TEMPLATE } from './world.js';

@@ -4,14 +4,14 @@ import { pino } from 'pino';
 import {
   KubernetesDrivers,
   type KubernetesDriversOptions,
-} from '../../src/discovery/kubernetes.js';
-import type { KubernetesApi } from '../../src/kubernetes/api.js';
-import { DriverResources } from '../../src/kubernetes/driver-resources.js';
-import { GatewayKey } from '../../src/kubernetes/gateway-key.js';
+} from '../../src/discovery/kubernetes/kubernetes-drivers.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { DriverResources } from '../../src/discovery/kubernetes/driver-resources.js';
+import { GatewayKey } from '../../src/lib/kubernetes/ownership.js';
 import { systemClock } from '../../src/model/clock.js';
 import type { ObservedDriver } from '../../src/model/driver.js';
-import { KubernetesFactory } from '../../src/pools/kubernetes/factory.js';
-import type { DriverTemplate } from '../../src/pools/kubernetes/template.js';
+import { KubernetesFactory } from '../../src/discovery/kubernetes/factory.js';
+import type { DriverTemplate } from '../../src/discovery/kubernetes/template.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
 import { TestLeadership } from '../support/leadership.js';
 import { Signal } from '../support/signal.js';

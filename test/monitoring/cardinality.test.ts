@@ -1,9 +1,8 @@
 /** However many names refused callers invent, Prometheus is not given more series. */
 import test from 'ava';
 import { Registry } from 'prom-client';
-import { requestMetrics } from '../../src/access-log/metrics.js';
-import type { AccessRecord } from '../../src/access-log/record.js';
-import { authzMetrics } from '../../src/roles/authz-metrics.js';
+import { requestMetrics, type AccessRecord } from '../../src/telemetry/access-log/record.js';
+import { authzMetrics } from '../../src/processes/authz.js';
 import { AuthzGateway } from '../support/authz-gateway.js';
 
 const CALLERS = 20;

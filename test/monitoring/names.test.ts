@@ -5,7 +5,7 @@ import test from 'ava';
 import { Registry } from 'prom-client';
 import { parse, stringify } from 'yaml';
 import { systemClock } from '../../src/model/clock.js';
-import { kubernetesMetrics } from '../../src/roles/kubernetes-metrics.js';
+import { kubernetesMetrics } from '../../src/processes/kubernetes.js';
 import { routingPolicy } from '../support/routing-policy.js';
 import { unusedPort } from '../support/unused-port.js';
 import { alertCases } from './alert-cases.js';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { ConfigRequest } from '../../src/model/config-request.js';
+import type { ConfigRequest } from '../../src/model/policy.js';
 import { caller, HEAD, mistakesIn, policyOf } from './support.js';
 
 const policy = policyOf(`

@@ -1,9 +1,8 @@
 import test from 'ava';
 import { readFile } from 'node:fs/promises';
-import { loadSettings } from '../../src/settings/load.js';
-import { policyOptions } from '../../src/settings/for-policy.js';
-import { findPerson } from '../../src/issuer/people.js';
-import { issuerUrl } from '../../src/issuer/tokens.js';
+import { loadSettings } from '../../src/settings/compile.js';
+import { policyOptions } from '../../src/settings/policy-options.js';
+import { findPerson, issuerUrl } from '../../src/issuer/tokens.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import type { Caller } from '../../src/model/principal.js';
 

@@ -1,13 +1,13 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { describedCaller } from '../../src/model/described-caller.js';
+import { describedCaller } from '../../src/model/administration.js';
 import type { Policy } from '../../src/model/policy.js';
 import { type Caller, CERTIFICATE_ISSUER, NETWORK_ISSUER } from '../../src/model/principal.js';
-import type { SeenRequest } from '../../src/model/seen-request.js';
+import type { SeenRequest } from '../../src/model/assignment.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import * as diffing from '../../src/policy/diff.js';
 import type { Present } from '../../src/policy/diff.js';
-import { atOnce } from '../../src/policy/steps.js';
+import { atOnce } from '../../src/policy/match.js';
 import { arbitraryCaller, arbitraryPolicy } from './arbitrary.js';
 import { HEAD, ISSUER, options, policyOf } from './support.js';
 

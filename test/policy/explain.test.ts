@@ -1,13 +1,12 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import { authorize, type RequestFacts } from '../../src/authz/decision.js';
-import { sparkMethod } from '../../src/authz/methods.js';
+import { sparkMethod } from '../../src/authz/request.js';
 import { GatewayError } from '../../src/model/errors.js';
-import type { ExplainRequest, Explanation } from '../../src/model/explanation.js';
-import type { Policy } from '../../src/model/policy.js';
+import type { ExplainRequest, Explanation, Policy } from '../../src/model/policy.js';
 import { CERTIFICATE_ISSUER, type Caller } from '../../src/model/principal.js';
 import { namespaceWithoutPool } from '../../src/model/refusals.js';
-import { describedCaller } from '../../src/model/described-caller.js';
+import { describedCaller } from '../../src/model/administration.js';
 import { arbitraryCaller, arbitraryPolicy } from './arbitrary.js';
 import { caller, policyOf } from './support.js';
 

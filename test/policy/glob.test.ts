@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { compileGlob } from '../../src/policy/glob.js';
+import { compileGlob } from '../../src/policy/names.js';
 
 const cases: readonly (readonly [string, string, boolean])[] = [
   ['data', 'data', true],

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { limitsQueries } from '../../src/model/limits.js';
-import { namespaceFields } from '../../src/policy/namespace-fields.js';
+import { namespaceFields } from '../../src/policy/diff.js';
 import { mistakesIn, policyOf } from './support.js';
 
 const MiB = 1024 ** 2;

@@ -1,7 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { NameSet } from '../../src/policy/glob.js';
-import { NameIndex } from '../../src/policy/name-index.js';
+import { NameSet, NameIndex } from '../../src/policy/names.js';
 
 test('a name leads to what trying every name and pattern leads to', (t) => {
   const pattern = fc.stringMatching(/^[ab*]{1,9}$/);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/model/clock.js';
 import type { Policy } from '../../src/model/policy.js';
-import { PolicyFile } from '../../src/policy/policy-file.js';
+import { PolicyFile } from '../../src/policy/sources/policy-file.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { HEAD, options } from './support.js';
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { ZonedTime } from '../../src/policy/zoned-time.js';
+import { ZonedTime } from '../../src/policy/schedule.js';
 import { mistakesIn, policyOf } from './support.js';
 
 const at = (text: string) => Date.parse(text);

@@ -3,9 +3,13 @@ import test from 'ava';
 import * as fc from 'fast-check';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
-import { policySchema, renderPolicySchema } from '../../src/policy/policy-schema.js';
-import { policyCrd, renderPolicyCrd } from '../../src/policy/kubernetes/crd.js';
-import type { JsonSchema } from '../../src/yaml/json-schema.js';
+import {
+  policySchema,
+  renderPolicySchema,
+  policyCrd,
+  renderPolicyCrd,
+} from '../../src/policy/sources/policy-resource-schema.js';
+import type { JsonSchema } from '../../src/lib/yaml/json-schema.js';
 import { arbitraryPolicy } from './arbitrary.js';
 import { HEAD, mistakesIn } from './support.js';
 

@@ -6,7 +6,7 @@ import {
   compileNamespaceTemplate,
   type NamespaceTemplate,
   TemplateProblem,
-} from '../../src/policy/namespace-template.js';
+} from '../../src/policy/targets.js';
 import { caller, options, policyOf, request } from './support.js';
 
 const TEAM = 'x-doordash-team';

@@ -1,10 +1,9 @@
 import { Server, status } from '@grpc/grpc-js';
 import test from 'ava';
-import type { SessionActivity } from '../../src/model/assignment.js';
+import { type SessionActivity, unlimitedQueries } from '../../src/model/assignment.js';
 import { asGone } from '../../src/model/driver-record.js';
-import { unlimitedQueries } from '../../src/model/query.js';
 import { addAssignmentService } from '../../src/sessions/assignment-service.js';
-import { SeenRequestTable } from '../../src/sessions/seen-requests.js';
+import { SeenRequestTable } from '../../src/sessions/sidecar-stream.js';
 import { SidecarNotices } from '../../src/sessions/notices.js';
 import { assignmentWatch } from '../support/assignment-watch.js';
 import { AssignmentClient, listen } from '../support/assignment-client.js';

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { DriverRecord } from '../../src/model/driver.js';
-import { StartedDrivers } from '../../src/pools/driver-starts.js';
-import { type FinishedSpan, SamplingTracer } from '../../src/tracing/tracer.js';
+import { StartedDrivers } from '../../src/fleet/driver-starts.js';
+import { type FinishedSpan, SamplingTracer } from '../../src/telemetry/tracing/tracer.js';
 import { assignmentWatch } from '../support/assignment-watch.js';
 import { driverRecord, sessionId, START_MS } from '../support/driver-records.js';
 import { ManualClock } from '../support/manual-clock.js';

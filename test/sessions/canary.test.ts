@@ -1,7 +1,7 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import type { CanaryPolicy } from '../../src/model/policy.js';
-import { chooseCanary } from '../../src/sessions/canary.js';
+import { chooseCanary } from '../../src/sessions/eligibility.js';
 import { withPhase } from '../../src/model/driver-record.js';
 import { alice, bob, driverRecord, NAMESPACE, sessionId } from '../support/driver-records.js';
 import { sessionFixture, testPolicy } from '../support/session-fixture.js';

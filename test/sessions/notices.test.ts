@@ -1,8 +1,7 @@
 import test from 'ava';
 import { asGone, withoutSession, withSession } from '../../src/model/driver-record.js';
 import type { DriverRecord } from '../../src/model/driver.js';
-import { SidecarNotices, type SidecarConnection } from '../../src/sessions/notices.js';
-import type { Notice } from '../../src/sessions/sidecar-state.js';
+import { SidecarNotices, type SidecarConnection, type Notice } from '../../src/sessions/notices.js';
 import { driverRecord, sessionId, sessionRecord, START_MS } from '../support/driver-records.js';
 import { sessionFixture } from '../support/session-fixture.js';
 

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import test from 'ava';
 import { GatewayError } from '../../src/model/errors.js';
 import type { LimitPolicy } from '../../src/model/policy.js';
-import { QueryGate } from '../../src/sessions/query-gate.js';
+import { QueryGate } from '../../src/queries/query-gate.js';
 import { ManualClock, settle } from '../support/manual-clock.js';
 import { plainPolicy } from '../support/plain-policy.js';
 import { limitPolicy } from '../support/queries.js';

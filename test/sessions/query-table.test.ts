@@ -1,8 +1,8 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import type { LimitPolicy } from '../../src/model/policy.js';
-import type { Query } from '../../src/model/query.js';
-import { QUERY_SCOPES, type QueryScope, QueryTable } from '../../src/sessions/query-table.js';
+import type { Query } from '../../src/model/assignment.js';
+import { QUERY_SCOPES, type QueryScope, QueryTable } from '../../src/queries/query-table.js';
 import { limitPolicy } from '../support/queries.js';
 
 const LAPSES = { unseenMs: 35_000, silentMs: 95_000, endedMs: 5_000 };

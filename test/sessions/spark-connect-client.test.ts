@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { clientCredentials, serverCredentials } from '../../src/grpc/tls.js';
+import { clientCredentials, serverCredentials } from '../../src/lib/grpc/tls.js';
 import type { SessionStatus } from '../../src/sessions/expiry.js';
 import { sparkConnectClient } from '../../src/sessions/spark-connect-client.js';
 import { TestAuthority } from '../support/certificates.js';

@@ -1,7 +1,10 @@
 import test from 'ava';
 import { GatewayError } from '../../src/model/errors.js';
-import { accessLogIntervalMs } from '../../src/settings/access-log-interval.js';
-import { compileSettings, type SettingsSources } from '../../src/settings/compile.js';
+import {
+  accessLogIntervalMs,
+  compileSettings,
+  type SettingsSources,
+} from '../../src/settings/compile.js';
 import type { Settings } from '../../src/settings/table.js';
 
 function compile(text = '', rest: Partial<SettingsSources> = {}): Settings {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { localVariants, variantConf } from '../../src/settings/local-variants.js';
+import { localVariants, variantConf } from '../../src/settings/types.js';
 
 test('a variant is Spark configuration, and another Spark where it names one', (t) => {
   const variants = {

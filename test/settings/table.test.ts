@@ -1,9 +1,8 @@
 import test from 'ava';
 import { readFile } from 'node:fs/promises';
-import { gatewayRoles } from '../../src/model/setting-description.js';
+import { gatewayRoles } from '../../src/settings/setting.js';
 import { compileSettings } from '../../src/settings/compile.js';
-import { renderExample } from '../../src/settings/example.js';
-import { describeSettings, rows } from '../../src/settings/rows.js';
+import { renderExample, describeSettings, rows } from '../../src/settings/rows.js';
 import { isServiceLink } from '../../src/settings/sources.js';
 
 test('each default is allowed by its own type', (t) => {

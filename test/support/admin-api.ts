@@ -1,21 +1,19 @@
 /** The admin API behind a real HTTP server, over the real ledger, with a real issuer of tokens. */
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { PolicyTokens } from '../../src/authz/token/policy-tokens.js';
-import { TokenVerifier } from '../../src/authz/token/verifier.js';
+import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { actionRoutes } from '../../src/console/actions.js';
 import { readRoutes } from '../../src/console/api.js';
-import { BearerIdentification } from '../../src/console/bearer.js';
-import { Gatekeeper } from '../../src/console/gatekeeper.js';
+import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
 import type { ConsoleSources, SeenActivity } from '../../src/console/sources.js';
-import { startHttpServer } from '../../src/http/server.js';
+import { startHttpServer } from '../../src/lib/http/server.js';
 import type { Operations } from '../../src/model/administration.js';
 import type { AdminAction } from '../../src/model/audit.js';
 import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { DiffPolicy } from '../../src/model/policy-diff.js';
-import type { SeenRequest } from '../../src/model/seen-request.js';
-import { policyDiffer } from '../../src/roles/policy-diff.js';
+import type { SeenRequest } from '../../src/model/assignment.js';
+import { policyDiffer } from '../../src/processes/policy.js';
 import type { FleetProblem } from '../../src/model/fleet-problem.js';
 import type {
   FleetReport,
@@ -24,8 +22,8 @@ import type {
   SidecarStatus,
 } from '../../src/model/reports.js';
 import { compilePolicy } from '../../src/policy/compile.js';
-import { fleetReport } from '../../src/pools/status.js';
-import { openLedger } from '../../src/records/ledger.js';
+import { fleetReport } from '../../src/fleet/fleet-report.js';
+import { openLedger } from '../../src/fleet/records/ledger.js';
 import { options as policyOptions } from '../policy/support.js';
 import { TestLeadership } from './leadership.js';
 import { ManualClock } from './manual-clock.js';

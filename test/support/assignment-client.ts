@@ -17,8 +17,8 @@ import {
   type FollowRequest,
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { methodDefinition } from '../../src/grpc/service.js';
-import { fromServiceError } from '../../src/grpc/status-details.js';
+import { methodDefinition } from '../../src/lib/grpc/client.js';
+import { fromServiceError } from '../../src/lib/grpc/status-details.js';
 
 const definitions = {
   assign: methodDefinition(AssignmentService.method.assign),

@@ -1,7 +1,7 @@
 import type { Clock } from '../../src/model/clock.js';
 import type { DriverStarts } from '../../src/model/pool.js';
-import { noTracer, type Tracer } from '../../src/model/tracing.js';
-import { type AssignmentKind, AssignmentWatch } from '../../src/sessions/assignment-watch.js';
+import { noTracer, type Tracer } from '../../src/model/audit.js';
+import { type AssignmentKind, AssignmentWatch } from '../../src/sessions/assignment-service.js';
 
 /** A watch that tells a test how assignments went. */
 export function assignmentWatch(

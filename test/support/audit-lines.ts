@@ -1,7 +1,11 @@
 import { pino } from 'pino';
-import { type AuditLine, auditLine, type DestinationOptions } from '../../src/audit/destination.js';
-import type { AuditMetrics, DropReason } from '../../src/audit/metrics.js';
-import { adminRecord } from '../../src/audit/record.js';
+import {
+  type AuditLine,
+  auditLine,
+  type DestinationOptions,
+} from '../../src/telemetry/audit/destination.js';
+import type { AuditMetrics, DropReason } from '../../src/telemetry/audit/audit-log.js';
+import { adminRecord } from '../../src/telemetry/audit/record.js';
 
 export const silent = pino({ level: 'silent' });
 

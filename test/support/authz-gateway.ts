@@ -3,8 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
-import type { AuthzMetrics } from '../../src/authz/metrics.js';
-import { startAuthzServer, type AuthzServerOptions } from '../../src/authz/server.js';
+import {
+  type AuthzMetrics,
+  startAuthzServer,
+  type AuthzServerOptions,
+} from '../../src/authz/server.js';
 import type { AssignRequest, Assignment, SessionActivity } from '../../src/model/assignment.js';
 import { CheckClient } from './check-client.js';
 import { ManualClock } from './manual-clock.js';

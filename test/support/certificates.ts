@@ -8,7 +8,7 @@ import {
 } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { TlsFiles } from '../../src/grpc/tls.js';
+import type { TlsFiles } from '../../src/lib/grpc/tls.js';
 
 export interface CertificateNames {
   readonly commonName: string;

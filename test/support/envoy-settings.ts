@@ -1,4 +1,4 @@
-import type { EnvoySettings } from '../../src/xds/resources/settings.js';
+import type { EnvoySettings } from '../../src/envoy/settings.js';
 
 /** What the gateway's own defaults come to. */
 export const defaultEnvoySettings: EnvoySettings = {

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ControlPlaneTls, controlPlaneSecrets } from '../../src/xds/resources/bootstrap.js';
+import { type ControlPlaneTls, controlPlaneSecrets } from '../../src/envoy/bootstrap.js';
 import type { TestAuthority } from './certificates.js';
 
 /** Writes what Envoy needs to show itself to the control plane, and to know it. */

@@ -10,7 +10,7 @@ import {
   type BootstrapValues,
   envoyArguments,
   renderBootstrap,
-} from '../../src/xds/resources/bootstrap.js';
+} from '../../src/envoy/bootstrap.js';
 
 /** Envoy's binary: `ENVOY_BIN`, else the one that the set-up installed. */
 export function findEnvoy(): string {

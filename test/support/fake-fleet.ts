@@ -1,5 +1,5 @@
 import type { RoutableDriver } from '../../src/model/driver.js';
-import type { EnvoyFleet, SidecarCaches } from '../../src/model/envoy-fleet.js';
+import type { EnvoyFleet, SidecarCaches } from '../../src/model/pool.js';
 
 /** Envoys that acknowledge at once, or when a test says so. */
 export class FakeFleet implements EnvoyFleet {

@@ -1,6 +1,6 @@
-import type { ApiRequest } from '../../src/kubernetes/api.js';
-import { KubernetesError } from '../../src/kubernetes/error.js';
-import type { KubernetesObject } from '../../src/kubernetes/types.js';
+import type { ApiRequest } from '../../src/lib/kubernetes/api.js';
+import { KubernetesError } from '../../src/lib/kubernetes/http.js';
+import type { KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 
 /** What becomes of a request: carried out and answered, carried out but the answer is lost, or lost itself. */
 export type Fate = 'answered' | 'answer lost' | 'lost';

@@ -6,7 +6,7 @@ import {
   type sendUnaryData,
   type ServerUnaryCall,
 } from '@grpc/grpc-js';
-import { asOnTheWire } from '../../src/grpc/service.js';
+import { asOnTheWire } from '../../src/lib/grpc/client.js';
 import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
 
 interface Call {

@@ -25,7 +25,7 @@ import type {
   SessionView,
   StatusView,
 } from '../../src/model/admin-api.js';
-import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
+import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 import { isAlive, processEnded } from './process-ended.js';
 import { unusedPort } from './unused-port.js';
 

@@ -7,12 +7,12 @@ import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { DriverSource, ObservedDriver } from '../../src/model/driver.js';
 import { systemClock } from '../../src/model/clock.js';
-import type { MakeDriverCommand } from '../../src/discovery/local-driver.js';
+import type { MakeDriverCommand } from '../../src/discovery/local/local-driver.js';
 import {
   LocalProcesses,
   stopLocalDrivers,
   type LocalProcessesOptions,
-} from '../../src/discovery/local-processes.js';
+} from '../../src/discovery/local/local-drivers.js';
 
 const standIn = fileURLToPath(new URL('stand-in-driver.js', import.meta.url));
 

@@ -1,5 +1,5 @@
 import type { LimitPolicy } from '../../src/model/policy.js';
-import type { Query, QueryReports } from '../../src/model/query.js';
+import type { Query, QueryReports } from '../../src/model/assignment.js';
 
 /** Limits of a policy that says so much. */
 export function limitPolicy(fields: Partial<LimitPolicy>): LimitPolicy {

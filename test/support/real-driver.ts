@@ -2,10 +2,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { sparkCommand } from '../../src/discovery/spark-command.js';
-import { http2Probe } from '../../src/discovery/probes.js';
+import { sparkCommand } from '../../src/discovery/local/spark-command.js';
+import { http2Probe } from '../../src/discovery/port-monitor.js';
 import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
-import { startTethered, type TetheredProcess } from '../../src/supervisor/tether.js';
+import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 import { processEnded } from './process-ended.js';
 import { sparkHome } from './spark-home.js';
 

@@ -16,8 +16,8 @@ import {
   type FollowRequest,
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { serviceDefinition } from '../../src/grpc/service.js';
-import { toServiceError } from '../../src/grpc/status-details.js';
+import { serviceDefinition } from '../../src/lib/grpc/client.js';
+import { toServiceError } from '../../src/lib/grpc/status-details.js';
 import { Signal } from './signal.js';
 
 /** An Assign call that waits for the test's answer. */

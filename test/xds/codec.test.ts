@@ -8,9 +8,8 @@ import {
   DiscoveryResponseSchema,
 } from '#gen/envoy/service/discovery/v3/discovery_pb.js';
 import { delta } from '../../src/xds/delta.js';
-import { TypeUrl } from '../../src/xds/resource.js';
+import { TypeUrl, decodeNode } from '../../src/xds/resource.js';
 import { createSotw } from '../../src/xds/sotw.js';
-import { decodeNode } from '../../src/xds/view.js';
 import { cluster } from '../support/xds-resources.js';
 
 const text = fc.string({ unit: 'binary', maxLength: 300 });

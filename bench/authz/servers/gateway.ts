@@ -4,13 +4,12 @@
  */
 import pino from 'pino';
 import { Registry } from 'prom-client';
-import { ActivityReports } from '../../../src/authz/assignments/activity-report.js';
+import { ActivityReports, SeenRequests } from '../../../src/authz/assignments/reports.js';
 import { AssignmentCache } from '../../../src/authz/assignments/cache.js';
-import { SeenRequests } from '../../../src/authz/assignments/seen-requests.js';
 import { type AuthzServerOptions, startAuthzServer } from '../../../src/authz/server.js';
 import { momentOf, systemClock } from '../../../src/model/clock.js';
 import { compilePolicy } from '../../../src/policy/compile.js';
-import { authzMetrics } from '../../../src/roles/authz-metrics.js';
+import { authzMetrics } from '../../../src/processes/authz.js';
 import { options as policyOptions } from '../../../test/policy/support.js';
 import { assigner, policyOf, type Subject, subjectOf } from '../subject.js';
 

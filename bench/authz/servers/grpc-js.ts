@@ -5,11 +5,11 @@ import {
   CheckRequestSchema,
   CheckResponseSchema,
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
-import { Call } from '../../../src/authz/call.js';
+import { Call } from '../../../src/authz/http2-transport.js';
 import { decodeCheckRequest, type CheckRequest } from '../../../src/authz/check-codec.js';
 import type { Decision } from '../../../src/authz/check-service.js';
 import { MESSAGE_HEADER_BYTES } from '../../../src/authz/grpc-wire.js';
-import { CHECK_PATH, encodeDecision } from '../../../src/authz/check-handler.js';
+import { CHECK_PATH, encodeDecision } from '../../../src/authz/server.js';
 import { checkServiceOf } from '../check-service.js';
 import { subjectOf } from '../subject.js';
 

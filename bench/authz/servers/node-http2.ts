@@ -1,8 +1,8 @@
 /** The same decisions and the same codec on node:http2's own server. */
 import { createServer } from 'node:http2';
-import { Call } from '../../../src/authz/call.js';
+import { Call } from '../../../src/authz/http2-transport.js';
 import { timeoutMs, unframe } from '../../../src/authz/grpc-wire.js';
-import { checkHandler } from '../../../src/authz/check-handler.js';
+import { checkHandler } from '../../../src/authz/server.js';
 import { checkServiceOf } from '../check-service.js';
 import { subjectOf } from '../subject.js';
 

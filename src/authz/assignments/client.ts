@@ -1,29 +1,35 @@
 /** The control plane's assignments as a sidecar uses them: asked once, then remembered. */
 import { randomUUID } from 'node:crypto';
-import { create } from '@bufbuild/protobuf';
-import { Client, type ChannelCredentials } from '@grpc/grpc-js';
+import { create, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
+import { Client, type ChannelCredentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { AdmitRequestSchema, AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { channelOptions } from '../../grpc/client-channel.js';
+import {
+  AdmitRequestSchema,
+  AssignmentService,
+  AssignRequestSchema,
+  type AssignRequest as AssignRequestMessage,
+  type AssignResponse,
+} from '#gen/spark_gateway/v1/assignments_pb.js';
+import { channelOptions, methodDefinition } from '../../lib/grpc/client.js';
+import { fromServiceError } from '../../lib/grpc/status-details.js';
 import type {
   ActivitySink,
   AssignRequest,
   Assigner,
   Assignment,
   SessionActivity,
+  Query,
+  QueryAdmission,
+  SeenRequest,
+  SeenRequestSink,
 } from '../../model/assignment.js';
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
+import { TRACE_HEADER } from '../../model/names.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
-import type { Query, QueryAdmission } from '../../model/query.js';
 import type { SidecarPolicy } from '../../model/reports.js';
-import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
-import { abortReason } from './abort-reason.js';
-import { callControlPlane } from './call.js';
-import { AssignmentCache } from './cache.js';
+import { abortReason, AssignmentCache, SharedFlights } from './cache.js';
 import { Follow } from './follow.js';
-import { fromMessage, toMessage } from './messages.js';
-import { SharedFlights } from './shared-flights.js';
 
 export interface AssignmentsClientOptions {
   /** gRPC targets of the control planes, such as `control-plane:18001`; any of them answers. */
@@ -240,4 +246,102 @@ function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
     if (signal.aborted) aborted();
     else signal.addEventListener('abort', aborted, { once: true });
   });
+}
+
+// Assignments as messages of spark_gateway.v1.
+
+function toMessage(request: AssignRequest, holdMs: number): AssignRequestMessage {
+  const { sessionId, principal, userId, team, environment, namespace, mayCreate, method } = request;
+  return create(AssignRequestSchema, {
+    sessionId,
+    principal: { issuer: principal.issuer, subject: principal.subject },
+    userId,
+    team,
+    environment,
+    namespace,
+    mayCreate,
+    holdMs,
+    cloneOf: request.cloneOf ?? '',
+    method,
+  });
+}
+
+/** Throws INTERNAL for an answer without an assignment. */
+function fromMessage({ assignment }: AssignResponse): Assignment {
+  if (!assignment?.principal) {
+    throw new GatewayError('INTERNAL', 'The control plane answered without an assignment.');
+  }
+  const { sessionId, principal, driverUid, cluster, address, driverToken } = assignment;
+  return {
+    sessionId,
+    principal: { issuer: principal.issuer, subject: principal.subject },
+    driverUid,
+    cluster,
+    address,
+    driverToken: driverToken === '' ? undefined : driverToken,
+    team: assignment.team,
+    environment: assignment.environment,
+    namespace: assignment.namespace,
+    cacheTtlMs: assignment.cacheTtlMs,
+  };
+}
+
+// One call of the control plane.
+
+export interface CallOptions {
+  /** Milliseconds since the epoch. */
+  readonly deadline: number;
+  readonly signal: AbortSignal;
+  readonly traceparent?: string | undefined;
+  /** For a call that is taken in long before it is answered: within this time its headers must come. */
+  readonly heardWithin?: { readonly ms: number; readonly clock: Clock };
+}
+
+/**
+ * Rejects with the GatewayError that the control plane sent, with CONTROL_PLANE_UNAVAILABLE if it
+ * cannot be reached, or with the signal's reason.
+ */
+function callControlPlane<I extends DescMessage, O extends DescMessage>(
+  client: Client,
+  method: DescMethod & { readonly input: I; readonly output: O },
+  message: MessageShape<I>,
+  { deadline, signal, traceparent, heardWithin }: CallOptions,
+): Promise<MessageShape<O>> {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(abortReason(signal));
+      return;
+    }
+    const metadata = new Metadata();
+    if (traceparent !== undefined) metadata.set(TRACE_HEADER, traceparent);
+    const cancel = () => call.cancel();
+    let isUnheard = false;
+    const unheard = heardWithin?.clock.setTimer(heardWithin.ms, () => {
+      isUnheard = true;
+      cancel();
+    });
+    const call = client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      message,
+      metadata,
+      { deadline },
+      (error: ServiceError | null, response?: MessageShape<O>) => {
+        signal.removeEventListener('abort', cancel);
+        unheard?.cancel();
+        if (response) resolve(response);
+        else if (signal.aborted) reject(abortReason(signal));
+        else if (isUnheard) reject(silent());
+        else reject(error ? fromServiceError(error) : new Error('A call ended without an answer.'));
+      },
+    );
+    if (unheard) call.on('metadata', () => unheard.cancel());
+    signal.addEventListener('abort', cancel, { once: true });
+  });
+}
+
+function silent(): GatewayError {
+  return new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'The control plane does not answer.');
 }

@@ -11,16 +11,12 @@ import {
   type FollowRequest,
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { methodDefinition } from '../../grpc/service.js';
-import type { SessionActivity } from '../../model/assignment.js';
-import { Backoff } from '../../model/backoff.js';
-import { type Clock, momentOf, passedMs, type Timer } from '../../model/clock.js';
-import { ActivityReports } from './activity-report.js';
-import type { SeenRequest, SeenRequestSink } from '../../model/seen-request.js';
+import { methodDefinition } from '../../lib/grpc/client.js';
+import type { SessionActivity, SeenRequest, SeenRequestSink } from '../../model/assignment.js';
+import { Backoff, type Clock, momentOf, passedMs, type Timer } from '../../model/clock.js';
+import { ActivityReports, PolicyReports, SeenRequests } from './reports.js';
 import type { SidecarPolicy } from '../../model/reports.js';
 import type { AssignmentCache } from './cache.js';
-import { PolicyReports } from './policy-reports.js';
-import { SeenRequests } from './seen-requests.js';
 
 export interface FollowOptions {
   /** The control planes; any of them will do. */

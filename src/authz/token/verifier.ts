@@ -9,16 +9,14 @@ import {
 } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import type { Identified, TokenVerification } from '../../model/administration.js';
 import type { Clock } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
-import type { IssuerPolicy } from '../../model/policy.js';
+import { GatewayError, type ErrorCode } from '../../model/errors.js';
+import type { IssuerPolicy, Policy } from '../../model/policy.js';
+import { type Caller, callerOf, refuseClient } from '../../model/principal.js';
 import { issuerUnknown } from '../../model/refusals.js';
-import type { Caller } from '../../model/principal.js';
-import { callerOf, refuseClient } from '../../model/token-claims.js';
-import type { Eventually } from '../eventually.js';
-import { fetchKeysOverHttp, type FetchKeys } from './fetch-keys.js';
-import { IssuerKeys, type SigningKey } from './issuer-keys.js';
-import { tokenRefusal } from './refusal.js';
+import type { Eventually } from '../grpc-wire.js';
+import { fetchKeysOverHttp, type FetchKeys, IssuerKeys, type SigningKey } from './issuer-keys.js';
 
 export interface TokenVerifierOptions {
   readonly clock: Clock;
@@ -256,4 +254,65 @@ export class TokenVerifier {
 
 function sameKeySource(a: IssuerPolicy, b: IssuerPolicy): boolean {
   return a.discoveryUrl === b.discoveryUrl && a.jwksUri === b.jwksUri;
+}
+
+// Failures of jose as refusals that tell the user what to do.
+
+function tokenRefusal(failure: unknown, issuer: IssuerPolicy): GatewayError {
+  const refuse = (code: ErrorCode, message: string) =>
+    new GatewayError(code, message, { cause: failure });
+  if (failure instanceof errors.JWTClaimValidationFailed) {
+    switch (failure.claim) {
+      case 'aud':
+        return refuse(
+          'TOKEN_AUDIENCE_REFUSED',
+          `Your token is for audience ${JSON.stringify(failure.payload.aud ?? null).slice(0, 200)}; accepted: ${issuer.audiences.join(', ')}.`,
+        );
+      case 'nbf':
+        return failure.reason === 'check_failed'
+          ? refuse(
+              'TOKEN_NOT_YET_VALID',
+              `Your token is not valid before ${isoTime(failure.payload.nbf)}. Check the clocks, or wait.`,
+            )
+          : refuse('TOKEN_MALFORMED', 'The claim "nbf" of your token is not a number.');
+      default:
+        return refuse(
+          'TOKEN_MALFORMED',
+          `The claim "${failure.claim}" of your token is missing or not what it should be.`,
+        );
+    }
+  }
+  if (failure instanceof errors.JOSEAlgNotAllowed) {
+    return refuse('TOKEN_ALGORITHM_REFUSED', 'Your token is signed in a way that is not accepted.');
+  }
+  if (failure instanceof errors.JWSInvalid || failure instanceof errors.JWTInvalid) {
+    return refuse('TOKEN_MALFORMED', 'Your token is not a well-formed JSON Web Token.');
+  }
+  return refuse(
+    'TOKEN_SIGNATURE_INVALID',
+    `The signature of your token is not that of its issuer ${issuer.issuer}. Get a new token.`,
+  );
+}
+
+/** For messages: `seconds` since the epoch as far as that is a time. */
+function isoTime(seconds: number | undefined): string {
+  const date = new Date((seconds ?? Number.NaN) * 1000);
+  return Number.isNaN(date.getTime()) ? 'an unknown time' : date.toISOString();
+}
+
+// Tokens of the issuers that the policy in force accepts, also after it was replaced.
+
+export class PolicyTokens implements TokenVerification {
+  readonly #verifier: TokenVerifier;
+  readonly #policy: () => Pick<Policy, 'issuers'>;
+
+  constructor(verifier: TokenVerifier, policy: () => Pick<Policy, 'issuers'>) {
+    this.#verifier = verifier;
+    this.#policy = policy;
+  }
+
+  async verify(token: string): Promise<Identified> {
+    await this.#verifier.useIssuers(this.#policy().issuers);
+    return this.#verifier.verify(token);
+  }
 }

@@ -4,7 +4,7 @@
  * the newest state when it can take more: nothing is queued for it.
  */
 import type { ServerResponse } from 'node:http';
-import type { Handler, Routes } from '../../http/router.js';
+import type { Handler, Routes } from '../../lib/http/router.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
 import { API_ROOT } from '../api.js';

@@ -1,5 +1,5 @@
 /** What the numbers were over the last hour. */
-import type { Clock, Timer } from '../../model/clock.js';
+import { type Clock, type Timer, isoTime } from '../../model/clock.js';
 import type { ConsoleSources } from '../sources.js';
 import type {
   HistoryView,
@@ -8,9 +8,8 @@ import type {
   RequestSample,
   SampleView,
 } from '../../model/admin-api.js';
-import { poolViews } from '../views/pools.js';
-import { statusView } from '../views/status.js';
-import { isoTime } from '../views/time.js';
+import { poolViews } from '../views/pool-views.js';
+import { statusView } from '../views/status-view.js';
 
 const SAMPLE_MS = 10_000;
 const KEPT_SAMPLES = 360;

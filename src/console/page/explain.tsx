@@ -1,5 +1,5 @@
 /** Why a request would be allowed or refused. */
-import type { Explanation } from '../../model/explanation.js';
+import type { Explanation } from '../../model/policy.js';
 import { Component, type ComponentChildren, Fragment, h } from './preact.js';
 import { ApiError, post } from './api.js';
 import { PolicyNavigation } from './policy.js';

@@ -5,9 +5,8 @@ import { App, type AppActions } from './app.js';
 import { Connection } from './connection.js';
 import { applyEvent } from './live-data.js';
 import { currentRoute, followLinks } from './navigation.js';
-import { withNewest } from './past.js';
+import { withNewest, type PageState, Store } from './store.js';
 import { h, render } from './preact.js';
-import { type PageState, Store } from './store.js';
 import { chooseTheme, nextTheme, theme } from './theme-choice.js';
 
 const TITLES: Readonly<Record<string, string>> = {

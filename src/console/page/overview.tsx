@@ -4,7 +4,7 @@ import { Chart, type Series } from './chart.js';
 import { latency } from './format.js';
 import type { LiveData } from './live-data.js';
 import { Card, PoolLink, Title } from './parts.js';
-import { type Past, refusals } from './past.js';
+import { type Past, refusals } from './store.js';
 import { PlainTable } from './table.js';
 
 export interface OverviewProps {

@@ -5,7 +5,7 @@ import { columns } from './drivers.js';
 import type { LiveData } from './live-data.js';
 import { PoolChart } from './overview.js';
 import { Card, Facts, PoolLink, Title } from './parts.js';
-import type { Past } from './past.js';
+import type { Past } from './store.js';
 import { SessionList } from './sessions.js';
 import { type Column, PlainTable, Table } from './table.js';
 

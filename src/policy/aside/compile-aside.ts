@@ -3,13 +3,12 @@
  * own, and made ready here in slices. See docs/decisions/large-policies-beside-the-event-loop.md.
  */
 import { Worker } from 'node:worker_threads';
-import { GatewayError } from '../../model/errors.js';
+import { GatewayError, reasonOf } from '../../model/errors.js';
 import type { Policy } from '../../model/policy.js';
 import type { PolicyOptions } from '../compile.js';
-import { inSlices } from '../steps.js';
-import { fromGoodPolicy } from './good-policy.js';
+import { inSlices } from '../match.js';
+import { fromGoodPolicy, checkWritten, lengthOf, type WrittenPolicy } from './verdict.js';
 import type { Task, Verdict } from './worker.js';
-import { checkWritten, lengthOf, type WrittenPolicy } from './written-policy.js';
 
 export interface CompiledPolicy {
   readonly policy: Policy;
@@ -88,4 +87,38 @@ const TOO_LARGE: Verdict = {
 
 function isOutOfMemory(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
+}
+
+// Compiles what a source of policies says, one at a time: what is overtaken by something newer is given up.
+
+export class NewestPolicy {
+  readonly #options: PolicyOptions;
+  #underWay = new AbortController();
+
+  constructor(options: PolicyOptions) {
+    this.#options = options;
+  }
+
+  /** undefined: given up. Rejects with POLICY_INVALID whose message holds every mistake, one on each line. */
+  async compile(written: WrittenPolicy): Promise<CompiledPolicy | undefined> {
+    this.giveUp();
+    const { signal } = (this.#underWay = new AbortController());
+    try {
+      const compiled = await compileAside(written, this.#options, signal);
+      return signal.aborted ? undefined : compiled;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      if (error instanceof GatewayError) throw error;
+      throw new GatewayError(
+        'INTERNAL',
+        `The policy could not be compiled, which is a defect of the gateway: ${reasonOf(error)}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** What is being compiled counts no more. */
+  giveUp(): void {
+    this.#underWay.abort();
+  }
 }

@@ -1,10 +1,15 @@
 /** Where drivers come from. */
-import { boolean, choice, integer, path, plainText } from '../../yaml/text-type.js';
-import { duration, size } from '../../yaml/units.js';
-import { variantConf } from '../local-variants.js';
-import { group, list, optional, setting, textMap } from '../setting.js';
-import { labelSelectors, loopbackRange } from '../types.js';
-import { controlPlane } from './roles.js';
+import {
+  boolean,
+  choice,
+  integer,
+  path,
+  plainText,
+  duration,
+  size,
+} from '../../lib/yaml/text-types.js';
+import { group, list, optional, setting, textMap, controlPlane, servers } from '../setting.js';
+import { variantConf, labelSelectors, loopbackRange } from '../types.js';
 
 export const drivers = group('Where Spark drivers come from.', {
   source: setting(choice('local', 'static', 'kubernetes'), {
@@ -134,5 +139,29 @@ export const drivers = group('Where Spark drivers come from.', {
       about:
         "Drivers for the policy's canaries, by name: Spark configuration over spark_conf, parted by semicolons; spark_home=<path> runs another Spark.",
     }),
+  }),
+});
+
+// Sessions, and the pools of drivers that they get.
+
+export const sessions = group('Sessions and what is remembered of them.', {
+  tombstone_ttl: setting(duration('10s', '14d'), {
+    default: '12h',
+    roles: controlPlane,
+    about:
+      'How long an ended session is remembered, so that a late client is told instead of given an empty one; at least session_ttl and assignments.cache_ttl.',
+  }),
+});
+
+export const pools = group('Pools of drivers, where the policy does not say otherwise.', {
+  maximum: setting(integer(1, 10_000), {
+    default: '100',
+    roles: servers,
+    about: 'Drivers of one pool at most.',
+  }),
+  start_timeout: setting(duration('5s', '1h'), {
+    default: '5m',
+    roles: servers,
+    about: 'A driver that does not come up within this time is removed and tried again.',
   }),
 });

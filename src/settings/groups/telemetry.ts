@@ -1,9 +1,7 @@
 /** What is told of requests: audit records, traces, access logs. */
-import { boolean, choice, integer, path } from '../../yaml/text-type.js';
-import { duration, size } from '../../yaml/units.js';
-import { group, optional, setting } from '../setting.js';
+import { boolean, choice, integer, path, duration, size } from '../../lib/yaml/text-types.js';
+import { group, optional, setting, controlPlane, servers } from '../setting.js';
 import { otlpEndpoint } from '../types.js';
-import { controlPlane, servers } from './roles.js';
 
 export const audit = group('Audit records of RPCs, decisions and administration (docs/audit.md).', {
   stdout: setting(boolean, {

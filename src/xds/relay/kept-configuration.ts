@@ -1,10 +1,14 @@
 /** The last complete configuration of the Envoy beside this process: in memory and in a file. */
+import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import { readIfThere } from '../../files/read.js';
-import { removeUnfinished, replaceFile } from '../../files/replace.js';
+import { readIfThere, removeUnfinished, replaceFile } from '../../lib/files/files.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { reasonOf } from '../../model/errors.js';
-import { decodeSnapshot, encodeSnapshot, type Snapshot } from './snapshot.js';
+import { delta } from '../delta.js';
+import { isTypeUrl, type TypeUrl } from '../resource.js';
+import { Subscription } from '../subscription.js';
+import { lengthDelimited, XdsWireReader } from '../wire.js';
+import { type KeptResource, readResponse } from './recorder.js';
 
 export interface KeptConfigurationOptions {
   /** Its folder exists. The file holds private keys: it is for its owner's eyes only. */
@@ -87,5 +91,102 @@ async function readKept({ file, logger }: KeptConfigurationOptions): Promise<Sna
   } catch (error) {
     logger.warn({ file, reason: reasonOf(error) }, "Envoy's kept configuration cannot be used");
     return undefined;
+  }
+}
+
+// A complete configuration of an Envoy, and its form on disk.
+
+/** By type and name: everything that an Envoy subscribed to and acknowledged. */
+export type Snapshot = ReadonlyMap<string, ReadonlyMap<string, KeptResource>>;
+
+/** Names the format; another one is not read. */
+const MAGIC = Buffer.from('spark-gateway envoy configuration 1\n');
+const DIGEST_BYTES = 32;
+
+// The body is a message whose field 1 holds a DeltaDiscoveryResponse for each type.
+const RESPONSES = 1;
+const RESPONSE_TYPE_URL = 4;
+
+export function encodeSnapshot(snapshot: Snapshot): Buffer {
+  const responses = [...snapshot].map(([typeUrl, resources]) =>
+    lengthDelimited(
+      RESPONSES,
+      Buffer.concat([
+        lengthDelimited(RESPONSE_TYPE_URL, typeUrl),
+        ...[...resources.values()].map(({ field }) => field),
+      ]),
+    ),
+  );
+  const body = Buffer.concat(responses);
+  return Buffer.concat([MAGIC, digest(body), body]);
+}
+
+/** @throws RangeError when the bytes were not written by `encodeSnapshot`, or are damaged. */
+export function decodeSnapshot(bytes: Buffer): Snapshot {
+  const body = bytes.subarray(MAGIC.length + DIGEST_BYTES);
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
+    throw new RangeError('it is of another format');
+  }
+  if (!bytes.subarray(MAGIC.length, MAGIC.length + DIGEST_BYTES).equals(digest(body))) {
+    throw new RangeError('it is damaged');
+  }
+  const snapshot = new Map<string, ReadonlyMap<string, KeptResource>>();
+  const reader = new XdsWireReader(body);
+  while (reader.next()) {
+    const { typeUrl, resources } = readResponse(reader.content());
+    snapshot.set(typeUrl, new Map(resources.map((resource) => [resource.name, resource])));
+  }
+  return snapshot;
+}
+
+function digest(body: Buffer): Buffer {
+  return createHash('sha256').update(body).digest();
+}
+
+// Answers one Envoy from a kept configuration while no control plane does. It only fills in: what
+// Envoy says that it has is newer than, or the same as, what was kept, and is never replaced or removed.
+
+interface OfType {
+  readonly subscription: Subscription;
+  /** Names that Envoy had when the stream began. */
+  readonly known: ReadonlyMap<string, string>;
+}
+
+export class KeptAnswers {
+  readonly #snapshot: Snapshot;
+  readonly #types = new Map<TypeUrl, OfType>();
+  #nonce = 0;
+
+  constructor(snapshot: Snapshot) {
+    this.#snapshot = snapshot;
+  }
+
+  /**
+   * The answer to a request; undefined when it asks for nothing.
+   * @throws RangeError when the bytes are no request.
+   */
+  answer(bytes: Buffer): Buffer | undefined {
+    const { typeUrl, names, known } = delta.decode(bytes);
+    if (!isTypeUrl(typeUrl) || names.kind !== 'changes' || known.kind !== 'each') return undefined;
+    const type = this.#types.get(typeUrl) ?? {
+      subscription: new Subscription(typeUrl),
+      known: known.versions,
+    };
+    this.#types.set(typeUrl, type);
+    const change = type.subscription.modify(names.subscribe, names.unsubscribe);
+    const kept = this.#snapshot.get(typeUrl) ?? new Map<string, never>();
+    const asked = new Set(change.asked);
+    if (change.wildcardAsked) for (const name of kept.keys()) asked.add(name);
+    const wanted = [...asked].filter((name) => !type.known.has(name));
+    // A new client waits for an answer even if there is nothing to send.
+    const due = change.wildcardAsked && type.known.size === 0;
+    if (wanted.length === 0 && !due) return undefined;
+    return delta.encode({
+      typeUrl,
+      version: 'kept',
+      nonce: String(++this.#nonce),
+      resources: wanted.flatMap((name) => kept.get(name)?.field ?? []),
+      removed: wanted.filter((name) => !kept.has(name)),
+    });
   }
 }

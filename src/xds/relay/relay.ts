@@ -14,17 +14,14 @@ import {
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { AggregatedDiscoveryService } from '#gen/envoy/service/discovery/v3/ads_pb.js';
-import { prepareLocalAddress, protectLocalAddress } from '../../grpc/local-address.js';
-import { asOnTheWire } from '../../grpc/service.js';
+import { prepareLocalAddress, protectLocalAddress } from '../../lib/grpc/local-address.js';
+import { asOnTheWire } from '../../lib/grpc/client.js';
 import { formatAddress, type SocketAddress } from '../../model/address.js';
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
-import { KeptAnswers } from './kept-answers.js';
-import { KeptConfiguration } from './kept-configuration.js';
-import { ControlPlaneLink } from './link.js';
-import { type Call, passOn } from './live-stream.js';
+import { KeptAnswers, KeptConfiguration, type Snapshot } from './kept-configuration.js';
+import { ControlPlaneLink, type Call, passOn } from './control-plane-link.js';
 import { Recorder } from './recorder.js';
-import type { Snapshot } from './snapshot.js';
 
 export interface XdsRelayOptions {
   /** Where Envoy asks. Secrets go over it in the clear: loopback or a unix socket. */

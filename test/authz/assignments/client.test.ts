@@ -5,7 +5,7 @@ import anyTest, { type TestFn } from 'ava';
 import { credentials } from '@grpc/grpc-js';
 import pino from 'pino';
 import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
-import { clientCredentials, serverCredentials } from '../../../src/grpc/tls.js';
+import { clientCredentials, serverCredentials } from '../../../src/lib/grpc/tls.js';
 import type { AssignRequest } from '../../../src/model/assignment.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { TestAuthority } from '../../support/certificates.js';

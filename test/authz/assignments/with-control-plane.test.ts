@@ -4,7 +4,7 @@ import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
 import { asGone } from '../../../src/model/driver-record.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { addAssignmentService } from '../../../src/sessions/assignment-service.js';
-import { unlimitedQueries } from '../../../src/model/query.js';
+import { unlimitedQueries } from '../../../src/model/assignment.js';
 import { SidecarNotices } from '../../../src/sessions/notices.js';
 import { assignmentWatch } from '../../support/assignment-watch.js';
 import { bob, driverRecord, sessionId } from '../../support/driver-records.js';

@@ -1,8 +1,11 @@
 import test from 'ava';
-import { briefDuration } from '../../../src/cli/render/duration.js';
-import { renderFields } from '../../../src/cli/render/fields.js';
-import { renderShown } from '../../../src/cli/render/shown.js';
-import { type Column, renderTable } from '../../../src/cli/render/table.js';
+import {
+  briefDuration,
+  renderFields,
+  renderShown,
+  type Column,
+  renderTable,
+} from '../../../src/cli/render.js';
 
 interface Pet {
   readonly name: string;

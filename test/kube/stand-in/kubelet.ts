@@ -5,10 +5,14 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { setTimeout as pause } from 'node:timers/promises';
-import { MERGE_PATCH, type ApiRequest, type KubernetesApi } from '../../../src/kubernetes/api.js';
-import { hasStatus, KubernetesError } from '../../../src/kubernetes/error.js';
-import { Reflector } from '../../../src/kubernetes/reflector.js';
-import type { Pod } from '../../../src/kubernetes/types.js';
+import {
+  MERGE_PATCH,
+  type ApiRequest,
+  type KubernetesApi,
+} from '../../../src/lib/kubernetes/api.js';
+import { hasStatus, KubernetesError } from '../../../src/lib/kubernetes/http.js';
+import { Reflector } from '../../../src/lib/kubernetes/reflector.js';
+import type { Pod } from '../../../src/lib/kubernetes/objects.js';
 import { systemClock } from '../../../src/model/clock.js';
 import type { Runtime, RunningDriver } from './runtime.js';
 

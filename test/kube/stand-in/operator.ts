@@ -3,11 +3,14 @@
  * and SparkApplication resources, reports their state, and deletes what a deleted resource owned.
  */
 import { pino } from 'pino';
-import { MERGE_PATCH, type KubernetesApi } from '../../../src/kubernetes/api.js';
-import { driverKinds, type DriverKind } from '../../../src/kubernetes/driver-resources.js';
-import { hasStatus, KubernetesError } from '../../../src/kubernetes/error.js';
-import { Reflector } from '../../../src/kubernetes/reflector.js';
-import type { KubernetesList, KubernetesObject, Pod } from '../../../src/kubernetes/types.js';
+import { MERGE_PATCH, type KubernetesApi } from '../../../src/lib/kubernetes/api.js';
+import {
+  driverKinds,
+  type DriverKind,
+} from '../../../src/discovery/kubernetes/driver-resources.js';
+import { hasStatus, KubernetesError } from '../../../src/lib/kubernetes/http.js';
+import { Reflector } from '../../../src/lib/kubernetes/reflector.js';
+import type { KubernetesList, KubernetesObject, Pod } from '../../../src/lib/kubernetes/objects.js';
 import { systemClock } from '../../../src/model/clock.js';
 import { reasonOf } from '../../../src/model/errors.js';
 

@@ -1,6 +1,6 @@
 /** What runs in a pod: something that listens on an address of its own. */
 import { createServer, type Server, type Socket } from 'node:net';
-import type { Pod } from '../../../src/kubernetes/types.js';
+import type { Pod } from '../../../src/lib/kubernetes/objects.js';
 
 export interface RunningDriver {
   readonly address: string;

@@ -4,8 +4,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { sparkCommand } from '../../../src/discovery/spark-command.js';
-import { startTethered } from '../../../src/supervisor/tether.js';
+import { sparkCommand } from '../../../src/discovery/local/spark-command.js';
+import { startTethered } from '../../../src/lib/child-processes/tether.js';
 import { sparkHome } from '../../support/spark-home.js';
 import type { LoopbackAddresses, Runtime } from './runtime.js';
 

@@ -6,9 +6,13 @@ import {
   DeltaDiscoveryRequestSchema,
   DeltaDiscoveryResponseSchema,
 } from '#gen/envoy/service/discovery/v3/discovery_pb.js';
-import { KeptAnswers } from '../../../src/xds/relay/kept-answers.js';
+import {
+  KeptAnswers,
+  decodeSnapshot,
+  encodeSnapshot,
+  type Snapshot,
+} from '../../../src/xds/relay/kept-configuration.js';
 import { Recorder } from '../../../src/xds/relay/recorder.js';
-import { decodeSnapshot, encodeSnapshot, type Snapshot } from '../../../src/xds/relay/snapshot.js';
 import { delta } from '../../../src/xds/delta.js';
 import { type EncodedResource, TypeUrl } from '../../../src/xds/resource.js';
 import { cluster, endpoints, listener, secret } from '../../support/xds-resources.js';

@@ -1,0 +1,251 @@
+/** Asks the admin API. */
+import { readFile } from 'node:fs/promises';
+import { request as requestHttp, type IncomingMessage } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { GatewayError, isErrorCode, reasonOf } from '../model/errors.js';
+import type { Shown } from './render.js';
+
+export interface AdminClientOptions {
+  /** Where the control plane answers. */
+  readonly url: URL;
+  readonly token: string;
+  /** PEM; undefined: the authorities that Node knows. */
+  readonly ca: string | undefined;
+}
+
+const TIMEOUT_MS = 30_000;
+/** No answer comes near this size. */
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+
+class AdminClient {
+  readonly #options: AdminClientOptions;
+
+  constructor(options: AdminClientOptions) {
+    this.#options = options;
+  }
+
+  /** `path` without the part that all have. Rejects with what the gateway says, or with ADMIN_API_UNREACHABLE. */
+  get<T>(path: string, query: Readonly<Record<string, string>> = {}): Promise<T> {
+    const text = new URLSearchParams(query).toString();
+    return this.#ask('GET', text === '' ? path : `${path}?${text}`, undefined);
+  }
+
+  post<T>(path: string, body: unknown, type = 'application/json'): Promise<T> {
+    return this.#ask('POST', path, {
+      type,
+      text: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+  }
+
+  async #ask<T>(
+    method: string,
+    path: string,
+    body: { readonly type: string; readonly text: string } | undefined,
+  ): Promise<T> {
+    const { url, token, ca } = this.#options;
+    const target = new URL(`api/v1/${path}`, url.href.endsWith('/') ? url : `${url.href}/`);
+    const { status, text } = await exchange(target, {
+      method,
+      headers: {
+        accept: 'application/json',
+        authorization: `Bearer ${token}`,
+        ...(body ? { 'content-type': body.type } : {}),
+      },
+      body: body?.text,
+      ca,
+    });
+    const answer = parsed(text);
+    if (status >= 200 && status < 300 && answer !== undefined) {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- src/model/admin-api.ts is the contract
+      return answer as T;
+    }
+    throw refusal(target, status, answer);
+  }
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** One request. Rejects with ADMIN_API_UNREACHABLE when no answer comes. */
+function exchange(
+  url: URL,
+  options: {
+    readonly method: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: string | undefined;
+    readonly ca: string | undefined;
+  },
+): Promise<HttpAnswer> {
+  const { method, headers, body, ca } = options;
+  return new Promise<HttpAnswer>((resolve, reject) => {
+    const fail = (error: Error) => reject(unreachable(url, error));
+    const answered = (response: IncomingMessage) => {
+      read(response).then(resolve, fail);
+    };
+    const shared = { method, headers, timeout: TIMEOUT_MS };
+    const request =
+      url.protocol === 'https:'
+        ? requestHttps(url, { ...shared, ...(ca === undefined ? {} : { ca }) }, answered)
+        : requestHttp(url, shared, answered);
+    request.on('timeout', () => request.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
+    request.on('error', fail);
+    request.end(body);
+  });
+}
+
+async function read(response: IncomingMessage): Promise<HttpAnswer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MAX_ANSWER_BYTES) throw new Error('the answer is too large');
+    chunks.push(chunk);
+  }
+  return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function unreachable(url: URL, cause: Error): GatewayError {
+  // Of several addresses that were tried, none of which answered, there is a code only.
+  const code = 'code' in cause ? String(cause.code) : '';
+  const why = cause.message === '' ? code : cause.message;
+  return new GatewayError(
+    'ADMIN_API_UNREACHABLE',
+    `${url.origin} cannot be reached: ${why}. Does the gateway run there? --server, SPARK_GATEWAY_ADMIN_URL or the settings say where.`,
+    { cause },
+  );
+}
+
+/** What the gateway says of itself, or that whatever answered is none. */
+function refusal(url: URL, status: number, answer: unknown): GatewayError {
+  const error = field(answer, 'error');
+  const code = field(error, 'code');
+  const message = field(error, 'message');
+  if (typeof code === 'string' && typeof message === 'string') {
+    return new GatewayError(isErrorCode(code) ? code : 'ADMIN_API_REFUSED', message);
+  }
+  return new GatewayError(
+    'ADMIN_API_UNREACHABLE',
+    `${url.origin} answers with status ${status} and not as a gateway of this release does. Check --server or SPARK_GATEWAY_ADMIN_URL.`,
+  );
+}
+
+function field(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return Object.entries(value).find(([key]) => key === name)?.[1];
+}
+
+// Which gateway is asked, and as whom.
+
+const URL_VARIABLE = 'SPARK_GATEWAY_ADMIN_URL';
+const TOKEN_VARIABLE = 'SPARK_GATEWAY_TOKEN';
+
+/** The person of the development issuer that asks, where nobody is named. */
+const DEVELOPER = 'alice';
+
+export interface ConnectionOptions {
+  /** Of the command line, by name. */
+  readonly options: ReadonlyMap<string, string>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** `admin.listen_addr` of the settings, as this machine reaches it. */
+  readonly settingsUrl: string;
+  /** Of the development issuer, where the settings enable it. */
+  readonly issuerUrl: string | undefined;
+  /** Somebody named the settings, so that they are not those of another gateway. */
+  readonly settingsNamed: boolean;
+}
+
+/** Rejects with ARGUMENT_INVALID, TOKEN_MISSING or ADMIN_API_UNREACHABLE. */
+export async function connect(connection: ConnectionOptions): Promise<AdminClient> {
+  const { options, env, settingsUrl } = connection;
+  const named = options.get('server') ?? env[URL_VARIABLE];
+  const url = urlOf(named || settingsUrl);
+  const caFile = options.get('ca-file');
+  const ca = caFile === undefined ? undefined : await contentOf(caFile, '--ca-file');
+  return new AdminClient({ url, ca, token: await tokenOf(connection, Boolean(named)) });
+}
+
+function urlOf(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url && (url.protocol === 'https:' || url.protocol === 'http:')) return url;
+  throw new GatewayError(
+    'ARGUMENT_INVALID',
+    `--server or ${URL_VARIABLE} must be a URL such as https://gateway.example.com or http://127.0.0.1:9090, not ${JSON.stringify(text)}`,
+  );
+}
+
+async function tokenOf(
+  { options, env, issuerUrl, settingsNamed }: ConnectionOptions,
+  serverNamed: boolean,
+): Promise<string> {
+  const file = options.get('token-file');
+  const person = options.get('as');
+  const given = file === undefined ? env[TOKEN_VARIABLE] : await contentOf(file, '--token-file');
+  if (given !== undefined && given.trim() !== '' && person === undefined) return given.trim();
+  // A gateway elsewhere does not know this machine's development issuer.
+  if (issuerUrl !== undefined && (person !== undefined || settingsNamed || !serverNamed)) {
+    return developmentToken(issuerUrl, person ?? DEVELOPER);
+  }
+  throw new GatewayError(
+    'TOKEN_MISSING',
+    `Say who you are: put a token into ${TOKEN_VARIABLE}, or into a file named by --token-file.`,
+  );
+}
+
+async function developmentToken(issuerUrl: string, person: string): Promise<string> {
+  const { status, text } = await exchange(
+    new URL(`${issuerUrl}/token?user=${encodeURIComponent(person)}`),
+    { method: 'GET', headers: {}, body: undefined, ca: undefined },
+  );
+  if (status === 200) return text.trim();
+  throw new GatewayError('TOKEN_MISSING', `The development issuer gives no token: ${text.trim()}`);
+}
+
+async function contentOf(file: string, option: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const why = reasonOf(error);
+    throw new GatewayError('ARGUMENT_INVALID', `${option} ${file} cannot be read: ${why}`, {
+      cause: error,
+    });
+  }
+}
+
+// What an online command works with.
+
+export interface OnlineContext {
+  readonly client: Pick<AdminClient, 'get' | 'post'>;
+  readonly operands: readonly string[];
+  readonly options: ReadonlyMap<string, string>;
+  /** Wall time, milliseconds since the epoch. */
+  now(): number;
+  /** Resolves after a moment; rejects when the command is to end. */
+  pause(ms: number): Promise<void>;
+  /** Tells people what is going on, apart from the answer. */
+  say(text: string): void;
+}
+
+export type OnlineCommand = (context: OnlineContext) => Promise<Shown>;
+
+/** The options of these names that are there, as a query. */
+export function queryOf(
+  { options }: OnlineContext,
+  names: readonly string[],
+): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = options.get(name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}

@@ -1,0 +1,91 @@
+/** `drivers`. */
+import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
+import { since, renderFields, type Shown, type Column, renderTable } from '../render.js';
+import { type OnlineContext, queryOf } from '../admin-client.js';
+import { driverIds, shortIds, wholeId } from '../ids.js';
+
+export async function drivers(context: OnlineContext): Promise<Shown> {
+  const [id] = context.operands;
+  return id === undefined ? listOf(context) : one(context, id);
+}
+
+/** The driver whose uid or name is, or begins with, what was written. */
+export async function driverNamed({ client }: OnlineContext, written: string): Promise<DriverView> {
+  const all = await client.get<readonly DriverView[]>('drivers');
+  const named = all.find(({ name }) => name === written);
+  if (named) return named;
+  const whole = wholeId(
+    written,
+    all.flatMap(({ uid, name }) => (uid.startsWith(written) ? [uid] : [name])),
+    driverIds,
+  );
+  const found = all.find(({ uid, name }) => uid === whole || name === whole);
+  if (!found) throw new Error(`${whole} is no driver of those listed`);
+  return found;
+}
+
+async function listOf(context: OnlineContext): Promise<Shown> {
+  const query = queryOf(context, ['namespace', 'phase']);
+  const found = await context.client.get<readonly DriverView[]>('drivers', query);
+  return {
+    value: found,
+    people: (style) =>
+      renderTable(columns(found, style.wide, context.now()), found, style, 'There is no driver.'),
+  };
+}
+
+function columns(
+  found: readonly DriverView[],
+  wide: boolean,
+  nowMs: number,
+): readonly Column<DriverView>[] {
+  const short = shortIds(found.map(({ uid }) => uid));
+  return [
+    { title: 'DRIVER', value: ({ uid }) => (wide ? uid : short(uid)) },
+    { title: 'NAMESPACE', value: ({ namespace }) => namespace },
+    { title: 'PHASE', value: ({ phase }) => phase },
+    { title: 'READY', value: ({ ready }) => (ready ? 'yes' : 'no') },
+    { title: 'SESSIONS', value: ({ sessions }) => String(sessions) },
+    { title: 'TENANT', value: ({ tenant }) => tenant?.principal.subject ?? '' },
+    { title: 'SINCE', value: (driver) => since(driver.since, nowMs) },
+    { title: 'NAME', value: ({ name }) => name, wide: true },
+    { title: 'ADDRESS', value: ({ address }) => address, wide: true },
+    { title: 'CLUSTER', value: ({ cluster }) => cluster ?? '', wide: true },
+    { title: 'DEADLINE', value: ({ drainDeadline }) => drainDeadline ?? '', wide: true },
+    { title: 'REASON', value: ({ problem }) => problem ?? '' },
+  ];
+}
+
+async function one(context: OnlineContext, written: string): Promise<Shown> {
+  const { uid } = await driverNamed(context, written);
+  const driver = await context.client.get<DriverDetailView>(`drivers/${encodeURIComponent(uid)}`);
+  return { value: driver, people: () => detail(driver, context.now()) };
+}
+
+function detail(driver: DriverDetailView, nowMs: number): string {
+  const { tenant } = driver;
+  const fields = renderFields({
+    driver: driver.uid,
+    name: driver.name === driver.uid ? undefined : driver.name,
+    namespace: driver.namespace,
+    cluster: driver.cluster,
+    address: driver.address,
+    instance: driver.instance,
+    phase: `${driver.phase}, since ${since(driver.since, nowMs)}`,
+    reason: driver.problem,
+    condition: driver.condition ?? 'not seen',
+    routable: driver.routable ? 'yes' : 'no',
+    tenant: tenant && `${tenant.principal.subject}, team ${tenant.team}`,
+    deadline: driver.drainDeadline,
+    created: `${driver.createdAt}, ${since(driver.createdAt, nowMs)} ago`,
+  });
+  const sessions = driver.sessions.map(
+    ({ id, principal, createdAt }) => `  ${id}  ${principal.subject}  ${since(createdAt, nowMs)}\n`,
+  );
+  const ended = driver.ended.map(({ id, end, at }) => `  ${id}  ${end}  ${at}\n`);
+  return [
+    fields,
+    ...(sessions.length > 0 ? ['sessions:\n', ...sessions] : []),
+    ...(ended.length > 0 ? ['ended sessions:\n', ...ended] : []),
+  ].join('');
+}

@@ -1,0 +1,43 @@
+/** `envoys`. */
+import type { EnvoyView, XdsType } from '../../model/admin-api.js';
+import { since, type Shown, type Column, printable, renderTable } from '../render.js';
+import type { OnlineContext } from '../admin-client.js';
+
+const types: readonly XdsType[] = ['CDS', 'EDS', 'LDS', 'RDS', 'SDS', 'ECDS'];
+
+export async function envoys(context: OnlineContext): Promise<Shown> {
+  const found = await context.client.get<readonly EnvoyView[]>('envoys');
+  return {
+    value: found,
+    people: (style) =>
+      renderTable(columns(style.wide, context.now()), found, style, 'No Envoy is connected.') +
+      rejections(found),
+  };
+}
+
+function columns(wide: boolean, nowMs: number): readonly Column<EnvoyView>[] {
+  return [
+    { title: 'ENVOY', value: ({ node }) => node },
+    ...types.map((type) => ({
+      title: type,
+      value: (envoy: EnvoyView) => {
+        const { state, version } = envoy.types[type];
+        return wide && version !== '' ? `${state} ${version}` : state;
+      },
+    })),
+    { title: 'CONNECTED', value: ({ connectedSince }) => since(connectedSince, nowMs) },
+    { title: 'ADDRESS', value: ({ address }) => address, wide: true },
+    { title: 'CLUSTER', value: ({ cluster }) => cluster, wide: true },
+  ];
+}
+
+/** Reasons are sentences: they stand below the table. */
+function rejections(found: readonly EnvoyView[]): string {
+  const lines = found.flatMap((envoy) =>
+    types.flatMap((type) => {
+      const { reason } = envoy.types[type];
+      return reason === undefined ? [] : [`${envoy.node} ${type}: ${printable(reason)}\n`];
+    }),
+  );
+  return lines.length === 0 ? '' : `\nRejected:\n${lines.join('')}`;
+}

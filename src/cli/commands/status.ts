@@ -1,0 +1,36 @@
+/** `status`. */
+import type { StatusView } from '../../model/admin-api.js';
+import { renderFields, type Shown, printable } from '../render.js';
+import type { OnlineContext } from '../admin-client.js';
+
+export async function status({ client }: OnlineContext): Promise<Shown> {
+  const found = await client.get<StatusView>('status');
+  return { value: found, people: () => forPeople(found) };
+}
+
+function forPeople({
+  version,
+  replica,
+  policy,
+  envoys,
+  sessions,
+  drivers,
+  problems,
+}: StatusView): string {
+  const fields = renderFields({
+    release: version,
+    replica: replica.leads
+      ? `leads, epoch ${replica.epoch ?? ''}`
+      : `follows ${replica.leader ?? 'nobody'}`,
+    policy: policy.version,
+    envoys: `${envoys.connected} connected: ${envoys.synced} synced, ${envoys.stale} stale, ${envoys.nacked} rejecting`,
+    sessions: String(sessions),
+    drivers: Object.entries(drivers)
+      .filter(([, count]) => count > 0)
+      .map(([phase, count]) => `${count} ${phase}`)
+      .join(', '),
+  });
+  if (problems.length === 0) return `${fields}\nAll is well.\n`;
+  const lines = problems.map((problem) => `  ${printable(problem)}\n`);
+  return `${fields}\nProblems:\n${lines.join('')}`;
+}

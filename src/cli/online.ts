@@ -1,0 +1,111 @@
+/** Commands that ask a gateway that runs, or a policy file in its place: joins the command line with settings and terminal. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { systemClock } from '../model/clock.js';
+import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
+import { connect, type OnlineCommand, type OnlineContext } from './admin-client.js';
+import { drain, evict, release } from './commands/actions.js';
+import { drivers } from './commands/drivers.js';
+import { envoys } from './commands/envoys.js';
+import { policyByFile, explain } from './commands/explain.js';
+import { policyDiff } from './commands/policy-diff.js';
+import { pools } from './commands/pools.js';
+import { sessions } from './commands/sessions.js';
+import { sidecars } from './commands/sidecars.js';
+import { status } from './commands/status.js';
+import type { OnlineCommandName } from './online-commands.js';
+import { isOutputForm, renderShown } from './render.js';
+import { EXIT_FAILED } from './report.js';
+
+export interface OnlineArguments {
+  readonly name: OnlineCommandName;
+  readonly operands: readonly string[];
+  readonly options: ReadonlyMap<string, string>;
+  /** Somebody named the settings. */
+  readonly settingsNamed: boolean;
+}
+
+/** Resolves with the exit code. */
+export async function askGateway(
+  settings: Settings,
+  { name, operands, options, settingsNamed }: OnlineArguments,
+): Promise<number> {
+  const { issuer } = settings;
+  const policyFile = options.get('file');
+  const client =
+    policyFile === undefined
+      ? await connect({
+          options,
+          env: process.env,
+          settingsUrl: localAdminUrl(settings),
+          issuerUrl: issuer.enabled ? localUrl(issuer.listenAddr) : undefined,
+          settingsNamed,
+        })
+      : await policyByFile(policyFile, settings);
+  const { stdout, stderr } = process;
+  // Whoever read it has seen enough, as `| head` does.
+  stdout.on('error', () => process.exit());
+  return runOnline(
+    name,
+    {
+      client,
+      operands,
+      options,
+      now: () => systemClock.now(),
+      pause: (ms) => pause(ms),
+      say: (text) => stderr.write(`${text}\n`),
+    },
+    {
+      write: (text) => void stdout.write(text),
+      width: () => (stdout.isTTY ? stdout.columns : undefined),
+    },
+  );
+}
+
+// Runs a command that asks a gateway that runs.
+
+const commands: Record<OnlineCommandName, OnlineCommand> = {
+  status,
+  sessions,
+  drivers,
+  pools,
+  envoys,
+  sidecars,
+  drain,
+  release,
+  evict,
+  'policy explain': explain,
+  'policy diff': policyDiff,
+};
+
+export interface Output {
+  write(text: string): void;
+  /** Characters in a line of the terminal; undefined where there is no terminal. */
+  readonly width: () => number | undefined;
+}
+
+const WATCH_MS = 2_000;
+/** Clears the screen and goes to its beginning (ECMA-48: CUP, ED). */
+const CLEAR = '\u001b[H\u001b[2J';
+
+/** Resolves with the exit code. Rejects with what the command fails with, or with what `pause` does while it watches. */
+export async function runOnline(
+  name: OnlineCommandName,
+  context: OnlineContext,
+  output: Output,
+): Promise<number> {
+  const command = commands[name];
+  const written = context.options.get('output') ?? 'table';
+  const form = isOutputForm(written) ? written : 'table';
+  if (!context.options.has('watch')) {
+    const shown = await command(context);
+    output.write(renderShown(shown, form, output.width()));
+    return shown.differs === true ? EXIT_FAILED : 0;
+  }
+  const show = async () => renderShown(await command(context), form, output.width());
+  const onScreen = output.width() !== undefined && (form === 'table' || form === 'wide');
+  for (;;) {
+    const text = await show();
+    output.write(onScreen ? `${CLEAR}${text}` : text);
+    await context.pause(WATCH_MS);
+  }
+}

@@ -1,0 +1,146 @@
+/** Sign-in and sign-out of the console. */
+import { createHash } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { Answer } from '../../lib/http/answer.js';
+import type { Exchange, Routes } from '../../lib/http/router.js';
+import type { Clock } from '../../model/clock.js';
+import { toGatewayError } from '../../model/errors.js';
+import { notice } from '../assets.js';
+import type { Attempt, Provider } from './provider.js';
+import {
+  type CookieScope,
+  cookiesOf,
+  setCookie,
+  refuseOtherSites,
+  type Sealer,
+  type SessionCookie,
+} from './session-cookie.js';
+
+export interface SignInOptions {
+  readonly provider: Provider;
+  readonly sealer: Sealer;
+  readonly session: SessionCookie;
+  readonly publicUrl: URL;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export const SIGN_IN_PATH = '/auth/sign-in';
+export const CALLBACK_PATH = '/auth/callback';
+
+const ATTEMPT_TTL_MS = 10 * 60_000;
+const PURPOSE = 'attempt';
+
+export function signInRoutes(options: SignInOptions): Routes {
+  const { session, publicUrl } = options;
+  return {
+    [`GET ${SIGN_IN_PATH}`]: (exchange) => begin(options, exchange),
+    [`GET ${CALLBACK_PATH}`]: (exchange) => finish(options, exchange),
+    'POST /auth/sign-out': (exchange) => {
+      refuseOtherSites(exchange, publicUrl);
+      return { status: 204, headers: { 'set-cookie': session.end() }, body: '' };
+    },
+    'GET /auth/signed-out': () =>
+      notice({ title: 'Signed out', text: 'You have left the console.', link: signInLink('/') }),
+  };
+}
+
+async function begin(options: SignInOptions, { headers, query }: Exchange): Promise<Answer> {
+  const { provider, sealer, publicUrl, clock, logger } = options;
+  const returnTo = returnPath(query.get('return_to'), publicUrl);
+  // Cookies are kept for each host apart, and the issuer leads back to the public one.
+  if (headers.host !== publicUrl.host && !query.has('moved')) {
+    const moved = new URLSearchParams({ return_to: returnTo, moved: '1' });
+    return redirect(`${publicUrl.origin}${SIGN_IN_PATH}?${moved.toString()}`);
+  }
+  try {
+    const { url, attempt } = await provider.begin();
+    const goodUntilMs = clock.now() + ATTEMPT_TTL_MS;
+    const sealed = await sealer.seal(PURPOSE, { ...attempt, returnTo }, goodUntilMs);
+    const cookie = setCookie(
+      attemptCookie(attempt.state),
+      sealed,
+      attemptScope(publicUrl),
+      ATTEMPT_TTL_MS,
+    );
+    return redirect(url.href, [cookie]);
+  } catch (error) {
+    logger.error({ err: error }, 'the issuer of the console does not answer');
+    return notice({
+      status: 503,
+      title: 'Sign-in is not possible now',
+      text: 'The issuer with which people sign in does not answer. The log of the control plane says more.',
+      link: signInLink(returnTo),
+    });
+  }
+}
+
+async function finish(options: SignInOptions, { headers, query }: Exchange): Promise<Answer> {
+  const { provider, sealer, session, publicUrl, logger } = options;
+  const name = attemptCookie(query.get('state') ?? '');
+  const sealed = cookiesOf(headers.cookie).get(name);
+  const kept = sealed === undefined ? undefined : await sealer.open(PURPOSE, sealed);
+  const returnTo = returnPath(kept?.['returnTo'], publicUrl);
+  const attempt = attemptOf(kept ?? {});
+  if (!attempt) {
+    return notice({
+      status: 400,
+      title: 'This sign-in is over',
+      text: 'It was begun in another browser, more than ten minutes ago, or has been used.',
+      link: signInLink('/'),
+    });
+  }
+  const over = setCookie(name, '', attemptScope(publicUrl), 0);
+  try {
+    const token = await provider.finish(query, attempt);
+    return redirect(returnTo, [over, ...(await session.begin(token))]);
+  } catch (error) {
+    const { code, message } = toGatewayError(error);
+    logger.warn({ err: error }, 'a sign-in to the console did not succeed');
+    return notice({
+      status: 403,
+      title: 'The sign-in did not succeed',
+      text:
+        code === 'INTERNAL'
+          ? 'The issuer refused it, or answered what does not fit. The log of the control plane says more.'
+          : message,
+      link: signInLink(returnTo),
+      cookies: [over],
+    });
+  }
+}
+
+/** One for each attempt, so that two tabs do not end each other's. */
+function attemptCookie(state: string): string {
+  const name = createHash('sha256').update(state).digest('hex').slice(0, 16);
+  return `spark-console-sign-in-${name}`;
+}
+
+function attemptScope(publicUrl: URL): CookieScope {
+  return { secure: publicUrl.protocol === 'https:', path: CALLBACK_PATH };
+}
+
+function attemptOf(kept: Readonly<Record<string, unknown>>): Attempt | undefined {
+  const { state, nonce, verifier } = kept;
+  return typeof state === 'string' && typeof nonce === 'string' && typeof verifier === 'string'
+    ? { state, nonce, verifier }
+    : undefined;
+}
+
+function signInLink(returnTo: string) {
+  const query = new URLSearchParams({ return_to: returnTo });
+  return { href: `${SIGN_IN_PATH}?${query.toString()}`, text: 'Sign in' };
+}
+
+function redirect(location: string, cookies: string[] = []): Answer {
+  return { status: 303, headers: { location, 'set-cookie': cookies }, body: '' };
+}
+
+/** Where to go after the sign-in: a path of this console and nothing else. */
+export function returnPath(wanted: unknown, publicUrl: URL): string {
+  if (typeof wanted !== 'string' || !wanted.startsWith('/') || wanted.length > 1000) return '/';
+  if (!URL.canParse(wanted, publicUrl.href)) return '/';
+  // A browser reads //host and /\host as another host.
+  const { origin, pathname, search } = new URL(wanted, publicUrl);
+  return origin === publicUrl.origin && !pathname.startsWith('//') ? `${pathname}${search}` : '/';
+}

@@ -1,0 +1,70 @@
+/** Drivers as the admin API shows them. */
+import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
+import type { DriverStatus } from '../../model/reports.js';
+import type { ConsoleSources } from '../sources.js';
+import { sessionViews } from './session-views.js';
+import { isoTime } from '../../model/clock.js';
+
+export type DriverFilter = Partial<Record<'namespace' | 'phase', string>>;
+
+/** By namespace, the oldest first. */
+export function driverViews(
+  { fleet }: Pick<ConsoleSources, 'fleet'>,
+  { namespace, phase }: DriverFilter = {},
+): readonly DriverView[] {
+  return fleet()
+    .drivers.filter(
+      (driver) =>
+        (namespace === undefined || driver.namespace === namespace) &&
+        (phase === undefined || driver.phase === phase),
+    )
+    .toSorted((a, b) =>
+      a.namespace === b.namespace
+        ? a.createdAtMs - b.createdAtMs
+        : a.namespace < b.namespace
+          ? -1
+          : 1,
+    )
+    .map(driverView);
+}
+
+export function driverDetail(
+  sources: Pick<ConsoleSources, 'fleet' | 'ledger' | 'activity'>,
+  uid: string,
+): DriverDetailView | undefined {
+  const status = sources.fleet().drivers.find((driver) => driver.uid === uid);
+  const record = sources.ledger.get(uid);
+  if (!status || !record) return undefined;
+  return {
+    ...driverView(status),
+    sessions: sessionViews(sources, { driver: uid }),
+    instance: record.instance,
+    epoch: record.epoch,
+    ended: Object.values(record.tombstones)
+      .toSorted((a, b) => b.endedAtMs - a.endedAtMs)
+      .map(({ sessionId, end, endedAtMs }) => ({ id: sessionId, end, at: isoTime(endedAtMs) })),
+  };
+}
+
+function driverView(status: DriverStatus): DriverView {
+  const { uid, namespace, phase, address, routable, sessions } = status;
+  const { cluster, condition, tenant, drainDeadlineMs, reason } = status;
+  return {
+    uid,
+    name: status.resource ?? uid,
+    namespace,
+    managed: status.resource !== undefined,
+    phase,
+    address,
+    ...(cluster === undefined ? {} : { cluster }),
+    ready: condition === 'ready',
+    ...(condition === undefined ? {} : { condition }),
+    routable,
+    sessions,
+    ...(tenant ? { tenant: { principal: tenant.principal, team: tenant.team } } : {}),
+    createdAt: isoTime(status.createdAtMs),
+    since: isoTime(status.phaseSinceMs),
+    ...(drainDeadlineMs === undefined ? {} : { drainDeadline: isoTime(drainDeadlineMs) }),
+    ...(reason === undefined ? {} : { problem: reason }),
+  };
+}

@@ -1,0 +1,125 @@
+/** What a client is told when Envoy itself answers. The text becomes `grpc-message`. */
+import { create } from '@bufbuild/protobuf';
+import {
+  type AccessLogFilter,
+  AccessLogFilterSchema,
+  type AccessLog,
+  AccessLogSchema,
+} from '#gen/envoy/config/accesslog/v3/accesslog_pb.js';
+import { ApiVersion } from '#gen/envoy/config/core/v3/config_source_pb.js';
+import { AccessLogType } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
+import { HttpGrpcAccessLogConfigSchema } from '#gen/envoy/extensions/access_loggers/grpc/v3/als_pb.js';
+import {
+  type LocalReplyConfig,
+  LocalReplyConfigSchema,
+} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import { AccessMetadata, AUTHZ_METADATA_NAMESPACE, TRACE_HEADER } from '../model/names.js';
+import { duration, grpcService, pack, StaticClusters } from './settings.js';
+
+const UNAVAILABLE = 503;
+
+/** Response flags: https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage */
+export function localReplies(): LocalReplyConfig {
+  return create(LocalReplyConfigSchema, {
+    mappers: [
+      reply(
+        responseFlags('SI'),
+        'The request sent nothing for too long before it had a driver. Send it again.',
+      ),
+      reply(
+        responseFlags('NFCF'),
+        'The gateway has no configuration from its control plane yet; it refuses every request until then.',
+      ),
+      reply(
+        allOf(responseFlags('UAEX'), withoutRefusal()),
+        "The gateway's authorization service does not answer; retry.",
+      ),
+      reply(
+        responseFlags('UH', 'NC'),
+        "The gateway has no way to the session's Spark driver now; retry.",
+      ),
+    ],
+  });
+}
+
+function reply(filter: AccessLogFilter, text: string) {
+  return {
+    filter,
+    statusCode: UNAVAILABLE,
+    body: { specifier: { case: 'inlineString' as const, value: text } },
+  };
+}
+
+function responseFlags(...flags: string[]): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: { case: 'responseFlagFilter', value: { flags } },
+  });
+}
+
+/** authz gives every refusal a code, so a denial without one is authz not answering. */
+function withoutRefusal(): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: {
+      case: 'metadataFilter',
+      value: {
+        matcher: {
+          filter: AUTHZ_METADATA_NAMESPACE,
+          path: [{ segment: { case: 'key', value: AccessMetadata.refusal } }],
+          value: { matchPattern: { case: 'nullMatch', value: {} } },
+        },
+        matchIfKeyNotFound: true,
+      },
+    },
+  });
+}
+
+function allOf(...filters: AccessLogFilter[]): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: { case: 'andFilter', value: { filters } },
+  });
+}
+
+// Envoy's access log of the front: gRPC records to the control plane (src/access-log reads them).
+
+/**
+ * One record at the end of each request and one every interval while it runs. They carry the dynamic
+ * metadata of authz (session, principal, driver). There is none at a start: Envoy writes that record
+ * before it has asked authz, so it could not say whose session it is; authz reports starts itself.
+ */
+export function frontAccessLog(): AccessLog {
+  return create(AccessLogSchema, {
+    name: 'envoy.access_loggers.http_grpc',
+    filter: {
+      filterSpecifier: {
+        case: 'andFilter',
+        value: {
+          filters: [
+            { filterSpecifier: { case: 'notHealthCheckFilter', value: {} } },
+            {
+              filterSpecifier: {
+                case: 'logTypeFilter',
+                value: { types: [AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd] },
+              },
+            },
+          ],
+        },
+      },
+    },
+    configType: {
+      case: 'typedConfig',
+      value: pack(HttpGrpcAccessLogConfigSchema, {
+        commonConfig: {
+          logName: 'spark_connect',
+          grpcService: grpcService(StaticClusters.accessLog),
+          transportApiVersion: ApiVersion.V3,
+          // The next query of a client at its limit waits for the record of the last one's end.
+          bufferFlushInterval: duration(200),
+          bufferSizeBytes: 16 * 1024,
+        },
+        additionalRequestHeadersToLog: [TRACE_HEADER],
+        additionalResponseHeadersToLog: ['grpc-status'],
+        additionalResponseTrailersToLog: ['grpc-status'],
+      }),
+    },
+  });
+}

@@ -1,0 +1,157 @@
+import { type DescMessage, type MessageInitShape, create } from '@bufbuild/protobuf';
+import { anyPack, DurationSchema, type Any, type Duration } from '@bufbuild/protobuf/wkt';
+import { type Address, AddressSchema } from '#gen/envoy/config/core/v3/address_pb.js';
+import {
+  AggregatedConfigSourceSchema,
+  ApiVersion,
+  type ConfigSource,
+  ConfigSourceSchema,
+} from '#gen/envoy/config/core/v3/config_source_pb.js';
+import { type GrpcService, GrpcServiceSchema } from '#gen/envoy/config/core/v3/grpc_service_pb.js';
+
+/**
+ * What Envoy's configuration is made of, beside the drivers. All durations are milliseconds.
+ * Values that are part of the listener take effect only at the price of ending open streams
+ * (Envoy drains a changed listener), so they are fixed for a release of an installation.
+ */
+export interface EnvoySettings {
+  readonly listener: ListenerSettings;
+  readonly authz: AuthzSettings;
+  readonly drivers: DriverConnectionSettings;
+  /** Where traces go; undefined: there are none. Needed by `listener.tracing`. */
+  readonly collector?: CollectorSettings;
+}
+
+export interface CollectorSettings {
+  /** IP address or DNS name. */
+  readonly host: string;
+  readonly port: number;
+  /** Who signs its certificate, if it has one, PEM; undefined: those that Envoy's system trusts. */
+  readonly tls: { readonly authorityPem: string | undefined } | undefined;
+}
+
+export interface TracingSettings {
+  /** Of the requests whose clients do not say by themselves whether they are traced. */
+  readonly samplePercent: number;
+}
+
+/** The front listener. Each value here is part of its bytes. */
+export interface ListenerSettings {
+  /** IP address to listen on, without brackets. */
+  readonly address: string;
+  readonly port: number;
+  /** Whether clients speak TLS. Certificates come by SDS (`secrets.ts`) and may change at any time. */
+  readonly tls: boolean;
+  /** Proxies in front that append to `x-forwarded-for`; 0: the peer is the client. */
+  readonly trustedProxies: number;
+  /** Whether every connection begins with a PROXY protocol header, which names the client. */
+  readonly proxyProtocol?: boolean;
+  /** How often a running stream is reported by the access log. */
+  readonly accessLogIntervalMs: number;
+  /** undefined: requests are not traced. */
+  readonly tracing?: TracingSettings;
+}
+
+export interface AuthzSettings {
+  /** The longest time for which authz holds a check back while a driver comes up. */
+  readonly longestHoldMs: number;
+  /**
+   * By how much Envoy waits longer than that for authz, and a request longer than Envoy for authz;
+   * 10 s by default.
+   */
+  readonly marginMs?: number;
+  /**
+   * Names of request headers that policy reads (team, environment, user), beside the credentials
+   * and what the protocol needs. Only these are sent to authz.
+   */
+  readonly headers: readonly string[];
+}
+
+export interface DriverConnectionSettings {
+  /** TCP connections of one Envoy to one driver at most. Streams share them. */
+  readonly maxConnectionsPerDriver: number;
+  readonly connectTimeoutMs: number;
+  /** Whether drivers are reached by mutual TLS; secrets come by SDS. */
+  readonly tls: boolean;
+  /** Name for the handshake (SNI); without it none is sent. */
+  readonly serverName?: string;
+}
+
+/** Names of the resources that exist once, and of the clusters that Envoy's bootstrap defines. */
+export const ResourceNames = {
+  listener: 'spark_connect',
+  routes: 'spark_connect_routes',
+  extAuthz: 'envoy.filters.http.ext_authz',
+  /** The front's certificate and key. */
+  frontCertificate: 'front_certificate',
+  /** Who signs client certificates; empty while none are accepted. */
+  clientCa: 'client_ca',
+  /** What Envoy shows to drivers. */
+  driverClientCertificate: 'driver_client_certificate',
+  /** Who signs the drivers' certificates. */
+  driverCa: 'driver_ca',
+  /** Cluster of the OpenTelemetry collector. */
+  collector: 'otlp_collector',
+} as const;
+
+export const StaticClusters = {
+  xds: 'control_plane_xds',
+  accessLog: 'control_plane_access_log',
+  extAuthz: 'ext_authz',
+} as const;
+
+/** Answers load balancers and probes: 200, or 503 once Envoy was told to fail its health check. */
+export const HEALTH_PATH = '/healthz';
+
+const DEFAULT_MARGIN_MS = 10_000;
+
+/** How long authz may take before Envoy gives up on it: longer than the longest hold. */
+export function checkTimeoutMs(authz: AuthzSettings): number {
+  return authz.longestHoldMs + (authz.marginMs ?? DEFAULT_MARGIN_MS);
+}
+
+/** How long a request that has no driver yet may idle: longer than a check may take. */
+export function unassignedIdleTimeoutMs(authz: AuthzSettings): number {
+  return authz.longestHoldMs + 2 * (authz.marginMs ?? DEFAULT_MARGIN_MS);
+}
+
+// Small pieces that several resources are made of.
+
+/** Of the type URLs of protobuf messages. */
+export const TYPE_PREFIX = 'type.googleapis.com/';
+
+export function pack<D extends DescMessage>(schema: D, value: MessageInitShape<D>): Any {
+  return anyPack(schema, create(schema, value));
+}
+
+export function duration(ms: number): Duration {
+  return create(DurationSchema, {
+    seconds: BigInt(Math.floor(ms / 1000)),
+    nanos: (ms % 1000) * 1_000_000,
+  });
+}
+
+/** Over the stream on which the resource itself came. Waits for the first answer as long as it takes. */
+export function fromAds(): ConfigSource {
+  return create(ConfigSourceSchema, {
+    configSourceSpecifier: { case: 'ads', value: create(AggregatedConfigSourceSchema) },
+    resourceApiVersion: ApiVersion.V3,
+    initialFetchTimeout: duration(0),
+  });
+}
+
+export function grpcService(cluster: string, timeoutMs?: number): GrpcService {
+  return create(GrpcServiceSchema, {
+    targetSpecifier: { case: 'envoyGrpc', value: { clusterName: cluster } },
+    ...(timeoutMs === undefined ? {} : { timeout: duration(timeoutMs) }),
+  });
+}
+
+export function socketAddress(address: string, port: number): Address {
+  return create(AddressSchema, {
+    address: {
+      case: 'socketAddress',
+      value: { address, portSpecifier: { case: 'portValue', value: port } },
+    },
+  });
+}

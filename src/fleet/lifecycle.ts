@@ -1,0 +1,180 @@
+/** The phases of one driver: what follows from its sessions, its age and its pool's policy. */
+import { withPhase, withoutSession } from '../model/driver-record.js';
+import type { DriverRecord, ObservedDriver } from '../model/driver.js';
+import type { PoolPolicy } from '../model/policy.js';
+import type { Deadlines } from './pool-plan.js';
+
+/** A driver becomes available this long after it was published, even if an Envoy has not acknowledged it. */
+const PUBLISH_GRACE_MS = 5_000;
+
+export interface DriverSituation {
+  readonly driver: ObservedDriver | undefined;
+  readonly policy: PoolPolicy | undefined;
+  /** When it was first published to Envoy; undefined while it is not. */
+  readonly routedSinceMs: number | undefined;
+  /** Whether every connected Envoy has acknowledged it. */
+  readonly known: boolean;
+  readonly withheld: string | undefined;
+  /** Since when it has been ready no more. */
+  readonly notReadySinceMs: number | undefined;
+}
+
+/** Made by our factory, so ours to delete. */
+export function isManaged(record: DriverRecord): record is DriverRecord & { resource: string } {
+  return record.resource !== undefined;
+}
+
+export function hasSessions(record: DriverRecord): boolean {
+  return Object.keys(record.sessions).length > 0;
+}
+
+/** The record in the phase it should be in now. Never takes a driver with sessions out of service. */
+export function advance(
+  record: DriverRecord,
+  situation: DriverSituation,
+  deadlines: Deadlines,
+): DriverRecord {
+  const { nowMs } = deadlines;
+  switch (record.phase) {
+    case 'warming':
+      return warming(record, situation, deadlines);
+    case 'available':
+      if (hasSessions(record)) return withPhase(record, 'in_use', nowMs);
+      return stuckIdle(record, situation, deadlines);
+    case 'in_use':
+      if (!hasSessions(record)) return afterUse(record, situation.policy, nowMs);
+      return lost(record, situation, deadlines);
+    case 'draining':
+      return draining(record, deadlines);
+    case 'expired':
+      return hasSessions(record) ? withPhase(record, 'draining', nowMs, record.reason) : record;
+    case 'gone':
+      break;
+  }
+  return record;
+}
+
+function warming(
+  record: DriverRecord,
+  { driver, policy, routedSinceMs, known, withheld }: DriverSituation,
+  deadlines: Deadlines,
+): DriverRecord {
+  const { nowMs } = deadlines;
+  if (
+    driver?.condition === 'ready' &&
+    routedSinceMs !== undefined &&
+    (known || deadlines.passed(routedSinceMs + PUBLISH_GRACE_MS))
+  ) {
+    return withPhase(record, hasSessions(record) ? 'in_use' : 'available', nowMs);
+  }
+  const reason = withheld ?? driver?.reason;
+  if (isManaged(record) && !hasSessions(record)) {
+    if (!policy) return withPhase(record, 'expired', nowMs, 'Its namespace has no pool any more.');
+    if (deadlines.passed(record.createdAtMs + policy.startTimeoutMs)) {
+      return withPhase(record, 'expired', nowMs, startTimeout(policy.startTimeoutMs, reason));
+    }
+  }
+  return withPhase(record, 'warming', nowMs, reason);
+}
+
+/** What is said of a driver that did not come up in time. */
+export function startTimeout(timeoutMs: number, detail: string | undefined): string {
+  const seconds = Math.round(timeoutMs / 1000);
+  return `It did not come up within ${seconds} s${detail === undefined ? '.' : `: ${detail}`}`;
+}
+
+/** An idle driver that has stopped answering for as long as a new one would take is replaced. */
+function stuckIdle(
+  record: DriverRecord,
+  { policy, notReadySinceMs }: DriverSituation,
+  deadlines: Deadlines,
+): DriverRecord {
+  if (!isManaged(record)) return record;
+  if (!policy) {
+    return withPhase(record, 'expired', deadlines.nowMs, 'Its namespace has no pool any more.');
+  }
+  if (notReadySinceMs !== undefined && deadlines.passed(notReadySinceMs + policy.startTimeoutMs)) {
+    return withPhase(record, 'expired', deadlines.nowMs, 'It was idle and stopped answering.');
+  }
+  return record;
+}
+
+/**
+ * Waiting for a driver that may have ended is safe for ever; a policy may set an end to it. Then the
+ * driver is ended by the gateway itself, so that what its clients are told is true. One that someone
+ * else runs cannot be ended.
+ */
+function lost(
+  record: DriverRecord,
+  { policy, notReadySinceMs }: DriverSituation,
+  deadlines: Deadlines,
+): DriverRecord {
+  const endAfterMs = policy?.onDriverLoss?.endAfterMs;
+  if (!isManaged(record) || endAfterMs === undefined || notReadySinceMs === undefined) {
+    return record;
+  }
+  if (!deadlines.passed(notReadySinceMs + endAfterMs)) return record;
+  const { nowMs } = deadlines;
+  const seconds = Math.round(endAfterMs / 1000);
+  const reason = `It did not answer for ${seconds} s and was ended, as the policy says.`;
+  return draining(
+    { ...withPhase(record, 'draining', nowMs, reason), drainDeadlineMs: nowMs },
+    deadlines,
+  );
+}
+
+/** A driver that is reused stays with its tenant: `tenant` outlives its sessions. */
+function afterUse(
+  record: DriverRecord,
+  policy: PoolPolicy | undefined,
+  nowMs: number,
+): DriverRecord {
+  if (isManaged(record) && policy?.afterUse !== 'reuse') {
+    return withPhase(record, 'expired', nowMs, 'Its last session has ended.');
+  }
+  return withPhase(record, 'available', nowMs);
+}
+
+function draining(record: DriverRecord, deadlines: Deadlines): DriverRecord {
+  const { nowMs } = deadlines;
+  let next = record;
+  if (
+    hasSessions(record) &&
+    record.drainDeadlineMs !== undefined &&
+    deadlines.passed(record.drainDeadlineMs)
+  ) {
+    next = Object.keys(record.sessions).reduce(
+      (current, sessionId) => withoutSession(current, sessionId, 'evicted', nowMs),
+      record,
+    );
+  }
+  if (hasSessions(next) || !isManaged(next)) return next;
+  return withPhase(next, 'expired', nowMs, next.reason);
+}
+
+// Tells changes of records that a plan depends on from the others: activity changes records all the time.
+
+export class RecordShapes {
+  readonly #shapes = new Map<string, string>();
+
+  note(record: DriverRecord): void {
+    this.#shapes.set(record.uid, shape(record));
+  }
+
+  forget(uid: string): void {
+    this.#shapes.delete(uid);
+  }
+
+  /** Notes the record, or that there is none, and answers whether that is a reason to look. */
+  isNews(uid: string, record: DriverRecord | undefined): boolean {
+    const now = record === undefined ? undefined : shape(record);
+    if (this.#shapes.get(uid) === now) return false;
+    if (now === undefined) this.#shapes.delete(uid);
+    else this.#shapes.set(uid, now);
+    return true;
+  }
+}
+
+function shape(record: DriverRecord): string {
+  return `${record.phase} ${hasSessions(record)} ${record.address} ${record.drainDeadlineMs}`;
+}

@@ -1,0 +1,107 @@
+/** GatewayError ↔ gRPC status with google.rpc details (https://google.aip.dev/193). */
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { anyPack, anyUnpack, DurationSchema } from '@bufbuild/protobuf/wkt';
+import { Metadata, type ServiceError } from '@grpc/grpc-js';
+import { ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.js';
+import { StatusSchema } from '#gen/google/rpc/status_pb.js';
+import { GatewayError, GrpcStatus, isErrorCode, toGatewayError } from '../../model/errors.js';
+
+const ERROR_DOMAIN = 'spark-connect-gateway';
+
+/**
+ * Spark's error classes that its clients act on. SESSION_CHANGED makes a 4.x client take its session
+ * for closed for good; SESSION_NOT_FOUND makes it send an ExecutePlan again.
+ */
+const sparkErrorClass: Partial<Record<string, string>> = {
+  SESSION_ENDED: 'INVALID_HANDLE.SESSION_CHANGED',
+  SESSION_UNKNOWN: 'INVALID_HANDLE.SESSION_NOT_FOUND',
+};
+
+/** The bytes of `grpc-status-details-bin`: a google.rpc.Status with ErrorInfo and, to come back, RetryInfo. */
+export function statusDetails(error: GatewayError): Uint8Array {
+  const errorClass = sparkErrorClass[error.code];
+  const details = [
+    anyPack(
+      ErrorInfoSchema,
+      create(ErrorInfoSchema, {
+        reason: error.code,
+        domain: ERROR_DOMAIN,
+        metadata: errorClass ? { errorClass } : {},
+      }),
+    ),
+  ];
+  if (error.retryAfterMs !== undefined) {
+    details.push(
+      anyPack(
+        RetryInfoSchema,
+        create(RetryInfoSchema, { retryDelay: durationFromMs(error.retryAfterMs) }),
+      ),
+    );
+  }
+  return toBinary(
+    StatusSchema,
+    create(StatusSchema, { code: error.status, message: error.message, details }),
+  );
+}
+
+/** What a grpc-js handler rejects with. */
+export function toServiceError(thrown: unknown): Partial<ServiceError> & { code: number } {
+  const error = toGatewayError(thrown);
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', Buffer.from(statusDetails(error)));
+  return { code: error.status, details: error.message, metadata };
+}
+
+/** The GatewayError that the other side sent; a transport failure becomes CONTROL_PLANE_UNAVAILABLE. */
+export function fromServiceError(error: ServiceError): GatewayError {
+  const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
+  const status = bytes instanceof Buffer ? parseStatus(bytes) : undefined;
+  if (status) {
+    const { message, reason, retryAfterMs } = status;
+    if (reason !== undefined && isErrorCode(reason)) {
+      return new GatewayError(reason, message, {
+        cause: error,
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      });
+    }
+  }
+  if (error.code === GrpcStatus.INTERNAL) return toGatewayError(error);
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'The gateway cannot reach its control plane; new sessions wait until it is back.',
+    { cause: error, retryAfterMs: 2000 },
+  );
+}
+
+interface Parsed {
+  readonly message: string;
+  readonly reason: string | undefined;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** undefined for bytes that are no google.rpc.Status: whatever stands between may have put them there. */
+function parseStatus(bytes: Buffer): Parsed | undefined {
+  try {
+    const { message, details } = fromBinary(StatusSchema, bytes);
+    let reason: string | undefined;
+    let retryAfterMs: number | undefined;
+    for (const detail of details) {
+      const info = anyUnpack(detail, ErrorInfoSchema);
+      if (info?.domain === ERROR_DOMAIN) reason = info.reason;
+      const delay = anyUnpack(detail, RetryInfoSchema)?.retryDelay;
+      if (delay) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+    }
+    return { message, reason, retryAfterMs };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whole milliseconds: `ms` may be an estimate with a fraction. */
+function durationFromMs(ms: number) {
+  const whole = Math.ceil(ms);
+  return create(DurationSchema, {
+    seconds: BigInt(Math.floor(whole / 1000)),
+    nanos: (whole % 1000) * 1_000_000,
+  });
+}

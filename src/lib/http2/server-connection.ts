@@ -1,0 +1,397 @@
+/**
+ * The server's side of one HTTP/2 connection (RFC 9113): bytes in, whole requests and bytes out.
+ * It holds no socket and no timer.
+ */
+import {
+  ConnectionError,
+  DEFAULT_FRAME_BYTES,
+  DEFAULT_WINDOW,
+  ErrorCode,
+  Flag,
+  FRAME_HEADER_BYTES,
+  FrameType,
+  FrameWriter,
+  LARGEST_STREAM_ID,
+  LARGEST_WINDOW,
+  Setting,
+  FrameReader,
+  unpadded,
+  type FrameVisitor,
+} from './frame.js';
+import { CompressionError } from './hpack-decoder.js';
+import { PeerSettings, ResponseWriter, windowOverflow } from './response-writer.js';
+import { MAX_HEADER_LIST_BYTES, RequestHeads } from './request-head.js';
+import { ServerStream } from './server-stream.js';
+
+export interface ServerConnectionOptions {
+  /** The largest body that is taken, bytes. */
+  readonly maxBodyBytes: number;
+  /** A whole request has come. */
+  readonly onRequest: (stream: ServerStream) => void;
+  /** A request has a larger body than is taken; the rest of it is dropped. */
+  readonly onTooLarge: (stream: ServerStream) => void;
+  /** There is output to take. Called again and again until it is taken. */
+  readonly onOutput: () => void;
+}
+
+/** What a client may send on the connection before it hears of more: many small requests at once. */
+const RECEIVE_WINDOW = 16 * 1024 * 1024;
+/** Requests under way at a time: checks are held while drivers come up. */
+const MAX_STREAMS = 100_000;
+/** Header blocks beyond this are an attack (CVE-2024-27316). */
+const MAX_BLOCK_BYTES = 128 * 1024;
+/** Abandoned streams that are remembered: more than a peer has frames on their way to. */
+const MAX_ABANDONED = 100;
+const SHUTDOWN_PING = Buffer.from('shutdown');
+
+export class ServerConnection {
+  readonly #options: ServerConnectionOptions;
+  readonly #reader = new FrameReader();
+  readonly #writer = new FrameWriter();
+  readonly #heads = new RequestHeads();
+  readonly #peer = new PeerSettings();
+  readonly #responses = new ResponseWriter(this.#writer, this.#peer, (stream) =>
+    this.#ended(stream),
+  );
+  readonly #streams = new Map<number, ServerStream>();
+  /** The last ones that this side ended early: frames may still be on their way to them. */
+  readonly #abandoned: number[] = [];
+  #lastStreamId = 0;
+  #consumed = 0;
+  /** A header block whose end has not come. */
+  #partial: { streamId: number; endStream: boolean; blocks: Buffer[]; bytes: number } | undefined;
+  #shutdown: 'no' | 'announced' | 'final' = 'no';
+  #failed = false;
+
+  constructor(options: ServerConnectionOptions) {
+    this.#options = options;
+    this.#writer.settings([
+      [Setting.MAX_CONCURRENT_STREAMS, MAX_STREAMS],
+      // No stream needs more than its largest body, so only the connection's window is kept open.
+      [
+        Setting.INITIAL_WINDOW_SIZE,
+        Math.max(DEFAULT_WINDOW, options.maxBodyBytes + DEFAULT_FRAME_BYTES),
+      ],
+      [Setting.MAX_HEADER_LIST_SIZE, MAX_HEADER_LIST_BYTES],
+    ]);
+    this.#writer.number(FrameType.WINDOW_UPDATE, 0, RECEIVE_WINDOW - DEFAULT_WINDOW);
+  }
+
+  /** Whether all has been said once the output is taken, so that the socket can be ended. */
+  get finished(): boolean {
+    return this.#failed || (this.#shutdown === 'final' && this.#streams.size === 0);
+  }
+
+  /** What is to be written now; undefined for nothing. */
+  takeOutput(): Buffer | undefined {
+    return this.#writer.empty ? undefined : this.#writer.take();
+  }
+
+  /** Reads what has come. A peer that breaks the protocol is told so, and the connection is finished. */
+  receive(chunk: Buffer): void {
+    if (this.#failed) return;
+    try {
+      this.#reader.read(chunk, this.#frame);
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#announce();
+  }
+
+  /** Sends a response's headers, and with `end` nothing else. */
+  respond(stream: ServerStream, block: Uint8Array, end: boolean): void {
+    if (stream.closed) return;
+    this.#responses.headers(stream, block, end);
+    this.#announce();
+  }
+
+  send(stream: ServerStream, data: Uint8Array): void {
+    if (stream.closed) return;
+    this.#responses.data(stream, data);
+    this.#announce();
+  }
+
+  /** Ends a response with trailers, once all its data is on its way. */
+  finish(stream: ServerStream, trailers: Uint8Array): void {
+    if (stream.closed) return;
+    this.#responses.trailers(stream, trailers);
+    this.#announce();
+  }
+
+  reset(stream: ServerStream, code: ErrorCode): void {
+    if (stream.closed) return;
+    this.#abandon(stream, code);
+    this.#announce();
+  }
+
+  /**
+   * Tells the peer to go (RFC 9113, section 6.8): requests that are on their way when it hears of it
+   * are still taken, and those under way finish.
+   */
+  shutDown(): void {
+    if (this.#failed || this.#shutdown !== 'no') return;
+    this.#shutdown = 'announced';
+    this.#writer.goAway(LARGEST_STREAM_ID, ErrorCode.NO_ERROR, '');
+    this.#writer.frame(FrameType.PING, 0, 0, SHUTDOWN_PING);
+    this.#announce();
+  }
+
+  /** The socket has gone: every stream is over. */
+  disconnected(): void {
+    this.#failed = true;
+    for (const stream of this.#streams.values()) this.#close(stream);
+  }
+
+  readonly #frame: FrameVisitor = (type, flags, streamId, payload) => {
+    if (this.#failed) return;
+    if (this.#partial && (type !== FrameType.CONTINUATION || streamId !== this.#partial.streamId)) {
+      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a header block is interrupted');
+    }
+    if (!this.#peer.known && type !== FrameType.SETTINGS) {
+      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'the first frame is not SETTINGS');
+    }
+    switch (type) {
+      case FrameType.DATA:
+        return this.#readData(flags, streamId, payload);
+      case FrameType.HEADERS:
+        return this.#readHeaders(flags, streamId, payload);
+      case FrameType.CONTINUATION:
+        return this.#readContinuation(flags, payload);
+      case FrameType.SETTINGS:
+        return this.#readSettings(flags, streamId, payload);
+      case FrameType.PING:
+        return this.#readPing(flags, streamId, payload);
+      case FrameType.WINDOW_UPDATE:
+        return this.#readWindowUpdate(streamId, payload);
+      case FrameType.RST_STREAM:
+        return this.#readReset(streamId, payload);
+      case FrameType.PRIORITY:
+        return this.#readPriority(streamId, payload);
+      case FrameType.GOAWAY:
+        checkConnection(streamId);
+        return;
+      case FrameType.PUSH_PROMISE:
+        throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a client cannot push');
+      default:
+      // Unknown types are ignored (RFC 9113, section 4.1).
+    }
+  };
+
+  #readData(flags: number, streamId: number, payload: Buffer): void {
+    checkStream(streamId);
+    this.#consume(payload.length);
+    const data = unpadded(flags, payload, 0);
+    const stream = this.#open(streamId);
+    if (!stream) {
+      if (!this.#abandoned.includes(streamId)) {
+        this.#writer.number(FrameType.RST_STREAM, streamId, ErrorCode.STREAM_CLOSED);
+      }
+      return;
+    }
+    if (stream.remoteClosed) {
+      this.reset(stream, ErrorCode.STREAM_CLOSED);
+      return;
+    }
+    const taken = stream.bodyBytes <= this.#options.maxBodyBytes;
+    if (taken) stream.receive(data);
+    if (taken && stream.bodyBytes > this.#options.maxBodyBytes) {
+      this.#options.onTooLarge(stream);
+      return;
+    }
+    if (flags & Flag.END_STREAM) this.#requested(stream);
+  }
+
+  #readHeaders(flags: number, streamId: number, payload: Buffer): void {
+    checkStream(streamId);
+    const block = unpadded(flags, payload, flags & Flag.PRIORITY ? 5 : 0);
+    const endStream = (flags & Flag.END_STREAM) !== 0;
+    if (flags & Flag.END_HEADERS) {
+      this.#readBlock(streamId, endStream, block);
+      return;
+    }
+    this.#partial = { streamId, endStream, blocks: [Buffer.from(block)], bytes: block.length };
+  }
+
+  #readContinuation(flags: number, payload: Buffer): void {
+    const partial = this.#partial;
+    if (!partial) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'no header block is open');
+    partial.blocks.push(Buffer.from(payload));
+    // Empty frames count, too.
+    partial.bytes += payload.length + FRAME_HEADER_BYTES;
+    if (partial.bytes > MAX_BLOCK_BYTES) {
+      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block is too large');
+    }
+    if (!(flags & Flag.END_HEADERS)) return;
+    this.#partial = undefined;
+    this.#readBlock(partial.streamId, partial.endStream, Buffer.concat(partial.blocks));
+  }
+
+  #readBlock(streamId: number, endStream: boolean, block: Buffer): void {
+    // Also of a stream that is refused: the table is the connection's.
+    const head = this.#heads.read(block);
+    if (streamId <= this.#lastStreamId) {
+      this.#readTrailers(streamId, endStream);
+      return;
+    }
+    if (streamId % 2 === 0) {
+      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "a client's streams have odd ids");
+    }
+    // Said to be left to another connection (RFC 9113, section 6.8).
+    if (this.#shutdown === 'final') return;
+    this.#lastStreamId = streamId;
+    const stream = new ServerStream(streamId, head, this.#peer.initialWindow);
+    this.#streams.set(streamId, stream);
+    if (head.tooLarge) this.reset(stream, ErrorCode.ENHANCE_YOUR_CALM);
+    else if (head.malformed) this.reset(stream, ErrorCode.PROTOCOL_ERROR);
+    else if (this.#streams.size > MAX_STREAMS) this.reset(stream, ErrorCode.REFUSED_STREAM);
+    else if (endStream) this.#requested(stream);
+  }
+
+  #readTrailers(streamId: number, endStream: boolean): void {
+    if (this.#abandoned.includes(streamId)) return;
+    const stream = this.#streams.get(streamId);
+    if (!stream || stream.remoteClosed) {
+      throw new ConnectionError(ErrorCode.STREAM_CLOSED, 'headers on a stream that is closed');
+    }
+    if (endStream) this.#requested(stream);
+    else this.reset(stream, ErrorCode.PROTOCOL_ERROR);
+  }
+
+  #requested(stream: ServerStream): void {
+    stream.remoteClosed = true;
+    const { contentLength } = stream.head;
+    if (contentLength !== undefined && contentLength !== stream.bodyBytes) {
+      this.reset(stream, ErrorCode.PROTOCOL_ERROR);
+      return;
+    }
+    this.#options.onRequest(stream);
+  }
+
+  #readSettings(flags: number, streamId: number, payload: Buffer): void {
+    checkConnection(streamId);
+    if (flags & Flag.ACK) {
+      if (payload.length > 0) throw wrongSize('SETTINGS');
+      return;
+    }
+    const grown = this.#peer.read(payload);
+    this.#writer.frame(FrameType.SETTINGS, Flag.ACK, 0, Buffer.alloc(0));
+    if (grown === 0) return;
+    for (const stream of this.#streams.values()) {
+      stream.sendWindow += grown;
+      if (stream.sendWindow > LARGEST_WINDOW) throw windowOverflow();
+    }
+    this.#responses.unblock();
+  }
+
+  #readPing(flags: number, streamId: number, payload: Buffer): void {
+    checkConnection(streamId);
+    if (payload.length !== SHUTDOWN_PING.length) throw wrongSize('PING');
+    if (!(flags & Flag.ACK)) {
+      this.#writer.frame(FrameType.PING, Flag.ACK, 0, payload);
+      return;
+    }
+    if (this.#shutdown !== 'announced' || !payload.equals(SHUTDOWN_PING)) return;
+    this.#shutdown = 'final';
+    this.#writer.goAway(this.#lastStreamId, ErrorCode.NO_ERROR, '');
+  }
+
+  #readWindowUpdate(streamId: number, payload: Buffer): void {
+    if (payload.length !== 4) throw wrongSize('WINDOW_UPDATE');
+    const increment = payload.readUInt32BE(0) & LARGEST_WINDOW;
+    if (streamId === 0) {
+      if (increment === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'an empty window');
+      this.#responses.grow(increment);
+      return;
+    }
+    const stream = this.#open(streamId);
+    if (!stream) return;
+    stream.sendWindow += increment;
+    if (increment === 0) this.reset(stream, ErrorCode.PROTOCOL_ERROR);
+    else if (stream.sendWindow > LARGEST_WINDOW) this.reset(stream, ErrorCode.FLOW_CONTROL_ERROR);
+    else this.#responses.flow(stream);
+  }
+
+  #readReset(streamId: number, payload: Buffer): void {
+    checkStream(streamId);
+    if (payload.length !== 4) throw wrongSize('RST_STREAM');
+    const stream = this.#open(streamId);
+    if (stream) this.#close(stream);
+  }
+
+  /** Priorities are not used, and the stream need not exist (RFC 9113, section 5.3.2). */
+  #readPriority(streamId: number, payload: Buffer): void {
+    checkStream(streamId);
+    if (payload.length === 5) return;
+    this.#writer.number(FrameType.RST_STREAM, streamId, ErrorCode.FRAME_SIZE_ERROR);
+    const stream = this.#streams.get(streamId);
+    if (stream) this.#close(stream);
+  }
+
+  /** undefined: it has ended already, and what is still on its way to it is dropped. */
+  #open(streamId: number): ServerStream | undefined {
+    if (streamId > this.#lastStreamId && this.#shutdown !== 'final') {
+      throw new ConnectionError(
+        ErrorCode.PROTOCOL_ERROR,
+        'a frame on a stream that was not opened',
+      );
+    }
+    return this.#streams.get(streamId);
+  }
+
+  /** All that comes is read at once, so the window is opened again when half of it is used. */
+  #consume(bytes: number): void {
+    this.#consumed += bytes;
+    if (this.#consumed < RECEIVE_WINDOW / 2) return;
+    this.#writer.number(FrameType.WINDOW_UPDATE, 0, this.#consumed);
+    this.#consumed = 0;
+  }
+
+  /** The response is complete. What is still on its way of the request is not wanted (RFC 9113, section 8.1). */
+  #ended(stream: ServerStream): void {
+    if (stream.remoteClosed) this.#close(stream);
+    else this.#abandon(stream, ErrorCode.NO_ERROR);
+  }
+
+  #abandon(stream: ServerStream, code: ErrorCode): void {
+    this.#writer.number(FrameType.RST_STREAM, stream.id, code);
+    this.#abandoned.push(stream.id);
+    if (this.#abandoned.length > MAX_ABANDONED) this.#abandoned.shift();
+    this.#close(stream);
+  }
+
+  #close(stream: ServerStream): void {
+    if (stream.closed) return;
+    stream.closed = true;
+    this.#streams.delete(stream.id);
+    this.#responses.forget(stream);
+    stream.onClose();
+  }
+
+  #fail(error: unknown): void {
+    const known =
+      error instanceof CompressionError
+        ? new ConnectionError(ErrorCode.COMPRESSION_ERROR, error.message)
+        : error;
+    if (!(known instanceof ConnectionError)) throw error;
+    this.#writer.goAway(this.#lastStreamId, known.code, known.message);
+    this.disconnected();
+  }
+
+  #announce(): void {
+    if (!this.#writer.empty || this.finished) this.#options.onOutput();
+  }
+}
+
+function checkStream(streamId: number): void {
+  if (streamId === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame needs a stream');
+}
+
+function checkConnection(streamId: number): void {
+  if (streamId !== 0) {
+    throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame is not about one stream');
+  }
+}
+
+function wrongSize(type: string): ConnectionError {
+  return new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${type} has another size`);
+}

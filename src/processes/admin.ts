@@ -1,0 +1,278 @@
+/** What the control plane's HTTP port offers beside metrics and health. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { PolicyTokens, TokenVerifier } from '../authz/token/verifier.js';
+import { actionRoutes } from '../console/actions.js';
+import { readRoutes } from '../console/api.js';
+import { Assets } from '../console/assets.js';
+import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
+import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
+import { RecentActions } from '../console/live/requests.js';
+import { type CallLeader, remoteDiff, RemoteOperations } from '../console/replicas.js';
+import type { ConsoleSources } from '../console/sources.js';
+import type { PoolController } from '../fleet/controller.js';
+import { createFile } from '../lib/files/files.js';
+import { text } from '../lib/http/answer.js';
+import type { Routes } from '../lib/http/router.js';
+import { type HttpServerOptions, type HttpServer, startHttpServer } from '../lib/http/server.js';
+import { formatAddress, type TcpAddress } from '../model/address.js';
+import type { RequestSample } from '../model/admin-api.js';
+import type { AdminAction, AuditSink } from '../model/audit.js';
+import type { Clock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
+import type { Ledger } from '../model/ledger.js';
+import type { Policy } from '../model/policy.js';
+import type { ReplicaReport } from '../model/reports.js';
+import { PolicyHistory, type PolicySource } from '../policy/sources/last-good.js';
+import { type Settings, localAdminUrl } from '../settings/table.js';
+import type { DiscoveryHub } from '../xds/hub.js';
+import type { Leader } from './leader.js';
+import { version } from './process.js';
+import type { ProblemBoard } from './telemetry.js';
+
+export interface AdminParts {
+  readonly pools: PoolController;
+  readonly xds: DiscoveryHub;
+  readonly ledger: Ledger;
+  /** While this replica leads. */
+  readonly leader: () => Leader | undefined;
+  /** Asks the leader elsewhere. */
+  readonly toLeader: CallLeader;
+  readonly audit: Pick<AuditSink, 'adminAction'>;
+  readonly replica: () => ReplicaReport;
+  readonly policy: PolicySource;
+  readonly problems: ProblemBoard;
+  readonly console: ConsoleParts | undefined;
+  /** How the RPCs went that ended since it was asked last; undefined on a replica that is not told. */
+  readonly takeRequests: () => RequestSample | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface AdminRoutes {
+  readonly routes: Routes;
+  close(): void;
+}
+
+export function adminRoutes(parts: AdminParts): AdminRoutes {
+  const { pools, policy, leader, clock, logger } = parts;
+  const elsewhere = new RemoteOperations(parts.toLeader);
+  const current = () => leader()?.operations ?? elsewhere;
+  const verifier = new TokenVerifier({ clock, logger });
+  const inForce = () => policy.current;
+  const tokens = new PolicyTokens(verifier, inForce);
+  const signIn = parts.console && createSignIn(parts.console.signIn, { tokens, clock, logger });
+  const gatekeeper = new Gatekeeper({
+    identifications: [new BearerIdentification(tokens), ...(signIn ? [signIn.session] : [])],
+    policy: inForce,
+    clock,
+  });
+  const sources = consoleSources(parts);
+  const actions = new RecentActions(clock);
+  const audit = {
+    adminAction(action: AdminAction) {
+      parts.audit.adminAction(action);
+      actions.note(action);
+    },
+  };
+  const { takeRequests } = parts;
+  const page =
+    parts.console &&
+    signIn &&
+    createConsole({
+      assets: parts.console.assets,
+      signIn,
+      sources,
+      gatekeeper,
+      actions,
+      takeRequests,
+      clock,
+    });
+  return {
+    routes: {
+      ...page?.routes,
+      ...readRoutes(sources, gatekeeper),
+      ...actionRoutes({
+        operations: {
+          drain: (...action) => current().drain(...action),
+          evict: (...action) => current().evict(...action),
+          release: (...action) => current().release(...action),
+        },
+        gatekeeper,
+        audit,
+        clock,
+      }),
+      'GET /readyz/pools': () => {
+        const missing = missingDrivers(pools, inForce());
+        return text(missing ?? 'ok', missing === undefined ? 200 : 503);
+      },
+    },
+    close() {
+      page?.close();
+      verifier.close();
+    },
+  };
+}
+
+function consoleSources({
+  pools,
+  xds,
+  ledger,
+  leader,
+  replica,
+  policy,
+  problems,
+  toLeader,
+}: AdminParts): ConsoleSources {
+  const elsewhere = remoteDiff(toLeader);
+  const history = new PolicyHistory();
+  history.note(policy.status);
+  policy.onChange(() => history.note(policy.status));
+  return {
+    version: version(),
+    ledger,
+    fleet: () => pools.report(),
+    problems: () => problems.list(),
+    envoys: () => xds.nodes(),
+    sidecars: () => leader()?.notices.sidecars() ?? [],
+    replica,
+    activity: (session) => leader()?.activityOf(session),
+    policy: () => policy.current,
+    diffPolicy: (candidate) => (leader()?.diffPolicy ?? elsewhere)(candidate),
+    policyReport: () => {
+      const { error, ...revision } = policy.status;
+      return { ...revision, source: policy.source, problem: error };
+    },
+    policyHistory: () => history.revisions,
+  };
+}
+
+/** Which warm pool has no driver yet, and why; undefined when each has one. */
+function missingDrivers(pools: PoolController, policy: Policy): string | undefined {
+  const { pools: reports } = pools.report();
+  for (const namespace of policy.warmNamespaces) {
+    const pool = reports.find(
+      (report) => report.namespace === namespace && report.variant === undefined,
+    );
+    const size = pool?.size ?? policy.pool(namespace)?.size ?? 0;
+    if (size === 0 || (pool && pool.available + pool.inUse > 0)) continue;
+    const failure = pool?.failure === undefined ? '' : `: ${pool.failure}`;
+    return `a first driver of ${namespace} (${pool?.warming ?? 0} starting)${failure}`;
+  }
+  return undefined;
+}
+
+// What the console takes from the settings and from the place that the control plane runs in.
+
+interface ConsoleParts {
+  readonly signIn: SignInSettings;
+  readonly assets: Assets;
+}
+
+/** undefined: no issuer is named with which people could sign in, and there is no console. */
+export async function consoleParts(
+  settings: Settings,
+  secret: () => Promise<Uint8Array>,
+): Promise<ConsoleParts | undefined> {
+  const signIn = await signInSettings(settings, secret);
+  return signIn && { signIn, assets: await Assets.load() };
+}
+
+async function signInSettings(
+  settings: Settings,
+  secret: () => Promise<Uint8Array>,
+): Promise<SignInSettings | undefined> {
+  const { console: own } = settings;
+  const issuer = issuerOf(settings);
+  if (!issuer) return undefined;
+  return {
+    ...issuer,
+    clientSecret: own.clientSecretFile && (await readSecret(own.clientSecretFile)),
+    scope: own.scope,
+    publicUrl: new URL(own.publicUrl ?? localAdminUrl(settings)),
+    secret: await secret(),
+    sessionTtlMs: own.sessionTtlMs,
+  };
+}
+
+function issuerOf({ console: own, issuer, oktaClientId, oktaIssuer }: Settings) {
+  const url = own.issuer ?? oktaIssuer;
+  const clientId = own.clientId ?? oktaClientId;
+  if (url !== undefined && clientId !== undefined) return { issuer: url, clientId };
+  if (url !== undefined || !issuer.enabled) return undefined;
+  return {
+    issuer: `http://${formatAddress(issuer.listenAddr)}`,
+    clientId: own.clientId ?? issuer.clientId,
+  };
+}
+
+async function readSecret(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    throw new GatewayError('SETTINGS_INVALID', `console.client_secret_file ${path} is unreadable`, {
+      cause: error,
+    });
+  }
+}
+
+const SECRET_BYTES = 32;
+
+/** Random bytes that outlive this process. Of several processes that make them at once, one wins. */
+export async function secretFile(path: string): Promise<Uint8Array> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await createFile(path, randomBytes(SECRET_BYTES));
+  const secret = await readFile(path);
+  if (secret.length >= SECRET_BYTES) return secret;
+  throw new GatewayError(
+    'SETTINGS_INVALID',
+    `${path} must hold ${SECRET_BYTES} random bytes: delete it, and it is made again.`,
+  );
+}
+
+/** The certificate of the admin port; undefined: it speaks plain HTTP. */
+export function adminTls({ admin }: Settings, clock: Clock): HttpServerOptions['tls'] {
+  const { certFile, keyFile } = admin;
+  return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile, clock };
+}
+
+// The HTTP port of a role: metrics for Prometheus, liveness and readiness, and what the role adds.
+
+/** undefined: ready. Otherwise what is still missing, for people. */
+export type Readiness = () => string | undefined;
+
+export interface AdminServerOptions {
+  readonly address: TcpAddress;
+  readonly registry: Registry;
+  readonly readiness: Readiness;
+  readonly routes?: Routes;
+  readonly logger: Logger;
+  /** undefined: plain HTTP. */
+  readonly tls?: HttpServerOptions['tls'];
+}
+
+/** Rejects when the address cannot be listened on, or the certificate not be used (SETTINGS_INVALID). */
+export function startAdminServer(options: AdminServerOptions): Promise<HttpServer> {
+  const { address, registry, readiness, logger, tls } = options;
+  return startHttpServer({
+    address,
+    logger,
+    tls,
+    routes: {
+      'GET /metrics': async () => ({
+        status: 200,
+        headers: { 'content-type': registry.contentType },
+        body: await registry.metrics(),
+      }),
+      'GET /healthz': () => text('ok'),
+      'GET /readyz': () => {
+        const missing = readiness();
+        return text(missing ?? 'ok', missing === undefined ? 200 : 503);
+      },
+      ...options.routes,
+    },
+  });
+}

@@ -1,0 +1,273 @@
+/** `control-plane`: discovery → pools and sessions → xDS; assignments for authz; Envoy's access logs. */
+import { Registry } from 'prom-client';
+import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
+import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
+import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
+import { requestMetrics } from '../telemetry/access-log/record.js';
+import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
+import { RequestTally } from '../console/live/requests.js';
+import type { CallLeader } from '../console/replicas.js';
+import { Forwarder, isPassedOn } from '../lib/grpc/forward.js';
+import { clientCredentials } from '../lib/grpc/tls.js';
+import { startAdminServer, adminRoutes, adminTls, consoleParts } from './admin.js';
+import { systemClock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
+import type { Leadership } from '../model/ledger.js';
+import { PoolController } from '../fleet/controller.js';
+import { ProblemBoard, openAudit, problemMetrics, openTracing } from './telemetry.js';
+import { StartedDrivers } from '../fleet/driver-starts.js';
+import { AssignmentWatch } from '../sessions/assignment-service.js';
+import { WaitingRoom } from '../sessions/waiting-room.js';
+import { accessLogIntervalMs } from '../settings/compile.js';
+import type { Settings } from '../settings/table.js';
+import {
+  assignmentMetrics,
+  certificateMetrics,
+  controlPlaneMetrics,
+  leaderTerms,
+  policyMetrics,
+  processMetrics,
+} from './metrics.js';
+import { createGrpcPort, mtlsFiles } from '../lib/grpc/server.js';
+import { kubernetesMetrics, openKubernetes } from './kubernetes.js';
+import { createLeader, type Leader, Succession } from './leader.js';
+import { roleLogger, aborted, terminationSignal } from './process.js';
+import { openOwn, openReplica, type Place } from './records.js';
+import { openOwnPolicy } from './policy.js';
+import { createXds } from './xds.js';
+
+/** How long the leader may take over what an operator asked another replica for. */
+const OPERATION_TIMEOUT_MS = 15_000;
+
+/** Runs until a signal ends it. Drivers it has started go on, for the next one to adopt. */
+export async function runControlPlane(settings: Settings): Promise<void> {
+  const stop = terminationSignal();
+  const clock = systemClock;
+  const logger = roleLogger('control-plane', settings.logLevel);
+  const registry = new Registry();
+  processMetrics(registry, 'control-plane');
+  certificateMetrics(registry, 'control-plane', settings);
+
+  const audit = await openAudit(settings, { clock, logger, registry });
+  const tracing = openTracing('control-plane', settings, { clock, registry });
+  const access =
+    settings.drivers.source === 'kubernetes'
+      ? await openKubernetes(settings, kubernetesMetrics(registry, clock), logger)
+      : undefined;
+  let leadership: Leadership | undefined;
+  const leading = () => leadership?.epoch() !== undefined;
+  const ownPolicy = await openOwnPolicy(settings, { access, leading, clock, logger }, stop);
+  if (!ownPolicy) {
+    await audit.close();
+    await tracing.close();
+    access?.close();
+    return;
+  }
+  const policySource = ownPolicy.source;
+  const policy = () => policySource.current;
+  policyMetrics(registry, policySource);
+  const place: Place = access
+    ? await openReplica(settings, access, { policy, clock, logger })
+    : await openOwn(settings, { clock, logger });
+  const { records, drivers } = place;
+  leadership = records.leadership;
+  const xds = createXds(settings, { policy, clock, logger, registry });
+  const waitingRoom = new WaitingRoom(clock);
+
+  const tally = new RequestTally();
+  const accessLog = new AccessLogReceiver({
+    clock,
+    logger,
+    audit,
+    metrics: requestMetrics(registry),
+    onRecord(record) {
+      if (record.kind === 'ended') tally.add(record);
+    },
+    intervalMs: accessLogIntervalMs(settings),
+    isPassedOn,
+  });
+  const services = [AssignmentService];
+  const tls = mtlsFiles(settings.mtls);
+  const port = createGrpcPort({
+    name: 'assignments.listen_addr',
+    address: settings.assignments.listenAddr,
+    tls,
+    allowedSans: settings.assignments.allowedSans,
+    services: [...services, AdministrationService],
+    replicaServices: [AdministrationService],
+    addPermanent(server) {
+      accessLog.addTo(server);
+      ownPolicy.addTo(server);
+    },
+    clock,
+    logger,
+  });
+  const forwarder = new Forwarder({
+    credentials: clientCredentials(tls, { clock }),
+    serverName: settings.mtls.serverName,
+    unavailable: nobodyLeads,
+  });
+  const times = assignmentMetrics(registry);
+  const starts = new StartedDrivers(records.ledger, (start, outcome) =>
+    times.started(outcome, start.readyAtMs - start.createdAtMs),
+  );
+  const watch = new AssignmentWatch({
+    tracer: tracing.tracer,
+    starts,
+    clock,
+    onAssigned: (kind, durationMs) => times.assigned(kind, durationMs),
+  });
+  let leader: Leader | undefined;
+  const accessLogPath = `/${AccessLogService.typeName}/${AccessLogService.method.streamAccessLogs.name}`;
+  const succession: Succession = new Succession({
+    createLeader: (term) =>
+      (leader = createLeader(term, {
+        settings,
+        pools,
+        records,
+        waitingRoom,
+        policy,
+        watch,
+        clock,
+        logger,
+      })),
+    port,
+    forwarder: {
+      setTarget: (address) => forwarder.setTarget(address),
+      addServices: (server) => forwarder.addServices(server, services),
+    },
+    tellActivity: (to) =>
+      accessLog.setTarget(
+        to
+          ? { sink: to.activity, queries: to.queries }
+          : { open: () => forwarder.openClientStream(accessLogPath) },
+      ),
+    notLeading: nobodyLeads,
+  });
+  const pools = new PoolController({
+    ...drivers,
+    ledger: records.ledger,
+    demand: waitingRoom,
+    fleet: xds.fleet,
+    caches: succession,
+    leadership: records.leadership,
+    policy,
+    clock,
+    log: logger,
+    tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
+    addressQuietMs: settings.assignments.cacheTtlMs,
+  });
+  policySource.onChange(() => {
+    pools.trigger();
+    xds.fleet.limitsChanged();
+  });
+  pools.onLook((epoch) => succession.looked(epoch));
+  const termBegins = leaderTerms(registry);
+  records.onTerm((term) => {
+    if (term) termBegins();
+    if (!term) leader = undefined;
+    succession.setTerm(term);
+    if (term) ownPolicy.leads();
+  });
+  const stopWaiting = records.ledger.onChange((uid) => {
+    if (records.ledger.get(uid)?.phase !== 'available') return;
+    stopWaiting();
+    drivers.warmUp();
+  });
+
+  const board = new ProblemBoard(clock);
+  board.add(pools);
+  board.add(drivers);
+  board.add(place);
+  board.add(ownPolicy);
+  problemMetrics(registry, board);
+  place.tellOf(board, pools);
+
+  let starting: string | undefined = 'starting';
+  controlPlaneMetrics(registry, {
+    pools,
+    xds: xds.hub,
+    ledger: records.ledger,
+    queries: () => leader?.queries.counts(),
+    leading,
+  });
+  const toLeader: CallLeader = (method, message) => {
+    if (!tls) return Promise.reject(replicasNeedCertificates());
+    return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
+  };
+  const administration = adminRoutes({
+    pools,
+    xds: xds.hub,
+    ledger: records.ledger,
+    leader: () => leader,
+    toLeader,
+    audit,
+    replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
+    policy: policySource,
+    problems: board,
+    console: await consoleParts(settings, () => place.consoleSecret()),
+    takeRequests: () => (leader ? tally.take() : undefined),
+    clock,
+    logger,
+  });
+  const admin = await startAdminServer({
+    address: settings.admin.listenAddr,
+    registry,
+    readiness: () => starting ?? place.unready(pools),
+    routes: administration.routes,
+    tls: adminTls(settings, clock),
+    logger,
+  });
+  await port.listen();
+  const serving = place.start({ pools, succession }).then(async () => {
+    if (stop.aborted) return undefined;
+    const listening = await xds.listen();
+    starting = undefined;
+    place.started();
+    logger.info({ admin: admin.port, epoch: records.leadership.epoch() }, 'control plane runs');
+    return listening;
+  });
+  await Promise.race([serving.then(() => aborted(stop)), aborted(stop)]);
+
+  logger.info('control plane ends');
+  await admin.close();
+  administration.close();
+  await pools.stop();
+  succession.close();
+  port.endCalls(nobodyLeads());
+  accessLog.close(nobodyLeads());
+  ownPolicy.endCalls(nobodyLeads());
+  await records.close();
+  await audit.close();
+  await tracing.close();
+  starts.close();
+  await port.close();
+  forwarder.close();
+  await (await settledSoon(serving))?.close();
+  await ownPolicy.close();
+  drivers.close();
+  place.close();
+}
+
+/** A start that waits for something that never comes does not keep the process. */
+function settledSoon<T>(promise: Promise<T>): Promise<T | undefined> {
+  return Promise.race([
+    promise,
+    new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined))),
+  ]);
+}
+
+function replicasNeedCertificates(): GatewayError {
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'This replica does not lead, and without mtls.cert_file it passes on nothing that an operator asks: ask the leader.',
+  );
+}
+
+function nobodyLeads(): GatewayError {
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'No control plane leads now; the client tries again by itself.',
+    { retryAfterMs: 2_000 },
+  );
+}

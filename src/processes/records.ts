@@ -1,0 +1,315 @@
+/** Who keeps the driver records, and who may write them: one process with its files, or the leader of several replicas. */
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { PoolController } from '../fleet/controller.js';
+import { type Term, ElectedLedger } from '../fleet/records/elected-ledger.js';
+import { FileLock } from '../fleet/records/file-lock.js';
+import { FileRecordStore } from '../fleet/records/file-store.js';
+import {
+  writeDrain,
+  type DrainRequest,
+  KubernetesRecordMirror,
+  type MirrorListener,
+} from '../fleet/records/kubernetes-mirror.js';
+import { KubernetesRecordStore } from '../fleet/records/kubernetes-store.js';
+import { KubernetesLease, addressOfReplica, replicaIdentity } from '../fleet/records/lease.js';
+import { openLedger } from '../fleet/records/ledger.js';
+import { formatAddress } from '../model/address.js';
+import type { Clock, Timer } from '../model/clock.js';
+import { GatewayError, reasonOf } from '../model/errors.js';
+import type { ProblemSource, FleetProblem } from '../model/fleet-problem.js';
+import type { Leadership, Ledger } from '../model/ledger.js';
+import type { Policy } from '../model/policy.js';
+import type { ReplicaReport } from '../model/reports.js';
+import type { Settings } from '../settings/table.js';
+import { secretFile } from './admin.js';
+import { openOwnDrivers, type Drivers, openKubernetesDrivers } from './drivers.js';
+import type { KubernetesAccess } from './kubernetes.js';
+import type { Succession } from './leader.js';
+import { type ProblemBoard, problemEvents } from './telemetry.js';
+
+export interface Records {
+  /** As this process knows them, whether or not it leads. */
+  readonly ledger: Ledger;
+  readonly leadership: Leadership;
+  /** Calls back when this process begins to lead (also if it does so already), and with undefined when that ends. */
+  onTerm(listener: (term: Term | undefined) => void): void;
+  /**
+   * Puts down in the store that operators want this driver drained, where they may also say so there:
+   * the store and the admin API must not say different things.
+   */
+  askDrain?(driverUid: string, deadlineMs: number | undefined): Promise<void>;
+  /** Writes what was put off and gives leadership up. */
+  close(): Promise<void>;
+}
+
+export interface OwnRecords extends Records {
+  /** Drivers whose record cannot be read. */
+  readonly unreadable: ReadonlySet<string>;
+}
+
+/** Files in `state_dir`, with a lock: whoever has it leads for as long as it runs. */
+async function openOwnRecords(
+  settings: Settings,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+): Promise<OwnRecords> {
+  const leadership = await FileLock.acquire(join(settings.stateDir, 'leader'));
+  const store = await FileRecordStore.open(join(settings.stateDir, 'records'), logger);
+  const ledger = await openLedger({ store, leadership, clock, logger });
+  const unreadable = await store.unreadable();
+  if (unreadable.length > 0) {
+    logger.error(
+      { files: unreadable.map(({ file }) => file) },
+      'driver records cannot be read, so nobody knows whose memory those drivers hold: they are not used; look at the files and remove them',
+    );
+  }
+  return {
+    ledger,
+    leadership,
+    unreadable: new Set(unreadable.map(({ uid }) => uid)),
+    onTerm(listener) {
+      const epoch = leadership.epoch();
+      if (epoch !== undefined) listener({ epoch, ledger, leadership });
+    },
+    async close() {
+      await ledger.close();
+      await leadership.release();
+    },
+  };
+}
+
+// Records that several replicas share: custom resources, written by the one that holds the Lease.
+
+export interface ReplicaRecords extends Records, ProblemSource {
+  readonly ledger: ElectedLedger;
+  /** Resolves when every record has been read once. Until then nothing is known. */
+  read(): Promise<void>;
+  /** Begins to stand for election. */
+  standForElection(): void;
+  /** Calls back with the address of the leader whenever that is another; undefined for nobody, or for this replica. */
+  onLeader(listener: (address: string | undefined) => void): void;
+  /** Who leads, as far as this replica knows. */
+  leader(): string | undefined;
+  /** Drivers whose record cannot be read, so that nobody knows whose memory they hold. */
+  unreadable(): ReadonlySet<string>;
+  /** Drivers that operators want drained, by uid. */
+  drains(): ReadonlyMap<string, DrainRequest>;
+  onChange(listener: MirrorListener): void;
+  /** Why the records may be old, for people. */
+  problem(): string | undefined;
+}
+
+function openReplicaRecords(
+  settings: Settings,
+  { home, namespace, gateway }: KubernetesAccess,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+): ReplicaRecords {
+  const { api } = home;
+  const store = new KubernetesRecordStore({ api, namespace, clock, logger });
+  const mirror = new KubernetesRecordMirror({ api, namespace, clock, logger });
+  const identity = replicaIdentity(process.env['POD_NAME'] ?? hostname(), ownAddress(settings));
+  const lease = new KubernetesLease({
+    api,
+    namespace,
+    name: gateway,
+    identity,
+    durationMs: settings.drivers.kubernetes.leaseDurationMs,
+    clock,
+    logger,
+    highestEpoch: async () => {
+      const records =
+        mirror.problem === undefined
+          ? mirror.records()
+          : (await store.list()).map(({ record }) => record);
+      return Math.max(0, ...[...records].map(({ epoch }) => epoch));
+    },
+  });
+  const ledger = new ElectedLedger({ lease, store, mirror, clock, logger });
+  const read = async () => {
+    for (;;) {
+      const changed = new Promise<void>((resolve) => {
+        const stop = mirror.onChange(() => {
+          stop();
+          resolve();
+        });
+      });
+      if (mirror.problem === undefined) return;
+      await changed;
+    }
+  };
+  return {
+    ledger,
+    leadership: ledger,
+    onTerm: (listener) => void ledger.onTerm(listener),
+    async read() {
+      await mirror.start().catch((error: unknown) => {
+        logger.warn({ reason: reasonOf(error) }, 'the records cannot be read yet');
+      });
+      await read();
+    },
+    standForElection: () => lease.start(),
+    onLeader(listener) {
+      lease.onHolderChange((holder) => {
+        listener(
+          holder === undefined || holder === identity ? undefined : addressOfReplica(holder),
+        );
+      });
+    },
+    leader: () => lease.holder,
+    // What this process has read before, it goes by: an end of such a driver must not be concluded.
+    unreadable: () => new Set([...mirror.unreadable()].filter((uid) => !ledger.get(uid))),
+    drains: () => mirror.drains(),
+    askDrain: (uid, deadlineMs) => writeDrain({ api, namespace }, uid, deadlineMs),
+    onChange: (listener) => void mirror.onChange(listener),
+    problem: () => mirror.problem,
+    problems: () => mirror.problems(),
+    async close() {
+      await ledger.close();
+      await lease.stop();
+      await mirror.stop();
+    },
+  };
+}
+
+function ownAddress({ assignments, drivers }: Settings): string {
+  const { host, port } = assignments.listenAddr;
+  const { replicaHost } = drivers.kubernetes;
+  if (replicaHost === undefined && (host === '0.0.0.0' || host === '::')) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      'drivers.kubernetes.replica_host (or POD_IP) must say where other replicas reach this one: assignments.listen_addr names no address of it',
+    );
+  }
+  return formatAddress({ host: replicaHost ?? host, port });
+}
+
+// Drains the drivers that operators ask for in the spec of their records.
+
+/** Looks when the record changes, when this replica begins to lead, and again with each look at the pools. */
+function followDrains(
+  records: Pick<ReplicaRecords, 'ledger' | 'leadership' | 'drains' | 'onChange' | 'onTerm'>,
+  pools: Pick<PoolController, 'drain' | 'onLook'>,
+  logger: Logger,
+): void {
+  const drain = (uid: string, { deadlineMs }: DrainRequest) => {
+    const record = records.ledger.get(uid);
+    if (!record || record.phase === 'expired' || record.phase === 'gone') return;
+    if (record.phase === 'draining' && record.drainDeadlineMs === deadlineMs) return;
+    pools.drain(uid, deadlineMs).catch((error: unknown) => {
+      logger.warn({ driver: uid, reason: reasonOf(error) }, 'a driver is not drained yet');
+    });
+  };
+  const look = (changed?: string) => {
+    if (records.leadership.epoch() === undefined) return;
+    for (const [uid, request] of records.drains()) {
+      if (changed === undefined || changed === uid) drain(uid, request);
+    }
+  };
+  records.onChange(look);
+  records.onTerm(() => look());
+  pools.onLook(() => look());
+}
+
+// Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes.
+
+export interface Place {
+  readonly records: Records;
+  readonly drivers: Drivers;
+  /** Begins to reconcile. Resolves when Envoy may be told of the drivers: all that are recorded are published. */
+  start(parts: { readonly pools: PoolController; readonly succession: Succession }): Promise<void>;
+  /** To be called when xDS is served. */
+  started(): void;
+  /** What is wrong with the records. */
+  problems(): Iterable<FleetProblem>;
+  /** To be called with the board that shows every problem, before the start. */
+  tellOf(board: ProblemBoard, pools: PoolController): void;
+  /** Why requests should not be sent here, for people. */
+  unready(pools: PoolController): string | undefined;
+  /** Who leads, for people. */
+  status(): Pick<ReplicaReport, 'leader' | 'problem'>;
+  /** Seals the console's cookies; the same at each replica, and after a restart. */
+  consoleSecret(): Promise<Uint8Array>;
+  close(): void;
+}
+
+const TELL_AFTER_MS = 1_000;
+
+interface Context {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export async function openOwn(settings: Settings, context: Context): Promise<Place> {
+  const records = await openOwnRecords(settings, context);
+  const drivers = await openOwnDrivers(settings, records.unreadable, context);
+  return {
+    records,
+    drivers,
+    async start({ pools }) {
+      pools.start();
+    },
+    started: () => undefined,
+    problems: () => [],
+    tellOf: () => undefined,
+    // With a bad file of drivers the last good one serves: a problem to report, and no more.
+    unready: (pools) => {
+      const { readError, writeError } = pools.report();
+      return readError ?? writeError;
+    },
+    status: () => ({ leader: undefined, problem: drivers.problem() }),
+    consoleSecret: () => secretFile(join(settings.stateDir, 'console.key')),
+    close: () => undefined,
+  };
+}
+
+export async function openReplica(
+  settings: Settings,
+  access: KubernetesAccess,
+  { policy, ...context }: Context & { readonly policy: () => Policy },
+): Promise<Place> {
+  const { logger } = context;
+  const records = openReplicaRecords(settings, access, context);
+  const drivers = await openKubernetesDrivers(settings, access, { records, policy, ...context });
+  return {
+    records,
+    drivers,
+    async start({ pools, succession }) {
+      records.onLeader((address) => succession.setLeaderElsewhere(address));
+      followDrains(records, pools, logger);
+      await Promise.all([records.read(), drivers.read()]);
+      // Until pods have been looked at, a driver that is not ready would be told as one that is.
+      const looked = new Promise<void>((resolve) => {
+        const stop = pools.onLook(() => {
+          stop();
+          resolve();
+        });
+      });
+      pools.start();
+      await looked;
+    },
+    started: () => records.standForElection(),
+    problems: () => records.problems(),
+    tellOf(board, pools) {
+      const tell = problemEvents(board, access, {
+        leadership: records.leadership,
+        ...context,
+      });
+      pools.onLook(tell);
+      pools.onLook(() => drivers.protect());
+      // Records change with every session; what is wrong with them can wait a moment.
+      let soon: Timer | undefined;
+      records.onChange(() => {
+        soon ??= context.clock.setTimer(TELL_AFTER_MS, () => {
+          soon = undefined;
+          tell();
+        });
+      });
+    },
+    // A replica serves xDS from what it knows also while the API server is away.
+    unready: () => undefined,
+    consoleSecret: async () => Buffer.from(access.key.sign('console cookies'), 'base64url'),
+    status: () => ({ leader: records.leader(), problem: records.problem() ?? drivers.problem() }),
+    close: () => access.close(),
+  };
+}

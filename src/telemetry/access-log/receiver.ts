@@ -1,0 +1,257 @@
+/** Envoy's access log service: audit records, metrics, activity of sessions. */
+import { create, fromBinary } from '@bufbuild/protobuf';
+import type { ClientWritableStream, Server, ServerReadableStream } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import {
+  AccessLogService,
+  type StreamAccessLogsMessage,
+  type StreamAccessLogsMessage_Identifier,
+  StreamAccessLogsMessageSchema,
+  type StreamAccessLogsResponse,
+  StreamAccessLogsResponseSchema,
+} from '#gen/envoy/service/accesslog/v3/als_pb.js';
+import { methodDefinition } from '../../lib/grpc/client.js';
+import { toServiceError } from '../../lib/grpc/status-details.js';
+import type { ActivitySink, QueryReports } from '../../model/assignment.js';
+import type { AuditSink } from '../../model/audit.js';
+import type { Clock } from '../../model/clock.js';
+import { GatewayError } from '../../model/errors.js';
+import { type ActivityFeed, localFeed, relayFeed } from './feed.js';
+import { type RequestMetrics, type AccessRecord, accessRecord } from './record.js';
+
+export interface AccessLogOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly audit: Pick<AuditSink, 'rpc'>;
+  readonly metrics: RequestMetrics;
+  /** Told of every record, also of those that another process has passed on. */
+  readonly onRecord?: (record: AccessRecord) => void;
+  /** How often Envoys report a running RPC, milliseconds (`ListenerSettings.accessLogIntervalMs`). */
+  readonly intervalMs: number;
+  /** Whether a call was passed on by another process, which has audited and counted what it holds. */
+  readonly isPassedOn: (call: LogCall) => boolean;
+}
+
+/** Where activity is told. `open`: a call of the same method of another process, or undefined. */
+export type ActivityTarget =
+  | { readonly sink: ActivitySink; readonly queries: QueryReports }
+  | { readonly open: () => ClientWritableStream<Buffer> | undefined };
+
+type LogCall = ServerReadableStream<Received | undefined, StreamAccessLogsResponse>;
+
+interface Received {
+  readonly message: StreamAccessLogsMessage;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Takes Envoys' access logs, whoever leads: audit and metrics are the business of the process that an
+ * Envoy happens to be connected to, activity that of the leader.
+ */
+export class AccessLogReceiver {
+  readonly #o: AccessLogOptions;
+  readonly #streams = new Set<LogStream>();
+  readonly #envoys = new Map<string, number>();
+  #feeds: FeedFactory = () => undefined;
+  #isHere = false;
+
+  constructor(options: AccessLogOptions) {
+    this.#o = options;
+  }
+
+  /** Adds `envoy.service.accesslog.v3.AccessLogService` to a grpc-js server. */
+  addTo(server: Server): void {
+    const method = methodDefinition(AccessLogService.method.streamAccessLogs);
+    server.addService(
+      // Bytes that are no message must not end the stream, and with it the records that follow.
+      { streamAccessLogs: { ...method, requestDeserialize: readMessage } },
+      {
+        streamAccessLogs: (
+          call: LogCall,
+          callback: (error: object | null, response?: StreamAccessLogsResponse) => void,
+        ) => {
+          this.#receive(call, (error) => callback(toServiceError(error)));
+          call.on('end', () => callback(null, create(StreamAccessLogsResponseSchema)));
+        },
+      },
+    );
+  }
+
+  /** From now on activity is told there. What is told elsewhere ends, as if its reporters had gone. */
+  setTarget(target: ActivityTarget): void {
+    const { clock, logger, intervalMs } = this.#o;
+    for (const stream of this.#streams) stream.leave();
+    if ('sink' in target) {
+      const reporters = new Reporters(target.sink, logger, clock.now());
+      this.#feeds = (reporter) => localFeed(reporter, { ...target, reporters, clock, intervalMs });
+    } else this.#feeds = (_reporter, identifier) => relayFeed(identifier, target.open);
+    this.#isHere = 'sink' in target;
+    this.#endPassedOn();
+  }
+
+  /** Ends every stream; its Envoy comes back, to another process if it can. */
+  close(error: GatewayError): void {
+    for (const stream of this.#streams) stream.end(error);
+  }
+
+  /** Whoever passed a stream on is to look for the leader anew. */
+  #endPassedOn(): void {
+    for (const stream of this.#streams) if (stream.isPassedOn) stream.end(notLeading());
+  }
+
+  #receive(call: LogCall, end: (error: GatewayError) => void): void {
+    const isPassedOn = this.#o.isPassedOn(call);
+    const stream = new LogStream(call.getPeer(), isPassedOn, end, (...who) => this.#feeds(...who));
+    if (isPassedOn && !this.#isHere) {
+      end(notLeading());
+      return;
+    }
+    this.#streams.add(stream);
+    call.on('data', (received: Received | undefined) => {
+      const { records, malformed } = readRecords(received?.message);
+      if (received) stream.tell(received, records);
+      if (this.#o.onRecord) records.forEach(this.#o.onRecord);
+      if (isPassedOn) return;
+      if (received && stream.isFirst) this.#count(stream.reporter, 1);
+      if (malformed > 0) this.#o.metrics.malformed(malformed);
+      for (const record of records) this.#observe(record, stream.reporter);
+    });
+    call.on('error', (error) => {
+      this.#o.logger.warn(
+        { reporter: stream.reporter, reason: error.message },
+        'access log stream failed',
+      );
+    });
+    call.on('close', () => {
+      stream.leave();
+      this.#streams.delete(stream);
+      if (stream.isKnown && !isPassedOn) this.#count(stream.reporter, -1);
+    });
+  }
+
+  #observe(record: AccessRecord, envoy: string): void {
+    this.#o.metrics.observe(record);
+    if (record.kind === 'ended') {
+      this.#o.audit.rpc({ ...record, requestId: record.streamId, envoy });
+    }
+  }
+
+  #count(envoy: string, change: 1 | -1): void {
+    const streams = (this.#envoys.get(envoy) ?? 0) + change;
+    if (streams > 0) this.#envoys.set(envoy, streams);
+    else this.#envoys.delete(envoy);
+    this.#o.metrics.reporters(this.#envoys.size);
+  }
+}
+
+type FeedFactory = (
+  reporter: string,
+  identifier: StreamAccessLogsMessage_Identifier | undefined,
+) => ActivityFeed | undefined;
+
+/** One stream. Envoy names itself in the first message only, and has a stream for each worker thread. */
+class LogStream {
+  readonly isPassedOn: boolean;
+  readonly end: (error: GatewayError) => void;
+  readonly #feeds: FeedFactory;
+  #messages = 0;
+  #identifier: StreamAccessLogsMessage_Identifier | undefined;
+  #feed: ActivityFeed | undefined;
+  reporter: string;
+
+  constructor(
+    peer: string,
+    isPassedOn: boolean,
+    end: (error: GatewayError) => void,
+    feeds: FeedFactory,
+  ) {
+    this.reporter = peer;
+    this.isPassedOn = isPassedOn;
+    this.end = end;
+    this.#feeds = feeds;
+  }
+
+  /** Whether it has said something. */
+  get isKnown(): boolean {
+    return this.#messages > 0;
+  }
+
+  get isFirst(): boolean {
+    return this.#messages === 1;
+  }
+
+  tell({ message, bytes }: Received, records: readonly AccessRecord[]): void {
+    if (this.#messages === 0) {
+      this.#identifier = message.identifier;
+      this.reporter = message.identifier?.node?.id || this.reporter;
+    }
+    this.#messages += 1;
+    this.#feed ??= this.#feeds(this.reporter, this.#identifier);
+    this.#feed?.tell({ records, bytes });
+  }
+
+  leave(): void {
+    this.#feed?.close();
+    this.#feed = undefined;
+  }
+}
+
+function readMessage(bytes: Buffer): Received | undefined {
+  try {
+    return { message: fromBinary(StreamAccessLogsMessageSchema, bytes), bytes };
+  } catch {
+    return undefined;
+  }
+}
+
+function readRecords(message: StreamAccessLogsMessage | undefined): {
+  readonly records: readonly AccessRecord[];
+  readonly malformed: number;
+} {
+  if (message?.logEntries.case !== 'httpLogs') return { records: [], malformed: 1 };
+  const entries = message.logEntries.value.logEntry;
+  const records = entries.map(accessRecord).filter((record) => record !== undefined);
+  return { records, malformed: entries.length - records.length };
+}
+
+function notLeading(): GatewayError {
+  return new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'This replica does not lead.', {
+    retryAfterMs: 1_000,
+  });
+}
+
+/** Who tells a sink of activity now, with the number of streams of each. */
+export class Reporters {
+  readonly #sink: ActivitySink;
+  readonly #logger: Logger;
+  readonly #streams = new Map<string, number>();
+  readonly #sinceMs: number;
+
+  /** @param sinceMs when `sink` began to listen */
+  constructor(sink: ActivitySink, logger: Logger, sinceMs: number) {
+    this.#sink = sink;
+    this.#logger = logger;
+    this.#sinceMs = sinceMs;
+  }
+
+  /** @param earliestMs start of the oldest RPC in the first message; before our own: there is a past we did not see */
+  add(reporter: string, earliestMs: number): void {
+    const streams = this.#streams.get(reporter) ?? 0;
+    this.#streams.set(reporter, streams + 1);
+    if (streams > 0) return;
+    this.#logger.info({ reporter }, 'access log connected');
+    if (earliestMs < this.#sinceMs) this.#sink.reporterDisconnected(reporter);
+    this.#sink.reporterConnected(reporter);
+  }
+
+  delete(reporter: string): void {
+    const streams = (this.#streams.get(reporter) ?? 0) - 1;
+    if (streams > 0) {
+      this.#streams.set(reporter, streams);
+      return;
+    }
+    this.#streams.delete(reporter);
+    this.#logger.info({ reporter }, 'access log disconnected');
+    this.#sink.reporterDisconnected(reporter);
+  }
+}

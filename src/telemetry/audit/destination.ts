@@ -1,0 +1,238 @@
+/** Where records go: a bounded queue and a loop that writes what is in it. Whoever has a record never waits. */
+import type { Logger } from 'pino';
+import type { Clock } from '../../model/clock.js';
+import { reasonOf } from '../../model/errors.js';
+import type { AuditMetrics } from './audit-log.js';
+import { type AuditRecord, lostRecord, recordLine } from './record.js';
+
+export interface AuditLine {
+  readonly record: AuditRecord;
+  readonly line: string;
+  /** Of `line` in UTF-8. */
+  readonly bytes: number;
+}
+
+export function auditLine(record: AuditRecord): AuditLine {
+  const line = recordLine(record);
+  return { record, line, bytes: Buffer.byteLength(line) };
+}
+
+export interface AuditWriter {
+  /**
+   * Resolves with the number of records that will never be taken, such as those a collector rejected.
+   * After a rejection nothing of the batch has been written for good, or the writer remembers what has
+   * and goes on there: the same array is given to it again.
+   */
+  write(batch: readonly AuditLine[]): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface DestinationOptions {
+  readonly name: string;
+  readonly writer: AuditWriter;
+  /** Of records that wait or are being written; further ones are dropped. */
+  readonly queueBytes: number;
+  /** How long a first record waits for others, milliseconds; less when there are enough for a batch. */
+  readonly lingerMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: AuditMetrics;
+}
+
+const BATCH_RECORDS = 512;
+const BATCH_BYTES = 256 * 1024;
+const FIRST_BACKOFF_MS = 100;
+const LONGEST_BACKOFF_MS = 10_000;
+
+export class Destination {
+  readonly #o: DestinationOptions;
+  readonly #queue: ByteQueue<AuditLine>;
+  readonly #ended: Promise<void>;
+  /** Taken from the queue, not written yet. */
+  #inHand = 0;
+  /** Dropped since the last record that said so. */
+  #lost = 0;
+  #failing = false;
+  #closing = false;
+  /** The loop does not go on, whatever is left. */
+  #abandoned = false;
+  /** Ends the wait for a record. */
+  #wake: (() => void) | undefined;
+  /** Ends a pause before its time. */
+  #interrupt: (() => void) | undefined;
+  /** Ends the wait for company. */
+  #hasCompany: (() => void) | undefined;
+
+  constructor(options: DestinationOptions) {
+    this.#o = options;
+    this.#queue = new ByteQueue(options.queueBytes);
+    options.metrics.destination(options.name, {
+      queuedBytes: () => this.#queue.bytes,
+      failing: () => this.#failing,
+    });
+    this.#ended = this.#run();
+  }
+
+  push(line: AuditLine): void {
+    const { name, metrics } = this.#o;
+    if (this.#closing || !this.#queue.push(line)) {
+      this.#lost += 1;
+      metrics.dropped(name, this.#closing ? 'shutdown' : 'queue_full', 1);
+      this.#hasCompany?.();
+      return;
+    }
+    this.#wake?.();
+    if (this.#isEnough()) this.#hasCompany?.();
+  }
+
+  /** Writes what is left, for `limitMs` at most; the rest is dropped and counted. */
+  async close(limitMs: number): Promise<void> {
+    const { clock, metrics, name, writer } = this.#o;
+    this.#closing = true;
+    this.#wake?.();
+    this.#interrupt?.();
+    const late = new Promise<void>((resolve) => {
+      clock.setTimer(limitMs, () => {
+        this.#abandoned = true;
+        this.#interrupt?.();
+        resolve();
+      });
+    });
+    await Promise.race([this.#ended, late]);
+    const left = this.#queue.length + this.#inHand;
+    if (left > 0) metrics.dropped(name, 'shutdown', left);
+    // A write that does not end must not keep the process.
+    if (!this.#abandoned) await writer.close();
+  }
+
+  async #run(): Promise<void> {
+    const { lingerMs } = this.#o;
+    for (;;) {
+      if (this.#queue.length === 0) {
+        if (this.#closing) return;
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+        this.#wake = undefined;
+        continue;
+      }
+      if (lingerMs > 0 && !this.#closing && !this.#isEnough()) await this.#linger(lingerMs);
+      const batch = this.#queue.take(BATCH_RECORDS, BATCH_BYTES);
+      this.#inHand = batch.length;
+      await this.#write(this.#withLost(batch));
+      if (this.#abandoned) return;
+      this.#inHand = 0;
+      this.#queue.release(batch);
+    }
+  }
+
+  /** Whether what waits is a batch, or all that there is room for. */
+  #isEnough(): boolean {
+    const { length, bytes } = this.#queue;
+    return length >= BATCH_RECORDS || bytes >= BATCH_BYTES || this.#lost > 0;
+  }
+
+  async #linger(lingerMs: number): Promise<void> {
+    const over = this.#pause(lingerMs);
+    this.#hasCompany = this.#interrupt;
+    await over;
+    this.#hasCompany = undefined;
+  }
+
+  /** Puts a record behind that says how many are missing. */
+  #withLost(batch: readonly AuditLine[]): readonly AuditLine[] {
+    if (this.#lost === 0) return batch;
+    const lost = auditLine(lostRecord(this.#lost, this.#o.clock.now()));
+    this.#lost = 0;
+    return [...batch, lost];
+  }
+
+  /** Tries until it works or is given up. */
+  async #write(batch: readonly AuditLine[]): Promise<void> {
+    const { name, writer, metrics, logger } = this.#o;
+    for (let attempt = 0; !this.#abandoned; attempt += 1) {
+      try {
+        const rejected = await writer.write(batch);
+        if (rejected > 0) metrics.dropped(name, 'rejected', rejected);
+        metrics.written(name, batch.length - rejected);
+        if (this.#failing) logger.info({ destination: name }, 'audit records are written again');
+        this.#failing = false;
+        return;
+      } catch (error) {
+        if (!this.#failing) {
+          const reason = reasonOf(error);
+          logger.error(
+            { destination: name, reason },
+            'audit records cannot be written: they wait, and are dropped once the queue is full',
+          );
+        }
+        this.#failing = true;
+        await this.#pause(Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt));
+      }
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#o.clock.setTimer(delayMs, resolve);
+      this.#interrupt = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+}
+
+/** First in, first out, bounded by the bytes of what it holds or has handed out and not got back. */
+export interface Sized {
+  readonly bytes: number;
+}
+
+class ByteQueue<T extends Sized> {
+  readonly #limitBytes: number;
+  #items: T[] = [];
+  #head = 0;
+  #bytes = 0;
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  /** Items that have not been taken. */
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+
+  /** Of all that was pushed and not released. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** false: it does not fit and was not taken in. */
+  push(item: T): boolean {
+    if (this.#bytes + item.bytes > this.#limitBytes) return false;
+    this.#bytes += item.bytes;
+    this.#items.push(item);
+    return true;
+  }
+
+  /** The oldest items: as many as fit into these limits, but one at least. Their bytes count until `release`. */
+  take(mostItems: number, mostBytes: number): T[] {
+    let end = this.#head;
+    let bytes = 0;
+    while (end < this.#items.length && end - this.#head < mostItems) {
+      bytes += this.#items[end]?.bytes ?? 0;
+      if (bytes > mostBytes && end > this.#head) break;
+      end += 1;
+    }
+    const taken = this.#items.slice(this.#head, end);
+    this.#head = end;
+    if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return taken;
+  }
+
+  release(items: readonly T[]): void {
+    for (const { bytes } of items) this.#bytes -= bytes;
+  }
+}

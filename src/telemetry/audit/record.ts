@@ -1,0 +1,109 @@
+/** The form of the records, which docs/audit.md describes. What is added keeps `version`; what changes raises it. */
+import type { AdminAction, AuditedRpc } from '../../model/audit.js';
+
+const RECORD_VERSION = 1;
+
+/** Text in a record, at most: clients choose some of it. */
+const LONGEST_TEXT = 1024;
+const MOST_DETAILS = 32;
+
+export type AuditValue = string | number | boolean;
+
+/** Flat, but for `detail`; a field that is not known is left out. */
+export interface AuditRecord {
+  readonly version: typeof RECORD_VERSION;
+  /** `rpc`: an RPC that has ended; `admin`: what an operator did; `lost`: records that were dropped. */
+  readonly event: 'rpc' | 'admin' | 'lost';
+  /** When it began. */
+  readonly timeMs: number;
+  readonly fields: readonly (readonly [
+    string,
+    AuditValue | Readonly<Record<string, AuditValue>>,
+  ])[];
+}
+
+/** `allowed` and `refused` are authz's decisions; `none`: Envoy answered by itself, `details` says why. */
+type Verdict = 'allowed' | 'refused' | 'none';
+
+export function rpcRecord(rpc: AuditedRpc): AuditRecord {
+  return record('rpc', rpc.startedAtMs, [
+    ['requestId', rpc.requestId],
+    ['decision', verdict(rpc)],
+    ['reason', rpc.refusal],
+    ['principal', rpc.principal],
+    ['issuer', rpc.issuer],
+    ['claimedUser', rpc.claimedUser],
+    ['team', rpc.team],
+    ['environment', rpc.environment],
+    ['namespace', rpc.namespace],
+    ['session', rpc.session],
+    ['method', rpc.method],
+    ['driver', rpc.driver],
+    ['grpcStatus', rpc.grpcStatus],
+    ['details', rpc.details === '' ? undefined : rpc.details],
+    ['durationMs', rpc.durationMs],
+    ['bytesReceived', rpc.bytesReceived],
+    ['bytesSent', rpc.bytesSent],
+    ['client', rpc.client],
+    ['envoy', rpc.envoy],
+    ['traceId', rpc.traceId],
+  ]);
+}
+
+export function adminRecord(action: AdminAction, atMs: number): AuditRecord {
+  return record('admin', atMs, [
+    ['requestId', action.requestId],
+    ['action', action.action],
+    ['object', action.object],
+    ['outcome', action.outcome],
+    ['reason', action.code],
+    ['principal', action.principal?.subject],
+    ['issuer', action.principal?.issuer],
+    ['client', action.client],
+    ['detail', action.detail && clippedDetail(action.detail)],
+  ]);
+}
+
+/** Stands in a destination where records are missing. */
+export function lostRecord(count: number, atMs: number): AuditRecord {
+  return record('lost', atMs, [['count', count]]);
+}
+
+/** One line of JSON with its line end. */
+export function recordLine({ version, event, timeMs, fields }: AuditRecord): string {
+  const value: Record<string, unknown> = { version, event, time: new Date(timeMs).toISOString() };
+  for (const [name, field] of fields) value[name] = field;
+  return `${JSON.stringify(value)}\n`;
+}
+
+function verdict({ refusal, driver }: AuditedRpc): Verdict {
+  if (refusal !== undefined) return 'refused';
+  return driver === undefined ? 'none' : 'allowed';
+}
+
+function record(
+  event: AuditRecord['event'],
+  timeMs: number,
+  fields: readonly (readonly [
+    string,
+    AuditValue | Readonly<Record<string, AuditValue>> | undefined,
+  ])[],
+): AuditRecord {
+  const known: [string, AuditValue | Readonly<Record<string, AuditValue>>][] = [];
+  for (const [name, value] of fields) {
+    if (value !== undefined) known.push([name, typeof value === 'string' ? clip(value) : value]);
+  }
+  return { version: RECORD_VERSION, event, timeMs, fields: known };
+}
+
+function clippedDetail(detail: Readonly<Record<string, AuditValue>>): Record<string, AuditValue> {
+  return Object.fromEntries(
+    Object.entries(detail)
+      .slice(0, MOST_DETAILS)
+      .map(([name, value]) => [clip(name), typeof value === 'string' ? clip(value) : value]),
+  );
+}
+
+function clip(text: string): string {
+  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+}

@@ -1,0 +1,236 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { deadlineOf } from '../../src/cli/commands/actions.js';
+import { connect } from '../../src/cli/admin-client.js';
+import { runOnline } from '../../src/cli/online.js';
+import type { OnlineCommandName } from '../../src/cli/online-commands.js';
+import type { PolicyDiff, PolicyDiffAnswer } from '../../src/model/policy-diff.js';
+import { type AdminApiOptions, startAdminApi } from '../support/admin-api.js';
+import { driverRecord, sessionId, sessionRecord, START_MS } from '../support/driver-records.js';
+
+const session = sessionRecord(sessionId(1));
+const records = [
+  driverRecord('driver-1', { phase: 'in_use', sessions: { [session.sessionId]: session } }),
+  driverRecord('driver-2', { phase: 'warming', reason: 'ImagePullBackOff' }),
+];
+const observed = [{ uid: 'driver-1', condition: 'ready' }] as const;
+
+interface Ran {
+  readonly output: string;
+  readonly said: readonly string[];
+  readonly exitCode: number;
+}
+
+/** Runs a command as an operator against a real admin API; `pauses` before it is ended. */
+async function run(
+  t: ExecutionContext,
+  name: OnlineCommandName,
+  operands: readonly string[] = [],
+  flags: Readonly<Record<string, string>> = {},
+  options: AdminApiOptions = {},
+): Promise<Ran> {
+  const api = await startAdminApi(t, { records, observed, ...options });
+  const client = await connect({
+    options: new Map([['server', api.url]]),
+    env: { SPARK_GATEWAY_TOKEN: await api.tokenOf('operator') },
+    settingsUrl: '',
+    issuerUrl: undefined,
+    settingsNamed: false,
+  });
+  let output = '';
+  const said: string[] = [];
+  const exitCode = await runOnline(
+    name,
+    {
+      client,
+      operands,
+      options: new Map(Object.entries(flags)),
+      now: () => START_MS + 90_000,
+      pause: () => Promise.reject(new Error('enough')),
+      say: (text) => void said.push(text),
+    },
+    { write: (text) => void (output += text), width: () => undefined },
+  );
+  return { output, said, exitCode };
+}
+
+test('sessions: short ids for people, everything for programs', async (t) => {
+  t.is(
+    (await run(t, 'sessions')).output,
+    [
+      'SESSION   PRINCIPAL  TEAM  ENVIRONMENT  DRIVER    STATE  RUNNING  IDLE   AGE',
+      '00000000  alice      ads   dev          driver-1  live   -        1m30s  1m30s',
+      '',
+    ].join('\n'),
+  );
+  const { output } = await run(t, 'sessions', [], { output: 'json', driver: 'driver-1' });
+  t.like((JSON.parse(output) as object[])[0], { id: session.sessionId, driver: 'driver-1' });
+});
+
+test('sidecars: by which policy each decides, and what is not good below', async (t) => {
+  const sidecar = {
+    sidecarId: '5f1c7e0a-7f5c-4c3e-9d3c-0d6b6a7c0001',
+    name: 'envoy-a',
+    connected: true,
+    leaseEndsMs: START_MS + 600_000,
+    lastSeenMs: START_MS + 86_000,
+    pendingNotices: 0,
+    policy: {
+      version: 'a98ff4b0efa3',
+      problem: undefined,
+      shadow: { version: undefined, problem: 'next.yaml:3:1: bad', counts: [], examples: [] },
+    },
+  };
+  const sidecars = [sidecar, { ...sidecar, name: '', connected: false, policy: undefined }];
+  const { output } = await run(t, 'sidecars', [], {}, { sidecars });
+  t.is(
+    output,
+    [
+      'SIDECAR   CONNECTED  POLICY        TRIED OUT  LAST SEEN',
+      'envoy-a   yes        a98ff4b0efa3  -          4s',
+      '5f1c7e0a  no         -             -          4s',
+      '',
+      'Not good:',
+      'envoy-a tried out: next.yaml:3:1: bad',
+      '',
+    ].join('\n'),
+  );
+  const yaml = (await run(t, 'sidecars', [], { output: 'yaml' }, { sidecars })).output;
+  t.regex(yaml, /name: envoy-a/);
+  t.regex((await run(t, 'sidecars')).output, /knows of no sidecar; the leader does/);
+});
+
+test('policy diff: what would change in tables, for scripts by the exit code', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'policy-diff-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'next.yaml');
+  await writeFile(file, 'kind: RoutingPolicy\n');
+  const same = { gained: 0, lost: 0, moved: 0, namespaces: 0, unknown: 0, sessions: 1, people: 0 };
+  const lists = { changes: [], namespaces: [], unknown: [] };
+  const none: PolicyDiff = { problems: [], version: 'a', candidate: 'b', counts: same, ...lists };
+  const diff = (answer: PolicyDiffAnswer) =>
+    run(t, 'policy diff', [file], {}, { diffPolicy: () => Promise.resolve(answer) });
+  t.deepEqual(await diff(none), {
+    output:
+      'From policy a to b, for 1 session and 0 further requests: 0 lost, 0 gained, 0 moved; 0 namespaces changed.\n',
+    said: [],
+    exitCode: 0,
+  });
+  const refusal = { code: 'NAMESPACE_REFUSED', message: 'You may use: nothing.' };
+  const lost = {
+    change: 'lost',
+    session: session.sessionId,
+    principal: session.principal,
+    before: { namespace: 'sjns-ads-dev' },
+    after: { refusal },
+  } as const;
+  const changed = await diff({ ...none, changes: [lost], counts: { ...same, lost: 1 } });
+  t.is(changed.exitCode, 1);
+  t.regex(
+    changed.output,
+    /^lost +00000000 +alice +allowed in sjns-ads-dev +NAMESPACE_REFUSED +You may use: nothing\.$/m,
+  );
+  const unknown = [{ ...lost, namespace: 'sjns-ads-dev' }];
+  const doubt = await diff({ ...none, unknown, counts: { ...same, unknown: 1 } });
+  t.is(doubt.exitCode, 1, 'doubt is no reason to go on');
+  t.regex(doubt.output, /^NOT KNOWN +PRINCIPAL +NAMESPACE$/m);
+  await t.throwsAsync(diff({ problems: ['candidate:1:1: this is wrong'] }), {
+    code: 'POLICY_INVALID',
+    message: `${file}:1:1: this is wrong`,
+  });
+  await t.throwsAsync(run(t, 'policy diff', [join(folder, 'none.yaml')]), {
+    code: 'POLICY_INVALID',
+    message: /cannot be read/,
+  });
+});
+
+test('drivers: the reason is at the end of the line', async (t) => {
+  const { output } = await run(t, 'drivers', [], { phase: 'warming' });
+  t.regex(output, /^driver-2 +\S+ +warming +no +0 +- +1m30s +ImagePullBackOff$/m);
+  t.notRegex(output, /driver-1/);
+});
+
+test('one driver, by the beginning of its id', async (t) => {
+  t.regex(
+    (await run(t, 'drivers', ['driver-1'])).output,
+    new RegExp(`  ${session.sessionId}  alice`),
+  );
+  await t.throwsAsync(run(t, 'drivers', ['driver']), { message: /beginning of 2 drivers/ });
+});
+
+test('pools, envoys and status', async (t) => {
+  t.regex((await run(t, 'pools')).output, /^sjns-ads-dev +2 +4 +2 +1 +0 +1 +0 +1 /m);
+  t.is((await run(t, 'envoys')).output, 'No Envoy is connected.\n');
+  const { output } = await run(t, 'status');
+  t.regex(output, /^drivers: +1 warming, 1 in_use$/m);
+  t.regex(output, /\nAll is well\.\n$/);
+});
+
+test('drain: says what is left, and with --wait when it is over', async (t) => {
+  const operations = {
+    drain: async (uid: string, drainDeadlineMs: number | undefined) => {
+      return { uid, phase: 'draining' as const, sessions: 1, drainDeadlineMs };
+    },
+  };
+  const flags = { deadline: '10d' };
+  const { output } = await run(t, 'drain', ['driver-1'], flags, { operations });
+  t.is(
+    output,
+    'Driver driver-1 takes no new session; it has 1 session and ends them at 2023-11-24T22:14:50.000Z.\n',
+  );
+  const gone = {
+    drain: async (uid: string) => {
+      return { uid, phase: 'gone' as const, sessions: 0, drainDeadlineMs: undefined };
+    },
+  };
+  const waited = await run(t, 'drain', ['driver-1'], { wait: 'true' }, { operations: gone });
+  t.is(waited.output, 'Driver driver-1 has ended.\n');
+});
+
+test('evict --wait is over when a driver that someone else runs has no session', async (t) => {
+  const operations = {
+    evict: async (uid: string) => {
+      return { uid, phase: 'draining' as const, sessions: 0, drainDeadlineMs: START_MS };
+    },
+  };
+  const { output } = await run(t, 'evict', ['driver-2'], { wait: 'true' }, { operations });
+  t.is(
+    output,
+    "Driver driver-2 has no session and takes no new one; it is not this gateway's to end.\n",
+  );
+});
+
+test('--watch shows it until it is ended', async (t) => {
+  await t.throwsAsync(run(t, 'pools', [], { watch: 'true' }), { message: 'enough' });
+});
+
+const deadlines: readonly (readonly [string, string | undefined])[] = [
+  ['10m', new Date(START_MS + 600_000).toISOString()],
+  ['2030-01-31T18:00:00Z', '2030-01-31T18:00:00.000Z'],
+  ['2030-01-31T18:00:00+01:00', '2030-01-31T17:00:00.000Z'],
+  ['2030-01-31T18:00:00', undefined],
+  ['tomorrow', undefined],
+];
+for (const [written, expected] of deadlines) {
+  test(`--deadline ${written} is ${expected ?? 'refused'}`, (t) => {
+    if (expected !== undefined) t.is(deadlineOf(written, START_MS), expected);
+    else t.throws(() => deadlineOf(written, START_MS), { message: /allowed is a duration/ });
+  });
+}
+
+test('policy explain: step by step; about yourself where nobody is named', async (t) => {
+  const flags = { user: 'zoe@example.com', groups: 'x, y', team: 'ads', environment: 'dev' };
+  const { output } = await run(t, 'policy explain', [], flags);
+  t.regex(
+    output,
+    /^zoe@example\.com \(http.*, groups x, y\) is refused in sjns-ads-dev by policy /,
+  );
+  t.regex(output, /^NAMESPACE_REFUSED: /m);
+  t.regex(output, /^ {2}target +passed/m);
+  t.regex((await run(t, 'policy explain')).output, /^operator@example\.com /);
+  await t.throwsAsync(run(t, 'policy explain', [], { user: 'zoe', claims: '{' }), {
+    message: /this is not JSON/,
+  });
+});

@@ -1,0 +1,125 @@
+import test from 'ava';
+import { compileTemplates } from '../../src/discovery/kubernetes/template-file.js';
+import { templateHash } from '../../src/discovery/kubernetes/template.js';
+
+const HEAD = 'apiVersion: spark-gateway/v1alpha1\nkind: DriverTemplates\n';
+const LEAST = `kind: SparkConnect
+    spark_version: 4.1.3
+    image: example.test/spark:4.1.3
+    driver: { cores: 1, memory: 1g }
+    executor: { cores: 1, memory: 1g }`;
+
+const read = (text: string) => compileTemplates(text, 'f').template('any');
+
+test('the first template whose namespaces fit counts, and none may fit', (t) => {
+  const templates = compileTemplates(
+    `${HEAD}templates:
+  - namespaces: [sjns-ml-*]
+    ${LEAST.replace('4.1.3\n', '4.2.0\n')}
+  - namespaces: [sjns-*-dev, exact]
+    ${LEAST}
+`,
+    'templates.yaml',
+  );
+  t.is(templates.template('sjns-ml-dev')?.sparkVersion, '4.2.0');
+  t.is(templates.template('sjns-ads-dev')?.sparkVersion, '4.1.3');
+  t.truthy(templates.template('exact'));
+  t.is(templates.template('sjns-ads-prod'), undefined);
+  t.is(templates.template('exactly'), undefined);
+});
+
+test('a template with a name is for canaries that name it, one without for the pools themselves', (t) => {
+  const templates = compileTemplates(
+    `${HEAD}templates:
+  - name: spark-4.3
+    namespaces: [sjns-ads-*]
+    ${LEAST.replace('4.1.3\n', '4.3.0\n')}
+  - namespaces: ["*"]
+    ${LEAST}
+`,
+    'templates.yaml',
+  );
+  t.is(templates.template('sjns-ads-dev')?.sparkVersion, '4.1.3');
+  t.is(templates.template('sjns-ads-dev', 'spark-4.3')?.sparkVersion, '4.3.0');
+  t.is(templates.template('sjns-web-dev', 'spark-4.3'), undefined);
+  t.is(templates.template('sjns-ads-dev', 'spark-5'), undefined);
+});
+
+test("objects of the Kubernetes API keep YAML's types, settings stay text", (t) => {
+  const { template } = compileTemplates(
+    `${HEAD}templates:
+  - ${LEAST}
+    spark_conf: { spark.sql.shuffle.partitions: 064 }
+    env: { COUNT: 5, KEY: { secret: keys, key: k } }
+    volumes: [{ name: scratch, emptyDir: { sizeLimit: 10Gi } }]
+    sidecars: [{ name: proxy, image: p, ports: [{ containerPort: 80 }], tty: true }]
+`,
+    'templates.yaml',
+  );
+  t.like(template('any'), {
+    sparkConf: { 'spark.sql.shuffle.partitions': '064' },
+    env: { COUNT: '5', KEY: { secret: 'keys', key: 'k' } },
+    volumes: [{ name: 'scratch', emptyDir: { sizeLimit: '10Gi' } }],
+    sidecars: [{ name: 'proxy', image: 'p', ports: [{ containerPort: 80 }], tty: true }],
+  });
+});
+
+test('drivers of others count in the namespaces that are named', (t) => {
+  const { trusts } = compileTemplates(
+    `${HEAD}trusted_namespaces: [legacy-*]\ntemplates: []\n`,
+    'templates.yaml',
+  );
+  t.true(trusts('legacy-ads'));
+  t.false(trusts('sjns-ads-dev'));
+});
+
+test('the hash of a template is that of its content', (t) => {
+  const [one, same, other] = [
+    read(`${HEAD}templates:\n  - ${LEAST}\n`),
+    read(`${HEAD}# a comment\ntemplates:\n  - ${LEAST}\n`),
+    read(`${HEAD}templates:\n  - ${LEAST.replace('memory: 1g', 'memory: 2g')}\n`),
+  ].map((template) => template && templateHash(template));
+  t.is(one, same);
+  t.not(one, other);
+});
+
+for (const { what, entry, message } of [
+  {
+    what: 'a SparkApplication without a program',
+    entry: LEAST.replace('SparkConnect', 'SparkApplication'),
+    message: /templates\.yaml:4:\d+: .*needs "main"/,
+  },
+  {
+    what: 'a secret in the Spark settings',
+    entry: `${LEAST}\n    spark_conf: { spark.sql.catalog.unity.token: s3cret }`,
+    message: /every client can read spark\.sql\.catalog\.unity\.token/,
+  },
+  {
+    what: 'a field that does not exist',
+    entry: `${LEAST}\n    imagee: x`,
+    message: /"imagee" is no field of a template.*image/,
+  },
+  {
+    what: 'a driver token for Spark 3',
+    entry: `${LEAST.replace('4.1.3\n', '3.5.8\n')}\n    driver_token: true`,
+    message: /driver_token needs Spark 4/,
+  },
+  {
+    what: 'volumes that are no list',
+    entry: `${LEAST}\n    volumes: { name: x }`,
+    message: /this must be a list as the Kubernetes API has it/,
+  },
+  {
+    what: 'memory in another notation',
+    entry: LEAST.replace('memory: 1g', 'memory: 1Gi'),
+    message: /"1Gi" is not memory in Spark's notation/,
+  },
+]) {
+  test(`${what} is refused with its place`, (t) => {
+    const error = t.throws(
+      () => compileTemplates(`${HEAD}templates:\n  - ${entry}\n`, 'templates.yaml'),
+      { code: 'SETTINGS_INVALID' },
+    );
+    t.regex(error?.message ?? '', message);
+  });
+}

@@ -1,0 +1,110 @@
+import test, { type ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import { LeaderOperations } from '../../src/processes/leader.js';
+import { type SessionAddress, SessionExpiry } from '../../src/sessions/expiry.js';
+import { alice, sessionId } from '../support/driver-records.js';
+import { PoolWorld } from '../support/pool-world.js';
+
+/** A pool with a driver that has a session, and what an operator can do with it. */
+async function setUp(t: ExecutionContext) {
+  const world = new PoolWorld();
+  await world.start();
+  await world.allReady();
+  const { clock, leadership, ledger, controller } = world;
+  const logger = pino({ enabled: false });
+  const released: SessionAddress[] = [];
+  const sessions = new SessionExpiry({
+    ledger,
+    leadership,
+    observations: controller,
+    sparkConnect: {
+      status: async () => 'idle',
+      release: async (session) => released.push(session) > 0,
+    },
+    clock,
+    logger,
+    sessionTtlMs: 1_800_000,
+    tombstoneTtlMs: 1_800_000,
+  });
+  const asked: unknown[] = [];
+  const operations = new LeaderOperations({
+    ledger,
+    pools: controller,
+    sessions,
+    records: { askDrain: async (...drain) => void asked.push(drain) },
+    clock,
+    logger,
+  });
+  const [driver] = world.records('available');
+  if (!driver) throw new Error('no driver is available');
+  await world.assign(driver.uid, sessionId(1));
+  t.teardown(() => controller.stop());
+  return { world, operations, uid: driver.uid, released, asked };
+}
+
+test('a drained driver keeps its session and ends when that leaves', async (t) => {
+  const { world, operations, uid, asked } = await setUp(t);
+  t.deepEqual(await operations.drain(uid, undefined, alice), {
+    uid,
+    phase: 'draining',
+    sessions: 1,
+    drainDeadlineMs: undefined,
+  });
+  t.deepEqual(await operations.drain(uid, undefined, alice), {
+    uid,
+    phase: 'draining',
+    sessions: 1,
+    drainDeadlineMs: undefined,
+  });
+  t.deepEqual(asked[0], [uid, undefined], 'the store says the same');
+  await world.release(uid, sessionId(1));
+  await world.allReady();
+  t.is(world.phaseOf(uid), 'gone');
+});
+
+test('an evicted driver ends with its sessions, which the driver is told of', async (t) => {
+  const { world, operations, uid, released } = await setUp(t);
+  t.like(await operations.evict(uid, alice), { uid, sessions: 0 });
+  t.is(world.ledger.get(uid)?.tombstones[sessionId(1)]?.end, 'evicted');
+  t.deepEqual(
+    released.map((session) => session.sessionId),
+    [sessionId(1)],
+  );
+  await world.allReady();
+  t.like(await operations.evict(uid, alice), { uid, phase: 'gone', sessions: 0 });
+});
+
+test('a released session has ended for good, and its driver is told', async (t) => {
+  const { world, operations, uid, released } = await setUp(t);
+  const first = await operations.release(sessionId(1), alice);
+  t.like(first, { sessionId: sessionId(1), driverUid: uid, end: 'released' });
+  t.is(released.length, 1);
+  await world.pass();
+  t.deepEqual(await operations.release(sessionId(1), alice), first);
+  t.is(released.length, 1);
+});
+
+test('what does not exist is refused', async (t) => {
+  const { operations } = await setUp(t);
+  await t.throwsAsync(operations.drain('nobody', undefined, alice), { code: 'DRIVER_UNKNOWN' });
+  await t.throwsAsync(operations.evict('nobody', alice), { code: 'DRIVER_UNKNOWN' });
+  await t.throwsAsync(operations.release(sessionId(9), alice), { code: 'SESSION_UNKNOWN' });
+});
+
+test('when the store cannot be asked, nothing is drained and the operator is told to try again', async (t) => {
+  const { world, uid } = await setUp(t);
+  const { clock, ledger, controller } = world;
+  const operations = new LeaderOperations({
+    ledger,
+    pools: controller,
+    sessions: { end: () => Promise.reject(new Error('is not to be asked')) },
+    records: { askDrain: () => Promise.reject(new Error('connect ECONNREFUSED')) },
+    clock,
+    logger: pino({ enabled: false }),
+  });
+  await t.throwsAsync(operations.evict(uid, alice), {
+    code: 'CONTROL_PLANE_UNAVAILABLE',
+    message: /ECONNREFUSED/,
+  });
+  t.is(world.phaseOf(uid), 'in_use');
+});
