@@ -24,7 +24,7 @@ import type {
   SessionView,
   StatusView,
 } from '../../src/model/admin-api.js';
-import { isAlive, processEnded } from './process-ended.js';
+import { processEnded } from './process-ended.js';
 import { RoleProcess } from './role-process.js';
 import { unusedPort } from './unused-port.js';
 
