@@ -13,12 +13,8 @@ import type { Clock } from '../model/clock.js';
 import { GrpcStatus, type ErrorCode } from '../model/errors.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
-import {
-  type AllowedResponse,
-  decodeCheckRequest,
-  encodeAllowed,
-  encodeDenied,
-} from './check-codec.js';
+import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
+import type { CheckMemory } from './check-memory.js';
 import { CheckService, type Decision } from './check-service.js';
 import { andThen, CallError, frame } from './grpc-wire.js';
 import { Http2Transport, type UnaryHandler } from './http2-transport.js';
@@ -138,29 +134,30 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
 export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
 
 /** Answers calls of `CHECK_PATH`. */
-export function checkHandler(service: Pick<CheckService, 'check'>): UnaryHandler {
+export function checkHandler(service: Pick<CheckService, 'check' | 'memory'>): UnaryHandler {
+  const { memory } = service;
   return (message, call) => {
     let request;
     try {
-      request = decodeCheckRequest(message);
+      request = decodeCheckRequest(message, memory.texts);
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error;
       throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
     }
-    return andThen(service.check(request, call), encodeDecision);
+    return andThen(service.check(request, call), (decision) => encodeDecision(decision, memory));
   };
 }
 
-/** Those that allow stay the same value for as long as nothing changes. */
-const encodedResponses = new WeakMap<AllowedResponse, Buffer>();
-
 /** A CheckResponse, framed. It is shared: not to be changed. */
-export function encodeDecision({ allowed, response }: Decision): Buffer {
+export function encodeDecision(
+  { allowed, response }: Decision,
+  memory: Pick<CheckMemory, 'encoded'>,
+): Buffer {
   if (!allowed) return frame(encodeDenied(response));
-  let encoded = encodedResponses.get(response);
+  let encoded = memory.encoded.get(response);
   if (!encoded) {
     encoded = ownBytes(frame(encodeAllowed(response)));
-    encodedResponses.set(response, encoded);
+    memory.encoded.set(response, encoded);
   }
   return encoded;
 }

@@ -22,3 +22,11 @@ export function namespaceWithoutPool(namespace: string): GatewayError {
     `No pool of Spark drivers is set up for ${namespace}. Check the team and environment, or ask the platform team for a pool.`,
   );
 }
+
+/** One session id with two users would be two sessions for Spark, of which the gateway knows one. */
+export function userIdChanged(): GatewayError {
+  return new GatewayError(
+    'USER_ID_MISMATCH',
+    'This session began with another user_id. Keep the one that it began with, or leave session_id out of the sc:// URL for a session of its own.',
+  );
+}

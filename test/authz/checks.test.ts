@@ -160,11 +160,27 @@ const refusals: Record<string, Refusal> = {
       body: frame(encode([2, encode([1, 'ann'])])),
     }),
   },
-  'an unreadable body, even with a bad token': {
+  'an unreadable body': {
     code: 'REQUEST_UNREADABLE',
     status: 3,
     message: /first message has not arrived/,
-    options: () => ({ token: 'bad', body: Buffer.alloc(0) }),
+    options: async (gateway) => ({ token: await gateway.token(), body: Buffer.alloc(0) }),
+  },
+  'a bad token before it looks at the body': {
+    code: 'TOKEN_MALFORMED',
+    status: 16,
+    message: /not a JSON Web Token/,
+    options: () => ({
+      token: 'bad',
+      headers: { 'grpc-encoding': 'gzip' },
+      body: frame(Buffer.from('no gzip'), true),
+    }),
+  },
+  'a missing token before it looks at the body': {
+    code: 'TOKEN_MISSING',
+    status: 16,
+    message: /no token/,
+    options: () => ({ body: Buffer.alloc(0) }),
   },
   'a path that is none of Spark Connect’s': {
     code: 'METHOD_UNKNOWN',

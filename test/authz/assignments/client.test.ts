@@ -121,6 +121,7 @@ test('the whole question reaches the control plane, and the whole answer comes b
   t.deepEqual(await answer, {
     sessionId: NEW_SESSION,
     principal: { issuer: 'https://issuer.example', subject: 'ann' },
+    userId: 'ann',
     driverUid: 'driver-1',
     cluster: 'spark/sjns-data-prod',
     address: '127.1.3.9:15002',
