@@ -1,19 +1,27 @@
 /**
- * Unary gRPC on an HTTP/2 server of its own (http2/), with the health service. Envoy waits for this on
+ * Unary gRPC on an HTTP/2 server of its own (src/lib/http2), with the health service. Envoy waits for this on
  * every request.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { ErrorCode } from '../lib/http2/frame.js';
-import { headerBlock } from '../lib/http2/response-writer.js';
+import { headerBlock } from '../lib/http2/header-block.js';
 import type { ServerConnection } from '../lib/http2/server-connection.js';
 import type { ServerStream } from '../lib/http2/server-stream.js';
+import { serveHttp2 } from '../lib/http2/socket.js';
 import type { SocketAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
-import { CallError, frame, timeoutMs, unframe, type Eventually } from './grpc-wire.js';
+import {
+  CallError,
+  frame,
+  MESSAGE_HEADER_BYTES,
+  timeoutMs,
+  unframe,
+  type Eventually,
+} from './grpc-wire.js';
 import { Health, HEALTH_CHECK_PATH, HEALTH_WATCH_PATH } from './health.js';
-import { serveHttp2, listen } from './http2-socket.js';
+import { listen } from './http2-socket.js';
 
 export interface Http2TransportOptions {
   /** By gRPC path. */
@@ -30,7 +38,10 @@ const STATUS_OK = headerBlock(undefined, { 'grpc-status': String(GrpcStatus.OK) 
 const STATUS_UNAVAILABLE = headerBlock(undefined, {
   'grpc-status': String(GrpcStatus.UNAVAILABLE),
 });
+const NOT_POST = headerBlock(405, { allow: 'POST' });
 const NOT_GRPC = headerBlock(415, {});
+/** Each worker of an Envoy has one, and another for each 2,000 checks that it holds. */
+const MAX_CONNECTIONS = 256;
 /** For calls that are aborted at the end of a drain to be answered. */
 const LAST_ANSWERS_MS = 500;
 
@@ -47,6 +58,7 @@ export class Http2Transport implements Transport {
     this.#options = options;
     this.#health = new Health([...options.handlers.keys()].map((path) => path.split('/')[1] ?? ''));
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
   async listen(address: SocketAddress): Promise<string> {
@@ -77,10 +89,11 @@ export class Http2Transport implements Transport {
   }
 
   #accept(socket: Socket): void {
-    const { maxMessageBytes: maxBodyBytes, logger } = this.#options;
+    const { maxMessageBytes, clock, logger } = this.#options;
     const connection: ServerConnection = serveHttp2(socket, {
-      maxBodyBytes,
-      logger,
+      maxBodyBytes: maxMessageBytes + MESSAGE_HEADER_BYTES,
+      timers: clock,
+      onError: (error) => logger.debug({ err: error }, 'a connection to authz failed'),
       onRequest: (stream) => this.#called(connection, stream),
       onTooLarge(stream) {
         const message = 'The message is too large.';
@@ -99,7 +112,11 @@ export class Http2Transport implements Transport {
   }
 
   #called(connection: ServerConnection, stream: ServerStream): void {
-    const { contentType, path = '', grpcTimeout, traceparent } = stream.head;
+    const { method, contentType, path = '', grpcTimeout, traceparent } = stream.head;
+    if (method !== 'POST') {
+      connection.respond(stream, NOT_POST, true);
+      return;
+    }
     if (!contentType.startsWith(CONTENT_TYPE)) {
       connection.respond(stream, NOT_GRPC, true);
       return;

@@ -141,6 +141,12 @@ test('a second session id that is cut is refused, too', (t) => {
   t.is(read(body.subarray(0, body.length - 1), ExecutePlan), 'REQUEST_UNREADABLE');
 });
 
+/** A message of so many bytes. */
+function filled(rest: Buffer, length: number): Buffer {
+  const empty = Buffer.concat([id, user, rest, encode([15, Buffer.alloc(200)])]);
+  return Buffer.concat([id, user, rest, encode([15, Buffer.alloc(length - empty.length + 200)])]);
+}
+
 const readWhole = [
   'ReattachExecute',
   'ReleaseExecute',
@@ -156,23 +162,14 @@ for (const name of readWhole) {
 
   test(`${name} is decided on its whole message, up to 4 KiB and no further`, (t) => {
     const of = method(name);
-    const filled = (length: number) => {
-      const empty = Buffer.concat([id, user, rest, encode([15, Buffer.alloc(200)])]);
-      return Buffer.concat([
-        id,
-        user,
-        rest,
-        encode([15, Buffer.alloc(length - empty.length + 200)]),
-      ]);
-    };
-    const fits = frame(filled(4091));
+    const fits = frame(filled(rest, 4091));
     t.is(fits.length, 4096);
     t.like(read(fits, of), { sessionId: SESSION, userId: 'ann' });
-    t.is(read(frame(filled(4092)).subarray(0, 4096), of), 'REQUEST_UNREADABLE');
+    t.is(read(frame(filled(rest, 4092)).subarray(0, 4096), of), 'REQUEST_UNREADABLE');
     t.is(read(fits.subarray(0, 4095), of), 'REQUEST_UNREADABLE');
-    const compressed = frame(gzipSync(filled(4091)), true);
+    const compressed = frame(gzipSync(filled(rest, 4091)), true);
     t.like(read(compressed, of, 'gzip'), { sessionId: SESSION, userId: 'ann' });
-    t.is(read(frame(gzipSync(filled(4097)), true), of, 'gzip'), 'REQUEST_UNREADABLE');
+    t.is(read(frame(gzipSync(filled(rest, 4097)), true), of, 'gzip'), 'REQUEST_UNREADABLE');
   });
 
   test(`${name} with something behind its message is refused`, (t) => {
