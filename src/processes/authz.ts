@@ -12,6 +12,7 @@ import { formatAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
 import type { PolicyObserver } from '../model/policy.js';
 import type { PolicySource } from '../policy/sources/last-good.js';
+import { authzAddress } from '../settings/authz-address.js';
 import { policyOptions } from '../settings/policy-options.js';
 import type { Settings } from '../settings/table.js';
 import type { ConfigurationSource } from '../xds/relay/relay.js';
@@ -89,7 +90,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
   });
   assignments.start();
   server = await startAuthzServer({
-    address: authz.listenAddr,
+    address: authzAddress(settings),
     policy: () => policy.current,
     shadowPolicy: () => shadowPolicy.current(),
     shadowTally,

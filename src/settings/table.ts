@@ -69,7 +69,7 @@ export const settingsTable = {
   }),
   state_dir: setting(path, {
     default: '/var/lib/spark-gateway',
-    roles: [...servers, ...issuers],
+    roles: [...servers, 'bootstrap', ...issuers],
     about:
       'Where this process keeps what must outlive it: driver records, keys, logs of drivers; beside an Envoy its last configuration, private keys included.',
   }),

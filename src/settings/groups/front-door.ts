@@ -110,10 +110,10 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
 // The authorization service.
 
 export const authz = group('The authorization service beside each Envoy (ext_authz).', {
-  listen_addr: setting(socketAddress, {
-    default: '127.0.0.1:9191',
-    roles: servers,
-    about: 'Where it listens, and where Envoy asks it. Must be local to the Envoy.',
+  listen_addr: optional(socketAddress, {
+    roles: ['authz', 'bootstrap'],
+    about:
+      'Where it listens, and where the Envoy beside it asks: a unix socket that only its own user and group reach. Without it authz.sock in state_dir. Whoever can ask can have the credential of a driver, so a loopback address is for machines without other users.',
   }),
   metrics_addr: setting(tcpAddress, {
     default: '127.0.0.1:9091',
