@@ -21,7 +21,7 @@ import {
   type Eventually,
 } from './grpc-wire.js';
 import { Health, HEALTH_CHECK_PATH, HEALTH_WATCH_PATH } from './health.js';
-import { listen } from './http2-socket.js';
+import { listen } from './listen.js';
 
 export interface Http2TransportOptions {
   /** By gRPC path. */

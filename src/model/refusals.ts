@@ -30,3 +30,20 @@ export function userIdChanged(): GatewayError {
     'This session began with another user_id. Keep the one that it began with, or leave session_id out of the sc:// URL for a session of its own.',
   );
 }
+
+/** A pause after which asking again makes sense when nothing better is known. */
+export const RETRY_MS = 2000;
+
+export function notLeading(): GatewayError {
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'This control plane does not lead now; try again in a moment.',
+    { retryAfterMs: RETRY_MS },
+  );
+}
+
+export function cancelled(): GatewayError {
+  return new GatewayError('DRIVER_STARTING', 'The caller no longer waits for a Spark driver.', {
+    retryAfterMs: RETRY_MS,
+  });
+}
