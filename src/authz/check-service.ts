@@ -16,6 +16,7 @@ import type { Span, Tracer } from '../model/audit.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import { CheckMemory } from './check-memory.js';
 import {
+  type AfterExpiry,
   assignRequests,
   authenticateWithoutToken,
   authenticateWithToken,
@@ -56,8 +57,8 @@ export interface CheckServiceOptions {
   readonly headers: HeaderNames;
   /** The longest time that a check waits, for a driver and for its query's turn, milliseconds. Shorter than the filter's timeout. */
   readonly holdMs: number;
-  /** How long after its end an owner's token is still good for what finishes a running query, milliseconds. */
-  readonly expiredTokenGraceMs: number;
+  /** How long after its end an owner's token is still good for what it began. */
+  readonly afterExpiry: AfterExpiry;
 }
 
 export type Decision =
@@ -128,7 +129,8 @@ export class CheckService {
     const policy = this.#options.policy();
     const head = readHead(request, headers, this.memory);
     checking.method = head.method.name;
-    return andThen(this.#authenticate(head, policy), (authenticated) => {
+    const sessionId = () => this.#sessionOf(head, request.body);
+    return andThen(this.#authenticate(head, policy, sessionId), (authenticated) => {
       const facts = this.#read(head, request.body, authenticated, checking);
       let authorized = this.#authorized(facts, authenticated, policy, checking);
       this.#refuseByRate(facts, authorized);
@@ -186,7 +188,7 @@ export class CheckService {
   #current(facts: RequestFacts, before: Authorized, checking: Checking): Eventually<Authorized> {
     const policy = this.#options.policy();
     if (policy === before.policy) return before;
-    return andThen(this.#authenticate(facts, policy), (authenticated) =>
+    return andThen(this.#authenticate(facts, policy, () => facts.request.sessionId), (authenticated) =>
       this.#authorized(facts, authenticated, policy, checking),
     );
   }
@@ -204,14 +206,28 @@ export class CheckService {
     return this.#assign(facts, authorized, leftMs, checking, call);
   }
 
-  #authenticate(head: RequestHead, policy: Policy): Eventually<Authenticated> {
-    const { verifier, clock, expiredTokenGraceMs } = this.#options;
+  #authenticate(
+    head: RequestHead,
+    policy: Policy,
+    sessionId: () => string | undefined,
+  ): Eventually<Authenticated> {
+    const { verifier, clock, afterExpiry } = this.#options;
     if (head.token === undefined) return authenticateWithoutToken(head, policy);
     // New issuers fetch their keys; `verify` waits for those that it needs.
     void verifier.useIssuers(policy.issuers);
     return andThen(verifier.verify(head.token), (token) =>
-      authenticateWithToken(head.method, token, clock.now(), expiredTokenGraceMs),
+      authenticateWithToken(head.method, token, clock.now(), afterExpiry, sessionId),
     );
+  }
+
+  /** For whoever reads that their token has expired: undefined if the request does not tell. */
+  #sessionOf(head: RequestHead, body: Buffer): string | undefined {
+    try {
+      return readFacts(head, body, this.#options.headers, this.memory).request.sessionId;
+    } catch (error) {
+      if (error instanceof GatewayError) return undefined;
+      throw error;
+    }
   }
 
   #authorize(facts: RequestFacts, caller: Caller, policy: Policy, metadata: KnownMetadata): Target {
@@ -229,7 +245,7 @@ export class CheckService {
 
   #refuseByRate(facts: RequestFacts, { authenticated, target, policy }: Authorized): void {
     // What finishes or ends running work is never held up.
-    const limits = facts.method.graceful ? undefined : policy.rateLimits?.(target.namespace);
+    const limits = facts.method.afterExpiry ? undefined : policy.rateLimits?.(target.namespace);
     if (!limits) return;
     const of = { ...target, principal: authenticated.caller.principal };
     const nowMs = this.#options.clock.now();

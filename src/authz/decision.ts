@@ -118,19 +118,30 @@ export function authenticateWithoutToken(head: RequestHead, policy: Policy): Aut
   throw tokenMissing();
 }
 
-/** `graceMs`: how long after its end a token is still good for what finishes a running query. */
+/** Milliseconds after its end. */
+export interface AfterExpiry {
+  /** In which a token finishes a query that began with it. */
+  readonly queryMs: number;
+  /** In which it releases its owner's session. */
+  readonly sessionMs: number;
+}
+
+/** `sessionId`: of the request, if it can be read. Throws TOKEN_EXPIRED. */
 export function authenticateWithToken(
   method: SparkMethod,
   token: VerifiedToken,
   nowMs: number,
-  graceMs: number,
+  after: AfterExpiry,
+  sessionId: () => string | undefined,
 ): Authenticated {
   const { caller, goodUntilMs } = token;
   if (nowMs < goodUntilMs) return { caller };
-  if (method.graceful && nowMs < goodUntilMs + graceMs) {
+  const { afterExpiry } = method;
+  const graceMs = afterExpiry && (afterExpiry === 'query' ? after.queryMs : after.sessionMs);
+  if (graceMs !== undefined && nowMs < goodUntilMs + graceMs) {
     return { caller, expiredAtMs: goodUntilMs };
   }
-  throw tokenExpired(goodUntilMs);
+  throw tokenExpired(goodUntilMs, sessionId());
 }
 
 export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): Target {
@@ -226,10 +237,14 @@ export function withoutGrace(error: GatewayError, expiredAtMs: number): GatewayE
     : error;
 }
 
-function tokenExpired(atMs: number): GatewayError {
+/** `sessionId`: of a request that may be its owner's, who can go on with it. */
+function tokenExpired(atMs: number, sessionId?: string): GatewayError {
+  const ended = `Your token expired at ${new Date(atMs).toISOString()}.`;
   return new GatewayError(
     'TOKEN_EXPIRED',
-    `Your token expired at ${new Date(atMs).toISOString()}. Get a new one and connect with it: sc://<host>:15002/;token=<token>.`,
+    sessionId === undefined
+      ? `${ended} Get a new one and connect with it: sc://<host>:15002/;token=<token>.`
+      : `${ended} Get a new one. Your session, with its views and settings, goes on with SparkSession.builder.remote("sc://<host>:15002/;session_id=${sessionId};token=<token>").create().`,
   );
 }
 

@@ -256,8 +256,11 @@ export interface SparkMethod {
   readonly name: string;
   /** Whether it may make an assignment or start a driver. */
   readonly mayCreate: boolean;
-  /** Whether an owner's token that has expired is still good for it, within the grace. */
-  readonly graceful: boolean;
+  /**
+   * What an owner's token that has expired is still good for, for a while: to finish a query that began
+   * with it, or to release the session. Left out: for nothing.
+   */
+  readonly afterExpiry?: 'query' | 'session';
   /**
    * Its message is small by nature, and decided on as a whole: one of which only the beginning is seen,
    * or behind which more comes, is refused. The others carry plans and files of any size: what comes
@@ -273,24 +276,24 @@ export interface SparkMethod {
 }
 
 const methods: readonly SparkMethod[] = [
-  { name: 'Config', mayCreate: true, graceful: false, isWhole: false },
-  { name: 'AnalyzePlan', mayCreate: true, graceful: false, isWhole: false },
-  { name: 'ExecutePlan', mayCreate: true, graceful: false, isWhole: false, query: 'begins' },
-  { name: 'AddArtifacts', mayCreate: true, graceful: false, isWhole: false },
-  { name: 'ArtifactStatus', mayCreate: true, graceful: false, isWhole: false },
-  { name: 'ReattachExecute', mayCreate: false, graceful: true, isWhole: true, query: 'resumes' },
-  { name: 'ReleaseExecute', mayCreate: false, graceful: true, isWhole: true },
+  { name: 'Config', mayCreate: true, isWhole: false },
+  { name: 'AnalyzePlan', mayCreate: true, isWhole: false },
+  { name: 'ExecutePlan', mayCreate: true, isWhole: false, query: 'begins' },
+  { name: 'AddArtifacts', mayCreate: true, isWhole: false },
+  { name: 'ArtifactStatus', mayCreate: true, isWhole: false },
+  { name: 'ReattachExecute', mayCreate: false, afterExpiry: 'query', isWhole: true, query: 'resumes' },
+  { name: 'ReleaseExecute', mayCreate: false, afterExpiry: 'query', isWhole: true },
   {
     name: 'ReleaseSession',
     mayCreate: false,
-    graceful: true,
+    afterExpiry: 'session',
     isWhole: true,
     allowReconnectField: 4,
   },
-  { name: 'Interrupt', mayCreate: false, graceful: true, isWhole: true },
-  { name: 'FetchErrorDetails', mayCreate: false, graceful: true, isWhole: true },
-  { name: 'CloneSession', mayCreate: false, graceful: false, isWhole: true, newSessionField: 4 },
-  { name: 'GetStatus', mayCreate: false, graceful: false, isWhole: true },
+  { name: 'Interrupt', mayCreate: false, afterExpiry: 'query', isWhole: true },
+  { name: 'FetchErrorDetails', mayCreate: false, afterExpiry: 'query', isWhole: true },
+  { name: 'CloneSession', mayCreate: false, isWhole: true, newSessionField: 4 },
+  { name: 'GetStatus', mayCreate: false, isWhole: true },
 ];
 
 const byPath = new Map(

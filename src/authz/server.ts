@@ -16,6 +16,7 @@ import type { Policy } from '../model/policy.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
 import type { CheckMemory } from './check-memory.js';
 import { CheckService, type Decision } from './check-service.js';
+import type { AfterExpiry } from './decision.js';
 import { andThen, CallError, frame } from './grpc-wire.js';
 import { Http2Transport, type UnaryHandler } from './http2-transport.js';
 import type { ShadowTally } from './shadow.js';
@@ -48,8 +49,8 @@ export interface AuthzServerOptions {
   readonly userHeader?: string;
   /** The longest time that a check waits for a driver. Shorter than the filter's timeout. Default 60 s. */
   readonly holdMs?: number;
-  /** How long after its end an owner's token is still good for what finishes a running query. Default 15 min. */
-  readonly expiredTokenGraceMs?: number;
+  /** How long after its end an owner's token is still good for what it began. Default: a day for queries, 15 min for sessions. */
+  readonly afterExpiry?: AfterExpiry;
   /** The largest check that is taken: headers, certificate and body prefix. Default 256 KiB. */
   readonly maxCheckBytes?: number;
   /** Verified tokens remembered at most. Default 10,000. */
@@ -60,6 +61,8 @@ export interface AuthzServerOptions {
   readonly keyRefreshMs?: number;
   /** The least time between two fetches that unknown key ids ask for. Default 30 s. */
   readonly keyCooldownMs?: number;
+  /** How long keys are believed that cannot be fetched again. Default 1 day. */
+  readonly keyGreatestAgeMs?: number;
 }
 
 export interface AuthzServer {
@@ -87,6 +90,9 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     ...(options.maxTokenBytes === undefined ? {} : { maxTokenBytes: options.maxTokenBytes }),
     ...(options.keyRefreshMs === undefined ? {} : { keyRefreshMs: options.keyRefreshMs }),
     ...(options.keyCooldownMs === undefined ? {} : { keyCooldownMs: options.keyCooldownMs }),
+    ...(options.keyGreatestAgeMs === undefined
+      ? {}
+      : { keyGreatestAgeMs: options.keyGreatestAgeMs }),
     onCache: (result) => metrics.tokenCache(result),
     onKeyFetch: (issuer, ok) => metrics.keyFetch(issuer, ok),
   });
@@ -108,7 +114,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
       user: options.userHeader ?? CLAIMED_USER_HEADER,
     },
     holdMs: options.holdMs ?? 60_000,
-    expiredTokenGraceMs: options.expiredTokenGraceMs ?? 15 * 60_000,
+    afterExpiry: options.afterExpiry ?? { queryMs: 86_400_000, sessionMs: 15 * 60_000 },
   });
   const transport = new Http2Transport({
     handlers: new Map([[CHECK_PATH, checkHandler(service)]]),

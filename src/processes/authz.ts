@@ -105,10 +105,14 @@ export async function runAuthz(settings: Settings): Promise<void> {
     routingHeaders: [headers.team, headers.environment],
     userHeader: headers.user,
     holdMs: authz.holdTimeMs,
-    expiredTokenGraceMs: authz.expiredTokenGraceMs,
+    afterExpiry: {
+      queryMs: authz.queryFinishTimeMs,
+      sessionMs: authz.expiredTokenGraceMs,
+    },
     tokenCacheSize: authz.tokenCacheSize,
     keyRefreshMs: authz.keysMaxAgeMs,
     keyCooldownMs: authz.keysCooldownMs,
+    keyGreatestAgeMs: authz.keysExpireAfterMs,
   });
   issuerKeyAges(registry, () => server?.issuerKeys() ?? []);
   logger.info({ target: server.target, metrics: admin.port }, 'authz runs');

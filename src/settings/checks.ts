@@ -26,6 +26,13 @@ export const checks: readonly Check[] = [
         : undefined,
   },
   {
+    names: ['okta_ca_file', 'okta_issuer'],
+    check: ({ oktaCaFile, oktaIssuer }) =>
+      oktaCaFile !== undefined && oktaIssuer === undefined
+        ? 'okta_ca_file needs okta_issuer'
+        : undefined,
+  },
+  {
     names: ['okta_issuer', 'okta_client_id', 'okta_audience'],
     check: ({ oktaIssuer, oktaClientId, oktaAudience }) => {
       const restricted = oktaClientId !== undefined || oktaAudience !== undefined;

@@ -52,6 +52,11 @@ export const settingsTable = {
     roles: servers,
     about: 'The audience (aud claim) that a token of okta_issuer must name.',
   }),
+  okta_ca_file: optional(path, {
+    roles: servers,
+    about:
+      "PEM of the authorities that sign okta_issuer's own certificate, such as those of a proxy that looks into TLS. Default: the well-known ones.",
+  }),
   policy_file: setting(path, {
     default: '/etc/spark-gateway/policy.yaml',
     roles: servers,
