@@ -188,8 +188,9 @@ export class CheckService {
   #current(facts: RequestFacts, before: Authorized, checking: Checking): Eventually<Authorized> {
     const policy = this.#options.policy();
     if (policy === before.policy) return before;
-    return andThen(this.#authenticate(facts, policy, () => facts.request.sessionId), (authenticated) =>
-      this.#authorized(facts, authenticated, policy, checking),
+    return andThen(
+      this.#authenticate(facts, policy, () => facts.request.sessionId),
+      (authenticated) => this.#authorized(facts, authenticated, policy, checking),
     );
   }
 

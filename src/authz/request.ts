@@ -281,7 +281,13 @@ const methods: readonly SparkMethod[] = [
   { name: 'ExecutePlan', mayCreate: true, isWhole: false, query: 'begins' },
   { name: 'AddArtifacts', mayCreate: true, isWhole: false },
   { name: 'ArtifactStatus', mayCreate: true, isWhole: false },
-  { name: 'ReattachExecute', mayCreate: false, afterExpiry: 'query', isWhole: true, query: 'resumes' },
+  {
+    name: 'ReattachExecute',
+    mayCreate: false,
+    afterExpiry: 'query',
+    isWhole: true,
+    query: 'resumes',
+  },
   { name: 'ReleaseExecute', mayCreate: false, afterExpiry: 'query', isWhole: true },
   {
     name: 'ReleaseSession',

@@ -10,6 +10,7 @@ import { clientCredentials } from '../lib/grpc/tls.js';
 import { text } from '../lib/http/answer.js';
 import { formatAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
+import { issuerNote } from '../model/issuer-note.js';
 import type { PolicyObserver } from '../model/policy.js';
 import type { PolicySource } from '../policy/sources/last-good.js';
 import { authzAddress } from '../settings/authz-address.js';
@@ -75,6 +76,10 @@ export async function runAuthz(settings: Settings): Promise<void> {
     return;
   }
   policySource = policy;
+  for (const { issuer } of policy.current.issuers) {
+    const note = issuerNote(issuer, issuer === settings.oktaIssuer);
+    if (note !== undefined) logger.warn({ issuer }, note);
+  }
   policyMetrics(registry, policy);
   const shadowPolicy = openShadowPolicy(settings.policyShadowFile, { compile, clock, logger });
   const shadowTally = new ShadowTally(clock);
@@ -86,7 +91,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     logger,
     onCache: (result) => metrics.assignmentCache(result),
     name: hostname(),
-    policy: () => sidecarPolicy(policy, shadowPolicy, shadowTally),
+    policy: () => sidecarPolicy(policy, shadowPolicy, shadowTally, server?.issuerKeys() ?? []),
   });
   assignments.start();
   server = await startAuthzServer({

@@ -268,9 +268,7 @@ export class TokenVerifier {
 }
 
 function sameKeySource(a: IssuerPolicy, b: IssuerPolicy): boolean {
-  return (
-    a.discoveryUrl === b.discoveryUrl && a.jwksUri === b.jwksUri && a.caFile === b.caFile
-  );
+  return a.discoveryUrl === b.discoveryUrl && a.jwksUri === b.jwksUri && a.caFile === b.caFile;
 }
 
 // Failures of jose as refusals that tell the user what to do.
