@@ -138,9 +138,7 @@ function filter(name: string, configType: FilterConfig): HttpFilter {
 const alwaysSent = [
   'authorization',
   'authentication',
-  'content-type',
   'grpc-encoding',
-  'user-agent',
   'x-request-id',
   CLIENT_ADDRESS_HEADER,
 ];
