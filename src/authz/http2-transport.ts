@@ -20,7 +20,7 @@ import {
   unframe,
   type Eventually,
 } from './grpc-wire.js';
-import { Health, HEALTH_CHECK_PATH, HEALTH_WATCH_PATH } from './health.js';
+import { Health, HEALTH_CHECK_PATH } from './health.js';
 import { listen } from './listen.js';
 
 export interface Http2TransportOptions {
@@ -35,9 +35,6 @@ export interface Http2TransportOptions {
 const CONTENT_TYPE = 'application/grpc';
 const RESPONSE_HEADERS = headerBlock(200, { 'content-type': CONTENT_TYPE });
 const STATUS_OK = headerBlock(undefined, { 'grpc-status': String(GrpcStatus.OK) });
-const STATUS_UNAVAILABLE = headerBlock(undefined, {
-  'grpc-status': String(GrpcStatus.UNAVAILABLE),
-});
 const NOT_POST = headerBlock(405, { allow: 'POST' });
 const NOT_GRPC = headerBlock(415, {});
 /** Each worker of an Envoy has one, and another for each 2,000 checks that it holds. */
@@ -123,7 +120,7 @@ export class Http2Transport implements Transport {
     }
     const handler =
       path === HEALTH_CHECK_PATH ? this.#healthCheck : this.#options.handlers.get(path);
-    if (!handler && path !== HEALTH_WATCH_PATH) {
+    if (!handler) {
       const message = `There is no ${path.slice(0, 100)} here.`;
       fail(connection, stream, new CallError(GrpcStatus.UNIMPLEMENTED, message));
       return;
@@ -132,9 +129,7 @@ export class Http2Transport implements Transport {
     try {
       const deadlineMs = timeoutMs(grpcTimeout);
       const message = unframe(stream.body());
-      const answer = handler
-        ? handler(message, call)
-        : this.#watch(connection, stream, call, message);
+      const answer = handler(message, call);
       if (answer instanceof Promise) this.#wait(connection, stream, call, answer, deadlineMs);
       else respond(connection, stream, answer);
     } catch (error) {
@@ -189,28 +184,6 @@ export class Http2Transport implements Transport {
   }
 
   readonly #healthCheck: UnaryHandler = (message) => frame(this.#health.check(message));
-
-  /** Stays open, and sends whether this server serves, until it does no longer. Never resolves. */
-  #watch(
-    connection: ServerConnection,
-    stream: ServerStream,
-    call: Call,
-    message: Buffer,
-  ): Promise<never> {
-    return new Promise((_, reject) => {
-      let first = true;
-      const end = this.#health.watch(message, (response) => {
-        if (first) connection.respond(stream, RESPONSE_HEADERS, false);
-        connection.send(stream, frame(response));
-        if (!first) connection.finish(stream, STATUS_UNAVAILABLE);
-        first = false;
-      });
-      call.signal.addEventListener('abort', () => {
-        end();
-        reject(new CallError(GrpcStatus.CANCELLED, 'The watcher has gone.'));
-      });
-    });
-  }
 }
 
 function respond(connection: ServerConnection, stream: ServerStream, response: Uint8Array): void {

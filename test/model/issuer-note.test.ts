@@ -22,13 +22,14 @@ test('an issuer of Okta is told with both spellings where it cannot be meant so,
   t.regex(issuerNote('https://login.corp.com/oauth2/a/', true) ?? '', /write "https:\/\/login/);
 });
 
+const settings = (oktaIssuer: string) =>
+  compileSettings({
+    env: { SPARK_GATEWAY_OKTA_ISSUER: oktaIssuer, SPARK_GATEWAY_OKTA_CLIENT_ID: 'x' },
+    overrides: [],
+    cwd: '/here',
+  });
+
 test('settings validate says what is probably a mistake beside that the settings are good', (t) => {
-  const settings = (oktaIssuer: string) =>
-    compileSettings({
-      env: { SPARK_GATEWAY_OKTA_ISSUER: oktaIssuer, SPARK_GATEWAY_OKTA_CLIENT_ID: 'x' },
-      overrides: [],
-      cwd: '/here',
-    });
   t.is(
     describeGoodSettings(settings('https://corp.okta.com/oauth2/default')),
     'The settings are good.\n',
