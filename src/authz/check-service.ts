@@ -13,6 +13,7 @@ import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import { RateLimiter, refuseByRate } from '../model/limits.js';
 import type { Span, Tracer } from '../model/audit.js';
+import { UnverifiedSample } from '../model/unverified-sample.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import {
   assignRequests,
@@ -76,11 +77,14 @@ interface Authorized {
 class Checking {
   readonly startedMs = performance.now();
   readonly span: Span | undefined;
+  /** IP address of the connection's other end. */
+  readonly peer: string;
   readonly metadata: KnownMetadata = {};
   method: string | undefined;
 
-  constructor(span: Span | undefined) {
+  constructor(span: Span | undefined, peer: string) {
     this.span = span;
+    this.peer = peer;
   }
 }
 
@@ -89,10 +93,16 @@ export class CheckService {
   readonly #shadow: Shadow;
   readonly #rates = new RateLimiter();
   readonly #queries: QueryLimits;
+  readonly #unverified: UnverifiedSample;
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
     const { clock, logger, metrics, queries, shadowPolicy } = options;
+    this.#unverified = new UnverifiedSample({
+      clock,
+      onOmitted: ({ kinds }) =>
+        logger.info({ kinds }, 'further requests of callers nobody has verified were refused'),
+    });
     this.#queries = new QueryLimits({ admission: queries, clock, logger, metrics });
     const candidate = shadowPolicy ?? (() => undefined);
     const tally = options.shadowTally ?? new ShadowTally(clock);
@@ -105,7 +115,10 @@ export class CheckService {
    * refused with it.
    */
   check(request: CheckRequest, call: UnaryCall): Eventually<Decision> {
-    const checking = new Checking(this.#options.tracer.start('authz check', call.traceparent));
+    const checking = new Checking(
+      this.#options.tracer.start('authz check', call.traceparent),
+      request.sourceAddress,
+    );
     try {
       const decided = this.#decide(request, checking, call);
       return decided instanceof Promise
@@ -296,13 +309,15 @@ export class CheckService {
     seen.seen({ sessionId, caller, host, headers: routing, userId: request.userId });
   }
 
-  #logRefusal(error: GatewayError, { method, metadata }: Checking): void {
+  #logRefusal(error: GatewayError, { method, metadata, peer }: Checking): void {
     const { logger } = this.#options;
     const fields = { code: error.code, method, ...metadata };
     if (error.code === 'INTERNAL') logger.error({ ...fields, err: error }, 'check failed');
     else if (error.status === GrpcStatus.UNAVAILABLE) {
       logger.debug({ ...fields, retryAfterMs: error.retryAfterMs }, error.message);
-    } else logger.info(fields, error.message);
+    } else if (metadata.principal !== undefined || this.#unverified.take(peer, error.code)) {
+      logger.info(fields, error.message);
+    }
   }
 }
 

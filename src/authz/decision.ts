@@ -48,7 +48,7 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
   if (!method) {
     throw new GatewayError(
       'METHOD_UNKNOWN',
-      `${path.slice(0, 100)} is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
+      `This is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
     );
   }
   const request = readSparkRequest(check.body, headers.get('grpc-encoding'), method);

@@ -4,7 +4,8 @@ import type { Logger } from 'pino';
 import type { Answer } from '../../lib/http/answer.js';
 import type { Exchange, Routes } from '../../lib/http/router.js';
 import type { Clock } from '../../model/clock.js';
-import { toGatewayError } from '../../model/errors.js';
+import { reasonOf, toGatewayError } from '../../model/errors.js';
+import { UnverifiedSample } from '../../model/unverified-sample.js';
 import { notice } from '../assets.js';
 import type { Attempt, Provider } from './provider.js';
 import {
@@ -32,10 +33,14 @@ const ATTEMPT_TTL_MS = 10 * 60_000;
 const PURPOSE = 'attempt';
 
 export function signInRoutes(options: SignInOptions): Routes {
-  const { session, publicUrl } = options;
+  const { session, publicUrl, clock, logger } = options;
+  const sample = new UnverifiedSample({
+    clock,
+    onOmitted: ({ kinds }) => logger.warn({ kinds }, 'further sign-ins did not succeed'),
+  });
   return {
-    [`GET ${SIGN_IN_PATH}`]: (exchange) => begin(options, exchange),
-    [`GET ${CALLBACK_PATH}`]: (exchange) => finish(options, exchange),
+    [`GET ${SIGN_IN_PATH}`]: (exchange) => begin(options, sample, exchange),
+    [`GET ${CALLBACK_PATH}`]: (exchange) => finish(options, sample, exchange),
     'POST /auth/sign-out': (exchange) => {
       refuseOtherSites(exchange, publicUrl);
       return { status: 204, headers: { 'set-cookie': session.end() }, body: '' };
@@ -45,7 +50,11 @@ export function signInRoutes(options: SignInOptions): Routes {
   };
 }
 
-async function begin(options: SignInOptions, { headers, query }: Exchange): Promise<Answer> {
+async function begin(
+  options: SignInOptions,
+  sample: UnverifiedSample,
+  { client, headers, query }: Exchange,
+): Promise<Answer> {
   const { provider, sealer, publicUrl, clock, logger } = options;
   const returnTo = returnPath(query.get('return_to'), publicUrl);
   // Cookies are kept for each host apart, and the issuer leads back to the public one.
@@ -65,7 +74,9 @@ async function begin(options: SignInOptions, { headers, query }: Exchange): Prom
     );
     return redirect(url.href, [cookie]);
   } catch (error) {
-    logger.error({ err: error }, 'the issuer of the console does not answer');
+    if (sample.take(client, 'issuer')) {
+      logger.error({ reason: reasonOf(error) }, 'the issuer of the console does not answer');
+    }
     return notice({
       status: 503,
       title: 'Sign-in is not possible now',
@@ -75,7 +86,11 @@ async function begin(options: SignInOptions, { headers, query }: Exchange): Prom
   }
 }
 
-async function finish(options: SignInOptions, { headers, query }: Exchange): Promise<Answer> {
+async function finish(
+  options: SignInOptions,
+  sample: UnverifiedSample,
+  { client, headers, query }: Exchange,
+): Promise<Answer> {
   const { provider, sealer, session, publicUrl, logger } = options;
   const name = attemptCookie(query.get('state') ?? '');
   const sealed = cookiesOf(headers.cookie).get(name);
@@ -96,7 +111,10 @@ async function finish(options: SignInOptions, { headers, query }: Exchange): Pro
     return redirect(returnTo, [over, ...(await session.begin(token))]);
   } catch (error) {
     const { code, message } = toGatewayError(error);
-    logger.warn({ err: error }, 'a sign-in to the console did not succeed');
+    // The error of a library may hold what the browser brought: codes, tokens.
+    if (sample.take(client, code)) {
+      logger.warn({ code, reason: reasonOf(error) }, 'a sign-in to the console did not succeed');
+    }
     return notice({
       status: 403,
       title: 'The sign-in did not succeed',

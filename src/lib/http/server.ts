@@ -70,12 +70,12 @@ export async function startHttpServer({
   const { server, release } = createOn(tls && { ...tls, logger }, (request, response) => {
     answerOf(router, request, response)
       .catch((error: unknown) => {
-        logFailure(logger, request, error);
+        logFailure(logger, router, request, error);
         return failure(error);
       })
       .then((answer) => send(request, response, answer))
       .catch((error: unknown) => {
-        logFailure(logger, request, error);
+        logFailure(logger, router, request, error);
         response.destroy();
       });
   });
@@ -130,7 +130,7 @@ async function answerOf(
   response: ServerResponse,
 ): Promise<Answer> {
   const { method = 'GET', headers } = request;
-  const [path = '/', ...query] = (request.url ?? '/').split('?');
+  const [path, ...query] = pathAndQuery(request);
   const match = router.match(method, path);
   switch (match.kind) {
     case 'unknown':
@@ -171,10 +171,22 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Answer
   else response.end(answer.body);
 }
 
-/** Refusals are the client's to know; a failure is ours. */
-function logFailure(logger: Logger, { method, url }: IncomingMessage, error: unknown): void {
+/** Refusals are the client's to know; a failure is ours. A path is the client's own text: it may hold a secret. */
+function logFailure(
+  logger: Logger,
+  router: Router,
+  request: IncomingMessage,
+  error: unknown,
+): void {
   if (toGatewayError(error).code !== 'INTERNAL') return;
-  logger.error({ err: error, method, path: url?.split('?', 1)[0] }, 'a request failed');
+  const match = router.match(request.method ?? 'GET', pathAndQuery(request)[0]);
+  const route = match.kind === 'found' ? match.pattern : 'other';
+  logger.error({ err: error, route }, 'a request failed');
+}
+
+function pathAndQuery({ url = '/' }: IncomingMessage): readonly [string, ...string[]] {
+  const [path = '/', ...query] = url.split('?');
+  return [path, ...query];
 }
 
 // The certificate of an HTTP server, from PEM files that may be renewed while it runs.
