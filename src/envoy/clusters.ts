@@ -22,6 +22,7 @@ import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/
 import type { RoutableDriver } from '../model/driver.js';
 import { clusterName } from '../model/names.js';
 import {
+  BUFFER_BYTES,
   duration,
   fromAds,
   pack,
@@ -47,6 +48,7 @@ export function cluster(namespace: string, settings: DriverConnectionSettings): 
     clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
     edsClusterConfig: { edsConfig: fromAds() },
     connectTimeout: duration(settings.connectTimeoutMs),
+    perConnectionBufferLimitBytes: BUFFER_BYTES,
     lbPolicy: Cluster_LbPolicy.RING_HASH,
     lbConfig: {
       case: 'ringHashLbConfig',
@@ -154,7 +156,7 @@ export function frontTransportSocket(): TransportSocket {
       value: pack(DownstreamTlsContextSchema, {
         commonTlsContext: {
           tlsParams,
-          alpnProtocols: ['h2', 'http/1.1'],
+          alpnProtocols: ['h2'],
           tlsCertificateSdsSecretConfigs: [
             { name: ResourceNames.frontCertificate, sdsConfig: fromAds() },
           ],

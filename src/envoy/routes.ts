@@ -22,6 +22,7 @@ import {
   type AuthzSettings,
   ResourceNames,
   unassignedIdleTimeoutMs,
+  unassignedLimitMs,
 } from './settings.js';
 
 /** Never defined: a request that arrives there was not stamped and is answered UNAVAILABLE. */
@@ -32,7 +33,7 @@ const NO_CLUSTER = 'unassigned';
  * (`clear_route_cache`):
  * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes;
  * 2. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
- *    client stream which never sends its first message meets an idle timeout;
+ *    client stream which never sends its first message, or sends it byte by byte, meets a timeout;
  * 3. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
  */
 export function routes(authz: AuthzSettings): RouteConfiguration {
@@ -79,6 +80,8 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
                   RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
                 timeout: duration(0),
                 idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
+                // Ends with the choice of the driver's route.
+                maxStreamDuration: { maxStreamDuration: duration(unassignedLimitMs(authz)) },
               },
             },
           },

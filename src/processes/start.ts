@@ -114,6 +114,7 @@ function neededPorts(settings: Settings): readonly NeededPort[] {
     { setting: 'admin.listen_addr', address: admin.listenAddr },
     { setting: 'authz.metrics_addr', address: authz.metricsAddr },
     { setting: 'envoy.admin_addr', address: envoy.adminAddr },
+    { setting: 'envoy.health_addr', address: envoy.healthAddr },
   ];
   if (!('path' in authz.listenAddr)) {
     ports.push({ setting: 'authz.listen_addr', address: authz.listenAddr });
