@@ -141,7 +141,7 @@ function consoleSources({
     replica,
     activity: (session) => leader()?.activityOf(session),
     policy: () => policy.current,
-    diffPolicy: (candidate) => (leader()?.diffPolicy ?? elsewhere)(candidate),
+    diffPolicy: (candidate, signal) => (leader()?.diffPolicy ?? elsewhere)(candidate, signal),
     policyReport: () => {
       const { error, ...revision } = policy.status;
       return { ...revision, source: policy.source, problem: error };

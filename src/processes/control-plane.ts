@@ -191,9 +191,9 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     queries: () => leader?.queries.counts(),
     leading,
   });
-  const toLeader: CallLeader = (method, message) => {
+  const toLeader: CallLeader = (method, message, signal) => {
     if (!tls) return Promise.reject(replicasNeedCertificates());
-    return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
+    return forwarder.call(method, message, OPERATION_TIMEOUT_MS, signal);
   };
   const administration = adminRoutes({
     pools,

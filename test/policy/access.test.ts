@@ -120,3 +120,20 @@ test('a long list of rights is cut short', (t) => {
   t.regex(message, /; and 44 more\./);
   t.true(message.length < 600);
 });
+
+test('patterns with which every caller would have to be compared are few', (t) => {
+  const rule = (patterns: readonly string[]) =>
+    `access: [{who: {groups: [${patterns.map((p) => JSON.stringify(p)).join()}]}, what: {teams: [a], environments: [b]}}]`;
+  const inner = Array.from({ length: 1_001 }, (_, i) => `*${i}*`);
+  t.throws(() => policyOf(rule(inner)), { message: /more than 1000 patterns .* two "\*"/ });
+  t.notThrows(() => policyOf(rule(inner.slice(1))));
+  t.notThrows(() => policyOf(rule(inner.map((pattern) => pattern.slice(0, -1)))));
+});
+
+test('a rule of tens of thousands of names is refused, with what to do', (t) => {
+  const names = Array.from({ length: 20_001 }, (_, i) => `g${i}`).join();
+  t.throws(
+    () => policyOf(`access: [{who: {groups: [${names}]}, what: {teams: [a], environments: [b]}}]`),
+    { message: /more than 20000 names in one rule: make several/ },
+  );
+});

@@ -70,7 +70,8 @@ export async function startHttpServer({
   const { server, release } = createOn(tls && { ...tls, logger }, (request, response) => {
     answerOf(router, request, response)
       .catch((error: unknown) => {
-        logFailure(logger, router, request, error);
+        // What is given up with its request is no failure.
+        if (!response.destroyed) logFailure(logger, router, request, error);
         return failure(error);
       })
       .then((answer) => send(request, response, answer))
