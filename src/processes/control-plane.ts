@@ -215,9 +215,19 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     registry,
     readiness: () => starting ?? place.unready(pools),
     routes: administration.routes,
+    httpsOnly: settings.console.publicUrl?.startsWith('https:') ?? false,
     tls: adminTls(settings, clock),
     logger,
   });
+  // Apart from what people use: their connections do not stop a probe.
+  const health =
+    settings.admin.healthAddr &&
+    (await startAdminServer({
+      address: settings.admin.healthAddr,
+      registry,
+      readiness: () => starting ?? place.unready(pools),
+      logger,
+    }));
   await port.listen();
   const serving = place.start({ pools, succession }).then(async () => {
     if (stop.aborted) return undefined;
@@ -231,6 +241,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
 
   logger.info('control plane ends');
   await admin.close();
+  await health?.close();
   administration.close();
   await pools.stop();
   succession.close();

@@ -122,6 +122,7 @@ function neededPorts(settings: Settings): readonly NeededPort[] {
   if (xds.relayAddr && !('path' in xds.relayAddr)) {
     ports.push({ setting: 'xds.relay_addr', address: xds.relayAddr });
   }
+  if (admin.healthAddr) ports.push({ setting: 'admin.health_addr', address: admin.healthAddr });
   if (issuer.enabled) ports.push({ setting: 'issuer.listen_addr', address: issuer.listenAddr });
   return ports;
 }

@@ -41,9 +41,9 @@ export function signInRoutes(options: SignInOptions): Routes {
   return {
     [`GET ${SIGN_IN_PATH}`]: (exchange) => begin(options, sample, exchange),
     [`GET ${CALLBACK_PATH}`]: (exchange) => finish(options, sample, exchange),
-    'POST /auth/sign-out': (exchange) => {
+    'POST /auth/sign-out': async (exchange) => {
       refuseOtherSites(exchange, publicUrl);
-      return { status: 204, headers: { 'set-cookie': session.end() }, body: '' };
+      return { status: 204, headers: { 'set-cookie': await session.end(exchange) }, body: '' };
     },
     'GET /auth/signed-out': () =>
       notice({ title: 'Signed out', text: 'You have left the console.', link: signInLink('/') }),
@@ -67,7 +67,7 @@ async function begin(
     const goodUntilMs = clock.now() + ATTEMPT_TTL_MS;
     const sealed = await sealer.seal(PURPOSE, { ...attempt, returnTo }, goodUntilMs);
     const cookie = setCookie(
-      attemptCookie(attempt.state),
+      attemptCookie(attempt.state, publicUrl),
       sealed,
       attemptScope(publicUrl),
       ATTEMPT_TTL_MS,
@@ -92,7 +92,7 @@ async function finish(
   { client, headers, query }: Exchange,
 ): Promise<Answer> {
   const { provider, sealer, session, publicUrl, logger } = options;
-  const name = attemptCookie(query.get('state') ?? '');
+  const name = attemptCookie(query.get('state') ?? '', publicUrl);
   const sealed = cookiesOf(headers.cookie).get(name);
   const kept = sealed === undefined ? undefined : await sealer.open(PURPOSE, sealed);
   const returnTo = returnPath(kept?.['returnTo'], publicUrl);
@@ -129,13 +129,19 @@ async function finish(
 }
 
 /** One for each attempt, so that two tabs do not end each other's. */
-function attemptCookie(state: string): string {
+function attemptCookie(state: string, publicUrl: URL): string {
   const name = createHash('sha256').update(state).digest('hex').slice(0, 16);
-  return `spark-console-sign-in-${name}`;
+  return `${isSecure(publicUrl) ? '__Host-' : ''}spark-console-sign-in-${name}`;
 }
 
 function attemptScope(publicUrl: URL): CookieScope {
-  return { secure: publicUrl.protocol === 'https:', path: CALLBACK_PATH };
+  // A name that begins with __Host- wants a cookie of the whole host (RFC 6265bis section 4.1.3.2):
+  // no other host of the domain can set it.
+  return isSecure(publicUrl) ? { secure: true, path: '/' } : { secure: false, path: CALLBACK_PATH };
+}
+
+function isSecure({ protocol }: URL): boolean {
+  return protocol === 'https:';
 }
 
 function attemptOf(kept: Readonly<Record<string, unknown>>): Attempt | undefined {

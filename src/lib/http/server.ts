@@ -23,6 +23,8 @@ export interface HttpServerOptions {
   readonly address: TcpAddress;
   readonly routes: Routes;
   readonly logger: Logger;
+  /** Whether browsers reach it by https only, here or at a proxy in front. */
+  readonly httpsOnly?: boolean;
   /** undefined: plain HTTP. */
   readonly tls?: Omit<CertificateOptions, 'logger'> | undefined;
 }
@@ -51,6 +53,9 @@ const securityHeaders: Answer['headers'] = {
   'x-frame-options': 'DENY',
 };
 
+/** RFC 6797. */
+const STRICT_TRANSPORT_SECURITY = 'max-age=31536000';
+
 const limits = {
   requestTimeout: REQUEST_TIMEOUT_MS,
   headersTimeout: HEADERS_TIMEOUT_MS,
@@ -64,9 +69,14 @@ export async function startHttpServer({
   address,
   routes,
   logger,
+  httpsOnly,
   tls,
 }: HttpServerOptions): Promise<HttpServer> {
   const router = new Router(routes);
+  const standing = {
+    ...securityHeaders,
+    ...(tls || httpsOnly ? { 'strict-transport-security': STRICT_TRANSPORT_SECURITY } : {}),
+  };
   const { server, release } = createOn(tls && { ...tls, logger }, (request, response) => {
     answerOf(router, request, response)
       .catch((error: unknown) => {
@@ -74,7 +84,7 @@ export async function startHttpServer({
         if (!response.destroyed) logFailure(logger, router, request, error);
         return failure(error);
       })
-      .then((answer) => send(request, response, answer))
+      .then((answer) => send(request, response, answer, standing))
       .catch((error: unknown) => {
         logFailure(logger, router, request, error);
         response.destroy();
@@ -161,9 +171,14 @@ async function answerOf(
   }
 }
 
-function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: Answer,
+  standing: Answer['headers'],
+): void {
   if (response.destroyed) return;
-  const headers: OutgoingHttpHeaders = { ...securityHeaders, ...answer.headers };
+  const headers: OutgoingHttpHeaders = { ...standing, ...answer.headers };
   // What is left of a body that nobody read would be taken for the next request.
   if (!request.complete) headers['connection'] = 'close';
   response.writeHead(answer.status, headers);
