@@ -88,6 +88,8 @@ export interface DriverConnectionSettings {
   /** TCP connections of one Envoy to one driver at most. Streams share them. */
   readonly maxConnectionsPerDriver: number;
   readonly connectTimeoutMs: number;
+  /** How long what was sent to a driver may be unacknowledged before the connection ends; 45 s by default. */
+  readonly unacknowledgedMs?: number;
   /** Whether drivers are reached by mutual TLS; secrets come by SDS. */
   readonly tls: boolean;
   /** Name for the handshake (SNI); without it none is sent. */
