@@ -94,10 +94,12 @@ export class CheckService {
   readonly #rates = new RateLimiter();
   readonly #queries: QueryLimits;
   readonly #unverified: UnverifiedSample;
+  readonly #unverifiedSpans: UnverifiedSample;
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
     const { clock, logger, metrics, queries, shadowPolicy } = options;
+    this.#unverifiedSpans = new UnverifiedSample({ clock, onOmitted: () => undefined });
     this.#unverified = new UnverifiedSample({
       clock,
       onOmitted: ({ kinds }) =>
@@ -277,8 +279,12 @@ export class CheckService {
     return { allowed: false, response };
   }
 
-  #end({ span, method, metadata, startedMs }: Checking, code: DecisionCode): void {
-    if (span) endSpan(span, method, metadata, code);
+  #end({ span, peer, method, metadata, startedMs }: Checking, code: DecisionCode): void {
+    // A span that is not ended is not sent: anybody may ask to be traced.
+    const isKnown = metadata.principal !== undefined;
+    if (span && (isKnown || this.#unverifiedSpans.take(peer, code))) {
+      endSpan(span, method, metadata, code);
+    }
     this.#options.metrics.decided({
       code,
       method: method ?? 'unknown',
