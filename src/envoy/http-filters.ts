@@ -26,6 +26,7 @@ import {
   checkTimeoutMs,
   StaticClusters,
 } from './settings.js';
+import { UPLOAD_LIMIT, uploadLimitFilter } from './upload-limit.js';
 
 /**
  * Removes what a client must not say: every `x-spark-` header, on which the gateway routes, and every
@@ -97,6 +98,7 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
         strict: true,
       }),
     }),
+    filter(UPLOAD_LIMIT, uploadLimitFilter()),
     filter('envoy.filters.http.router', {
       case: 'typedConfig',
       value: pack(RouterSchema, { suppressEnvoyHeaders: true }),

@@ -165,7 +165,7 @@ export function frontResources(settings: EnvoySettings): readonly EncodedResourc
       ? [encodeResource(ClusterSchema, ResourceNames.collector, collectorCluster(collector))]
       : []),
     encodeResource(ListenerSchema, ResourceNames.listener, listener(settings.listener)),
-    encodeResource(RouteConfigurationSchema, ResourceNames.routes, routes(settings.authz)),
+    encodeResource(RouteConfigurationSchema, ResourceNames.routes, routes(settings)),
     encodeResource(TypedExtensionConfigSchema, ResourceNames.extAuthz, extAuthz(settings.authz)),
   ];
 }

@@ -88,6 +88,8 @@ export interface DriverConnectionSettings {
   /** TCP connections of one Envoy to one driver at most. Streams share them. */
   readonly maxConnectionsPerDriver: number;
   readonly connectTimeoutMs: number;
+  /** The largest message that drivers accept, bytes; 256 MiB by default. */
+  readonly maxMessageBytes?: number;
   /** How long what was sent to a driver may be unacknowledged before the connection ends; 45 s by default. */
   readonly unacknowledgedMs?: number;
   /** Whether drivers are reached by mutual TLS; secrets come by SDS. */

@@ -124,6 +124,7 @@ function envoySettings(settings: Settings): EnvoySettings {
     drivers: {
       maxConnectionsPerDriver: maxConnsPerHost,
       connectTimeoutMs: 5_000,
+      maxMessageBytes: listener.maxMessageSizeBytes,
       tls: drivers.tls.certFile !== undefined,
       ...(drivers.tls.serverName === undefined ? {} : { serverName: drivers.tls.serverName }),
     },
