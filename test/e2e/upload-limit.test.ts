@@ -54,8 +54,8 @@ test('Spark ends an upload with too large a message, keeps its connection, and i
   };
   const beginning = [1, SESSION] as const;
   const user = [2, encode([1, 'ann'])] as const;
-  // Config: operation (4) get_all (5).
-  const config = [frame(encode(beginning, user, [4, encode([5, encode()])]))];
+  // Config: operation (3) get_all (5).
+  const config = [frame(encode(beginning, user, [3, encode([5, encode()])]))];
   const settled = await ask('Config', config);
   t.is(settled.code, GrpcStatus.OK, settled.details);
 

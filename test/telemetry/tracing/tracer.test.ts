@@ -149,16 +149,19 @@ test('a span that takes less than a millisecond has a length, and is within the 
   t.true(Math.abs((ended[0]?.startMs ?? 0) - clock.now()) < 1);
 });
 
-test.serial('a collector that takes them gets every span, however many come between two ticks of a second', async (t) => {
-  const collector = await OtlpCollector.start(`${HOST}:0`);
-  t.teardown(() => collector.stop());
-  const { registry, span } = exporterTo(t, Number(collector.address.split(':')[1]), 20_000);
-  const count = 20_480;
-  for (let n = 1; n <= count; n += 1) {
-    span();
-    if (n % 2_048 === 0) await collector.until(() => collector.spans.length > n - 2_048);
-  }
-  // The clock stands still: no second has passed.
-  await collector.until(() => collector.spans.length === count);
-  t.regex(await registry.metrics(), /spark_gateway_trace_spans_dropped_total 0/);
-});
+test.serial(
+  'a collector that takes them gets every span, however many come between two ticks of a second',
+  async (t) => {
+    const collector = await OtlpCollector.start(`${HOST}:0`);
+    t.teardown(() => collector.stop());
+    const { registry, span } = exporterTo(t, Number(collector.address.split(':')[1]), 20_000);
+    const count = 20_480;
+    for (let n = 1; n <= count; n += 1) {
+      span();
+      if (n % 2_048 === 0) await collector.until(() => collector.spans.length > n - 2_048);
+    }
+    // The clock stands still: no second has passed.
+    await collector.until(() => collector.spans.length === count);
+    t.regex(await registry.metrics(), /spark_gateway_trace_spans_dropped_total 0/);
+  },
+);
