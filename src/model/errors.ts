@@ -94,6 +94,8 @@ const statusByCode = {
   ADMIN_API_UNREACHABLE: GrpcStatus.UNAVAILABLE,
   /** The gateway refuses what the command line asks, with a code of a newer release. */
   ADMIN_API_REFUSED: GrpcStatus.UNKNOWN,
+  /** As many policies are being compared as may be at a time. */
+  POLICY_DIFF_BUSY: GrpcStatus.RESOURCE_EXHAUSTED,
   HTTP_PATH_UNKNOWN: GrpcStatus.NOT_FOUND,
   HTTP_METHOD_REFUSED: GrpcStatus.UNIMPLEMENTED,
   HTTP_BODY_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,
