@@ -73,7 +73,7 @@ async function measureDiscovery(): Promise<void> {
     selectors: ['spark-role=driver,spark-connect=enabled', 'spark-role=connect-server'],
     port: 15002,
     trusts: () => true,
-    isRecorded: () => false,
+    record: () => undefined,
     leadership: { epoch: () => 1 },
   });
   collectGarbage();

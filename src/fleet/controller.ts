@@ -3,16 +3,17 @@
  * time to look; each pass reads everything, decides by `planFleet` and applies the decision.
  */
 import type { Logger } from 'pino';
-import type { Clock } from '../model/clock.js';
+import { Backoff, type Clock } from '../model/clock.js';
 import { withPhase } from '../model/driver-record.js';
-import type {
-  DriverRecord,
-  ObservedDriver,
-  RequestedDriver,
-  DriverFactory,
-  DriverSource,
+import {
+  isLeaving,
+  type DriverRecord,
+  type ObservedDriver,
+  type RequestedDriver,
+  type DriverFactory,
+  type DriverSource,
 } from '../model/driver.js';
-import { GatewayError, reasonOf } from '../model/errors.js';
+import { GatewayError, reasonOf, retryAfterOf } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import type { PoolPolicy, Policy } from '../model/policy.js';
@@ -30,6 +31,7 @@ import {
 } from '../model/pool.js';
 import type { FleetReport } from '../model/reports.js';
 import { type Applied, applyPlan, PendingWrites, newDriverName } from './apply-plan.js';
+import { Deletions } from './deletions.js';
 import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
 import { poolProblems, fleetReport } from './fleet-report.js';
 import { RecordShapes } from './lifecycle.js';
@@ -46,16 +48,21 @@ const LONGEST_REST_MS = 1_000;
 const RESYNC_MS = 30_000;
 /** After a read or a write that failed. */
 const RETRY_MS = 1_000;
-const RETRY_DELETE_MS = 5_000;
+const LONGEST_RETRY_MS = 8_000;
 
 export class PoolController implements Observations, PoolStatusSource, ProblemSource {
   readonly #options: PoolControllerOptions;
   readonly #creating: Background;
-  readonly #deleting: Background;
+  readonly #deleting: Deletions;
   readonly #writes: PendingWrites;
   readonly #passes: Passes;
   readonly #publication: Publication;
-  readonly #notReadySince = new Map<string, number>();
+  readonly #silentSince = new Map<string, number>();
+  /** Requests that this leader waits for, whose drivers nobody has seen yet. */
+  readonly #awaited = new Set<string>();
+  /** Records of live drivers as they were last seen: the store may lose them. */
+  readonly #remembered = new Map<string, DriverRecord>();
+  readonly #retry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
   readonly #shapes = new RecordShapes();
   readonly #stops: (() => void)[] = [];
   readonly #lookListeners = new Set<(epoch: number | undefined) => void>();
@@ -77,8 +84,8 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#publication = new Publication(fleet, clock);
     const again = () => this.trigger();
     this.#passes = new Passes(clock, () => this.#reconcile());
-    this.#creating = new Background(clock, 0, again);
-    this.#deleting = new Background(clock, RETRY_DELETE_MS, again);
+    this.#creating = new Background(clock, again);
+    this.#deleting = new Deletions(clock, again);
     this.#writes = new PendingWrites({
       onSettled: (error) => this.#written(error),
       onEnd: again,
@@ -182,7 +189,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     await ledger.update(uid, (current) => {
       const { drainDeadlineMs, ...rest } = current;
       const done = current.phase === 'draining' && drainDeadlineMs === deadlineMs;
-      if (done || current.phase === 'gone' || current.phase === 'expired') return current;
+      if (done || isLeaving(current.phase)) return current;
       return {
         ...withPhase(rest, 'draining', clock.now(), 'It is drained by an operator.'),
         ...(deadlineMs === undefined ? {} : { drainDeadlineMs: deadlineMs }),
@@ -203,14 +210,15 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     const { sources, factory, clock, log } = this.#options;
     this.#passes.wakeAt(clock.now() + RESYNC_MS);
     try {
-      const listed = [this.#creating.beforeList(), this.#deleting.beforeList()];
+      const drop = this.#creating.beforeList();
       // Requests first: a driver that comes up in between is then seen as a driver.
       const requested = (await factory?.list()) ?? [];
       const observed = (await Promise.all(sources.map((source) => source.list()))).flat();
       if (this.#stopped) return;
-      for (const drop of listed) drop();
+      drop();
       if (this.#readError !== undefined) log.info('discovery can be read again');
       this.#readError = undefined;
+      this.#retry.reset();
       this.#lastReadMs = clock.now();
       this.#see(observed);
       this.#decide(requested);
@@ -220,7 +228,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       const reason = reasonOf(error);
       if (this.#readError !== reason) log.error({ err: error }, 'reconciling the pools failed');
       this.#readError = reason;
-      this.#passes.wakeAt(clock.now() + RETRY_MS);
+      this.#passes.wakeAt(clock.now() + this.#retry.next(retryAfterOf(error)));
     }
   }
 
@@ -239,13 +247,21 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     for (const { message } of this.#sightings.problems) {
       if (!previous.has(message)) log.warn(message);
     }
-    for (const uid of this.#notReadySince.keys()) {
-      if (this.get(uid)?.condition !== 'not_ready') this.#notReadySince.delete(uid);
-    }
-    for (const [uid, { condition }] of this.#sightings.drivers) {
-      if (condition === 'not_ready' && !this.#notReadySince.has(uid)) {
-        this.#notReadySince.set(uid, clock.now());
+    this.#noteSilence(clock.now());
+  }
+
+  /** Of a driver in doubt nothing new is known: it neither answers nor stops to. */
+  #noteSilence(nowMs: number): void {
+    for (const uid of this.#silentSince.keys()) {
+      const driver = this.get(uid);
+      if (driver?.condition !== 'in_doubt' && !(driver && isSilent(driver))) {
+        this.#silentSince.delete(uid);
       }
+    }
+    for (const [uid, driver] of this.#sightings.drivers) {
+      if (!isSilent(driver) || driver.condition === 'in_doubt') continue;
+      const seenMs = this.#silentSince.get(uid) ?? nowMs;
+      this.#silentSince.set(uid, Math.min(seenMs, driver.silentSinceMs ?? nowMs));
     }
   }
 
@@ -256,7 +272,10 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     if (epoch !== this.#epoch) {
       this.#epoch = epoch;
       this.#tookOverAtMs = clock.now();
+      this.#failures = new Map();
+      this.#awaited.clear();
     }
+    this.#remember();
     const inForce = policy();
     const pools = {
       requested,
@@ -265,7 +284,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     };
     if (epoch === undefined) {
       // A follower shows what the leader has recorded.
-      this.#planned = followedPools(pools, [...ledger.all()]);
+      this.#planned = followedPools(pools, this.#known());
       this.#publishRecorded((uid) => this.get(uid));
       this.#writeError = undefined;
       this.#looked(undefined);
@@ -273,20 +292,27 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     }
     const deadlines = new Deadlines(clock.now());
     const records = new Map([...ledger.all()].map((record) => [record.uid, record]));
+    this.#await(requested, records.values());
+    this.#deleting.left(this.#leftOver(requested, records.values()));
     const plan = planFleet(
       {
         ...pools,
         records: records.values(),
         sightings: this.#sightings,
         creating: this.#creating.resources(),
-        deleting: new Set(this.#deleting.resources().map(({ resource }) => resource)),
+        deleting: this.#deleting.resting(),
+        asked: this.#deleting.accepted(),
+        awaited: this.#awaited,
+        remembered: (uid) => this.#remembered.get(uid),
         failures: this.#failures,
         waiting: (pool) => demand.waiting(pool),
         routedSinceMs: (uid) => this.#publication.sinceMs(uid),
-        notReadySinceMs: (uid) => this.#notReadySince.get(uid),
+        silentSinceMs: (uid) => this.#silentSince.get(uid),
         known: (uid) => fleet.knows(uid),
         forgotten: (gone) => this.#forgotten(gone, deadlines),
         canCreate: factory !== undefined,
+        inDoubt: (namespace) => factory?.inDoubt?.(namespace) === true,
+        template: (pool) => factory?.template?.(pool),
         tombstoneTtlMs: this.#options.tombstoneTtlMs,
         epoch,
       },
@@ -344,7 +370,55 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   }
 
   #publishRecorded(observed: Observations['get']): void {
-    this.#publish(routing(this.#options.ledger.all(), observed, () => false).routable);
+    this.#publish(routing(this.#known(), observed, () => false).routable);
+  }
+
+  /** The records, and those of drivers that are still seen which the store has lost. */
+  #known(): DriverRecord[] {
+    const { ledger } = this.#options;
+    const lost = [...this.#remembered.values()].filter(({ uid }) => !ledger.get(uid));
+    return [...ledger.all(), ...lost];
+  }
+
+  /** A record goes by itself only once its driver is gone: one that goes before that was lost. */
+  #remember(): void {
+    const { ledger } = this.#options;
+    const { drivers, doubtful } = this.#sightings;
+    for (const [uid, { instance }] of this.#remembered) {
+      const driver = drivers.get(uid);
+      const isSame =
+        driver !== undefined && driver.condition !== 'ended' && driver.instance === instance;
+      if (!isSame && !doubtful.has(uid)) this.#remembered.delete(uid);
+    }
+    for (const record of ledger.all()) {
+      if (record.phase === 'gone') this.#remembered.delete(record.uid);
+      else this.#remembered.set(record.uid, record);
+    }
+  }
+
+  #await(requested: readonly RequestedDriver[], records: Iterable<DriverRecord>): void {
+    const seen = new Set<string | undefined>();
+    for (const { resource } of this.#sightings.drivers.values()) seen.add(resource);
+    const coming = new Set(
+      [...requested, ...this.#creating.resources()].map(({ resource }) => resource),
+    );
+    for (const resource of this.#awaited) {
+      if (!coming.has(resource)) this.#awaited.delete(resource);
+    }
+    for (const resource of coming) if (!seen.has(resource)) this.#awaited.add(resource);
+    for (const { resource } of records) if (resource !== undefined) this.#awaited.delete(resource);
+  }
+
+  /** What is still there of drivers, by resource. */
+  #leftOver(
+    requested: readonly RequestedDriver[],
+    records: Iterable<DriverRecord>,
+  ): ReadonlySet<string> {
+    const left = new Set(requested.map(({ resource }) => resource));
+    for (const { resource, phase } of records) {
+      if (resource !== undefined && phase !== 'gone') left.add(resource);
+    }
+    return left;
   }
 
   #publish(routable: FleetPlan['routable']): void {
@@ -363,7 +437,13 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       this.#inThisEpoch(),
       (error) => {
         log.error({ err: error, resource, namespace, variant }, 'a driver could not be made');
-        const failure = afterFailure(this.#failures.get(key), reasonOf(error), clock.now());
+        const template = factory.template?.({ namespace, variant });
+        const failure = afterFailure(
+          this.#failures.get(key),
+          reasonOf(error),
+          template,
+          clock.now(),
+        );
         this.#failures = new Map(this.#failures).set(key, failure);
       },
     );
@@ -392,6 +472,11 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     if (this.#applying) return;
     if (this.#shapes.isNews(uid, this.#options.ledger.get(uid))) this.trigger();
   }
+}
+
+/** Whether it has answered and does not now, as far as is known. */
+function isSilent({ condition, silentSinceMs }: ObservedDriver): boolean {
+  return condition === 'not_ready' || silentSinceMs !== undefined;
 }
 
 // What the pool controller works with.

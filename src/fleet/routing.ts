@@ -2,6 +2,7 @@
 import type { Clock } from '../model/clock.js';
 import {
   hostPort,
+  isLeaving,
   type DriverRecord,
   type ObservedDriver,
   type RoutableDriver,
@@ -77,8 +78,8 @@ function hasAnswered(record: DriverRecord, driver: ObservedDriver | undefined): 
 }
 
 function takesNoSession(record: DriverRecord, driver: ObservedDriver | undefined): boolean {
-  if (record.phase === 'draining' || record.phase === 'expired') return true;
-  return driver?.condition === 'not_ready' || driver?.condition === 'terminating';
+  if (record.phase === 'draining' || isLeaving(record.phase)) return true;
+  return driver !== undefined && driver.condition !== 'ready' && driver.condition !== 'starting';
 }
 
 /** Who held the address first keeps it; the rest of the order only makes the answer stable. */

@@ -12,6 +12,12 @@ export function poolKey({ namespace, variant }: PoolName): string {
   return variant === undefined ? namespace : `${namespace}/${variant}`;
 }
 
+/** What `poolKey` was made of. */
+export function poolOfKey(key: string): PoolName {
+  const [namespace = '', variant] = key.split('/');
+  return { namespace, variant };
+}
+
 /** The pool with the size that its schedule gives it at a moment. */
 export function poolAt(pool: PoolPolicy, nowMs: number): PoolPolicy {
   if (!pool.schedule) return pool;

@@ -21,7 +21,7 @@ import {
   type DriverSource,
   type DriverRecord,
 } from '../model/driver.js';
-import { GatewayError, reasonOf } from '../model/errors.js';
+import { GatewayError } from '../model/errors.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
@@ -287,7 +287,7 @@ function openCluster(
     namespaces,
     port: SPARK_CONNECT_PORT,
     trusts: (namespace) => templates?.trusts(namespace) ?? false,
-    isRecorded: (uid) => records.ledger.get(uid) !== undefined,
+    record: (uid) => records.ledger.get(uid),
     leadership: records.leadership,
     key,
     ...(place ? { cluster: place } : {}),
@@ -312,6 +312,7 @@ function openCluster(
     key,
     template: (namespace, variant) => templates?.template(namespace, variant),
     podLabels: (namespace) => ({ ...policy().parseNamespace?.(namespace) }),
+    podsInDoubt: (namespace) => pods.inDoubt({ namespace, ...(place ? { cluster: place } : {}) }),
     leadership: records.leadership,
     clock,
     logger,
@@ -331,12 +332,7 @@ function openCluster(
     async read() {
       if (templates) budgets.start();
       pods.start();
-      await Promise.all([
-        pods.read(),
-        resources.start().catch((error: unknown) => {
-          logger.warn({ reason: reasonOf(error) }, 'the drivers cannot be read yet');
-        }),
-      ]);
+      await Promise.all([pods.read(), resources.start()]);
     },
     stop() {
       void pods.stop();

@@ -17,6 +17,7 @@ import { KubernetesLease, addressOfReplica, replicaIdentity } from '../fleet/rec
 import { openLedger } from '../fleet/records/ledger.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock, Timer } from '../model/clock.js';
+import { isLeaving } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import type { ProblemSource, FleetProblem } from '../model/fleet-problem.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
@@ -194,7 +195,7 @@ function followDrains(
 ): void {
   const drain = (uid: string, { deadlineMs }: DrainRequest) => {
     const record = records.ledger.get(uid);
-    if (!record || record.phase === 'expired' || record.phase === 'gone') return;
+    if (!record || isLeaving(record.phase)) return;
     if (record.phase === 'draining' && record.drainDeadlineMs === deadlineMs) return;
     pools.drain(uid, deadlineMs).catch((error: unknown) => {
       logger.warn({ driver: uid, reason: reasonOf(error) }, 'a driver is not drained yet');

@@ -199,9 +199,9 @@ test('a deletion that fails is tried again', async (t) => {
   await world.assign('uid-of-d1', sessionId(1));
   await world.release('uid-of-d1', sessionId(1));
   t.is(world.phaseOf('uid-of-d1'), 'expired');
-  await world.pass(4_000);
+  await world.pass(2_000);
   t.deepEqual(world.drivers.deleted, []);
-  await world.pass(7_000);
+  await world.pass(15_000);
   t.deepEqual(world.drivers.deleted, ['d1']);
 });
 
@@ -297,7 +297,7 @@ test('while discovery cannot be read nothing changes', async (t) => {
   t.is(world.fleet.uids.length, 3);
   t.is(world.controller.report().readError, 'API server away');
   world.drivers.unreadable = undefined;
-  await world.pass(1_000);
+  await world.pass(8_000);
   t.is(world.phaseOf('uid-of-d1'), 'gone');
   t.is(world.controller.report().readError, undefined);
 });

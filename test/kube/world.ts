@@ -70,19 +70,20 @@ export async function openGateway(
     template: (_, variant) =>
       variant === undefined ? templates.current : options.variants?.[variant],
     podLabels: () => ({ team: 'ads', environment: 'dev' }),
+    podsInDoubt: (namespace): boolean => drivers.inDoubt({ namespace }),
     leadership,
     clock,
     logger,
     onChange: () => {},
   });
-  const drivers = new KubernetesDrivers({
+  const drivers: KubernetesDrivers = new KubernetesDrivers({
     api,
     resources,
     selectors: SELECTORS,
     namespaces: options.pods ?? namespaces,
     port: 15002,
     trusts: () => false,
-    isRecorded: () => false,
+    record: () => undefined,
     leadership,
     key: KEY,
     clock,

@@ -28,6 +28,7 @@ import {
   type ProblemSource,
 } from '../../model/fleet-problem.js';
 import type { Leadership } from '../../model/ledger.js';
+import type { PoolName } from '../../model/pool.js';
 import { makeParts, type PartsOwner } from './driver-parts.js';
 import { QuotaWatch } from './nearest-factory.js';
 import { sparkApplication, sparkConnect } from './spark-objects.js';
@@ -49,6 +50,8 @@ export interface KubernetesFactoryOptions {
   readonly template: (namespace: string, variant?: string) => DriverTemplate | undefined;
   /** Labels that a namespace's pods carry, such as its team and environment. */
   readonly podLabels: (namespace: string) => Readonly<Record<string, string>>;
+  /** Whether it cannot be told which pods there are in this namespace. */
+  readonly podsInDoubt: (namespace: string) => boolean;
   readonly leadership: Leadership;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -79,16 +82,11 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     this.#quotas = new QuotaWatch(options.api, options.clock, options.onChange);
   }
 
+  /** Never rejects for a part that cannot be read: what was known of it is in doubt. */
   async list(): Promise<readonly RequestedDriver[]> {
     const { resources, leadership } = this.#options;
     const epoch = leadership.epoch();
-    await resources.refreshFor(epoch);
-    if (resources.problem !== undefined) {
-      throw new GatewayError(
-        'CONTROL_PLANE_UNAVAILABLE',
-        `The drivers' resources cannot be read now: ${resources.problem}`,
-      );
-    }
+    await resources.readFor(epoch);
     if (epoch !== undefined && epoch !== this.#completedAt) {
       this.#completedAt = epoch;
       void this.#completeParts(epoch);
@@ -96,6 +94,16 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     return [...resources.values()]
       .filter(({ deleting }) => !deleting)
       .map((resource) => this.#requested(resource));
+  }
+
+  inDoubt(namespace: string): boolean {
+    const { resources, leadership, podsInDoubt } = this.#options;
+    return resources.inDoubt(namespace, leadership.epoch()) || podsInDoubt(namespace);
+  }
+
+  template({ namespace, variant }: PoolName): string | undefined {
+    const template = this.#options.template(namespace, variant);
+    return template && templateHash(template);
   }
 
   *problems(): Generator<FleetProblem, void> {
@@ -284,6 +292,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
         ? { failure: message === undefined ? `It is ${state}.` : `${state}: ${message}` }
         : {}),
       ...(template && templateHash(template) !== resource.template ? { outdated: true } : {}),
+      ...(this.inDoubt(namespace) ? { inDoubt: true } : {}),
     };
   }
 

@@ -9,15 +9,9 @@ import type { Logger } from 'pino';
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import type { DriverResource, DriverResources } from './driver-resources.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
-import { type GatewayKey, driverToken } from '../../lib/kubernetes/ownership.js';
-import { Reflector } from '../../lib/kubernetes/reflector.js';
-import {
-  collectionPath,
-  covers,
-  scopes,
-  type Scope,
-  type Pod,
-} from '../../lib/kubernetes/objects.js';
+import { type GatewayKey, driverToken, tokenSecretName } from '../../lib/kubernetes/ownership.js';
+import { isCurrent, ScopedCopies } from '../../lib/kubernetes/scoped-copies.js';
+import { collectionPath, scopes, type Pod } from '../../lib/kubernetes/objects.js';
 import type { Clock } from '../../model/clock.js';
 import type {
   ClusterPlace,
@@ -40,8 +34,8 @@ export interface KubernetesDriversOptions {
   readonly port: number;
   /** Whether drivers that others run in this namespace count. */
   readonly trusts: (namespace: string) => boolean;
-  /** Whether there is a record for this uid. */
-  readonly isRecorded: (uid: string) => boolean;
+  /** The record of this uid. */
+  readonly record: (uid: string) => Pick<DriverRecord, 'resource' | 'variant'> | undefined;
   /** A new leader reads everything afresh before its first answer. */
   readonly leadership: Leadership;
   readonly key: GatewayKey;
@@ -51,23 +45,15 @@ export interface KubernetesDriversOptions {
   readonly logger: Logger;
 }
 
-interface WatchedScope {
-  readonly scope: Scope;
-  readonly reflector: Reflector<PodView>;
-  /** The epoch under which it was last read afresh. */
-  readAt: number | undefined;
-  /** Since when it cannot be kept up to date. */
-  brokenSinceMs: number | undefined;
-}
-
-/** Drivers of a cluster that has been out of reach for this long take no new session. */
+/** Drivers of a part that has been out of reach for this long take no new session. */
 const DOUBT_MS = 30_000;
 /** More pods than this that vanish together are confirmed by one list instead of one by one. */
 const MANY = 20;
 
 export class KubernetesDrivers implements DriverSource, ProblemSource {
   readonly #options: KubernetesDriversOptions;
-  readonly #scopes: readonly WatchedScope[];
+  /** One for each selector. */
+  readonly #pods: readonly ScopedCopies<PodView>[];
   readonly #listeners = new Set<() => void>();
   /** What was last answered, by uid. */
   #answered = new Map<string, { readonly view: PodView; readonly driver: ObservedDriver }>();
@@ -77,42 +63,40 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   constructor(options: KubernetesDriversOptions) {
     this.#options = options;
     const { api, selectors, namespaces, port, clock, logger } = options;
-    this.#scopes = selectors.flatMap((labelSelector) =>
-      scopes('v1', 'pods', namespaces).map((scope) => ({
-        scope,
-        reflector: new Reflector<PodView>({
+    this.#pods = selectors.map(
+      (labelSelector) =>
+        new ScopedCopies<PodView>({
           api,
-          path: scope.path,
+          scopes: scopes('v1', 'pods', namespaces),
           labelSelector,
           keep: (object) => viewPod(object, port),
           clock,
           logger,
           onChange: () => this.#changed(),
         }),
-        readAt: undefined,
-        brokenSinceMs: undefined,
-      })),
     );
   }
 
   start(): void {
     this.#stopWatching = this.#options.resources.onChange(() => this.#changed());
-    for (const { reflector } of this.#scopes) reflector.start();
+    for (const copies of this.#pods) copies.start();
   }
 
-  /** Resolves when every part that can be read has been read once, from a start in the same turn on. */
+  /** Resolves when every part was read once, or could not be, from a start in the same turn on. */
   async read(): Promise<void> {
-    await Promise.all(this.#scopes.map(({ reflector }) => reflector.refresh().catch(() => {})));
+    await Promise.all(this.#pods.map((copies) => copies.readAll()));
   }
 
   async stop(): Promise<void> {
     this.#stopWatching?.();
-    await Promise.all(this.#scopes.map(({ reflector }) => reflector.stop()));
+    await Promise.all(this.#pods.map((copies) => copies.stop()));
   }
 
   /** Never rejects for a part that cannot be read: `inDoubt` tells which. */
   async list(): Promise<readonly ObservedDriver[]> {
     await this.#readAfresh();
+    const { resources, leadership } = this.#options;
+    const epoch = leadership.epoch();
     const views = this.#views();
     const claims = this.#claims();
     const answer = new Map<string, { view: PodView; driver: ObservedDriver }>();
@@ -125,7 +109,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       } else if (this.#counts(view)) {
         answer.set(view.uid, { view, driver: this.#driver(view, undefined) });
         problems.push(...this.#troubles(view, undefined));
-      } else if (view.condition === 'ready') {
+      } else if (view.condition === 'ready' && !resources.inDoubt(view.namespace, epoch)) {
         problems.push({
           kind: 'pod_foreign',
           object: this.#reference(view),
@@ -141,9 +125,8 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
 
   inDoubt({ namespace, cluster }: Pick<DriverRecord, 'namespace' | 'cluster'>): boolean {
     if (cluster?.name !== this.#options.cluster?.name) return false;
-    return this.#scopes.some(
-      (watched) => covers(watched.scope, namespace) && !this.#isCurrent(watched),
-    );
+    const epoch = this.#options.leadership.epoch();
+    return this.#pods.some((copies) => copies.inDoubt(namespace, epoch));
   }
 
   watch(listener: () => void): () => void {
@@ -155,65 +138,39 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   problems(): readonly FleetProblem[] {
     const where =
       this.#options.cluster === undefined ? '' : `Cluster ${this.#options.cluster.name}: `;
-    const broken = this.#scopes.flatMap(({ scope, reflector }): FleetProblem[] =>
-      reflector.problem === undefined
-        ? []
-        : [
-            {
-              kind: 'unreadable',
-              message: `${where}${scope.path} cannot be read: ${reflector.problem}`,
-            },
-          ],
-    );
     const { resources } = this.#options;
-    if (resources.problem !== undefined) {
-      const message = `${where}The resources that drivers are made as cannot be read: ${resources.problem}`;
-      broken.push({ kind: 'unreadable', message });
-    }
-    return [...broken, ...this.#problems, ...resources.foreign()];
+    return [
+      ...this.#pods.flatMap((copies) => copies.problems(where)),
+      ...resources.problems(where),
+      ...this.#problems,
+      ...resources.foreign(),
+    ];
   }
 
   #changed(): void {
-    const nowMs = this.#options.clock.now();
-    for (const watched of this.#scopes) {
-      if (watched.reflector.problem === undefined) watched.brokenSinceMs = undefined;
-      else watched.brokenSinceMs ??= nowMs;
-    }
     for (const listener of this.#listeners) listener();
   }
 
   async #readAfresh(): Promise<void> {
     const epoch = this.#options.leadership.epoch();
-    if (epoch === undefined) return;
-    const stale = this.#scopes.filter(({ readAt }) => readAt !== epoch);
-    if (stale.length === 0) return;
     // Pods that the resources' status does not name yet are seen as drivers a moment later.
-    await this.#options.resources.refreshFor(epoch).catch(() => {});
-    await Promise.all(
-      stale.map(async (watched) => {
-        try {
-          await watched.reflector.refresh();
-          watched.readAt = epoch;
-        } catch {
-          // It stays in doubt; the reflector has logged why and goes on trying.
-        }
-      }),
-    );
-  }
-
-  #isCurrent({ reflector, readAt }: WatchedScope): boolean {
-    const epoch = this.#options.leadership.epoch();
-    return reflector.problem === undefined && (epoch === undefined || readAt === epoch);
+    await this.#options.resources.readFor(epoch);
+    await Promise.all(this.#pods.map((copies) => copies.readFor(epoch)));
   }
 
   #views(): Map<string, PodView> {
     const nowMs = this.#options.clock.now();
+    const epoch = this.#options.leadership.epoch();
     const views = new Map<string, PodView>();
-    for (const { reflector, scope, brokenSinceMs } of this.#scopes) {
-      const doubtful = brokenSinceMs !== undefined && nowMs - brokenSinceMs >= DOUBT_MS;
+    for (const copy of this.#pods.flatMap((copies) => copies.copies())) {
+      const { reflector, scope, brokenSinceMs } = copy;
+      const doubtful = !isCurrent(copy, epoch);
+      const isOld = brokenSinceMs !== undefined && nowMs - brokenSinceMs >= DOUBT_MS;
       for (const view of reflector.values()) {
         const reason = `${scope.path} cannot be read: ${reflector.problem}`;
-        views.set(view.uid, doubtful ? asDoubtful(view, reason) : view);
+        // What was ready a moment ago is believed for a while, so that a blip stops nobody.
+        const believed = !doubtful || (view.condition === 'ready' && !isOld);
+        views.set(view.uid, believed ? view : asDoubtful(view, reason));
       }
     }
     return views;
@@ -230,8 +187,8 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   }
 
   #counts({ uid, namespace }: PodView): boolean {
-    const { trusts, isRecorded } = this.#options;
-    return this.#answered.has(uid) || trusts(namespace) || isRecorded(uid);
+    const { trusts, record } = this.#options;
+    return this.#answered.has(uid) || trusts(namespace) || record(uid) !== undefined;
   }
 
   /**
@@ -244,7 +201,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   ): Promise<void> {
     const vanished = [...this.#answered.values()].filter(({ view }) => !views.has(view.uid));
     if (vanished.length > MANY) {
-      await Promise.all(this.#scopes.map(({ reflector }) => reflector.refresh().catch(() => {})));
+      await this.read();
       const still = this.#views();
       for (const { view, driver } of vanished) {
         const found = still.get(view.uid);
@@ -294,14 +251,16 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
     };
   }
 
-  /** A pod whose resource is gone keeps what was known of it: it may still run for a moment. */
+  /** A pod whose resource is not seen keeps what was known of it, if only by its record. */
   #driver(view: PodView, resource: DriverResource | undefined): ObservedDriver {
-    const { key, cluster } = this.#options;
-    const before = this.#answered.get(view.uid)?.driver;
+    const { key, cluster, record } = this.#options;
+    const before = this.#answered.get(view.uid)?.driver ?? record(view.uid);
     const name = resource?.name ?? before?.resource;
     const variant = resource ? resource.variant : before?.variant;
+    const hasToken =
+      resource?.hasToken ?? (name !== undefined && view.tokenSecret === tokenSecretName(name));
     const token =
-      resource?.hasToken === true ? driverToken(key, view.namespace, resource.name) : before?.token;
+      hasToken && name !== undefined ? driverToken(key, view.namespace, name) : undefined;
     return {
       uid: view.uid,
       instance: view.instance,
@@ -319,8 +278,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   }
 }
 
-/** What was last known, but it takes no new session. */
+/** Its end, once seen, is certain; all else may have changed. */
 function asDoubtful(view: PodView, reason: string): PodView {
-  const condition = view.condition === 'ready' ? 'not_ready' : view.condition;
-  return { ...view, condition, reason };
+  return view.condition === 'ended' ? view : { ...view, condition: 'in_doubt', reason };
 }

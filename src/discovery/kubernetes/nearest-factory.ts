@@ -11,6 +11,7 @@ import type { Clock } from '../../model/clock.js';
 import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
 import type { ProblemSource } from '../../model/fleet-problem.js';
+import type { PoolName } from '../../model/pool.js';
 
 export interface ClusterFactory extends ProblemSource {
   readonly name: string;
@@ -58,12 +59,21 @@ export class NearestFactory implements DriverFactory {
     return this.#clusters.flatMap(({ name }) => this.#known.get(name) ?? []);
   }
 
+  inDoubt(namespace: string): boolean {
+    return this.#clusters.every((cluster) => this.#isInDoubt(cluster, namespace));
+  }
+
+  /** The same in every cluster. */
+  template(pool: PoolName): string | undefined {
+    return this.#clusters[0]?.factory.template?.(pool);
+  }
+
   async create(resource: string, namespace: string, variant?: string): Promise<void> {
     const nowMs = this.#clock.now();
     const isAvoided = ({ name }: ClusterFactory) =>
       (this.#avoided.get(`${name}/${namespace}`) ?? 0) > nowMs;
     const reachable = this.#clusters
-      .filter(({ name }) => !this.#unreachable.has(name))
+      .filter((cluster) => !this.#isInDoubt(cluster, namespace))
       .toSorted((a, b) => Number(isAvoided(a)) - Number(isAvoided(b)));
     let failure: unknown;
     for (const { name, factory } of reachable) {
@@ -96,6 +106,10 @@ export class NearestFactory implements DriverFactory {
     }
     const clusters = holders.length > 0 ? holders : this.#clusters;
     await Promise.all(clusters.map(({ factory }) => factory.delete(resource, namespace)));
+  }
+
+  #isInDoubt({ name, factory }: ClusterFactory, namespace: string): boolean {
+    return this.#unreachable.has(name) || factory.inDoubt?.(namespace) === true;
   }
 }
 

@@ -1,8 +1,8 @@
 /** The parts of a driver's pod that both kinds of resource share. Pure. */
+import { TOKEN_VARIABLE, tokenSecretName } from '../../lib/kubernetes/ownership.js';
 import { SPARK_CONNECT_PORT } from '../../model/driver.js';
 import {
   hasDriverToken,
-  tokenSecretName,
   type DriverRequest,
   type DriverTemplate,
   type RawObject,
@@ -47,10 +47,9 @@ export function env(template: DriverTemplate, request: DriverRequest): RawObject
       ? { [unityCatalog.tokenEnv ?? 'UNITY_CATALOG_TOKEN']: unityCatalog.token }
       : {}),
     ...template.env,
-    // Read by Spark's server where spark.connect.authenticate.token is not set.
     ...(hasDriverToken(template)
       ? {
-          SPARK_CONNECT_AUTHENTICATE_TOKEN: {
+          [TOKEN_VARIABLE]: {
             secret: tokenSecretName(request.name),
             key: 'token',
           },

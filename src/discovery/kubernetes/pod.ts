@@ -1,6 +1,6 @@
 /** What a pod says about the driver in it. Pure. */
 import { isIP } from 'node:net';
-import { controllerOf } from '../../lib/kubernetes/ownership.js';
+import { controllerOf, TOKEN_VARIABLE } from '../../lib/kubernetes/ownership.js';
 import type { ContainerStatus, Pod } from '../../lib/kubernetes/objects.js';
 import type { DriverCondition } from '../../model/driver.js';
 
@@ -15,6 +15,8 @@ export interface PodView {
   readonly port: number;
   readonly condition: DriverCondition;
   readonly reason: string | undefined;
+  /** Name of the Secret that its driver takes its token from. */
+  readonly tokenSecret?: string;
   /** What keeps it from becoming ready, where that will not pass by waiting. */
   readonly trouble?: 'pod_without_address' | 'driver_start_failed';
 }
@@ -31,6 +33,7 @@ export function viewPod(pod: Pod, defaultPort: number): PodView {
   const container = driverContainer(pod);
   const { condition, reason, trouble } = conditionOf(pod, container);
   const address = pod.status?.podIP ?? '';
+  const tokenSecret = tokenSecretOf(pod);
   return {
     uid,
     name,
@@ -41,8 +44,14 @@ export function viewPod(pod: Pod, defaultPort: number): PodView {
     port: portOf(pod, container?.name) ?? defaultPort,
     condition,
     reason: reason?.slice(0, LONGEST_REASON),
+    ...(tokenSecret === undefined ? {} : { tokenSecret }),
     ...(trouble === undefined ? {} : { trouble }),
   };
+}
+
+function tokenSecretOf(pod: Pod): string | undefined {
+  const variables = (pod.spec?.containers ?? []).flatMap(({ env = [] }) => env);
+  return variables.find(({ name }) => name === TOKEN_VARIABLE)?.valueFrom?.secretKeyRef?.name;
 }
 
 /** Status of the container that Spark runs in: by its name, by its port, or the first. */

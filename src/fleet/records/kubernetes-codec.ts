@@ -40,6 +40,7 @@ export function encodeStatus(record: DriverRecord, revision: number): Record<str
       ? {}
       : { drainDeadline: time(record.drainDeadlineMs) }),
     ...(tenant === undefined ? {} : { tenant }),
+    ...(record.pastUnknown === undefined ? {} : { pastUnknown: record.pastUnknown }),
     sessions: mapValues(sessions, encodeSession),
     tombstones: mapValues(tombstones, encodeTombstone),
     sessionCount: Object.keys(sessions).length,

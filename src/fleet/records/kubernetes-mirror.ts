@@ -80,6 +80,11 @@ export class KubernetesRecordMirror implements ProblemSource {
     return kept && 'record' in kept ? kept.record : undefined;
   }
 
+  /** Whether there is an object of this driver, be it readable or not. */
+  shows(uid: string): boolean {
+    return this.#byName.has(uid);
+  }
+
   /** Drivers that operators want drained, by uid. */
   drains(): ReadonlyMap<string, DrainRequest> {
     return this.#drains;

@@ -19,6 +19,14 @@ export const VARIANT_ANNOTATION = 'spark-gateway.io/variant';
 /** The driver asks for a token of its own, see `driverToken`. */
 export const TOKEN_ANNOTATION = 'spark-gateway.io/driver-token';
 
+/** What Spark's server reads its token from where spark.connect.authenticate.token is not set. */
+export const TOKEN_VARIABLE = 'SPARK_CONNECT_AUTHENTICATE_TOKEN';
+
+/** Name of the Secret that holds a driver's own token, under the key `token`. */
+export function tokenSecretName(resource: string): string {
+  return `${resource}-token`;
+}
+
 export function ownershipSelector(gateway: string): string {
   return `${MANAGED_BY_LABEL}=${MANAGED_BY},${GATEWAY_LABEL}=${gateway}`;
 }

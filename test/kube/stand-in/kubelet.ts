@@ -134,7 +134,9 @@ export class Kubelet {
 
   /** A Secret that is not there yet is waited for, as a kubelet does, until this one is stopped. */
   async #environment(pod: Pod): Promise<Record<string, string>> {
-    const { containers = [] } = pod.spec as { containers?: readonly { env?: readonly EnvVar[] }[] };
+    const { containers = [] } = pod.spec as unknown as {
+      containers?: readonly { env?: readonly EnvVar[] }[];
+    };
     const env: Record<string, string> = {};
     for (const { name, value, valueFrom } of containers[0]?.env ?? []) {
       const reference = valueFrom?.secretKeyRef;
