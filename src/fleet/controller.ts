@@ -63,6 +63,9 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   /** Records of live drivers as they were last seen: the store may lose them. */
   readonly #remembered = new Map<string, DriverRecord>();
   readonly #retry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
+  readonly #writeRetry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
+  /** Before when no driver is made of a pool, by its key: whoever makes them asked for it. */
+  readonly #notBefore = new Map<string, number>();
   readonly #shapes = new RecordShapes();
   readonly #stops: (() => void)[] = [];
   readonly #lookListeners = new Set<(epoch: number | undefined) => void>();
@@ -235,8 +238,11 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   /** A record that went back to what it was is itself a reason to look: not at once, or it would go on and on. */
   #written(error: unknown): void {
     this.#writeError = error === undefined ? undefined : reasonOf(error);
-    if (error === undefined) return;
-    this.#passes.rest(RETRY_MS);
+    if (error === undefined) {
+      this.#writeRetry.reset();
+      return;
+    }
+    this.#passes.rest(this.#writeRetry.next(retryAfterOf(error)));
     this.#passes.trigger();
   }
 
@@ -274,6 +280,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       this.#tookOverAtMs = clock.now();
       this.#failures = new Map();
       this.#awaited.clear();
+      this.#notBefore.clear();
     }
     this.#remember();
     const inForce = policy();
@@ -313,6 +320,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
         canCreate: factory !== undefined,
         inDoubt: (namespace) => factory?.inDoubt?.(namespace) === true,
         template: (pool) => factory?.template?.(pool),
+        notBeforeMs: (key) => this.#notBefore.get(key),
         tombstoneTtlMs: this.#options.tombstoneTtlMs,
         epoch,
       },
@@ -436,6 +444,12 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       () => factory.create(resource, namespace, variant),
       this.#inThisEpoch(),
       (error) => {
+        const retryAfterMs = retryAfterOf(error);
+        if (retryAfterMs !== undefined) {
+          log.info({ resource, namespace, variant, reason: reasonOf(error) }, 'a driver waits');
+          this.#notBefore.set(key, clock.now() + retryAfterMs);
+          return;
+        }
         log.error({ err: error, resource, namespace, variant }, 'a driver could not be made');
         const template = factory.template?.({ namespace, variant });
         const failure = afterFailure(

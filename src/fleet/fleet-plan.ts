@@ -42,6 +42,8 @@ interface FleetInput extends PoolsInput {
   inDoubt(namespace: string): boolean;
   /** What the pool's drivers are made from now. */
   template(pool: PoolName): string | undefined;
+  /** Before when no driver of the pool is to be made, by `poolKey`. */
+  notBeforeMs(key: string): number | undefined;
   readonly tombstoneTtlMs: number;
   readonly epoch: number;
 }
@@ -141,7 +143,8 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
       },
       deadlines,
     );
-    if (plan.create > 0) create.push({ ...pool, count: plan.create });
+    const isAllowed = deadlines.passed(input.notBeforeMs(key) ?? 0);
+    if (plan.create > 0 && isAllowed) create.push({ ...pool, count: plan.create });
     for (const [uid, reason] of plan.expire) {
       const record = after.get(uid);
       if (record) after.set(uid, withPhase(record, 'expired', nowMs, reason));

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import type { FleetProblem, ObjectReference } from '../../model/fleet-problem.js';
+import { tellingLine } from '../../model/telling-line.js';
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import {
   type GatewayKey,
@@ -266,12 +267,17 @@ function statusOf(kind: DriverKind, object: KubernetesObject) {
   if (kind === 'SparkConnect') {
     const { state = '', server, conditions }: SparkConnectStatus = object.status;
     const failed = conditions?.find(({ status }) => status === 'False');
-    return { podName: server?.podName || undefined, state, message: failed?.message || undefined };
+    return { podName: server?.podName || undefined, state, message: messageOf(failed?.message) };
   }
   const { applicationState, driverInfo }: SparkApplicationStatus = object.status;
   return {
     podName: driverInfo?.podName || undefined,
     state: applicationState?.state ?? '',
-    message: applicationState?.errorMessage || undefined,
+    message: messageOf(applicationState?.errorMessage),
   };
+}
+
+/** An operator puts the whole output of spark-submit into it. */
+function messageOf(text: string | undefined): string | undefined {
+  return text ? tellingLine(text) : undefined;
 }

@@ -7,7 +7,7 @@ import {
   type DriverResource,
   type DriverResources,
 } from './driver-resources.js';
-import { hasStatus, isOpen, KubernetesError } from '../../lib/kubernetes/http.js';
+import { hasStatus, isLater, isOpen, KubernetesError } from '../../lib/kubernetes/http.js';
 import {
   type GatewayKey,
   isOurs,
@@ -19,9 +19,9 @@ import {
   VARIANT_ANNOTATION,
 } from '../../lib/kubernetes/ownership.js';
 import { collectionPath, type KubernetesObject } from '../../lib/kubernetes/objects.js';
-import type { Clock } from '../../model/clock.js';
+import { Backoff, type Clock } from '../../model/clock.js';
 import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
-import { GatewayError, reasonOf } from '../../model/errors.js';
+import { GatewayError, reasonOf, retryAfterOf } from '../../model/errors.js';
 import {
   type FleetProblem,
   namespaceReference,
@@ -64,6 +64,7 @@ const PATIENCE_MS = 15_000;
 /** Longer than the longest pause between two attempts: a pool that wants no driver any more has no problem. */
 const REFUSAL_MS = 6 * 60_000;
 const RETRY_MS = 5_000;
+const LONGEST_RETRY_MS = 5 * 60_000;
 /** States of a SparkApplication that no driver comes back from under `restartPolicy: Never`. */
 const FINAL_STATES = new Set(['FAILED', 'SUBMISSION_FAILED', 'COMPLETED', 'FAILING', 'SUCCEEDING']);
 /** States in which a driver has all that it needs, or needs nothing any more. */
@@ -74,6 +75,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   readonly #quotas: QuotaWatch;
   /** What the API server said of the last driver of a pool, by namespace and variant. */
   readonly #refusals = new Map<string, { readonly message: string; readonly atMs: number }>();
+  readonly #completing = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
   /** The epoch under which what former leaders made was looked through. */
   #completedAt: number | undefined;
 
@@ -129,7 +131,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       this.#refusals.delete(pool);
     } catch (error) {
       const { cause = error } = error instanceof Error ? error : {};
-      if (cause instanceof KubernetesError && !cause.outcomeUnknown) {
+      if (cause instanceof KubernetesError && cause.verdict === 'refused') {
         this.#refusals.set(pool, {
           message: `The API server refuses what the template makes: ${reasonOf(cause)}`,
           atMs: this.#options.clock.now(),
@@ -244,7 +246,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   async #halfMade({ name, namespace }: PartsOwner, epoch: number | undefined, error: unknown) {
     const { leadership, logger } = this.#options;
     if (leadership.epoch() !== epoch || epoch === undefined) throw failed(name, namespace, error);
-    if (isOpen(error)) {
+    if (isOpen(error) || isLater(error)) {
       logger.warn({ resource: name, namespace, reason: reasonOf(error) }, 'a driver is half made');
       this.#completeLater(epoch);
       return;
@@ -265,14 +267,17 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       late.map((resource) => makeParts(resource, this.#options)),
     );
     const failure = results.find((result) => result.status === 'rejected');
-    if (!failure) return;
+    if (!failure) {
+      this.#completing.reset();
+      return;
+    }
     logger.warn({ reason: reasonOf(failure.reason) }, 'what a driver needs could not be made');
-    this.#completeLater(epoch);
+    this.#completeLater(epoch, retryAfterOf(failure.reason));
   }
 
-  #completeLater(epoch: number): void {
+  #completeLater(epoch: number, atLeastMs?: number): void {
     const { clock, leadership } = this.#options;
-    clock.setTimer(RETRY_MS, () => {
+    clock.setTimer(this.#completing.next(atLeastMs), () => {
       if (leadership.epoch() === epoch) void this.#completeParts(epoch);
     });
   }
@@ -316,6 +321,6 @@ function failed(resource: string, namespace: string, error: unknown): GatewayErr
   return new GatewayError(
     'DRIVER_START_FAILED',
     `Driver ${resource} could not be made in ${namespace}: ${reasonOf(error)}`,
-    { cause: error },
+    { cause: error, ...(isLater(error) ? { retryAfterMs: error.retryAfterMs ?? RETRY_MS } : {}) },
   );
 }

@@ -1,7 +1,7 @@
 /** Makes drivers in the nearest of several clusters that can be reached, and finds them in all. */
 import type { Logger } from 'pino';
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
-import { isOpen } from '../../lib/kubernetes/http.js';
+import { isLater, isOpen } from '../../lib/kubernetes/http.js';
 import {
   collectionPath,
   type KubernetesList,
@@ -12,6 +12,7 @@ import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
 import type { ProblemSource } from '../../model/fleet-problem.js';
 import type { PoolName } from '../../model/pool.js';
+import { cut } from '../../model/telling-line.js';
 
 export interface ClusterFactory extends ProblemSource {
   readonly name: string;
@@ -86,8 +87,9 @@ export class NearestFactory implements DriverFactory {
           { cluster: name, resource, namespace, err: error },
           'a driver could not be made in this cluster',
         );
-        // It may have been made all the same, and the next list shows it: one elsewhere would be one too many.
-        if (error instanceof GatewayError && isOpen(error.cause)) break;
+        // It may have been made all the same, and the next list shows it: one elsewhere would be one too
+        // many. A cluster that has too much to do for a moment is still the nearest.
+        if (error instanceof GatewayError && (isOpen(error.cause) || isLater(error.cause))) break;
       }
     }
     throw failure ?? new GatewayError('DRIVER_START_FAILED', 'No cluster can be reached now.');
@@ -123,6 +125,7 @@ interface ResourceQuota extends KubernetesObject {
 }
 
 const ASK_EVERY_MS = 30_000;
+const LONGEST = 300;
 
 export class QuotaWatch {
   readonly #api: Pick<KubernetesApi, 'request'>;
@@ -172,5 +175,5 @@ function usedUp(quotas: readonly ResourceQuota[]): string | undefined {
       .filter(([name, hard]) => status?.used?.[name] === hard)
       .map(([name, hard]) => `quota ${metadata.name} is used up: ${name} ${hard} of ${hard}`),
   );
-  return lines.length === 0 ? undefined : lines.join('; ');
+  return lines.length === 0 ? undefined : cut(lines.join('; '), LONGEST);
 }

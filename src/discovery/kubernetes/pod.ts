@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { controllerOf, TOKEN_VARIABLE } from '../../lib/kubernetes/ownership.js';
 import type { ContainerStatus, Pod } from '../../lib/kubernetes/objects.js';
 import type { DriverCondition } from '../../model/driver.js';
+import { tellingLine } from '../../model/telling-line.js';
 
 export interface PodView {
   readonly uid: string;
@@ -24,7 +25,6 @@ export interface PodView {
 /** Names that the operator gives the container that Spark runs in. */
 const DRIVER_CONTAINERS = ['spark-kubernetes-driver', 'spark-connect-server'];
 const PORT_NAME = 'spark-connect';
-const LONGEST_REASON = 1_000;
 /** Why a container waits that is about to start. */
 const BEGINNINGS = new Set(['PodInitializing', 'ContainerCreating']);
 
@@ -43,7 +43,7 @@ export function viewPod(pod: Pod, defaultPort: number): PodView {
     address: isIP(address) === 0 ? '' : address,
     port: portOf(pod, container?.name) ?? defaultPort,
     condition,
-    reason: reason?.slice(0, LONGEST_REASON),
+    reason,
     ...(tokenSecret === undefined ? {} : { tokenSecret }),
     ...(trouble === undefined ? {} : { trouble }),
   };
@@ -136,5 +136,5 @@ function endOf({
 }
 
 function text(reason: string, message: string | undefined): string {
-  return message === undefined || message === '' ? reason : `${reason}: ${message.trim()}`;
+  return message === undefined || message === '' ? reason : `${reason}: ${tellingLine(message)}`;
 }

@@ -245,7 +245,9 @@ export class RecordWriter {
 
 /** What a caller is told: a record that is full stays full, anything else may pass. */
 function refusalOf(error: unknown): GatewayError {
-  return error instanceof GatewayError && error.code === 'RECORD_FULL' ? error : unavailable();
+  return error instanceof GatewayError && error.code === 'RECORD_FULL'
+    ? error
+    : unavailable(retryAfterOf(error));
 }
 
 export function notLeader(): GatewayError {
@@ -256,10 +258,10 @@ export function notLeader(): GatewayError {
   );
 }
 
-function unavailable(): GatewayError {
+function unavailable(retryAfterMs = 2000): GatewayError {
   return new GatewayError(
     'CONTROL_PLANE_UNAVAILABLE',
     'The gateway cannot store its records now, so nothing was changed; try again in a moment.',
-    { retryAfterMs: 2000 },
+    { retryAfterMs },
   );
 }

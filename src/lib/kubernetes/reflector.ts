@@ -10,7 +10,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { Backoff, type Clock } from '../../model/clock.js';
-import { reasonOf } from '../../model/errors.js';
+import { reasonOf, retryAfterOf } from '../../model/errors.js';
 import type { KubernetesApi, WatchEvent } from './api.js';
 import { hasStatus, KubernetesError } from './http.js';
 import type { KubernetesList, KubernetesObject } from './objects.js';
@@ -278,8 +278,7 @@ export class Reflector<T> {
       return;
     }
     if (expired) this.#resourceVersion = undefined;
-    const retryAfterMs = error instanceof KubernetesError ? error.retryAfterMs : undefined;
-    const pauseMs = this.#backoff.next(retryAfterMs);
+    const pauseMs = this.#backoff.next(retryAfterOf(error));
     this.#options.logger.warn(
       { reason: reasonOf(error), path: this.#options.path, pauseMs: Math.round(pauseMs) },
       'a watch broke off',

@@ -205,7 +205,7 @@ export class Kubelet {
         return;
       } catch (error) {
         if (hasStatus(error, 404) || hasStatus(error, 409) || this.#stopped) return;
-        if (!(error instanceof KubernetesError) || !error.outcomeUnknown) throw error;
+        if (!(error instanceof KubernetesError) || error.verdict === 'refused') throw error;
         await pause(100);
       }
     }

@@ -217,7 +217,7 @@ export class Operator {
         },
       });
     } catch (error) {
-      if (error instanceof KubernetesError && error.outcomeUnknown) throw error;
+      if (error instanceof KubernetesError && error.verdict !== 'refused') throw error;
       return new Error(reasonOf(error));
     }
   }
