@@ -74,6 +74,7 @@ async function measureDiscovery(): Promise<void> {
     port: 15002,
     trusts: () => true,
     record: () => undefined,
+    gateway: 'bench',
     leadership: { epoch: () => 1 },
   });
   collectGarbage();

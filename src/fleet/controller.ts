@@ -12,6 +12,7 @@ import {
   type RequestedDriver,
   type DriverFactory,
   type DriverSource,
+  type SessionRecord,
 } from '../model/driver.js';
 import { GatewayError, reasonOf, retryAfterOf } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
@@ -317,6 +318,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
         silentSinceMs: (uid) => this.#silentSince.get(uid),
         known: (uid) => fleet.knows(uid),
         forgotten: (gone) => this.#forgotten(gone, deadlines),
+        isUnanswered: (session) => this.#options.isUnanswered?.(session) === true,
         canCreate: factory !== undefined,
         inDoubt: (namespace) => factory?.inDoubt?.(namespace) === true,
         template: (pool) => factory?.template?.(pool),
@@ -516,6 +518,8 @@ export interface PoolControllerOptions {
    * longest time a sidecar may use a cached assignment. Default 60 s.
    */
   readonly addressQuietMs?: number;
+  /** Whether no request of this session had an answer of its driver yet. Absent: every one had. */
+  readonly isUnanswered?: (session: SessionRecord) => boolean;
   /** Names a new driver; a DNS label. Default `driver-` and 12 random characters. */
   readonly newResourceName?: (namespace: string) => string;
 }

@@ -3,7 +3,12 @@
  * report, the records and the policy to the next records and what is to be made and deleted.
  */
 import { withoutOldTombstones, withPhase } from '../model/driver-record.js';
-import type { DriverRecord, ObservedDriver, RoutableDriver } from '../model/driver.js';
+import type {
+  DriverRecord,
+  ObservedDriver,
+  RoutableDriver,
+  SessionRecord,
+} from '../model/driver.js';
 import { poolKey, poolOfKey, type PoolName } from '../model/pool.js';
 import { advance, hasSessions, isManaged, startTimeout } from './lifecycle.js';
 import { countPools, liveByPool, type PoolCount, type PoolsInput } from './pool-counts.js';
@@ -37,6 +42,8 @@ interface FleetInput extends PoolsInput {
   known(uid: string): boolean;
   /** Nothing can still lead a request to the driver that is gone. */
   forgotten(gone: DriverRecord): boolean;
+  /** Whether no request of the session had an answer yet. */
+  isUnanswered(session: SessionRecord): boolean;
   readonly canCreate: boolean;
   /** Whether it cannot be told now what exists in this namespace: nothing is made and given up there. */
   inDoubt(namespace: string): boolean;
@@ -101,6 +108,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
         known: routed.has(uid) && input.known(uid),
         withheld: withheld.get(uid),
         silentSinceMs: input.silentSinceMs(uid),
+        isUnanswered: Object.values(record.sessions).every((one) => input.isUnanswered(one)),
         isAsked: record.resource !== undefined && input.asked.has(record.resource),
       },
       deadlines,

@@ -7,6 +7,8 @@ import type { Deadlines } from './pool-plan.js';
 /** A driver becomes available this long after it was published, even if an Envoy has not acknowledged it. */
 const PUBLISH_GRACE_MS = 5_000;
 
+/** How long a first request may wait for a driver that does not even greet. */
+const FIRST_ANSWER_MS = 20_000;
 /** A driver whose sessions nobody knows any more is left to finish what runs on it for this long. */
 const PAST_UNKNOWN_MS = 5 * 60_000;
 
@@ -22,6 +24,8 @@ export interface DriverSituation {
   readonly withheld: string | undefined;
   /** Since when it does not answer. */
   readonly silentSinceMs: number | undefined;
+  /** No request of any of its sessions had an answer yet. */
+  readonly isUnanswered: boolean;
   /** The factory was asked to delete it, and has taken that on. */
   readonly isAsked: boolean;
 }
@@ -50,7 +54,7 @@ export function advance(
       return stuckIdle(record, situation, deadlines);
     case 'in_use':
       if (!hasSessions(record)) return afterUse(record, situation.policy, nowMs);
-      return lost(record, situation, deadlines);
+      return lost(stillborn(record, situation, deadlines), situation, deadlines);
     case 'draining':
       return draining(lost(record, situation, deadlines), deadlines);
     case 'expired':
@@ -112,6 +116,27 @@ function stuckIdle(
 }
 
 /**
+ * A driver that stands still since before its first session's first answer has nothing that could be
+ * lost: it is given up, so that its client is told instead of waiting for ever.
+ */
+function stillborn(
+  record: DriverRecord,
+  { driver, inDoubt, silentSinceMs, isUnanswered }: DriverSituation,
+  deadlines: Deadlines,
+): DriverRecord {
+  if (!isManaged(record) || !hasSessions(record) || !isUnanswered) return record;
+  if (inDoubt || driver?.condition !== 'not_ready' || silentSinceMs === undefined) return record;
+  if (!deadlines.passed(silentSinceMs + FIRST_ANSWER_MS)) return record;
+  const { nowMs } = deadlines;
+  const ended = Object.keys(record.sessions).reduce<DriverRecord>(
+    (current, id) => withoutSession(current, id, 'driver_gone', nowMs),
+    record,
+  );
+  const reason = 'It stopped answering before the first request of its session had an answer.';
+  return withPhase(ended, 'expired', nowMs, reason);
+}
+
+/**
  * Waiting for a driver that may have ended is safe for ever; a policy may set an end to it, counted
  * from when the driver last answered, be it in use, draining or asked to end: a pod of a dead node is
  * Terminating for ever. Then the driver is ended by the gateway itself, so that what its clients are
@@ -122,6 +147,7 @@ function lost(
   { driver, inDoubt, policy, silentSinceMs }: DriverSituation,
   deadlines: Deadlines,
 ): DriverRecord {
+  if (record.phase === 'expired') return record;
   if (inDoubt || driver?.condition === 'in_doubt' || !hasSessions(record)) return record;
   const endAfterMs = policy?.onDriverLoss?.endAfterMs;
   if (!isManaged(record) || endAfterMs === undefined || silentSinceMs === undefined) {

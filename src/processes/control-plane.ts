@@ -66,8 +66,14 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   const policySource = ownPolicy.source;
   const policy = () => policySource.current;
   policyMetrics(registry, policySource);
+  let leader: Leader | undefined;
   const place: Place = access
-    ? await openReplica(settings, access, { policy, clock, logger })
+    ? await openReplica(settings, access, {
+        policy,
+        isUnanswered: (session) => leader?.isUnanswered(session) === true,
+        clock,
+        logger,
+      })
     : await openOwn(settings, { clock, logger });
   const { records, drivers } = place;
   leadership = records.leadership;
@@ -117,7 +123,6 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     clock,
     onAssigned: (kind, durationMs) => times.assigned(kind, durationMs),
   });
-  let leader: Leader | undefined;
   const accessLogPath = `/${AccessLogService.typeName}/${AccessLogService.method.streamAccessLogs.name}`;
   const succession: Succession = new Succession({
     createLeader: (term) =>
@@ -156,6 +161,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     log: logger,
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
     addressQuietMs: settings.assignments.cacheTtlMs,
+    isUnanswered: (session) => leader?.isUnanswered(session) === true,
   });
   policySource.onChange(() => {
     pools.trigger();

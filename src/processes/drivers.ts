@@ -12,7 +12,8 @@ import { classArchivePath, makeClassArchive } from '../discovery/local/class-arc
 import type { MakeDriverCommand } from '../discovery/local/local-driver.js';
 import { LocalProcesses } from '../discovery/local/local-drivers.js';
 import { sparkCommand, type SparkCommandOptions } from '../discovery/local/spark-command.js';
-import { tcpProbe } from '../discovery/port-monitor.js';
+import { PodProbes } from '../discovery/pod-probes.js';
+import { tcpProbe, http2Probe } from '../discovery/port-monitor.js';
 import { StaticFile } from '../discovery/static/static-drivers.js';
 import type { Clock } from '../model/clock.js';
 import {
@@ -20,6 +21,7 @@ import {
   type DriverFactory,
   type DriverSource,
   type DriverRecord,
+  type SessionRecord,
 } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
@@ -204,6 +206,8 @@ function sparkOptions(settings: Settings): SparkCommandOptions {
 export interface KubernetesDriversContext {
   readonly records: Pick<ReplicaRecords, 'ledger' | 'leadership' | 'unreadable'>;
   readonly policy: () => Policy;
+  /** Whether no request of the session had an answer of its driver yet. */
+  readonly isUnanswered: (session: SessionRecord) => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -280,7 +284,7 @@ function openCluster(
     clock,
     logger,
   });
-  const pods = new KubernetesDrivers({
+  const pods: KubernetesDrivers = new KubernetesDrivers({
     api,
     resources,
     selectors: kubernetes.selectors,
@@ -288,6 +292,13 @@ function openCluster(
     port: SPARK_CONNECT_PORT,
     trusts: (namespace) => templates?.trusts(namespace) ?? false,
     record: (uid) => records.ledger.get(uid),
+    gateway,
+    probes: new PodProbes({
+      probe: settings.drivers.tls.certFile === undefined ? http2Probe : tcpProbe,
+      isWatched: (uid) => isProbed(records.ledger.get(uid), context),
+      clock,
+      onChange: () => source.changed(),
+    }),
     leadership: records.leadership,
     key,
     ...(place ? { cluster: place } : {}),
@@ -303,7 +314,7 @@ function openCluster(
     clock,
     logger,
   });
-  const source = new FilteredSource(pods, () => records.unreadable());
+  const source: FilteredSource = new FilteredSource(pods, () => records.unreadable());
   const factory = new KubernetesFactory({
     api,
     resources,
@@ -340,6 +351,16 @@ function openCluster(
       void budgets.stop();
     },
   };
+}
+
+/** By the leader: those whose silence nobody would notice. */
+function isProbed(
+  record: DriverRecord | undefined,
+  { records, isUnanswered }: Pick<KubernetesDriversContext, 'records' | 'isUnanswered'>,
+): boolean {
+  if (!record || records.leadership.epoch() === undefined) return false;
+  if (record.phase === 'warming' || record.phase === 'available') return true;
+  return record.phase === 'in_use' && Object.values(record.sessions).every(isUnanswered);
 }
 
 /** Drivers of ours with sessions, unless their template wants no budget. */

@@ -55,6 +55,8 @@ export interface Leader {
     /** RPCs that run now. */
     readonly openStreams: number;
   };
+  /** Whether no request of the session had an answer of its driver yet. */
+  isUnanswered(session: SessionRecord): boolean;
   /** Registers what sidecars and other replicas ask for. */
   addServices(server: Server): void;
   /** Begins to end sessions that are idle. */
@@ -117,6 +119,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
       lastActiveMs: expiry.activity.lastActiveMs(session),
       openStreams: expiry.activity.openStreams(session.sessionId),
     }),
+    isUnanswered: (session) => expiry.activity.isUnanswered(session),
     addServices(server) {
       addAssignmentService(server, {
         assigner,

@@ -105,3 +105,22 @@ test('what is left of a dead node takes no room in its pool', async (t) => {
   await world.allReady();
   t.is(world.records('available').length, 2);
 });
+
+test('a driver that stands still before its session had an answer is given up, and the client is told', async (t) => {
+  const world = new PoolWorld();
+  const unanswered = new Set([sessionId(1)]);
+  await world.start({ isUnanswered: (session) => unanswered.has(session.sessionId) });
+  await world.allReady();
+  await world.assign('uid-of-d1', sessionId(1));
+  await world.assign('uid-of-d2', sessionId(2));
+  const silentSinceMs = world.clock.now();
+  for (const uid of ['uid-of-d1', 'uid-of-d2']) {
+    world.drivers.set(uid, { condition: 'not_ready', silentSinceMs });
+  }
+  await world.pass(19_000);
+  t.is(world.phaseOf('uid-of-d1'), 'in_use');
+  await world.pass(2_000);
+  t.is(world.ledger.bySession(sessionId(1))?.tombstones[sessionId(1)]?.end, 'driver_gone');
+  t.deepEqual(world.drivers.deleted, ['d1']);
+  t.is(world.phaseOf('uid-of-d2'), 'in_use', 'what has state is waited for');
+});

@@ -207,6 +207,7 @@ test('the rights of the control plane are enough for all it does', async (t) => 
     port: 15002,
     trusts: () => false,
     record: () => undefined,
+    gateway: 'spark-gateway',
     leadership,
     key,
     clock,

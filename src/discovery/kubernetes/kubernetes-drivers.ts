@@ -21,7 +21,8 @@ import type {
 } from '../../model/driver.js';
 import type { FleetProblem, ObjectReference, ProblemSource } from '../../model/fleet-problem.js';
 import type { Leadership } from '../../model/ledger.js';
-import { viewPod, type PodView } from './pod.js';
+import { NOT_READY_YET, viewPod, type PodView } from './pod.js';
+import type { PodProbes } from '../pod-probes.js';
 
 export interface KubernetesDriversOptions {
   readonly api: Pick<KubernetesApi, 'request' | 'watch'>;
@@ -36,6 +37,10 @@ export interface KubernetesDriversOptions {
   readonly trusts: (namespace: string) => boolean;
   /** The record of this uid. */
   readonly record: (uid: string) => Pick<DriverRecord, 'resource' | 'variant'> | undefined;
+  /** This gateway's name: pods that another gateway made are left alone. */
+  readonly gateway: string;
+  /** Absent: what pods say of themselves is believed. */
+  readonly probes?: Pick<PodProbes, 'observe' | 'close'>;
   /** A new leader reads everything afresh before its first answer. */
   readonly leadership: Leadership;
   readonly key: GatewayKey;
@@ -49,6 +54,10 @@ export interface KubernetesDriversOptions {
 const DOUBT_MS = 30_000;
 /** More pods than this that vanish together are confirmed by one list instead of one by one. */
 const MANY = 20;
+/** A pod that is there for so long after its grace period is not ending. */
+const OVERDUE_MS = 30_000;
+/** What passes by itself at a start has passed after this. */
+const BEGINNING_MS = 20_000;
 
 export class KubernetesDrivers implements DriverSource, ProblemSource {
   readonly #options: KubernetesDriversOptions;
@@ -89,6 +98,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
 
   async stop(): Promise<void> {
     this.#stopWatching?.();
+    this.#options.probes?.close();
     await Promise.all(this.#pods.map((copies) => copies.stop()));
   }
 
@@ -102,6 +112,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
     const answer = new Map<string, { view: PodView; driver: ObservedDriver }>();
     const problems: FleetProblem[] = [];
     for (const view of views.values()) {
+      if (view.gateway !== undefined && view.gateway !== this.#options.gateway) continue;
       const resource = claims.get(`${view.namespace}/${view.name}`);
       if (resource && (view.controller === undefined || view.controller === resource.uid)) {
         answer.set(view.uid, { view, driver: this.#driver(view, resource) });
@@ -119,8 +130,10 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
     }
     await this.#confirmVanished(views, answer);
     this.#answered = answer;
-    this.#problems = problems;
-    return [...answer.values()].map(({ driver }) => driver);
+    const drivers = [...answer.values()].map(({ driver }) => driver);
+    const judged = this.#options.probes?.observe(drivers) ?? drivers;
+    this.#problems = [...problems, ...judged.flatMap((driver) => silence(driver, answer))];
+    return judged;
   }
 
   inDoubt({ namespace, cluster }: Pick<DriverRecord, 'namespace' | 'cluster'>): boolean {
@@ -232,11 +245,30 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
 
   /** Told of the resource, which people look at, and of the pod where there is none of ours. */
   #troubles(view: PodView, resource: DriverResource | undefined): FleetProblem[] {
-    if (view.trouble === undefined) return [];
+    const pod = `Driver pod ${view.namespace}/${view.name}`;
+    if (this.#isOverdue(view)) {
+      const message = `${pod} was asked to end by ${new Date(view.endsAtMs ?? 0).toISOString()} and is still there; where it runs may be gone (kubectl describe pod says where). Deleting that Node, or the pod by kubectl delete --force, removes it.`;
+      return [{ kind: 'driver_not_ending', object: this.#reference(view), message }];
+    }
+    if (view.condition === 'ready' && lacksToken(view, resource)) {
+      const message = `${pod} was made without the token that it must have, so it is not used: does the operator know templates of pods?`;
+      return [{ kind: 'driver_without_token', object: this.#reference(view), message }];
+    }
+    if (view.trouble === undefined || this.#isBeginning(view)) return [];
     const own = view.trouble === 'pod_without_address' || resource === undefined;
     const object = own ? this.#reference(view) : this.#options.resources.reference(resource);
-    const message = `Driver pod ${view.namespace}/${view.name} does not come up: ${view.reason}`;
+    const message = `${pod} does not come up: ${view.reason}`;
     return [{ kind: view.trouble, object, message }];
+  }
+
+  #isOverdue({ endsAtMs, condition }: PodView): boolean {
+    if (endsAtMs === undefined || condition === 'in_doubt') return false;
+    return this.#options.clock.now() >= endsAtMs + OVERDUE_MS;
+  }
+
+  #isBeginning({ isPassing, createdAtMs }: PodView): boolean {
+    if (isPassing !== true || createdAtMs === undefined) return false;
+    return this.#options.clock.now() < createdAtMs + BEGINNING_MS;
   }
 
   #reference({ name, namespace, uid }: PodView): ObjectReference {
@@ -249,6 +281,18 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       uid,
       ...(cluster === undefined ? {} : { cluster: cluster.name }),
     };
+  }
+
+  #conditionOf(
+    view: PodView,
+    resource: DriverResource | undefined,
+  ): Pick<ObservedDriver, 'condition' | 'reason'> {
+    const { condition } = view;
+    if (condition === 'ready' && lacksToken(view, resource)) {
+      return { condition: 'starting', reason: 'Its pod was made without its token.' };
+    }
+    const reason = this.#isBeginning(view) ? NOT_READY_YET : view.reason;
+    return { condition, ...(reason === undefined ? {} : { reason }) };
   }
 
   /** A pod whose resource is not seen keeps what was known of it, if only by its record. */
@@ -269,13 +313,32 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       ...(variant === undefined ? {} : { variant }),
       address: view.address,
       port: view.port,
-      condition: view.condition,
-      ...(view.reason === undefined ? {} : { reason: view.reason }),
+      ...this.#conditionOf(view, resource),
+      ...(view.silentSinceMs === undefined ? {} : { silentSinceMs: view.silentSinceMs }),
+      ...(this.#isOverdue(view) ? { overdue: true } : {}),
       ...(token === undefined ? {} : { token }),
       ...(cluster === undefined ? {} : { cluster }),
       object: this.#reference(view),
     };
   }
+}
+
+/** A driver whose pod is ready and that does not answer. */
+function silence(
+  { uid, namespace, condition, reason, object, silentSinceMs }: ObservedDriver,
+  answer: ReadonlyMap<string, { readonly view: PodView }>,
+): FleetProblem[] {
+  const view = answer.get(uid)?.view;
+  if (condition !== 'not_ready' || view?.condition !== 'ready' || silentSinceMs === undefined) {
+    return [];
+  }
+  const message = `Driver pod ${namespace}/${view.name} does not answer: ${reason}`;
+  return [{ kind: 'driver_silent', ...(object ? { object } : {}), message }];
+}
+
+/** Whether anybody who reaches the driver could use it, although its template says otherwise. */
+function lacksToken(view: PodView, resource: DriverResource | undefined): boolean {
+  return resource?.hasToken === true && view.tokenSecret !== tokenSecretName(resource.name);
 }
 
 /** Its end, once seen, is certain; all else may have changed. */

@@ -12,6 +12,7 @@ import {
 
 /** Name that the operator gives the container that Spark runs in. */
 export const DRIVER_CONTAINER = 'spark-kubernetes-driver';
+export const EXECUTOR_CONTAINER = 'spark-kubernetes-executor';
 const LOGS = 'spark-logs';
 const LOG_FOLDER = '/opt/spark/logs';
 const OTLP_PORT = 4317;
@@ -83,7 +84,7 @@ export const restrictedContainer = {
 };
 
 /** 185 is the user of Spark's own image. */
-export function podSecurityContext(template: DriverTemplate): RawObject {
+function podSecurityContext(template: DriverTemplate): RawObject {
   return (
     template.podSecurityContext ?? {
       runAsNonRoot: true,
@@ -93,6 +94,19 @@ export function podSecurityContext(template: DriverTemplate): RawObject {
       seccompProfile: { type: 'RuntimeDefault' },
     }
   );
+}
+
+/** Where and as whom a pod runs, a driver's or an executor's. */
+export function placement(template: DriverTemplate): RawObject {
+  return present({
+    serviceAccountName: template.serviceAccount,
+    imagePullSecrets: template.imagePullSecrets?.map((name) => ({ name })),
+    nodeSelector: template.nodeSelector,
+    tolerations: template.tolerations,
+    affinity: template.affinity,
+    priorityClassName: template.priorityClass,
+    securityContext: podSecurityContext(template),
+  });
 }
 
 export function volumes(template: DriverTemplate): RawObject[] {

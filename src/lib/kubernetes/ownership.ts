@@ -10,7 +10,7 @@ import type { KubernetesObject, ObjectMeta } from './objects.js';
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const MANAGED_BY = 'spark-gateway';
 /** Which gateway, where several share a cluster. */
-const GATEWAY_LABEL = 'spark-gateway.io/gateway';
+export const GATEWAY_LABEL = 'spark-gateway.io/gateway';
 export const SIGNATURE_ANNOTATION = 'spark-gateway.io/signature';
 /** Hash of the template that a resource was made from. */
 export const TEMPLATE_ANNOTATION = 'spark-gateway.io/template';
@@ -33,6 +33,11 @@ export function ownershipSelector(gateway: string): string {
 
 export function ownershipLabels(gateway: string): Record<string, string> {
   return { [MANAGED_BY_LABEL]: MANAGED_BY, [GATEWAY_LABEL]: gateway };
+}
+
+/** The gateway that the object says was its maker; undefined for one that no gateway made. */
+export function gatewayOf({ labels = {} }: ObjectMeta): string | undefined {
+  return labels[MANAGED_BY_LABEL] === MANAGED_BY ? labels[GATEWAY_LABEL] : undefined;
 }
 
 export function signature(
