@@ -37,7 +37,10 @@ export class LoopbackAddresses {
   }
 }
 
-/** Drivers that only accept connections, for tests of numbers and of Kubernetes alone. */
+/** The first frame of an HTTP/2 server, RFC 9113 section 3.4. */
+const SETTINGS = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+
+/** Drivers that accept connections and say no more than that they are there, for tests of numbers and of Kubernetes alone. */
 export function listeners(addresses: LoopbackAddresses, port = 15002): Runtime {
   return () => {
     const address = addresses.take();
@@ -46,6 +49,7 @@ export function listeners(addresses: LoopbackAddresses, port = 15002): Runtime {
       sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));
       socket.on('error', () => {});
+      socket.write(SETTINGS);
     });
     return {
       address,
