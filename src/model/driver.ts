@@ -213,6 +213,11 @@ export interface RoutableDriver {
   readonly draining: boolean;
 }
 
+/** How long a driver is to keep an idle session: longer than the gateway, or it would be lost for no reason. Milliseconds. */
+export function driverSessionTimeoutMs(sessionTtlMs: number): number {
+  return 2 * sessionTtlMs + 3_600_000;
+}
+
 /** `ip:port` in the form that Envoy's strict pin compares: IPv6 in brackets. */
 export function hostPort(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;

@@ -18,6 +18,7 @@ import { StaticFile } from '../discovery/static/static-drivers.js';
 import type { Clock } from '../model/clock.js';
 import {
   SPARK_CONNECT_PORT,
+  driverSessionTimeoutMs,
   type DriverFactory,
   type DriverSource,
   type DriverRecord,
@@ -196,7 +197,7 @@ function sparkOptions(settings: Settings): SparkCommandOptions {
     master: `local[${local.cores}]`,
     memory: `${Math.floor(local.memoryBytes / 1024 / 1024)}m`,
     maxMessageBytes: settings.listener.maxMessageSizeBytes,
-    sessionTimeoutMs: 2 * settings.sessionTtlMs + 3_600_000,
+    sessionTimeoutMs: driverSessionTimeoutMs(settings.sessionTtlMs),
     conf: local.sparkConf,
   };
 }
@@ -232,7 +233,13 @@ export async function openKubernetesDrivers(
   const templates =
     templatesFile === undefined
       ? undefined
-      : await WatchedTemplates.open({ path: templatesFile, clock, logger, onChange: changed });
+      : await WatchedTemplates.open({
+          path: templatesFile,
+          sessionTtlMs: settings.sessionTtlMs,
+          clock,
+          logger,
+          onChange: changed,
+        });
   const parts = access.clusters.map((cluster) =>
     openCluster(cluster, { settings, access, context, templates }),
   );
@@ -323,6 +330,7 @@ function openCluster(
     key,
     template: (namespace, variant) => templates?.template(namespace, variant),
     podLabels: (namespace) => ({ ...policy().parseNamespace?.(namespace) }),
+    sessionsPerDriver: (namespace) => policy().pool(namespace)?.sessionsPerDriver,
     podsInDoubt: (namespace) => pods.inDoubt({ namespace, ...(place ? { cluster: place } : {}) }),
     leadership: records.leadership,
     clock,

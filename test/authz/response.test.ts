@@ -62,7 +62,7 @@ for (const [what, text] of [
   test(`a refusal stays below 4 KiB, whatever it quotes: ${what}`, (t) => {
     const error = new GatewayError('DRIVER_START_FAILED', text, { retryAfterMs: 1_000 });
     const { set, grpcStatus } = deniedResponse(error, {});
-    const bytes = set.reduce((sum, { name, value }) => sum + name.length + value.length, 0);
+    const bytes = set.reduce((sum, header) => sum + header.name.length + header.value.length, 0);
     t.true(bytes < 4_096, `${bytes} bytes`);
     t.is(grpcStatus, error.status);
   });

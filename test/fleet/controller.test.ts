@@ -428,9 +428,9 @@ test('a replica that does not lead any more has no problem with writing', async 
 
 test('a driver that is to be made later is no failure, and is made then', async (t) => {
   const world = new PoolWorld();
-  const later = () =>
-    new GatewayError('DRIVER_START_FAILED', 'Too many requests.', { retryAfterMs: 10_000 });
-  world.drivers.createFailures.push(later(), later());
+  const retryAfterMs = 10_000;
+  const later = new GatewayError('DRIVER_START_FAILED', 'Too many requests.', { retryAfterMs });
+  world.drivers.createFailures.push(later, later);
   await world.start();
   await world.pass(9_000);
   t.deepEqual(world.drivers.created, []);

@@ -119,15 +119,15 @@ test('nothing of a SparkApplication depends on the webhook of the operator', asy
     { ...everything, kind: 'SparkApplication' },
     request,
   )['spec'] as {
-    driver: { template: { metadata: object; spec: { containers: object[] } } };
+    driver: { labels: object; template: { spec: { containers: object[] } } };
     executor: { template: { spec: { containers: object[] } } };
     image: string;
     volumes?: unknown;
   };
   // Each of these becomes a setting of Spark.
   for (const [role, fields] of [
-    [driver, ['cores', 'memory', 'serviceAccount', 'template']],
-    [executor, ['cores', 'instances', 'memory', 'serviceAccount', 'template']],
+    [driver, ['annotations', 'cores', 'labels', 'memory', 'serviceAccount', 'template']],
+    [executor, ['cores', 'instances', 'labels', 'memory', 'serviceAccount', 'template']],
   ] as const) {
     t.deepEqual(Object.keys(role).toSorted(), [...fields]);
   }
@@ -135,12 +135,15 @@ test('nothing of a SparkApplication depends on the webhook of the operator', asy
   const namespace = 'application-pod';
   await server.createNamespace(namespace, { 'pod-security.kubernetes.io/enforce': 'restricted' });
   await server.serviceAccount(namespace, 'spark');
-  const { spec, metadata } = driver.template;
+  const {
+    labels,
+    template: { spec },
+  } = driver;
   const { priorityClassName: _, ...pod } = spec as Record<string, unknown>;
   const [container] = spec.containers;
   t.regex(JSON.stringify(container), /"driver-1-token"/);
   const body = {
-    metadata: { name: 'p', ...metadata },
+    metadata: { name: 'p', labels },
     spec: { ...pod, containers: [{ ...container, image }] },
   };
   await t.notThrowsAsync(

@@ -34,6 +34,7 @@ import { QuotaWatch } from './nearest-factory.js';
 import { sparkApplication, sparkConnect } from './spark-objects.js';
 import {
   hasDriverToken,
+  isSpark4,
   templateHash,
   type DriverRequest,
   type DriverTemplate,
@@ -50,6 +51,8 @@ export interface KubernetesFactoryOptions {
   readonly template: (namespace: string, variant?: string) => DriverTemplate | undefined;
   /** Labels that a namespace's pods carry, such as its team and environment. */
   readonly podLabels: (namespace: string) => Readonly<Record<string, string>>;
+  /** As the policy has it; undefined: it has no pool there. */
+  readonly sessionsPerDriver?: (namespace: string) => number | undefined;
   /** Whether it cannot be told which pods there are in this namespace. */
   readonly podsInDoubt: (namespace: string) => boolean;
   readonly leadership: Leadership;
@@ -61,6 +64,8 @@ export interface KubernetesFactoryOptions {
 
 /** Without a pod for this long, a request is looked into. */
 const PATIENCE_MS = 15_000;
+/** What Spark 3.5's server keeps at most. */
+const SPARK_3_SESSIONS = 100;
 /** Longer than the longest pause between two attempts: a pool that wants no driver any more has no problem. */
 const REFUSAL_MS = 6 * 60_000;
 const RETRY_MS = 5_000;
@@ -145,6 +150,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     const { api, gateway, key, resources, leadership } = this.#options;
     const epoch = leadership.epoch();
     const template = this.#template(namespace, variant);
+    this.#refuseForgetful(template, namespace);
     const { kind } = template;
     const request: DriverRequest = {
       name: resource,
@@ -215,6 +221,15 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     throw new GatewayError(
       'DRIVER_START_FAILED',
       `No driver template${named} is set for namespace ${namespace}.`,
+    );
+  }
+
+  #refuseForgetful(template: DriverTemplate, namespace: string): void {
+    const sessions = this.#options.sessionsPerDriver?.(namespace) ?? 0;
+    if (isSpark4(template) || sessions <= SPARK_3_SESSIONS) return;
+    throw new GatewayError(
+      'DRIVER_START_FAILED',
+      `The policy gives ${sessions} sessions to a driver of ${namespace}, and Spark 3.5 forgets the oldest in silence beyond ${SPARK_3_SESSIONS}: set sessions_per_driver to ${SPARK_3_SESSIONS} at most, or use Spark 4.`,
     );
   }
 

@@ -67,19 +67,15 @@ export function sparkApplication(template: DriverTemplate, request: DriverReques
       driver: present({
         ...template.driver,
         serviceAccount: template.serviceAccount,
-        template: {
-          metadata: {
-            labels: podLabels(template, request),
-            annotations: podAnnotations(template),
-          },
-          spec: driverPod(template, request),
-        },
+        labels: podLabels(template, request),
+        annotations: podAnnotations(template),
+        template: { spec: driverPod(template, request) },
       }),
       executor: present({
         ...template.executor,
         serviceAccount: template.serviceAccount,
+        labels: { ...template.labels, ...request.podLabels },
         template: {
-          metadata: { labels: { ...template.labels, ...request.podLabels } },
           spec: {
             ...placement(template),
             containers: [{ name: EXECUTOR_CONTAINER, securityContext: restrictedContainer }],
@@ -144,7 +140,7 @@ export function sparkConnect(template: DriverTemplate, request: DriverRequest): 
         template: {
           metadata: { labels: { ...template.labels, ...request.podLabels } },
           spec: {
-            ...serverPlacement(template),
+            ...placement(template),
             containers: [
               present({
                 name: EXECUTOR_CONTAINER,
@@ -163,7 +159,7 @@ function serverPod(template: DriverTemplate, request: DriverRequest): RawObject 
   return present({
     // A driver that ended has lost its sessions: a new one is made instead.
     restartPolicy: 'Never',
-    ...serverPlacement(template),
+    ...placement(template),
     containers: [
       present({
         name: DRIVER_CONTAINER,

@@ -22,7 +22,6 @@ interface Resource extends KubernetesObject {
 }
 
 interface PodTemplate {
-  readonly metadata?: { readonly labels?: Raw; readonly annotations?: Raw };
   readonly spec?: Raw & { readonly containers?: readonly Raw[] };
 }
 
@@ -166,13 +165,12 @@ export class Operator {
         (await this.#makePod(resource, {
           name: `${name}-driver`,
           labels: {
-            ...template.metadata?.labels,
             ...(driver['labels'] as Raw | undefined),
             'sparkoperator.k8s.io/app-name': name,
             'sparkoperator.k8s.io/launched-by-spark-operator': 'true',
             'spark-role': 'driver',
           },
-          annotations: template.metadata?.annotations,
+          annotations: driver['annotations'],
           spec: {
             ...template.spec,
             restartPolicy: 'Never',
