@@ -317,6 +317,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
         routedSinceMs: (uid) => this.#publication.sinceMs(uid),
         silentSinceMs: (uid) => this.#silentSince.get(uid),
         known: (uid) => fleet.knows(uid),
+        holderOf: (driver) => fleet.holderOf(driver),
         forgotten: (gone) => this.#forgotten(gone, deadlines),
         isUnanswered: (session) => this.#options.isUnanswered?.(session) === true,
         canCreate: factory !== undefined,
@@ -380,7 +381,14 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   }
 
   #publishRecorded(observed: Observations['get']): void {
-    this.#publish(routing(this.#known(), observed, () => false).routable);
+    this.#publish(
+      routing(
+        this.#known(),
+        observed,
+        () => false,
+        (driver) => this.#options.fleet.holderOf(driver),
+      ).routable,
+    );
   }
 
   /** The records, and those of drivers that are still seen which the store has lost. */

@@ -40,6 +40,8 @@ interface FleetInput extends PoolsInput {
   silentSinceMs(uid: string): number | undefined;
   /** Every connected Envoy has acknowledged the driver. */
   known(uid: string): boolean;
+  /** The driver that an Envoy may reach at this address. */
+  holderOf(driver: Pick<RoutableDriver, 'address' | 'port'>): string | undefined;
   /** Nothing can still lead a request to the driver that is gone. */
   forgotten(gone: DriverRecord): boolean;
   /** Whether no request of the session had an answer yet. */
@@ -93,6 +95,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
     followed.values(),
     (uid) => input.sightings.drivers.get(uid),
     (gone) => input.forgotten(gone),
+    (driver) => input.holderOf(driver),
   );
   const routed = new Set(routable.map(({ uid }) => uid));
 
