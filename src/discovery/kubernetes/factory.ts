@@ -189,28 +189,55 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   }
 
   async delete(resource: string, namespace: string): Promise<void> {
-    const { api, key, resources } = this.#options;
-    for (const kind of this.#kindsOf(resource, namespace)) {
-      const { groupVersion, plural } = driverKinds[kind];
-      const path = `${collectionPath(groupVersion, namespace, plural)}/${resource}`;
-      try {
-        const found = await api.request<KubernetesObject>({ path });
-        if (!isOurs(key, kind, found)) continue;
-        const { uid = '' } = found.metadata;
-        await api.request({
-          method: 'DELETE',
-          path,
-          body: {
-            apiVersion: 'v1',
-            kind: 'DeleteOptions',
-            propagationPolicy: 'Background',
-            preconditions: { uid },
-          },
-        });
-        resources.unmade(uid);
-      } catch (error) {
-        if (!hasStatus(error, 404)) throw error;
-      }
+    const known = this.#options.resources.find(resource, namespace);
+    if (known) {
+      await this.#deleteOne(known.kind, resource, namespace, known.uid);
+      return;
+    }
+    // What is not known may have been made a moment ago by another leader.
+    for (const kind of ['SparkConnect', 'SparkApplication'] as const) {
+      const found = await this.#find(kind, resource, namespace);
+      if (!found || !isOurs(this.#options.key, kind, found)) continue;
+      await this.#deleteOne(kind, resource, namespace, found.metadata.uid ?? '');
+    }
+  }
+
+  /** That one and no other that has its name by now. */
+  async #deleteOne(
+    kind: DriverKind,
+    resource: string,
+    namespace: string,
+    uid: string,
+  ): Promise<void> {
+    const { api, resources } = this.#options;
+    try {
+      await api.request({
+        method: 'DELETE',
+        path: pathOf(kind, resource, namespace),
+        body: {
+          apiVersion: 'v1',
+          kind: 'DeleteOptions',
+          propagationPolicy: 'Background',
+          preconditions: { uid },
+        },
+      });
+    } catch (error) {
+      if (!hasStatus(error, 404) && !hasStatus(error, 409)) throw error;
+    }
+    resources.unmade(uid);
+  }
+
+  async #find(
+    kind: DriverKind,
+    resource: string,
+    namespace: string,
+  ): Promise<KubernetesObject | undefined> {
+    try {
+      const path = pathOf(kind, resource, namespace);
+      return await this.#options.api.request<KubernetesObject>({ path });
+    } catch (error) {
+      if (hasStatus(error, 404)) return undefined;
+      throw error;
     }
   }
 
@@ -233,21 +260,13 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     );
   }
 
-  /** What is not known may have been made a moment ago by another leader. */
-  #kindsOf(resource: string, namespace: string): readonly DriverKind[] {
-    const known = this.#options.resources.find(resource, namespace);
-    return known ? [known.kind] : ['SparkConnect', 'SparkApplication'];
-  }
-
   async #readOurs(
     kind: DriverKind,
     resource: string,
     namespace: string,
   ): Promise<KubernetesObject> {
-    const { groupVersion, plural } = driverKinds[kind];
-    const path = `${collectionPath(groupVersion, namespace, plural)}/${resource}`;
-    const found = await this.#options.api.request<KubernetesObject>({ path });
-    if (isOurs(this.#options.key, kind, found)) return found;
+    const found = await this.#find(kind, resource, namespace);
+    if (found && isOurs(this.#options.key, kind, found)) return found;
     throw new GatewayError(
       'DRIVER_START_FAILED',
       `${kind} ${namespace}/${resource} exists and is someone else's.`,
@@ -329,6 +348,11 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       'The Spark operator has not made a pod for it; its log says why.'
     );
   }
+}
+
+function pathOf(kind: DriverKind, resource: string, namespace: string): string {
+  const { groupVersion, plural } = driverKinds[kind];
+  return `${collectionPath(groupVersion, namespace, plural)}/${resource}`;
 }
 
 function failed(resource: string, namespace: string, error: unknown): GatewayError {
