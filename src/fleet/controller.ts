@@ -33,6 +33,7 @@ import {
 import type { FleetReport } from '../model/reports.js';
 import { type Applied, applyPlan, PendingWrites, newDriverName } from './apply-plan.js';
 import { Deletions } from './deletions.js';
+import { FleetMemory } from './fleet-memory.js';
 import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
 import { poolProblems, fleetReport } from './fleet-report.js';
 import { RecordShapes } from './lifecycle.js';
@@ -58,11 +59,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   readonly #writes: PendingWrites;
   readonly #passes: Passes;
   readonly #publication: Publication;
-  readonly #silentSince = new Map<string, number>();
-  /** Requests that this leader waits for, whose drivers nobody has seen yet. */
-  readonly #awaited = new Set<string>();
-  /** Records of live drivers as they were last seen: the store may lose them. */
-  readonly #remembered = new Map<string, DriverRecord>();
+  readonly #memory = new FleetMemory();
   readonly #retry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
   readonly #writeRetry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
   /** Before when no driver is made of a pool, by its key: whoever makes them asked for it. */
@@ -254,22 +251,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     for (const { message } of this.#sightings.problems) {
       if (!previous.has(message)) log.warn(message);
     }
-    this.#noteSilence(clock.now());
-  }
-
-  /** Of a driver in doubt nothing new is known: it neither answers nor stops to. */
-  #noteSilence(nowMs: number): void {
-    for (const uid of this.#silentSince.keys()) {
-      const driver = this.get(uid);
-      if (driver?.condition !== 'in_doubt' && !(driver && isSilent(driver))) {
-        this.#silentSince.delete(uid);
-      }
-    }
-    for (const [uid, driver] of this.#sightings.drivers) {
-      if (!isSilent(driver) || driver.condition === 'in_doubt') continue;
-      const seenMs = this.#silentSince.get(uid) ?? nowMs;
-      this.#silentSince.set(uid, Math.min(seenMs, driver.silentSinceMs ?? nowMs));
-    }
+    this.#memory.note(this.#sightings, ledger, clock.now());
   }
 
   /** Plans and applies in one synchronous step. What is to be deleted waits until its record is durable. */
@@ -280,10 +262,9 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       this.#epoch = epoch;
       this.#tookOverAtMs = clock.now();
       this.#failures = new Map();
-      this.#awaited.clear();
+      this.#memory.newTerm();
       this.#notBefore.clear();
     }
-    this.#remember();
     const inForce = policy();
     const pools = {
       requested,
@@ -292,7 +273,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     };
     if (epoch === undefined) {
       // A follower shows what the leader has recorded.
-      this.#planned = followedPools(pools, this.#known());
+      this.#planned = followedPools(pools, this.#memory.known(ledger));
       this.#publishRecorded((uid) => this.get(uid));
       this.#writeError = undefined;
       this.#looked(undefined);
@@ -300,8 +281,9 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     }
     const deadlines = new Deadlines(clock.now());
     const records = new Map([...ledger.all()].map((record) => [record.uid, record]));
-    this.#await(requested, records.values());
-    this.#deleting.left(this.#leftOver(requested, records.values()));
+    const coming = [...requested, ...this.#creating.resources()];
+    this.#memory.noteComing(coming, this.#sightings, records.values());
+    this.#deleting.left(leftOver(requested, records.values()));
     const plan = planFleet(
       {
         ...pools,
@@ -310,12 +292,12 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
         creating: this.#creating.resources(),
         deleting: this.#deleting.resting(),
         asked: this.#deleting.accepted(),
-        awaited: this.#awaited,
-        remembered: (uid) => this.#remembered.get(uid),
+        awaited: this.#memory.awaited,
+        remembered: (uid) => this.#memory.record(uid),
         failures: this.#failures,
         waiting: (pool) => demand.waiting(pool),
         routedSinceMs: (uid) => this.#publication.sinceMs(uid),
-        silentSinceMs: (uid) => this.#silentSince.get(uid),
+        silentSinceMs: (uid) => this.#memory.silentSinceMs(uid),
         known: (uid) => fleet.knows(uid),
         holderOf: (driver) => fleet.holderOf(driver),
         forgotten: (gone) => this.#forgotten(gone, deadlines),
@@ -381,62 +363,15 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   }
 
   #publishRecorded(observed: Observations['get']): void {
+    const { ledger, fleet } = this.#options;
     this.#publish(
       routing(
-        this.#known(),
+        this.#memory.known(ledger),
         observed,
         () => false,
-        (driver) => this.#options.fleet.holderOf(driver),
+        (driver) => fleet.holderOf(driver),
       ).routable,
     );
-  }
-
-  /** The records, and those of drivers that are still seen which the store has lost. */
-  #known(): DriverRecord[] {
-    const { ledger } = this.#options;
-    const lost = [...this.#remembered.values()].filter(({ uid }) => !ledger.get(uid));
-    return [...ledger.all(), ...lost];
-  }
-
-  /** A record goes by itself only once its driver is gone: one that goes before that was lost. */
-  #remember(): void {
-    const { ledger } = this.#options;
-    const { drivers, doubtful } = this.#sightings;
-    for (const [uid, { instance }] of this.#remembered) {
-      const driver = drivers.get(uid);
-      const isSame =
-        driver !== undefined && driver.condition !== 'ended' && driver.instance === instance;
-      if (!isSame && !doubtful.has(uid)) this.#remembered.delete(uid);
-    }
-    for (const record of ledger.all()) {
-      if (record.phase === 'gone') this.#remembered.delete(record.uid);
-      else this.#remembered.set(record.uid, record);
-    }
-  }
-
-  #await(requested: readonly RequestedDriver[], records: Iterable<DriverRecord>): void {
-    const seen = new Set<string | undefined>();
-    for (const { resource } of this.#sightings.drivers.values()) seen.add(resource);
-    const coming = new Set(
-      [...requested, ...this.#creating.resources()].map(({ resource }) => resource),
-    );
-    for (const resource of this.#awaited) {
-      if (!coming.has(resource)) this.#awaited.delete(resource);
-    }
-    for (const resource of coming) if (!seen.has(resource)) this.#awaited.add(resource);
-    for (const { resource } of records) if (resource !== undefined) this.#awaited.delete(resource);
-  }
-
-  /** What is still there of drivers, by resource. */
-  #leftOver(
-    requested: readonly RequestedDriver[],
-    records: Iterable<DriverRecord>,
-  ): ReadonlySet<string> {
-    const left = new Set(requested.map(({ resource }) => resource));
-    for (const { resource, phase } of records) {
-      if (resource !== undefined && phase !== 'gone') left.add(resource);
-    }
-    return left;
   }
 
   #publish(routable: FleetPlan['routable']): void {
@@ -498,9 +433,16 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   }
 }
 
-/** Whether it has answered and does not now, as far as is known. */
-function isSilent({ condition, silentSinceMs }: ObservedDriver): boolean {
-  return condition === 'not_ready' || silentSinceMs !== undefined;
+/** What is still there of drivers, by resource. */
+function leftOver(
+  requested: readonly RequestedDriver[],
+  records: Iterable<DriverRecord>,
+): ReadonlySet<string> {
+  const left = new Set(requested.map(({ resource }) => resource));
+  for (const { resource, phase } of records) {
+    if (resource !== undefined && phase !== 'gone') left.add(resource);
+  }
+  return left;
 }
 
 // What the pool controller works with.

@@ -24,6 +24,7 @@ export async function startCluster(runtime?: Runtime) {
   );
   return {
     server,
+    standIns,
     stop: async () => {
       await standIns.stop();
       await server.stop();

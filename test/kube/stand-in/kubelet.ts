@@ -97,6 +97,11 @@ export class Kubelet {
     this.#reconcile();
   }
 
+  /** The driver in a pod is stopped where it stands; the kubelet's own probe of TCP notices nothing. */
+  standStill(uid: string): void {
+    this.#running.get(uid)?.driver.standStill?.();
+  }
+
   /** Says whether the pod's probe succeeds now. */
   async setReady(pod: Pod, ready: boolean): Promise<void> {
     const running = this.#running.get(pod.metadata.uid ?? '');
