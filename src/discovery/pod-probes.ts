@@ -29,7 +29,7 @@ export class PodProbes {
       probe,
       clock,
       onChange,
-      readyPeriodMs: () =>
+      periodMs: () =>
         Math.max(SHORTEST_PERIOD_MS, (1_000 * this.#monitor.size) / PROBES_PER_SECOND),
     });
   }

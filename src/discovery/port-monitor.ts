@@ -23,8 +23,11 @@ export interface PortMonitorOptions {
   /** Called when a port's state has changed. */
   readonly onChange: () => void;
   readonly probe?: Probe;
-  /** How long a port that answers is left alone, milliseconds; default 5 s. */
-  readonly readyPeriodMs?: () => number;
+  /**
+   * The pause between probes of a port, be it answered or not, unless it has just stopped answering,
+   * milliseconds; default 5 s for one that answers, and less for one that does not.
+   */
+  readonly periodMs?: () => number;
 }
 
 interface Target {
@@ -103,7 +106,7 @@ export class PortMonitor {
   }
 
   async #probe(key: string, target: Target): Promise<void> {
-    const { clock, onChange, probe = http2Probe, readyPeriodMs } = this.#options;
+    const { clock, onChange, probe = http2Probe, periodMs } = this.#options;
     const askedAtMs = clock.now();
     let reason = await probe(target.address, target.port, TIMEOUT_MS);
     const before = target.state;
@@ -120,15 +123,16 @@ export class PortMonitor {
       silentSinceMs: reason === undefined ? undefined : (before.silentSinceMs ?? askedAtMs),
       taken,
     };
-    const periodMs =
-      reason === undefined
-        ? (readyPeriodMs?.() ?? READY_PERIOD_MS)
-        : target.state.hasAnswered
-          ? FAILING_PERIOD_MS
-          : STARTING_PERIOD_MS;
-    target.timer = clock.setTimer(periodMs, () => void this.#probe(key, target));
+    const isNews = before.answers && reason !== undefined;
+    const pauseMs = isNews ? FAILING_PERIOD_MS : (periodMs?.() ?? usualPeriodMs(target.state));
+    target.timer = clock.setTimer(pauseMs, () => void this.#probe(key, target));
     if (before.answers !== answers || before.taken !== taken) onChange();
   }
+}
+
+function usualPeriodMs({ reason, hasAnswered }: PortState): number {
+  if (reason === undefined) return READY_PERIOD_MS;
+  return hasAnswered ? FAILING_PERIOD_MS : STARTING_PERIOD_MS;
 }
 
 async function isOwned({ isOwner }: Target): Promise<boolean> {

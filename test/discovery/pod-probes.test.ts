@@ -86,3 +86,12 @@ test('thousands of idle drivers are probed less often', async (t) => {
   t.is(state.probes, 4_000);
   probes.close();
 });
+
+test('thousands that cannot be reached are probed as seldom as those that answer', async (t) => {
+  const { clock, state, probes } = setUp('ECONNREFUSED');
+  probes.observe(Array.from({ length: 2_000 }, (_, n) => ({ ...ready, uid: `d${n}` })));
+  await settle();
+  await clock.advance(60_000);
+  t.true(state.probes <= 8_000, `${state.probes} probes`);
+  probes.close();
+});
