@@ -4,14 +4,18 @@ import type { PoolController } from '../fleet/controller.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
 import type { ReplicaReport } from '../model/reports.js';
-import { type Drivers, openKubernetesDrivers, openOwnDrivers } from './drivers.js';
+import {
+  type Drivers,
+  type KubernetesDriversContext,
+  openKubernetesDrivers,
+  openOwnDrivers,
+} from './drivers.js';
 import type { Succession } from './leader.js';
 import { followDrains, openOwnRecords, openReplicaRecords, type Records } from './records.js';
 import { problemEvents, type ProblemBoard } from './telemetry.js';
 import { join } from 'node:path';
 import type { Settings } from '../settings/table.js';
 import { secretFile } from './admin.js';
-import type { Policy } from '../model/policy.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 // Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes.
@@ -34,8 +38,10 @@ export interface Place {
   /** Seals the console's cookies; the same at each replica, and after a restart. */
   consoleSecret(): Promise<Uint8Array>;
 }
-export const TELL_AFTER_MS = 1000;
-export interface Context {
+
+const TELL_AFTER_MS = 1_000;
+
+interface Context {
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -61,14 +67,24 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
     consoleSecret: () => secretFile(join(settings.stateDir, 'console.key')),
   };
 }
+
 export async function openReplica(
   settings: Settings,
   access: KubernetesAccess,
-  { policy, ...context }: Context & { readonly policy: () => Policy },
+  {
+    policy,
+    isUnanswered,
+    ...context
+  }: Context & Pick<KubernetesDriversContext, 'policy' | 'isUnanswered'>,
 ): Promise<Place> {
   const { logger } = context;
   const records = openReplicaRecords(settings, access, context);
-  const drivers = await openKubernetesDrivers(settings, access, { records, policy, ...context });
+  const drivers = await openKubernetesDrivers(settings, access, {
+    records,
+    policy,
+    isUnanswered,
+    ...context,
+  });
   return {
     records,
     drivers,

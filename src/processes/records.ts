@@ -17,6 +17,7 @@ import { KubernetesLease, addressOfReplica, replicaIdentity } from '../fleet/rec
 import { openLedger } from '../fleet/records/ledger.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
+import { isLeaving } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import type { ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
@@ -100,8 +101,8 @@ export function openReplicaRecords(
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): ReplicaRecords {
   const { api } = home;
-  const store = new KubernetesRecordStore({ api, namespace, clock, logger });
-  const mirror = new KubernetesRecordMirror({ api, namespace, clock, logger });
+  const store = new KubernetesRecordStore({ api, namespace, gateway, clock, logger });
+  const mirror = new KubernetesRecordMirror({ api, namespace, gateway, clock, logger });
   const identity = replicaIdentity(process.env['POD_NAME'] ?? hostname(), ownAddress(settings));
   const lease = new KubernetesLease({
     api,
@@ -188,7 +189,7 @@ export function followDrains(
 ): void {
   const drain = (uid: string, { deadlineMs }: DrainRequest) => {
     const record = records.ledger.get(uid);
-    if (!record || record.phase === 'expired' || record.phase === 'gone') return;
+    if (!record || isLeaving(record.phase)) return;
     if (record.phase === 'draining' && record.drainDeadlineMs === deadlineMs) return;
     pools.drain(uid, deadlineMs).catch((error: unknown) => {
       logger.warn({ driver: uid, reason: reasonOf(error) }, 'a driver is not drained yet');

@@ -2,8 +2,9 @@
 import type { Logger } from 'pino';
 import type { AdminAction, AuditedRpc, AuditSink } from '../../model/audit.js';
 import type { Clock } from '../../model/clock.js';
+import { UnverifiedSample } from '../../model/unverified-sample.js';
 import { auditLine, type AuditMetrics, type AuditWriter, Destination } from './destination.js';
-import { adminRecord, type AuditRecord, rpcRecord } from './record.js';
+import { adminRecord, type AuditRecord, omittedRecord, rpcRecord } from './record.js';
 
 export interface NamedWriter {
   /** In metrics and messages. */
@@ -25,27 +26,44 @@ export interface AuditLogOptions {
 export class AuditLog implements AuditSink {
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #metrics: AuditMetrics;
   readonly #destinations: readonly Destination[];
+  readonly #sample: UnverifiedSample;
 
   constructor({ writers, ...options }: AuditLogOptions) {
     this.#clock = options.clock;
     this.#logger = options.logger;
+    this.#metrics = options.metrics;
     this.#destinations = writers.map(
       ({ name, writer, lingerMs = 0 }) => new Destination({ ...options, name, writer, lingerMs }),
     );
+    this.#sample = new UnverifiedSample({
+      clock: options.clock,
+      onOmitted: (omitted) => this.#record(() => omittedRecord(omitted)),
+    });
   }
 
   rpc(rpc: AuditedRpc): void {
+    const { principal, client, refusal = 'none' } = rpc;
+    if (principal === undefined && !this.#isSampled('rpc', client, refusal)) return;
     this.#record(() => rpcRecord(rpc));
   }
 
   adminAction(action: AdminAction): void {
+    const { principal, client, code = 'none' } = action;
+    if (principal === undefined && !this.#isSampled('admin', client, code)) return;
     this.#record(() => adminRecord(action, this.#clock.now()));
   }
 
   /** Writes what waits, for `limitMs` at most. What comes later is dropped. */
   async close(limitMs: number): Promise<void> {
+    this.#sample.flush();
     await Promise.all(this.#destinations.map((destination) => destination.close(limitMs)));
+  }
+
+  #isSampled(event: 'rpc' | 'admin', client: string | undefined, code: string): boolean {
+    this.#metrics.unverified(event);
+    return this.#sample.take(client, `${event} ${code}`);
   }
 
   /** A record that cannot be made must not harm whoever reports it. */
