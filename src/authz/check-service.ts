@@ -32,7 +32,7 @@ import {
   type RequestHead,
 } from './decision.js';
 import { andThen, type Eventually } from './grpc-wire.js';
-import type { AuthzMetrics } from './server.js';
+import type { AuthzMetrics } from './metrics.js';
 import { QueryLimits } from './query-limits.js';
 import { allowedResponse, deniedResponse, type Metadata } from './response.js';
 import { decide, Shadow, ShadowTally } from './shadow.js';
