@@ -137,7 +137,8 @@ export class CheckService {
           this.#assignLater(facts, authorized, heldUntilMs, checking, call),
         );
         return andThen(later ?? assignment, (current) => {
-          const response = allowedResponse(current, facts.headers, metadata);
+          const { userId } = facts.request;
+          const response = allowedResponse(current, userId, facts.headers, metadata);
           this.#end(checking, 'OK');
           return { allowed: true, response };
         });

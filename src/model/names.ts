@@ -19,6 +19,8 @@ export const CLIENT_ADDRESS_HEADER = 'x-spark-client-address';
 export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
+/** What the driver fence compares each message with; `requestIdentity`. */
+export const IDENTITY_HEADER = 'x-spark-identity';
 
 /** The trace that a request is part of (W3C Trace Context). */
 export const TRACE_HEADER = 'traceparent';
@@ -59,6 +61,14 @@ export const AccessMetadata = {
  */
 export function ringHashKey(uid: string): string {
   return `${uid}_0`;
+}
+
+/**
+ * The session and the user that a request is allowed for, in any characters: base64 of
+ * `<session_id>/<user_id>` (fence/DriverFence.scala). Never empty.
+ */
+export function requestIdentity(sessionId: string, userId: string): string {
+  return Buffer.from(`${sessionId}/${userId}`).toString('base64');
 }
 
 /** One EDS cluster for each namespace. */

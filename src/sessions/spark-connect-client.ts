@@ -11,7 +11,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { GrpcStatus } from '../model/errors.js';
-import { SPARK_CONNECT_SERVICE } from '../model/names.js';
+import { IDENTITY_HEADER, requestIdentity, SPARK_CONNECT_SERVICE } from '../model/names.js';
 import type { SessionAddress, SessionStatus, SparkConnect } from './expiry.js';
 
 const TIMEOUT_MS = 5000;
@@ -62,6 +62,7 @@ async function callDriver(
   session: SessionAddress,
 ): Promise<Uint8Array | ServiceError> {
   const metadata = new Metadata();
+  metadata.set(IDENTITY_HEADER, requestIdentity(session.sessionId, session.userId));
   if (session.token !== undefined) metadata.set('authorization', `Bearer ${session.token}`);
   const client = new Client(session.address, driverCredentials, {
     'grpc.use_local_subchannel_pool': 1,

@@ -1,6 +1,7 @@
 /** The command that runs Spark's Connect server in a JVM of its own, without the detour of spark-submit. */
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { GatewayError } from '../../model/errors.js';
 import type { MakeDriverCommand } from './local-driver.js';
 
@@ -19,11 +20,13 @@ export interface SparkCommandOptions {
   readonly sessionTimeoutMs?: number;
   /** Replaces the JVM options that make a small driver start fast. */
   readonly jvmOptions?: readonly string[];
+  /** Whether the driver refuses messages of other sessions than authz has checked. Default true. */
+  readonly fence?: boolean;
   /** A class archive (see class-archive.ts); used when the file exists. */
   readonly classArchive?: string;
   /** More Spark settings. Anyone with a session can read them. */
   readonly conf?: Readonly<Record<string, string>>;
-  /** More environment. PYSPARK_PYTHON is set where SPARK_HOME is PySpark's package folder. Anyone with a session can read it. */
+  /** More environment. Anyone with a session can read it. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -61,6 +64,12 @@ const MODULE_OPTIONS = [
   '-Dio.netty.tryReflectionSetAccessible=true',
 ];
 
+/** Made by the set-up from fence/DriverFence.scala, for Spark 3.5 to 4.x. */
+export const FENCE_JAR = fileURLToPath(new URL('../../fence/driver-fence.jar', import.meta.url));
+const FENCE_CLASS = 'sparkgateway.DriverFence';
+const INTERCEPTORS = 'spark.connect.grpc.interceptor.classes';
+const PYTHON_WORKER = fileURLToPath(new URL('../../../fence/python-worker', import.meta.url));
+
 const INHERITED_ENV = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'LD_LIBRARY_PATH'];
 
 /** Rejects a Spark or Java that cannot work with SETTINGS_INVALID and what to do about it. */
@@ -73,7 +82,14 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
       `JAVA_HOME is ${options.javaHome}, but there is no ${java}.`,
     );
   }
-  const python = pythonOf(options.sparkHome);
+  const python = pythonOf(options.sparkHome) ?? 'python3';
+  const fence = options.fence ?? true;
+  if (fence && !existsSync(FENCE_JAR)) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      `The driver fence is missing (${FENCE_JAR}): "npm start" makes it.`,
+    );
+  }
   const fixed = [
     `-Xmx${options.memory ?? '1g'}`,
     '-XX:+ExitOnOutOfMemoryError',
@@ -98,8 +114,15 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
       ),
       'spark.connect.grpc.arrow.maxBatchSize': '10m',
       'spark.connect.session.manager.defaultSessionTimeout': `${options.sessionTimeoutMs ?? 7_200_000}ms`,
+      // Its other ports: block manager and RPC.
+      'spark.authenticate': 'true',
       ...options.conf,
     };
+    if (fence) {
+      const others = conf[INTERCEPTORS];
+      // The last one is asked first.
+      conf[INTERCEPTORS] = others === undefined ? FENCE_CLASS : `${others},${FENCE_CLASS}`;
+    }
     const archive = options.classArchive;
     return {
       file: java,
@@ -112,17 +135,18 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
         `-Djava.io.tmpdir=${workFolder}`,
         ...Object.entries(conf).map(([key, value]) => `-D${key}=${value}`),
         '-cp',
-        join(jars, '*'),
+        [join(jars, '*'), ...(fence ? [FENCE_JAR] : [])].join(':'),
         MAIN_CLASS,
       ],
       env: {
         ...inheritedEnv(),
         SPARK_HOME: options.sparkHome,
         SPARK_LOCAL_IP: request.address,
-        // Read by Spark 4 where the setting is absent; unlike the setting it shows in no list of processes.
+        // Read by the fence, and by Spark 4 where the setting is absent; unlike the setting it shows in no list of processes.
         SPARK_CONNECT_AUTHENTICATE_TOKEN: request.token,
         ...(options.javaHome === undefined ? {} : { JAVA_HOME: options.javaHome }),
-        ...(python === undefined ? {} : { PYSPARK_PYTHON: python }),
+        PYSPARK_PYTHON: PYTHON_WORKER,
+        SPARK_GATEWAY_WORKER_PYTHON: python,
         ...options.env,
       },
     };
