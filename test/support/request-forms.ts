@@ -1,7 +1,7 @@
 /** Every form of Spark Connect's requests (spark/connect/base.proto), as bytes without an identity. */
 import { randomUUID } from 'node:crypto';
 import type { PySparkVersion } from './pyspark.js';
-import { encode } from './spark-messages.js';
+import { encode, type EncodedField } from './spark-messages.js';
 
 export interface RequestForm {
   readonly name: string;
@@ -34,7 +34,7 @@ export function requestForms(
   version: PySparkVersion,
   { operationId, query, command }: FormTargets,
 ): readonly RequestForm[] {
-  const form = (name: string, method: string, ...fields: Parameters<typeof encode>) => ({
+  const form = (name: string, method: string, ...fields: readonly EncodedField[]) => ({
     name,
     method,
     content: encode(...fields),
