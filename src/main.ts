@@ -33,10 +33,12 @@ async function main(): Promise<void> {
     case 'settings example':
       process.stdout.write(renderExample());
       return;
-    case 'settings validate':
-      await settingsOf(command);
+    case 'settings validate': {
+      const { validateTemplates } = await import('./cli/commands/policy-files.js');
+      await validateTemplates(await settingsOf(command));
       process.stdout.write('The settings are good.\n');
       return;
+    }
     case 'policy validate': {
       const { validatePolicies } = await import('./cli/commands/policy-files.js');
       await validatePolicies(command.files, await settingsOf(command));

@@ -1,4 +1,5 @@
 /** Where the drivers come from, as the settings say. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { FilteredSource } from '../discovery/filtered-source.js';
@@ -11,7 +12,11 @@ import { WatchedTemplates } from '../discovery/kubernetes/template-file.js';
 import { classArchivePath, makeClassArchive } from '../discovery/local/class-archive.js';
 import type { MakeDriverCommand } from '../discovery/local/local-driver.js';
 import { LocalProcesses } from '../discovery/local/local-drivers.js';
-import { sparkCommand, type SparkCommandOptions } from '../discovery/local/spark-command.js';
+import {
+  sparkCommand,
+  type SparkCommandOptions,
+  FENCE_JAR,
+} from '../discovery/local/spark-command.js';
 import { tcpProbe } from '../discovery/port-monitor.js';
 import { StaticFile } from '../discovery/static/static-drivers.js';
 import type { Clock } from '../model/clock.js';
@@ -228,9 +233,16 @@ export async function openKubernetesDrivers(
   const templates =
     templatesFile === undefined
       ? undefined
-      : await WatchedTemplates.open({ path: templatesFile, clock, logger, onChange: changed });
+      : await WatchedTemplates.open({
+          path: templatesFile,
+          sessionTtlMs: settings.sessionTtlMs,
+          clock,
+          logger,
+          onChange: changed,
+        });
+  const fence = templates ? await readFence() : Buffer.alloc(0);
   const parts = access.clusters.map((cluster) =>
-    openCluster(cluster, { settings, access, context, templates }),
+    openCluster(cluster, { settings, access, context, templates, fence }),
   );
   return {
     sources: parts.map(({ source }) => source),
@@ -260,11 +272,25 @@ interface ClusterOptions {
   readonly access: KubernetesAccess;
   readonly context: KubernetesDriversContext;
   readonly templates: WatchedTemplates | undefined;
+  /** The jar of the driver fence; empty where no driver is made. */
+  readonly fence: Buffer;
+}
+
+async function readFence(): Promise<Buffer> {
+  try {
+    return await readFile(FENCE_JAR);
+  } catch (error) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      `The driver fence is missing (${FENCE_JAR}): it is made by "npm start" and by the Dockerfile.`,
+      { cause: error },
+    );
+  }
 }
 
 function openCluster(
   { name, api, place }: Cluster,
-  { settings, access, context, templates }: ClusterOptions,
+  { settings, access, context, templates, fence }: ClusterOptions,
 ) {
   const { gateway, key } = access;
   const { records, policy, clock, logger } = context;
@@ -311,6 +337,8 @@ function openCluster(
     gateway,
     key,
     template: (namespace, variant) => templates?.template(namespace, variant),
+    fence,
+    maxMessageBytes: settings.listener.maxMessageSizeBytes,
     podLabels: (namespace) => ({ ...policy().parseNamespace?.(namespace) }),
     leadership: records.leadership,
     clock,

@@ -194,3 +194,16 @@ for (const [text, expected] of together) {
     t.regex(found[0] ?? '', expected);
   });
 }
+
+test('drivers that would end sessions before the gateway does are refused', (t) => {
+  const key = 'spark.connect.session.manager.defaultSessionTimeout';
+  t.regex(
+    mistakes(`session_ttl: 30m\ndrivers: {local: {spark_conf: {${key}: 10m}}}`)[0] ?? '',
+    /defaultSessionTimeout is 10m, but must be longer than session_ttl \(1800 s\)/,
+  );
+  t.regex(
+    mistakes(`drivers: {local: {variants: {old: '${key}=20m'}}}`)[0] ?? '',
+    /must be longer than session_ttl/,
+  );
+  t.deepEqual(mistakes(`session_ttl: 5m\ndrivers: {local: {spark_conf: {${key}: 10m}}}`), []);
+});

@@ -5,6 +5,7 @@ import type { FleetProblem, ObjectReference } from '../../model/fleet-problem.js
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import {
   type GatewayKey,
+  FENCE_ANNOTATION,
   isOurs,
   ownershipSelector,
   TEMPLATE_ANNOTATION,
@@ -52,6 +53,8 @@ export interface DriverResource {
   readonly template: string | undefined;
   readonly variant: string | undefined;
   readonly hasToken: boolean;
+  /** Whether its pod mounts the ConfigMap of a fence. */
+  readonly bringsFence: boolean;
 }
 
 export interface DriverResourcesOptions {
@@ -239,6 +242,7 @@ export class DriverResources {
       template: object.metadata.annotations?.[TEMPLATE_ANNOTATION],
       variant: object.metadata.annotations?.[VARIANT_ANNOTATION],
       hasToken: object.metadata.annotations?.[TOKEN_ANNOTATION] !== undefined,
+      bringsFence: object.metadata.annotations?.[FENCE_ANNOTATION] !== undefined,
       ...statusOf(kind, object),
     };
   }

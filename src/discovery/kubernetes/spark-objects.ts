@@ -34,7 +34,7 @@ export function sparkApplication(template: DriverTemplate, request: DriverReques
       'A driver template of the kind SparkApplication needs "main": a program that starts a SparkSession and stays alive.',
     );
   }
-  const conf = sparkConf(template);
+  const conf = sparkConf(template, request);
   const plugins = conf['spark.plugins'];
   return {
     apiVersion: 'sparkoperator.k8s.io/v1beta2',
@@ -57,7 +57,7 @@ export function sparkApplication(template: DriverTemplate, request: DriverReques
       },
       hadoopConf: template.hadoopConf,
       dynamicAllocation: dynamicAllocation(template),
-      volumes: volumes(template),
+      volumes: volumes(template, request),
       driver: present({
         ...placement(template),
         ...template.driver,
@@ -103,7 +103,7 @@ export function sparkConnect(template: DriverTemplate, request: DriverRequest): 
     spec: present({
       sparkVersion: template.sparkVersion,
       image: template.image,
-      sparkConf: sparkConf(template),
+      sparkConf: sparkConf(template, request),
       hadoopConf: template.hadoopConf,
       dynamicAllocation: dynamicAllocation(template),
       server: {
@@ -161,7 +161,7 @@ function serverPod(template: DriverTemplate, request: DriverRequest): RawObject 
       }),
       ...sidecars(template),
     ],
-    volumes: volumes(template),
+    volumes: volumes(template, request),
   });
 }
 

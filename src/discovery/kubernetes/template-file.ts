@@ -7,6 +7,7 @@ import { parseYaml } from '../../lib/yaml/document.js';
 import { formatProblems } from '../../lib/yaml/problem.js';
 import { Reader } from '../../lib/yaml/schema.js';
 import type { Clock, Timer } from '../../model/clock.js';
+import { refuseSessionTimeout } from '../../model/connect-conf.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
 import { type DriverTemplate, templateDocument, type TemplateEntry } from './template.js';
 
@@ -20,13 +21,20 @@ interface DriverTemplates {
   readonly trusts: (namespace: string) => boolean;
 }
 
-/** Throws SETTINGS_INVALID whose message holds every mistake, one on each line. `file` is shown in it. */
-export function compileTemplates(written: string, file: string): DriverTemplates {
+/**
+ * Throws SETTINGS_INVALID whose message holds every mistake, one on each line. `file` is shown in it.
+ * @param sessionTtlMs after which the gateway ends idle sessions: no driver may do so before
+ */
+export function compileTemplates(
+  written: string,
+  file: string,
+  sessionTtlMs: number,
+): DriverTemplates {
   const reader = new Reader(dirname(file));
   const parsed = parseYaml(written, file);
   reader.problems.push(...parsed.problems);
   const document = parsed.wellFormed ? templateDocument.read(parsed.value, reader) : undefined;
-  for (const entry of document?.templates ?? []) check(entry, reader);
+  for (const entry of document?.templates ?? []) check(entry, reader, sessionTtlMs);
   if (!document || reader.problems.length > 0) {
     throw new GatewayError('SETTINGS_INVALID', formatProblems(reader.problems));
   }
@@ -45,7 +53,10 @@ export function compileTemplates(written: string, file: string): DriverTemplates
   };
 }
 
-function check(entry: TemplateEntry, reader: Reader): void {
+/** No setting of Spark 3.5 changes it (SparkConnectService, expireAfterAccess). */
+const SPARK_3_SESSION_TIMEOUT_MS = 3_600_000;
+
+function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number): void {
   if (entry.kind === 'SparkApplication' && !entry.main) {
     reader.refuseAt(
       entry,
@@ -53,8 +64,18 @@ function check(entry: TemplateEntry, reader: Reader): void {
       'a SparkApplication needs "main": a program that starts a SparkSession and stays alive',
     );
   }
-  if (entry.driver_token === true && entry.spark_version.startsWith('3')) {
-    reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4');
+  const isSpark3 = entry.spark_version.startsWith('3');
+  if (entry.driver_token === true && isSpark3 && entry.driver_fence === 'none') {
+    reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4 or the driver fence');
+  }
+  const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs);
+  if (timeout !== undefined) reader.refuseAt(entry, 'spark_conf', timeout);
+  if (isSpark3 && sessionTtlMs >= SPARK_3_SESSION_TIMEOUT_MS) {
+    reader.refuseAt(
+      entry,
+      'spark_version',
+      'Spark 3.5 ends a session that was idle for an hour: session_ttl must be shorter',
+    );
   }
   const allocation = entry.dynamic_allocation;
   if (allocation && allocation.min_executors > allocation.max_executors) {
@@ -118,6 +139,7 @@ function compile(entry: TemplateEntry, raw: Readonly<Record<string, never>>): Dr
       configMap: entry.fluent_bit.config_map,
     },
     driverToken: entry.driver_token,
+    driverFence: entry.driver_fence,
     disruptionBudget: entry.disruption_budget,
     main: main
       ? defined<NonNullable<DriverTemplate['main']>>({
@@ -149,6 +171,7 @@ function matcher(patterns: readonly string[]): (namespace: string) => boolean {
 
 export interface WatchedTemplatesOptions {
   readonly path: string;
+  readonly sessionTtlMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called after another version came into force. */
@@ -169,7 +192,7 @@ export class WatchedTemplates implements DriverTemplates {
   private constructor(options: WatchedTemplatesOptions, text: string) {
     this.#options = options;
     this.#text = text;
-    this.#current = compileTemplates(text, options.path);
+    this.#current = compileTemplates(text, options.path, options.sessionTtlMs);
     this.#readSoon();
   }
 
@@ -198,11 +221,11 @@ export class WatchedTemplates implements DriverTemplates {
   }
 
   async #reread(): Promise<void> {
-    const { path, logger, onChange } = this.#options;
+    const { path, sessionTtlMs, logger, onChange } = this.#options;
     try {
       const text = await readTemplates(path);
       if (text !== this.#text) {
-        this.#current = compileTemplates(text, path);
+        this.#current = compileTemplates(text, path, sessionTtlMs);
         this.#text = text;
         logger.info({ path }, 'driver templates read again');
         onChange();

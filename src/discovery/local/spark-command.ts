@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { connectConf, withFence } from '../../model/connect-conf.js';
 import { GatewayError } from '../../model/errors.js';
 import type { MakeDriverCommand } from './local-driver.js';
 
@@ -32,8 +33,6 @@ export interface SparkCommandOptions {
 
 const MAIN_CLASS = 'org.apache.spark.sql.connect.service.SparkConnectServer';
 const DEFAULT_MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
-/** Spark reads the setting as an int. */
-const LARGEST_MESSAGE_BYTES = 2 ** 31 - 1;
 
 /** The serial collector and the first compiler alone: half the CPU time of a start, for local[2]. */
 const FAST_START = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
@@ -66,8 +65,6 @@ const MODULE_OPTIONS = [
 
 /** Made by the set-up from fence/DriverFence.scala, for Spark 3.5 to 4.x. */
 export const FENCE_JAR = fileURLToPath(new URL('../../fence/driver-fence.jar', import.meta.url));
-const FENCE_CLASS = 'sparkgateway.DriverFence';
-const INTERCEPTORS = 'spark.connect.grpc.interceptor.classes';
 const PYTHON_WORKER = fileURLToPath(new URL('../../../fence/python-worker', import.meta.url));
 
 const INHERITED_ENV = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'LD_LIBRARY_PATH'];
@@ -97,7 +94,7 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
     ...MODULE_OPTIONS,
   ];
   return ({ request, workFolder, marker }) => {
-    const conf: Record<string, string> = {
+    const unfenced: Record<string, string> = {
       'spark.app.name': `spark-connect-${request.resource}`,
       'spark.master': options.master ?? 'local[2]',
       'spark.ui.enabled': 'false',
@@ -109,20 +106,12 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
       'spark.sql.artifact.isolation.enabled': 'true',
       'spark.connect.grpc.binding.address': request.address,
       'spark.connect.grpc.binding.port': String(request.port),
-      'spark.connect.grpc.maxInboundMessageSize': String(
-        Math.min(options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES, LARGEST_MESSAGE_BYTES),
-      ),
-      'spark.connect.grpc.arrow.maxBatchSize': '10m',
       'spark.connect.session.manager.defaultSessionTimeout': `${options.sessionTimeoutMs ?? 7_200_000}ms`,
       // Its other ports: block manager and RPC.
       'spark.authenticate': 'true',
-      ...options.conf,
+      ...connectConf(options.conf ?? {}, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES),
     };
-    if (fence) {
-      const others = conf[INTERCEPTORS];
-      // The last one is asked first.
-      conf[INTERCEPTORS] = others === undefined ? FENCE_CLASS : `${others},${FENCE_CLASS}`;
-    }
+    const conf = fence ? withFence(unfenced) : unfenced;
     const archive = options.classArchive;
     return {
       file: java,
