@@ -133,7 +133,10 @@ export class SessionAssigner implements Assigner {
     const session = record.sessions[sessionId];
     const owner = session?.principal ?? record.tombstones[sessionId]?.principal;
     if (!owner || !samePrincipal(owner, caller.principal)) throw refusals.sessionOfAnother();
-    if (!session) throw refusals.sessionEnded(record.tombstones[sessionId]?.end ?? 'driver_gone');
+    if (!session) {
+      const end = record.tombstones[sessionId]?.end ?? 'driver_gone';
+      throw refusals.sessionEnded(end, record.phase === 'gone' ? record.reason : undefined);
+    }
     if (record.namespace !== caller.namespace) {
       throw refusals.sessionElsewhere(record.namespace, caller.namespace);
     }

@@ -119,6 +119,27 @@ for (const [how, change] of [
   });
 }
 
+test('the owner of a session is told why its driver ended, and nothing of the driver’s log', async (t) => {
+  for (const [reason, told] of [
+    [
+      'The driver ended with exit code 3: it ran out of memory: give drivers more.',
+      /ran out of memory: fetch and send less/,
+    ],
+    [
+      'The container spark ended: OOMKilled, exit code 137.',
+      /ran out of memory: fetch and send less/,
+    ],
+    ['The driver ended: the disk is full.', /found its disk full/],
+    ['The driver ended: ERROR token=hunter2', /has ended because its Spark driver is gone;/],
+  ] as const) {
+    const f = await sessionFixture([driverRecord('d1')]);
+    await f.assign(sessionId(1));
+    await f.ledger.update('d1', (record) => asGone(record, START_MS, reason));
+    const error = await t.throwsAsync(f.assign(sessionId(1)), { message: told });
+    t.false(error?.message.includes('hunter2'));
+  }
+});
+
 test('a request that may not start a session is told that nobody knows it', async (t) => {
   const f = await sessionFixture([driverRecord('d1')]);
   await t.throwsAsync(f.assign(sessionId(1), { mayCreate: false, method: 'ReattachExecute' }), {
