@@ -49,15 +49,15 @@ export function requestForms(
     ]),
     form('reading a setting', 'Config', [3, encode([2, encode([1, 'spark.app.name'])])]),
     form('artifacts', 'AddArtifacts', [3, encode([1, artifact])]),
-    form('what artifacts there are', 'ArtifactStatus', [3, 'files/planted.txt']),
-    form('an interrupt of all', 'Interrupt', [3, 1]),
-    form('an interrupt of one', 'Interrupt', [3, 3], [5, operationId]),
+    form('what artifacts there are', 'ArtifactStatus', [4, 'files/planted.txt']),
+    form('an interrupt of all', 'Interrupt', [4, 1]),
+    form('an interrupt of one', 'Interrupt', [4, 3], [6, operationId]),
     form('a reattach', 'ReattachExecute', [3, operationId]),
     form('the release of an operation', 'ReleaseExecute', [3, operationId], [5, encode()]),
-    form('the details of an error', 'FetchErrorDetails', [3, randomUUID()]),
     ...(version === '3.5'
       ? []
       : [
+          form('the details of an error', 'FetchErrorDetails', [3, randomUUID()]),
           form('a clone', 'CloneSession', [4, randomUUID()]),
           form('a status', 'GetStatus', [5, encode()]),
         ]),
