@@ -1,5 +1,5 @@
 /** Streaming queries from their start to a restart from their checkpoint. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
@@ -51,16 +51,21 @@ function batch(folder: string, number: number): { rows: number; token: string | 
   return JSON.parse(text) as { rows: number; token: string | null };
 }
 
+function writtenMs(folder: string, number: number): number {
+  return statSync(join(folder, 'batches', `${number}.json`)).mtimeMs;
+}
+
 test.serial(
   'foreachBatch runs in the driver, goes on while its client says nothing, and restarts from its checkpoint',
   async (t) => {
     const { gateway, pyspark, folder } = t.context;
     const { sessionId } = await pyspark.connect('first', await gateway.url());
     await pyspark.startStream('first', 'batches', folder, 'foreachBatch');
-    // Some 25 s without an RPC; the session's TTL is 10 s.
+    // Without an RPC for two and a half times the session's TTL.
     const seen = await gateway.until(
       () => Promise.resolve(batchesIn(folder)),
-      (batches) => batches.length > 25,
+      ([first, ...others]) =>
+        others.some((last) => writtenMs(folder, last) - writtenMs(folder, first ?? 0) > 25_000),
     );
     t.deepEqual(
       seen,
