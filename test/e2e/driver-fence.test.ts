@@ -85,9 +85,9 @@ for (const version of versions) {
       const { gateway, pyspark } = here;
       const gate = new RowGate();
       t.teardown(() => gate.remove());
-      const url = version === '4' ? gateway.url : gateway.url35;
-      const connection = await url.call(gateway, { user: 'bob' });
-      const { sessionId: victim } = await pyspark.connect('bob', connection);
+      const bob = { user: 'bob' };
+      const url = await (version === '4' ? gateway.url(bob) : gateway.url35(bob));
+      const { sessionId: victim } = await pyspark.connect('bob', url);
       await pyspark.createTempView('bob', 'secret', 'SELECT 42 AS v');
       await pyspark.conf('bob', 'spark.sql.session.timeZone', 'Europe/Berlin');
       const query = pyspark.gated('bob', gate, 2);

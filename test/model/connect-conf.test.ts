@@ -30,9 +30,10 @@ test('interceptors of the operator stay, and are asked after the fence', (t) => 
   t.is(withFence({ [name]: 'a.B,c.D' })[name], 'a.B,c.D,sparkgateway.DriverFence');
 });
 
+const refusal = (text: string) =>
+  refuseSessionTimeout({ 'spark.connect.session.manager.defaultSessionTimeout': text }, 60_000);
+
 test('a driver that would end sessions before the gateway does is refused', (t) => {
-  const refusal = (text: string) =>
-    refuseSessionTimeout({ 'spark.connect.session.manager.defaultSessionTimeout': text }, 60_000);
   for (const text of ['60s', '1min', '60000', '60000ms', '0', ' 30S ']) {
     t.regex(refusal(text) ?? '', /must be longer than session_ttl \(60 s\)/, text);
   }

@@ -29,16 +29,15 @@ const artifact = encode(
   [2, Buffer.concat([encode([1, 'abc']), Buffer.from([0x11, 0xc2, 0x41, 0x24, 0x35, 0, 0, 0, 0])])],
 );
 
+function form(name: string, method: string, ...fields: readonly EncodedField[]): RequestForm {
+  return { name, method, content: encode(...fields) };
+}
+
 /** The forms that this version's server knows. Harmful to whichever session they reach. */
 export function requestForms(
   version: PySparkVersion,
   { operationId, query, command }: FormTargets,
 ): readonly RequestForm[] {
-  const form = (name: string, method: string, ...fields: readonly EncodedField[]) => ({
-    name,
-    method,
-    content: encode(...fields),
-  });
   return [
     form('a query', 'ExecutePlan', [3, plan(query)]),
     form('a command', 'ExecutePlan', [3, plan(command)]),

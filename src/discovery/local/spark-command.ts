@@ -64,8 +64,8 @@ const MODULE_OPTIONS = [
 ];
 
 /** Made by the set-up from fence/DriverFence.scala, for Spark 3.5 to 4.x. */
-export const FENCE_JAR = fileURLToPath(new URL('../../fence/driver-fence.jar', import.meta.url));
-const PYTHON_WORKER = fileURLToPath(new URL('../../../fence/python-worker', import.meta.url));
+export const FENCE_JAR = fileURLToPath(new URL('../../../fence/driver-fence.jar', import.meta.url));
+const PYTHON_WORKER = fileURLToPath(new URL('../../../../fence/python-worker', import.meta.url));
 
 const INHERITED_ENV = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'LD_LIBRARY_PATH'];
 
