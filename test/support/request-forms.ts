@@ -59,7 +59,7 @@ export function requestForms(
           form('the details of an error', 'FetchErrorDetails', [3, randomUUID()]),
           form('a clone', 'CloneSession', [4, randomUUID()]),
           form('a status', 'GetStatus', [5, encode()]),
+          form('the end of a session', 'ReleaseSession'),
         ]),
-    form('the end of a session', 'ReleaseSession'),
   ];
 }
