@@ -55,12 +55,20 @@ function writtenMs(folder: string, number: number): number {
   return statSync(join(folder, 'batches', `${number}.json`)).mtimeMs;
 }
 
+/** Again where Spark gives up on its Python worker: it waits for no more than 10 s, which a busy machine takes. */
+async function startForeachBatch({ gateway, pyspark, folder }: Context, session: string) {
+  await gateway.until(
+    () => pyspark.startStream(session, 'batches', folder, 'foreachBatch'),
+    () => true,
+  );
+}
+
 test.serial(
   'foreachBatch runs in the driver, goes on while its client says nothing, and restarts from its checkpoint',
   async (t) => {
     const { gateway, pyspark, folder } = t.context;
     const { sessionId } = await pyspark.connect('first', await gateway.url());
-    await pyspark.startStream('first', 'batches', folder, 'foreachBatch');
+    await startForeachBatch(t.context, 'first');
     // Without an RPC for two and a half times the session's TTL.
     const seen = await gateway.until(
       () => Promise.resolve(batchesIn(folder)),
@@ -84,7 +92,7 @@ test.serial(
     await pyspark.stop('first');
 
     await pyspark.connect('second', await gateway.url());
-    await pyspark.startStream('second', 'batches', folder, 'foreachBatch');
+    await startForeachBatch(t.context, 'second');
     await gateway.until(
       () => Promise.resolve(batchesIn(folder)),
       (batches) => (batches.at(-1) ?? 0) > last + 2,
