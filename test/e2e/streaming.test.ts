@@ -64,7 +64,7 @@ async function startForeachBatch({ gateway, pyspark, folder }: Context, session:
 }
 
 test.serial(
-  'foreachBatch runs in the driver, goes on while its client says nothing, and restarts from its checkpoint',
+  'foreachBatch runs in the driver, goes on while its client says nothing, restarts from its checkpoint, and leaves its session idle when it has ended',
   async (t) => {
     const { gateway, pyspark, folder } = t.context;
     const { sessionId } = await pyspark.connect('first', await gateway.url());
@@ -91,7 +91,7 @@ test.serial(
     const last = batchesIn(folder).at(-1) ?? Number.NaN;
     await pyspark.stop('first');
 
-    await pyspark.connect('second', await gateway.url());
+    const { sessionId: second } = await pyspark.connect('second', await gateway.url());
     await startForeachBatch(t.context, 'second');
     await gateway.until(
       () => Promise.resolve(batchesIn(folder)),
@@ -104,37 +104,33 @@ test.serial(
       `SELECT count(*), count(DISTINCT value) FROM parquet.\`${folder}/out\``,
     );
     t.is(rows.rows[0]?.[0], rows.rows[0]?.[1]);
-    await pyspark.stop('second');
+    // Its query has ended, so it is idle now.
+    await gateway.until(
+      () => gateway.sessions(),
+      (sessions) => sessions.every(({ id }) => id !== second),
+    );
   },
 );
 
-test.serial(
-  'rows go to parquet, a listener hears of it, and a session without a query expires',
-  async (t) => {
-    const { gateway, pyspark, folder } = t.context;
-    const { sessionId } = await pyspark.connect('rows', await gateway.url());
-    const notes = join(folder, 'notes');
-    await pyspark.listen('rows', notes);
-    await pyspark.startStream('rows', 'rows', folder, 'parquet');
-    await gateway.until(
-      () => pyspark.lastProgress('rows'),
-      (progress) => (progress?.batch ?? 0) > 3,
-    );
-    await pyspark.stopStream('rows');
-    await gateway.until(
-      () => Promise.resolve(readdirSync(notes)),
-      (events) => events.length === 3,
-    );
-    const { rows } = await pyspark.sql(
-      'rows',
-      `SELECT count(*) > 10, count(*) - count(DISTINCT value) FROM parquet.\`${folder}/out\``,
-    );
-    t.deepEqual(rows, [[true, 0]]);
-    await pyspark.kill();
-    await gateway.until(
-      () => gateway.sessions(),
-      (sessions) => sessions.every(({ id }) => id !== sessionId),
-    );
-    t.pass();
-  },
-);
+test.serial('rows go to parquet, and a listener hears of it', async (t) => {
+  const { gateway, pyspark, folder } = t.context;
+  await pyspark.connect('rows', await gateway.url());
+  const notes = join(folder, 'notes');
+  await pyspark.listen('rows', notes);
+  await pyspark.startStream('rows', 'rows', folder, 'parquet');
+  await gateway.until(
+    () => pyspark.lastProgress('rows'),
+    (progress) => (progress?.batch ?? 0) > 3,
+  );
+  await pyspark.stopStream('rows');
+  await gateway.until(
+    () => Promise.resolve(readdirSync(notes)),
+    (events) => events.length === 3,
+  );
+  const { rows } = await pyspark.sql(
+    'rows',
+    `SELECT count(*) > 10, count(*) - count(DISTINCT value) FROM parquet.\`${folder}/out\``,
+  );
+  t.deepEqual(rows, [[true, 0]]);
+  await pyspark.stop('rows');
+});

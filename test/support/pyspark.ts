@@ -165,6 +165,11 @@ export class PySpark {
     return this.#call('toPandas', { session, rows });
   }
 
+  /** Fetches a frame of `rows` rows of 60 bytes each. */
+  toPandasOf(session: string, rows: number): Promise<SizedResult> {
+    return this.#call('toPandasOf', { session, rows });
+  }
+
   /** Uploads a frame of `megabytes` rows of 1 MB each, and has Spark count it. */
   createDataFrame(session: string, megabytes: number): Promise<SizedResult> {
     return this.#call('createDataFrame', { session, megabytes });

@@ -13,7 +13,7 @@ export interface SparkCommandOptions {
   readonly javaHome?: string;
   /** Default `local[2]`. */
   readonly master?: string;
-  /** Heap of each driver, as `-Xmx` takes it. Default `1g`. */
+  /** Heap of each driver, as `-Xmx` takes it. Default `2g`. */
   readonly memory?: string;
   /** The largest gRPC message that it accepts. Default 256 MiB. */
   readonly maxMessageBytes?: number;
@@ -88,7 +88,7 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
     );
   }
   const fixed = [
-    `-Xmx${options.memory ?? '1g'}`,
+    `-Xmx${options.memory ?? '2g'}`,
     '-XX:+ExitOnOutOfMemoryError',
     ...(options.jvmOptions ?? FAST_START),
     ...MODULE_OPTIONS,

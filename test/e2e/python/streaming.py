@@ -26,7 +26,8 @@ class Streaming:
 
         def write(frame, batch):
             count = frame.count()
-            frame.write.mode("append").parquet(out)
+            # A batch that was cut off comes again.
+            frame.write.mode("overwrite").parquet(os.path.join(out, f"batch={batch}"))
             seen = {"rows": count, "token": os.environ.get("SPARK_CONNECT_AUTHENTICATE_TOKEN")}
             with open(os.path.join(batches, f"{batch}.json.new"), "w") as file:
                 json.dump(seen, file)
