@@ -240,7 +240,7 @@ export class SessionAssigner implements Assigner {
           attempt.place = waitingRoom.withoutVariant(attempt.place);
         }
         const driver = acceptable(open, attempt).find((d) =>
-          mayShare(d, attempt.request, pool.sharing),
+          mayShare(d, attempt.request, pool.sharing, observations.get(d.uid)?.fenced === true),
         );
         if (!driver) continue;
         const refusal = this.#overQuota(attempt.request);

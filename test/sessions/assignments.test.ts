@@ -221,6 +221,21 @@ test('a driver is shared within one principal, or within one team where policy s
   t.deepEqual(later, {});
 });
 
+test('a driver without a fence has sessions of one principal, also where policy shares drivers', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  f.world.policy = testPolicy({ sessionsPerDriver: 9, sharing: 'team' });
+  const seen = f.observations.get('d1');
+  if (!seen) return t.fail();
+  const { fenced: _, ...unfenced } = seen;
+  f.observations.set('d1', unfenced);
+  await f.assign(sessionId(1));
+  t.is((await f.assign(sessionId(2))).driverUid, 'd1');
+  const mate = watch(f.assign(sessionId(3), { principal: bob }));
+  await settle();
+  t.deepEqual(mate, {});
+  return undefined;
+});
+
 test('a reused driver goes to its own tenant only, and to that one first', async (t) => {
   const tenant = { principal: alice, team: 'ads' };
   const f = await sessionFixture([driverRecord('d1'), driverRecord('d2', { tenant })]);

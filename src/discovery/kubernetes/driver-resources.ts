@@ -53,6 +53,7 @@ export interface DriverResource {
   readonly template: string | undefined;
   readonly variant: string | undefined;
   readonly hasToken: boolean;
+  readonly fenced: boolean;
   /** Whether its pod mounts the ConfigMap of a fence. */
   readonly bringsFence: boolean;
 }
@@ -242,7 +243,8 @@ export class DriverResources {
       template: object.metadata.annotations?.[TEMPLATE_ANNOTATION],
       variant: object.metadata.annotations?.[VARIANT_ANNOTATION],
       hasToken: object.metadata.annotations?.[TOKEN_ANNOTATION] !== undefined,
-      bringsFence: object.metadata.annotations?.[FENCE_ANNOTATION] !== undefined,
+      fenced: object.metadata.annotations?.[FENCE_ANNOTATION] !== undefined,
+      bringsFence: object.metadata.annotations?.[FENCE_ANNOTATION] === 'config_map',
       ...statusOf(kind, object),
     };
   }

@@ -35,6 +35,7 @@ import { sparkApplication, sparkConnect } from './spark-objects.js';
 import {
   bringsFence,
   hasDriverToken,
+  hasFence,
   templateHash,
   type DriverRequest,
   type DriverTemplate,
@@ -149,7 +150,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       annotations: {
         [SIGNATURE_ANNOTATION]: signature(key, kind, namespace, resource, variant),
         [TEMPLATE_ANNOTATION]: templateHash(template),
-        ...(bringsFence(template) ? { [FENCE_ANNOTATION]: 'true' } : {}),
+        ...(hasFence(template) ? { [FENCE_ANNOTATION]: template.driverFence ?? 'config_map' } : {}),
         ...(hasDriverToken(template) ? { [TOKEN_ANNOTATION]: 'true' } : {}),
         ...(variant === undefined ? {} : { [VARIANT_ANNOTATION]: variant }),
       },

@@ -300,6 +300,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
     const before = this.#answered.get(view.uid)?.driver;
     const name = resource?.name ?? before?.resource;
     const variant = resource ? resource.variant : before?.variant;
+    const fenced = resource?.fenced ?? before?.fenced ?? false;
     const token =
       resource?.hasToken === true ? driverToken(key, view.namespace, resource.name) : before?.token;
     return {
@@ -307,6 +308,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       instance: view.instance,
       ...(name === undefined ? {} : { resource: name }),
       namespace: view.namespace,
+      fenced,
       ...(variant === undefined ? {} : { variant }),
       address: view.address,
       port: view.port,

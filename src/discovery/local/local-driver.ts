@@ -118,6 +118,7 @@ export class LocalDriver {
       address,
       port: this.request.port,
       token,
+      fenced: true,
       instance: this.#process ? `${this.#process.pid}@${this.#process.startTime}` : '',
     };
     if (this.queued) {

@@ -18,7 +18,7 @@ export const TEMPLATE_ANNOTATION = 'spark-gateway.io/template';
 export const VARIANT_ANNOTATION = 'spark-gateway.io/variant';
 /** The driver asks for a token of its own, see `driverToken`. */
 export const TOKEN_ANNOTATION = 'spark-gateway.io/driver-token';
-/** On a driver whose pod mounts a fence of its own. */
+/** On a driver with a fence: where it has it from. */
 export const FENCE_ANNOTATION = 'spark-gateway.io/driver-fence';
 
 export function ownershipSelector(gateway: string): string {
