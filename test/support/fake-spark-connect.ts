@@ -51,17 +51,13 @@ export class FakeSparkConnect {
           const [sessionId, userId] = readRequest(call.request);
           this.calls.push({ method: 'ExecutePlan', sessionId, userId });
           if (this.streamingFailure !== undefined) {
-            call.destroy(
-              Object.assign(new Error(this.streamingFailure), {
-                code: status.INTERNAL,
-                details: this.streamingFailure,
-              }),
-            );
+            call.emit('error', { code: status.INTERNAL, details: this.streamingFailure });
             return;
           }
           call.write(activeQueries(this.streaming.has(sessionId) ? ['rate'] : []));
           // Its end: result_complete.
-          call.end(Buffer.from([0x72, 0x00]));
+          call.write(Buffer.from([0x72, 0x00]));
+          call.end();
         },
         GetStatus: this.#answer(
           'GetStatus',
