@@ -102,11 +102,6 @@ for (const { what, entry, message } of [
     message: /"imagee" is no field of a template.*image/,
   },
   {
-    what: 'a driver token for Spark 3',
-    entry: `${LEAST.replace('4.1.3\n', '3.5.8\n')}\n    driver_token: true`,
-    message: /driver_token needs Spark 4/,
-  },
-  {
     what: 'volumes that are no list',
     entry: `${LEAST}\n    volumes: { name: x }`,
     message: /this must be a list as the Kubernetes API has it/,
