@@ -118,7 +118,7 @@ export class LocalDriver {
       address,
       port: this.request.port,
       token,
-      fenced: true,
+      fenced: this.request.fenced === true,
       instance: this.#process ? `${this.#process.pid}@${this.#process.startTime}` : '',
     };
     if (this.queued) {
