@@ -11,10 +11,10 @@ import {
   ISSUER_HEADER,
   PIN_HEADER,
   PRINCIPAL_HEADER,
-  requestIdentity,
   ringHashKey,
   SESSION_HEADER,
 } from '../model/names.js';
+import { requestIdentity } from '../model/request-identity.js';
 import type { AllowedResponse, DeniedResponse, HeaderMutation, Headers } from './check-codec.js';
 
 /** By the keys of `AccessMetadata`. */
@@ -28,7 +28,8 @@ interface LastResponse {
 }
 
 /** The last one of each assignment. */
-const lastResponses = new WeakMap<Assignment, LastResponse>();
+export type LastResponses = WeakMap<Assignment, LastResponse>;
+
 const NOTHING: readonly string[] = [];
 const STAMPED = new Set([
   CLUSTER_HEADER,
@@ -51,6 +52,7 @@ export function allowedResponse(
   userId: string,
   clientHeaders: Pick<Headers, 'keys'>,
   metadata: Metadata,
+  lastResponses: LastResponses,
 ): AllowedResponse {
   const remove = headersToRemove(assignment, clientHeaders);
   const last = lastResponses.get(assignment);

@@ -206,9 +206,9 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     queries: () => leader?.queries.counts(),
     leading,
   });
-  const toLeader: CallLeader = (method, message) => {
+  const toLeader: CallLeader = (method, message, signal) => {
     if (!tls) return Promise.reject(replicasNeedCertificates());
-    return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
+    return forwarder.call(method, message, OPERATION_TIMEOUT_MS, signal);
   };
   const administration = adminRoutes({
     pools,
@@ -231,10 +231,22 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     registry,
     readiness: () => starting ?? place.unready(pools),
     routes: administration.routes,
+    httpsOnly: settings.console.publicUrl?.startsWith('https:') ?? false,
     tls: adminTls(settings, clock),
     logger,
   });
   closing.add(() => admin.close());
+  // Apart from what people use: their connections do not stop a probe.
+  const { healthAddr } = settings.admin;
+  if (healthAddr) {
+    const health = await startAdminServer({
+      address: healthAddr,
+      registry,
+      readiness: () => starting ?? place.unready(pools),
+      logger,
+    });
+    closing.add(() => health.close());
+  }
   await port.listen();
   const serving = place.start({ pools, succession }).then(async () => {
     if (stop.aborted) return;

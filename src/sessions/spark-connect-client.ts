@@ -12,7 +12,8 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { GrpcStatus } from '../model/errors.js';
-import { IDENTITY_HEADER, requestIdentity, SPARK_CONNECT_SERVICE } from '../model/names.js';
+import { IDENTITY_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
+import { requestIdentity } from '../model/request-identity.js';
 import type { SessionAddress, SessionStatus, SparkConnect } from './expiry.js';
 
 const TIMEOUT_MS = 5000;

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { CheckMemory } from '../../src/authz/check-memory.js';
 import * as fc from 'fast-check';
 import { encodeDecision } from '../../src/authz/server.js';
 import { allowedResponse, type Metadata } from '../../src/authz/response.js';
@@ -34,6 +35,8 @@ const requests = fc.array(fc.record({ metadata, headers, user, driver: fc.nat(1)
   maxLength: 30,
 });
 
+const memory = new CheckMemory();
+
 test('an answer like the one before it is made of the same bytes, and of the right ones', (t) => {
   fc.assert(
     fc.property(requests, (all) => {
@@ -42,7 +45,13 @@ test('an answer like the one before it is made of the same bytes, and of the rig
         const client = new Map(names.map((name) => [name, 'x']));
         const remembered = drivers[driver] ?? assignment(undefined);
         const respond = (to: Assignment) =>
-          encodeDecision({ allowed: true, response: allowedResponse(to, userId, client, known) });
+          encodeDecision(
+            {
+              allowed: true,
+              response: allowedResponse(to, userId, client, known, memory.responses),
+            },
+            memory,
+          );
         const answer = respond(remembered);
         t.deepEqual(answer, respond({ ...remembered }));
         t.is(respond(remembered), answer);
@@ -55,7 +64,7 @@ test('an answer like the one before it is made of the same bytes, and of the rig
 
 test('the driver is told which session and user were checked, whatever characters they have', (t) => {
   for (const userId of ['ann', '', 'Ännchen, "A" %\n', '用户']) {
-    const { set } = allowedResponse(assignment(undefined), userId, new Map(), {});
+    const { set } = allowedResponse(assignment(undefined), userId, new Map(), {}, memory.responses);
     const stamp = set.find(({ name }) => name === 'x-spark-identity')?.value ?? '';
     t.regex(stamp, /^[\w+/=]+$/);
     t.is(Buffer.from(stamp, 'base64').toString(), `0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10/${userId}`);
