@@ -155,6 +155,14 @@ export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
+/** When whoever refused it wants to be asked again, milliseconds; undefined where that was not said. */
+export function retryAfterOf(thrown: unknown): number | undefined {
+  if (!(thrown instanceof Error)) return undefined;
+  if ('retryAfterMs' in thrown && typeof thrown.retryAfterMs === 'number')
+    return thrown.retryAfterMs;
+  return retryAfterOf(thrown.cause);
+}
+
 /** Whether this is Node's error of that code, such as ENOENT. */
 export function hasCode(thrown: unknown, code: string): boolean {
   return thrown instanceof Error && 'code' in thrown && thrown.code === code;

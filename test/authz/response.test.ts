@@ -2,7 +2,8 @@ import test from 'ava';
 import { CheckMemory } from '../../src/authz/check-memory.js';
 import * as fc from 'fast-check';
 import { encodeDecision } from '../../src/authz/server.js';
-import { allowedResponse, type Metadata } from '../../src/authz/response.js';
+import { allowedResponse, deniedResponse, type Metadata } from '../../src/authz/response.js';
+import { GatewayError } from '../../src/model/errors.js';
 import type { Assignment } from '../../src/model/assignment.js';
 import { AccessMetadata } from '../../src/model/names.js';
 
@@ -70,3 +71,20 @@ test('the driver is told which session and user were checked, whatever character
     t.is(Buffer.from(stamp, 'base64').toString(), `0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10/${userId}`);
   }
 });
+
+for (const [what, text] of [
+  [
+    'a stack of an operator',
+    'java.lang.IllegalStateException: no\n\tat a.b.C(D.java:1)\n'.repeat(300),
+  ],
+  ['letters that are encoded', 'ÄÖÜ日本語%😀'.repeat(2_000)],
+  ['half a character', '\ud83d'.repeat(5_000)],
+] as const) {
+  test(`a refusal stays below 4 KiB, whatever it quotes: ${what}`, (t) => {
+    const error = new GatewayError('DRIVER_START_FAILED', text, { retryAfterMs: 1_000 });
+    const { set, grpcStatus } = deniedResponse(error, {});
+    const bytes = set.reduce((sum, header) => sum + header.name.length + header.value.length, 0);
+    t.true(bytes < 4_096, `${bytes} bytes`);
+    t.is(grpcStatus, error.status);
+  });
+}

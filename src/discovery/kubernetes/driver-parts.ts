@@ -2,9 +2,14 @@
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import { driverKinds, type DriverKind } from './driver-resources.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
-import { type GatewayKey, driverToken, ownershipLabels } from '../../lib/kubernetes/ownership.js';
+import {
+  type GatewayKey,
+  driverToken,
+  ownershipLabels,
+  tokenSecretName,
+} from '../../lib/kubernetes/ownership.js';
 import { collectionPath } from '../../lib/kubernetes/objects.js';
-import { FENCE_FILE, fenceConfigMapName, tokenSecretName } from './template.js';
+import { FENCE_FILE, fenceConfigMapName } from './template.js';
 
 /** The resource that the parts are collected together with. */
 export interface PartsOwner {

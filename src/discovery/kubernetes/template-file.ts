@@ -9,6 +9,7 @@ import { Reader } from '../../lib/yaml/schema.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { refuseSessionTimeout } from '../../model/connect-conf.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
+import { driverSessionTimeoutMs } from '../../model/driver.js';
 import { type DriverTemplate, templateDocument, type TemplateEntry } from './template.js';
 
 interface DriverTemplates {
@@ -21,14 +22,17 @@ interface DriverTemplates {
   readonly trusts: (namespace: string) => boolean;
 }
 
+/** Spark 3.5 forgets a session in silence when so long no request of it came. */
+const FORGETS_AFTER_MS = 60 * 60_000;
+
 /**
  * Throws SETTINGS_INVALID whose message holds every mistake, one on each line. `file` is shown in it.
- * @param sessionTtlMs after which the gateway ends idle sessions: no driver may do so before
+ * `sessionTtlMs`: how long the gateway keeps an idle session, which its driver must know for longer.
  */
 export function compileTemplates(
   written: string,
   file: string,
-  sessionTtlMs: number,
+  sessionTtlMs?: number,
 ): DriverTemplates {
   const reader = new Reader(dirname(file));
   const parsed = parseYaml(written, file);
@@ -43,7 +47,12 @@ export function compileTemplates(
   const templates = document.templates.map((entry, index) => ({
     name: entry.name,
     matches: matcher(entry.namespaces),
-    template: Object.freeze(compile(entry, typed.templates[index] ?? {})),
+    template: Object.freeze({
+      ...compile(entry, typed.templates[index] ?? {}),
+      ...(sessionTtlMs === undefined || isSpark3(entry)
+        ? {}
+        : { sessionTimeoutMs: driverSessionTimeoutMs(sessionTtlMs) }),
+    }),
   }));
   const trusts = matcher(document.trusted_namespaces);
   return {
@@ -53,10 +62,18 @@ export function compileTemplates(
   };
 }
 
-/** No setting of Spark 3.5 changes it (SparkConnectService, expireAfterAccess). */
-const SPARK_3_SESSION_TIMEOUT_MS = 3_600_000;
+function isSpark3(entry: TemplateEntry): boolean {
+  return entry.spark_version.startsWith('3');
+}
 
-function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number): void {
+function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | undefined): void {
+  if (isSpark3(entry) && (sessionTtlMs ?? 0) >= FORGETS_AFTER_MS) {
+    reader.refuseAt(
+      entry,
+      'spark_version',
+      'Spark 3.5 forgets a session in silence after an hour without a request: session_ttl must be shorter than 1h, or this Spark 4',
+    );
+  }
   if (entry.kind === 'SparkApplication' && !entry.main) {
     reader.refuseAt(
       entry,
@@ -64,18 +81,12 @@ function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number): void
       'a SparkApplication needs "main": a program that starts a SparkSession and stays alive',
     );
   }
-  const isSpark3 = entry.spark_version.startsWith('3');
-  if (entry.driver_token === true && isSpark3 && entry.driver_fence === 'none') {
+  if (entry.driver_token === true && isSpark3(entry) && entry.driver_fence === 'none') {
     reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4 or the driver fence');
   }
-  const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs);
-  if (timeout !== undefined) reader.refuseAt(entry, 'spark_conf', timeout);
-  if (isSpark3 && sessionTtlMs >= SPARK_3_SESSION_TIMEOUT_MS) {
-    reader.refuseAt(
-      entry,
-      'spark_version',
-      'Spark 3.5 ends a session that was idle for an hour: session_ttl must be shorter',
-    );
+  const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs ?? 0);
+  if (timeout !== undefined) {
+    reader.refuseAt(entry, 'spark_conf', timeout);
   }
   const allocation = entry.dynamic_allocation;
   if (allocation && allocation.min_executors > allocation.max_executors) {

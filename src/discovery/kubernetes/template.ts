@@ -154,11 +154,6 @@ export function fenceConfigMapName(resource: string): string {
 
 export const FENCE_FILE = 'driver-fence.jar';
 
-/** Name of the Secret that holds a driver's own token, under the key `token`. */
-export function tokenSecretName(resource: string): string {
-  return `${resource}-token`;
-}
-
 // The format of a file of driver templates, as people write it.
 
 export const API_VERSION = 'spark-gateway/v1alpha1';
