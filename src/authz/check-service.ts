@@ -167,7 +167,9 @@ export class CheckService {
           ?.then(() => this.#assignLater(facts, authorized, heldUntilMs, checking, call));
         return andThen(later ?? assignment, (last) => {
           const { metadata } = checking;
-          const response = allowedResponse(last, facts.headers, metadata, this.memory.responses);
+          const { userId } = facts.request;
+          const { responses } = this.memory;
+          const response = allowedResponse(last, userId, facts.headers, metadata, responses);
           this.#end(checking, 'OK');
           return { allowed: true, response };
         });
