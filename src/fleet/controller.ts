@@ -62,6 +62,8 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   #sightings: Sightings = { drivers: new Map(), doubtful: new Set(), problems: [] };
   #failures: ReadonlyMap<string, StartFailures> = new Map();
   #planned: Planned = NOTHING_PLANNED;
+  /** Names of drivers whose template has changed since. */
+  #outdated: ReadonlySet<string> = new Set();
   #epoch: number | undefined;
   #tookOverAtMs: number;
   #lastReadMs: number | undefined;
@@ -150,6 +152,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       pools: [...this.#planned.pools.values()],
       observed: (uid) => this.get(uid),
       routable: (uid) => this.#publication.sinceMs(uid) !== undefined,
+      outdated: (resource) => this.#outdated.has(resource),
       pool: (pool) => this.#pool(pool),
       waiting: (pool) => demand.waiting(pool),
       status: (pool) => this.status(pool),
@@ -251,6 +254,9 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
 
   /** Plans and applies in one synchronous step. What is to be deleted waits until its record is durable. */
   #decide(requested: readonly RequestedDriver[]): void {
+    this.#outdated = new Set(
+      requested.flatMap(({ resource, outdated = false }) => (outdated ? [resource] : [])),
+    );
     const { ledger, demand, fleet, leadership, clock, log, policy, factory } = this.#options;
     const epoch = leadership.epoch();
     if (epoch !== this.#epoch) {

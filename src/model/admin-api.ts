@@ -68,6 +68,13 @@ export interface DriverView {
   /** `ip:port`; empty until there is one. */
   readonly address: string;
   readonly cluster?: string;
+  /** The variant of its pool's drivers that it is; absent for the pool's own. */
+  readonly variant?: string;
+  /** On Kubernetes: its pod, and the node that this runs on. */
+  readonly pod?: string;
+  readonly node?: string;
+  /** Made from a template that has changed since. */
+  readonly outdated?: boolean;
   /** Whether it answers. */
   readonly ready: boolean;
   /** What discovery saw last; absent when it did not see the driver. */
@@ -97,6 +104,8 @@ export interface DriverDetailView extends Omit<DriverView, 'sessions'> {
 
 export interface PoolView {
   readonly namespace: string;
+  /** Set for the drivers of a canary, which have a row of their own; absent for the pool's own drivers. */
+  readonly variant?: string;
   /** Absent for a namespace that the policy's pattern does not make. */
   readonly team?: string;
   readonly environment?: string;
@@ -252,7 +261,7 @@ export interface HistoryView {
   readonly kept: number;
   /** The oldest first. */
   readonly samples: readonly SampleView[];
-  /** By namespace. */
+  /** By namespace, or `namespace/variant`. */
   readonly pools: Readonly<Record<string, PoolSeriesView>>;
 }
 

@@ -16,6 +16,11 @@ export interface DriverStatus {
   readonly reason: string | undefined;
   /** What discovery saw last; undefined when it did not see the driver. */
   readonly condition: ObservedDriver['condition'] | undefined;
+  /** Name of the pod that discovery saw, and its node. */
+  readonly pod: string | undefined;
+  readonly node: string | undefined;
+  /** Made from a template that has changed since. */
+  readonly outdated: boolean;
   /** The name under which this gateway made it; undefined for a driver that someone else runs. */
   readonly resource: string | undefined;
   /** Whether Envoy is told of it. */

@@ -69,6 +69,21 @@ test('sessions: short ids for people, everything for programs', async (t) => {
   t.like((JSON.parse(output) as object[])[0], { id: session.sessionId, driver: 'driver-1' });
 });
 
+test('pools: the drivers of canaries have rows of their own', async (t) => {
+  const drivers = [driverRecord('driver-1'), driverRecord('driver-2', { variant: 'spark-next' })];
+  const { output } = await run(t, 'pools', [], {}, { records: drivers });
+  t.is(
+    output,
+    [
+      'NAMESPACE     VARIANT     SIZE  MAXIMUM  DRIVERS  WARMING  AVAILABLE  IN USE  DRAINING  SESSIONS  WAITING  FAILURE',
+      'sjns-ads-dev  -           2     4        1        0        1          0       0         0         -        -',
+      'sjns-ads-dev  spark-next  0     0        1        0        1          0       0         0         -        -',
+      '',
+    ].join('\n'),
+  );
+  t.notRegex((await run(t, 'pools')).output, /VARIANT/);
+});
+
 test('sidecars: by which policy each decides, and what is not good below', async (t) => {
   const sidecar = {
     sidecarId: '5f1c7e0a-7f5c-4c3e-9d3c-0d6b6a7c0001',

@@ -45,6 +45,8 @@ export interface AdminApiOptions {
   readonly sidecars?: readonly SidecarStatus[];
   /** Told by sidecars. */
   readonly seen?: readonly SeenRequest[];
+  /** More of the policy, as YAML. */
+  readonly policy?: string;
   /** Asks another replica instead. */
   readonly diffPolicy?: DiffPolicy;
 }
@@ -72,7 +74,8 @@ export async function startAdminApi(
   const clock = new ManualClock();
   const logger = pino({ enabled: false });
   const issuer = await TokenIssuer.start('corporate', HOST);
-  const policy = compilePolicy(policyText(issuer.url), 'policy.yaml', policyOptions);
+  const text = `${policyText(issuer.url)}${options.policy ?? ''}`;
+  const policy = compilePolicy(text, 'policy.yaml', policyOptions);
   const verifier = new TokenVerifier({ clock, logger });
   const gatekeeper = new Gatekeeper({
     identifications: [new BearerIdentification(new PolicyTokens(verifier, () => policy))],
@@ -94,6 +97,7 @@ export async function startAdminApi(
         observed: (uid) => observed.get(uid) as ObservedDriver | undefined,
         routable: (uid) => observed.has(uid),
         pool: ({ namespace }) => policy.pool(namespace),
+        outdated: () => false,
         waiting: () => 0,
         status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
         lastReadMs: clock.now(),
@@ -123,7 +127,7 @@ export async function startAdminApi(
   const revision = {
     version: policy.version,
     loadedAtMs: clock.now(),
-    text: policyText(issuer.url),
+    text,
   };
   const actions: AdminAction[] = [];
   const server = await startHttpServer({

@@ -183,6 +183,7 @@ function sourcesOf(
         observed,
         routable: () => true,
         pool: ({ namespace }) => policy.pool(namespace),
+        outdated: () => false,
         waiting: () => 0,
         status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
         lastReadMs: systemClock.now(),

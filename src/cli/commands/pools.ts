@@ -3,21 +3,25 @@ import type { PoolView } from '../../model/admin-api.js';
 import { type Shown, type Column, renderTable } from '../render.js';
 import type { OnlineContext } from '../admin-client.js';
 
-const columns: readonly Column<PoolView>[] = [
-  { title: 'NAMESPACE', value: ({ namespace }) => namespace },
-  { title: 'TEAM', value: ({ team }) => team ?? '', wide: true },
-  { title: 'ENVIRONMENT', value: ({ environment }) => environment ?? '', wide: true },
-  { title: 'SIZE', value: ({ size }) => String(size) },
-  { title: 'MAXIMUM', value: ({ maximum }) => String(maximum) },
-  { title: 'DRIVERS', value: (pool) => String(pool.drivers) },
-  { title: 'WARMING', value: ({ warming }) => String(warming) },
-  { title: 'AVAILABLE', value: ({ available }) => String(available) },
-  { title: 'IN USE', value: ({ inUse }) => String(inUse) },
-  { title: 'DRAINING', value: ({ draining }) => String(draining) },
-  { title: 'SESSIONS', value: ({ sessions }) => String(sessions) },
-  { title: 'WAITING', value: ({ waiting }) => String(waiting ?? '') },
-  { title: 'FAILURE', value: ({ failure }) => failure ?? '' },
-];
+function columns(found: readonly PoolView[]): readonly Column<PoolView>[] {
+  const canaries = found.some(({ variant }) => variant !== undefined);
+  return [
+    { title: 'NAMESPACE', value: ({ namespace }) => namespace },
+    { title: 'VARIANT', value: ({ variant }) => variant ?? '', wide: !canaries },
+    { title: 'TEAM', value: ({ team }) => team ?? '', wide: true },
+    { title: 'ENVIRONMENT', value: ({ environment }) => environment ?? '', wide: true },
+    { title: 'SIZE', value: ({ size }) => String(size) },
+    { title: 'MAXIMUM', value: ({ maximum }) => String(maximum) },
+    { title: 'DRIVERS', value: (pool) => String(pool.drivers) },
+    { title: 'WARMING', value: ({ warming }) => String(warming) },
+    { title: 'AVAILABLE', value: ({ available }) => String(available) },
+    { title: 'IN USE', value: ({ inUse }) => String(inUse) },
+    { title: 'DRAINING', value: ({ draining }) => String(draining) },
+    { title: 'SESSIONS', value: ({ sessions }) => String(sessions) },
+    { title: 'WAITING', value: ({ waiting }) => String(waiting ?? '') },
+    { title: 'FAILURE', value: ({ failure }) => failure ?? '' },
+  ];
+}
 
 export async function pools({ client, options }: OnlineContext): Promise<Shown> {
   const team = options.get('team');
@@ -29,6 +33,6 @@ export async function pools({ client, options }: OnlineContext): Promise<Shown> 
   );
   return {
     value: found,
-    people: (style) => renderTable(columns, found, style, 'There is no pool.'),
+    people: (style) => renderTable(columns(found), found, style, 'There is no pool.'),
   };
 }

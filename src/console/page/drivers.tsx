@@ -42,8 +42,8 @@ export function columns(nowMs: number): readonly Column<DriverView>[] {
     },
     {
       title: 'Pool',
-      cell: ({ namespace }) => <PoolLink namespace={namespace} />,
-      order: ({ namespace }) => namespace,
+      cell: ({ namespace, variant }) => <PoolLink namespace={namespace} variant={variant} />,
+      order: ({ namespace, variant = '' }) => `${namespace}/${variant}`,
     },
     { title: 'State', cell: ({ phase }) => <State state={phase} />, order: ({ phase }) => phase },
     {
@@ -122,7 +122,7 @@ function Known({ driver, nowMs }: { readonly driver: DriverView; readonly nowMs:
       facts={[
         ['State', <State state={driver.phase} />],
         ['For', <For since={driver.since} nowMs={nowMs} />],
-        ['Pool', <PoolLink namespace={driver.namespace} />],
+        ['Pool', <PoolLink namespace={driver.namespace} variant={driver.variant} />],
         ['Address', <span class="mono">{driver.address || '–'}</span>],
         cluster === undefined ? undefined : ['Cluster', cluster],
         ['Answers', driver.ready ? 'yes' : (driver.condition ?? 'not seen')],

@@ -38,10 +38,15 @@ interface TableChange<T> {
   readonly removed?: readonly string[];
 }
 
+/** As the server names a pool, or a variant's part of one. */
+export function poolKey({ namespace, variant }: Pick<PoolView, 'namespace' | 'variant'>): string {
+  return variant === undefined ? namespace : `${namespace}/${variant}`;
+}
+
 const keys = {
   sessions: ({ id }: SessionView) => id,
   drivers: ({ uid }: DriverView) => uid,
-  pools: ({ namespace }: PoolView) => namespace,
+  pools: poolKey,
   envoys: ({ node, address }: EnvoyView) => `${node} ${address}`,
   sidecars: ({ id }: SidecarView) => id,
 };

@@ -1,8 +1,9 @@
 /** The fleet at a glance. */
+import type { PoolView } from '../../model/admin-api.js';
 import { type ComponentChildren, Fragment, h } from './preact.js';
 import { Chart, type Series } from './chart.js';
 import { latency } from './format.js';
-import type { LiveData } from './live-data.js';
+import { type LiveData, poolKey } from './live-data.js';
 import { Card, PoolLink, Title } from './parts.js';
 import { type Past, refusals } from './store.js';
 import { PlainTable } from './table.js';
@@ -189,13 +190,16 @@ function PoolTable({ data, past }: OverviewProps) {
       <PlainTable
         label="Pools"
         rows={[...data.pools.values()].slice(0, 50)}
-        keyOf={({ namespace }) => namespace}
+        keyOf={poolKey}
         empty="There are no pools."
         columns={[
-          { title: 'Pool', cell: ({ namespace }) => <PoolLink namespace={namespace} /> },
+          {
+            title: 'Pool',
+            cell: ({ namespace, variant }) => <PoolLink namespace={namespace} variant={variant} />,
+          },
           {
             title: 'Last hour',
-            cell: ({ namespace }) => <PoolChart past={past} namespace={namespace} small />,
+            cell: (pool) => <PoolChart past={past} pool={pool} small />,
           },
           { title: 'Available', cell: ({ available }) => available, numeric: true },
           { title: 'In use', cell: ({ inUse }) => inUse, numeric: true },
@@ -216,11 +220,12 @@ function PoolTable({ data, past }: OverviewProps) {
 
 export function PoolChart(props: {
   readonly past: Past | undefined;
-  readonly namespace: string;
+  readonly pool: Pick<PoolView, 'namespace' | 'variant'>;
   readonly small?: boolean;
 }) {
-  const { past, namespace, small = false } = props;
-  const series = past && Object.hasOwn(past.pools, namespace) ? past.pools[namespace] : undefined;
+  const { past, pool, small = false } = props;
+  const key = poolKey(pool);
+  const series = past && Object.hasOwn(past.pools, key) ? past.pools[key] : undefined;
   if (!past || !series) return null;
   const at = (index: number) => ({
     warming: series.warming[index] ?? 0,
@@ -230,7 +235,7 @@ export function PoolChart(props: {
   });
   return (
     <Chart
-      label={`Drivers of ${namespace} by state over the last hour`}
+      label={`Drivers of ${key} by state over the last hour`}
       stacked
       small={small}
       kept={past.kept}

@@ -47,8 +47,8 @@ export function driverDetail(
 }
 
 function driverView(status: DriverStatus): DriverView {
-  const { uid, namespace, phase, address, routable, sessions } = status;
-  const { cluster, condition, tenant, drainDeadlineMs, reason } = status;
+  const { uid, namespace, phase, address, routable, sessions, outdated } = status;
+  const { cluster, variant, pod, node, condition, tenant, drainDeadlineMs, reason } = status;
   return {
     uid,
     name: status.resource ?? uid,
@@ -57,6 +57,10 @@ function driverView(status: DriverStatus): DriverView {
     phase,
     address,
     ...(cluster === undefined ? {} : { cluster }),
+    ...(variant === undefined ? {} : { variant }),
+    ...(pod === undefined ? {} : { pod }),
+    ...(node === undefined ? {} : { node }),
+    ...(outdated ? { outdated } : {}),
     ready: condition === 'ready',
     ...(condition === undefined ? {} : { condition }),
     routable,

@@ -11,6 +11,7 @@ export interface PodView {
   /** UID of the resource that controls it. */
   readonly controller: string | undefined;
   readonly instance: string;
+  readonly node: string | undefined;
   readonly address: string;
   readonly port: number;
   readonly condition: DriverCondition;
@@ -37,6 +38,7 @@ export function viewPod(pod: Pod, defaultPort: number): PodView {
     namespace,
     controller: controllerOf(pod.metadata),
     instance: container?.containerID ?? '',
+    node: pod.spec?.nodeName,
     address: isIP(address) === 0 ? '' : address,
     port: portOf(pod, container?.name) ?? defaultPort,
     condition,
