@@ -13,10 +13,12 @@ import {
   DrainResponseSchema,
   EvictResponseSchema,
   ReleaseResponseSchema,
+  ShareFleetResponseSchema,
   type DiffPolicyRequest,
   type DrainRequest,
   type EvictRequest,
   type ReleaseRequest,
+  type ShareFleetRequest,
 } from '#gen/spark_gateway/v1/administration_pb.js';
 import type { Principal as PrincipalMessage } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { serviceDefinition } from '../lib/grpc/client.js';
@@ -26,6 +28,8 @@ import { isDriverPhase, isSessionEnd } from '../model/driver.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { DiffPolicy, PolicyDiffAnswer } from '../model/policy-diff.js';
 import type { Principal } from '../model/principal.js';
+import type { NodeStatus } from '../model/reports.js';
+import type { SharedFleet } from './shared-fleet.js';
 
 /** Makes one call of the leader's service; rejects with a GatewayError. */
 export type CallLeader = <I extends DescMessage, O extends DescMessage>(
@@ -113,10 +117,11 @@ export function addAdministrationService(
   options: {
     readonly operations: Operations;
     readonly diffPolicy: DiffPolicy;
+    readonly shared: Pick<SharedFleet, 'take'>;
     readonly logger: Logger;
   },
 ): void {
-  const { operations, diffPolicy } = options;
+  const { operations, diffPolicy, shared } = options;
   const answer = unary(options.logger);
   server.addService(serviceDefinition(AdministrationService), {
     drain: answer<DrainRequest, typeof DrainResponseSchema>(async ({ driverUid, deadlineMs, by }) =>
@@ -141,6 +146,13 @@ export function addAdministrationService(
     }),
     diffPolicy: answer<DiffPolicyRequest, typeof DiffPolicyResponseSchema>(async ({ text }) =>
       create(DiffPolicyResponseSchema, { answer: JSON.stringify(await diffPolicy(text)) }),
+    ),
+    shareFleet: answer<ShareFleetRequest, typeof ShareFleetResponseSchema>(
+      async ({ replica, envoys }) => {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- replicas of one release agree on it
+        const fleet = shared.take(replica, JSON.parse(envoys) as readonly NodeStatus[]);
+        return create(ShareFleetResponseSchema, { fleet: JSON.stringify(fleet) });
+      },
     ),
   });
 }

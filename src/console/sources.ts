@@ -5,8 +5,8 @@ import type { Ledger } from '../model/ledger.js';
 import type { DiffPolicy } from '../model/policy-diff.js';
 import type { Policy } from '../model/policy.js';
 import type {
+  ConnectedEnvoy,
   FleetReport,
-  NodeStatus,
   PolicyReport,
   PolicyRevision,
   ReplicaReport,
@@ -28,8 +28,11 @@ export interface ConsoleSources {
   fleet(): FleetReport;
   /** What is wrong with what the gateway works with, the oldest first. */
   problems(): readonly KnownProblem[];
-  envoys(): readonly NodeStatus[];
-  /** Of the leader; empty elsewhere. */
+  /** Connected to whatever replica, as far as this one knows. */
+  envoys(): readonly ConnectedEnvoy[];
+  /** Why those of other replicas may be missing, for people; undefined: they are not. */
+  unknownEnvoys?(): string | undefined;
+  /** As the leader knows them; empty where nothing is heard of it. */
   sidecars(): readonly SidecarStatus[];
   replica(): ReplicaReport;
   /** Only a leader is told what sessions do; undefined elsewhere. */

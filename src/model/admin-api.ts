@@ -17,8 +17,10 @@ export interface StatusView {
     readonly leader?: string;
   };
   readonly policy: { readonly version: string; readonly problem?: string };
-  /** Those connected to this replica. */
+  /** Those of all replicas, unless `unknownEnvoys` says otherwise. */
   readonly envoys: Readonly<Record<'connected' | 'synced' | 'stale' | 'nacked', number>>;
+  /** Why Envoys that are connected to other replicas may be missing, here and in `GET envoys`. */
+  readonly unknownEnvoys?: string;
   readonly sessions: number;
   readonly drivers: Readonly<Record<DriverPhase, number>>;
   /** What an operator should know, one sentence each; empty: all is well. */
@@ -140,6 +142,8 @@ export interface EnvoyView {
   readonly node: string;
   readonly cluster: string;
   readonly address: string;
+  /** The replica of the control plane that it is connected to, where there may be several. */
+  readonly replica?: string;
   readonly connectedSince: string;
   readonly types: Readonly<Record<XdsType, XdsTypeView>>;
 }

@@ -87,6 +87,12 @@ export interface NodeStatus {
   readonly types: readonly TypeStatus[];
 }
 
+/** One that is connected to this replica or to another. */
+export interface ConnectedEnvoy extends NodeStatus {
+  /** Name of that replica, where there may be several. */
+  readonly replica?: string;
+}
+
 /** What a sidecar decides by. */
 export interface SidecarPolicy {
   /** In force. */

@@ -12,6 +12,7 @@ import { createConsole, createSignIn, type SignInSettings } from '../console/con
 import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
 import { type CallLeader, remoteDiff, RemoteOperations } from '../console/replicas.js';
+import type { SharedFleet } from '../console/shared-fleet.js';
 import type { ConsoleSources } from '../console/sources.js';
 import type { PoolController } from '../fleet/controller.js';
 import { createFile } from '../lib/files/files.js';
@@ -28,19 +29,18 @@ import type { Policy } from '../model/policy.js';
 import type { ReplicaReport } from '../model/reports.js';
 import { PolicyHistory, type PolicySource } from '../policy/sources/last-good.js';
 import { type Settings, localAdminUrl } from '../settings/table.js';
-import type { DiscoveryHub } from '../xds/hub.js';
 import type { Leader } from './leader.js';
 import { version } from './process.js';
 import type { ProblemBoard } from './telemetry.js';
 
 export interface AdminParts {
   readonly pools: PoolController;
-  readonly xds: DiscoveryHub;
   readonly ledger: Ledger;
   /** While this replica leads. */
   readonly leader: () => Leader | undefined;
   /** Asks the leader elsewhere. */
   readonly toLeader: CallLeader;
+  readonly shared: SharedFleet;
   readonly audit: Pick<AuditSink, 'adminAction'>;
   readonly replica: () => ReplicaReport;
   readonly policy: PolicySource;
@@ -119,13 +119,13 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
 
 function consoleSources({
   pools,
-  xds,
   ledger,
   leader,
   replica,
   policy,
   problems,
   toLeader,
+  shared,
 }: AdminParts): ConsoleSources {
   const elsewhere = remoteDiff(toLeader);
   const history = new PolicyHistory();
@@ -136,8 +136,9 @@ function consoleSources({
     ledger,
     fleet: () => pools.report(),
     problems: () => problems.list(),
-    envoys: () => xds.nodes(),
-    sidecars: () => leader()?.notices.sidecars() ?? [],
+    envoys: () => shared.envoys(),
+    unknownEnvoys: () => shared.unknown(),
+    sidecars: () => shared.sidecars(),
     replica,
     activity: (session) => leader()?.activityOf(session),
     policy: () => policy.current,

@@ -7,6 +7,7 @@ import { requestMetrics } from '../telemetry/access-log/record.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
 import type { CallLeader } from '../console/replicas.js';
+import { SharedFleet } from '../console/shared-fleet.js';
 import { Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import { startAdminServer, adminRoutes, adminTls, consoleParts } from './admin.js';
@@ -118,6 +119,17 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     onAssigned: (kind, durationMs) => times.assigned(kind, durationMs),
   });
   let leader: Leader | undefined;
+  const toLeader: CallLeader = (method, message) => {
+    if (!tls) return Promise.reject(replicasNeedCertificates());
+    return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
+  };
+  const shared = new SharedFleet({
+    replica: place.replica,
+    envoys: () => xds.hub.nodes(),
+    sidecars: () => leader?.notices.sidecars(),
+    toLeader,
+    clock,
+  });
   const accessLogPath = `/${AccessLogService.typeName}/${AccessLogService.method.streamAccessLogs.name}`;
   const succession: Succession = new Succession({
     createLeader: (term) =>
@@ -128,6 +140,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
         waitingRoom,
         policy,
         watch,
+        shared,
         clock,
         logger,
       })),
@@ -191,16 +204,12 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     queries: () => leader?.queries.counts(),
     leading,
   });
-  const toLeader: CallLeader = (method, message) => {
-    if (!tls) return Promise.reject(replicasNeedCertificates());
-    return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
-  };
   const administration = adminRoutes({
     pools,
-    xds: xds.hub,
     ledger: records.ledger,
     leader: () => leader,
     toLeader,
+    shared,
     audit,
     replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
     policy: policySource,
@@ -224,6 +233,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     const listening = await xds.listen();
     starting = undefined;
     place.started();
+    shared.start();
     logger.info({ admin: admin.port, epoch: records.leadership.epoch() }, 'control plane runs');
     return listening;
   });
@@ -232,6 +242,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   logger.info('control plane ends');
   await admin.close();
   administration.close();
+  shared.close();
   await pools.stop();
   succession.close();
   port.endCalls(nobodyLeads());

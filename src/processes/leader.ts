@@ -2,6 +2,7 @@
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { addAdministrationService } from '../console/replicas.js';
+import type { SharedFleet } from '../console/shared-fleet.js';
 import type { PoolController } from '../fleet/controller.js';
 import type { Term } from '../fleet/records/elected-ledger.js';
 import { mtlsFiles } from '../lib/grpc/server.js';
@@ -37,6 +38,7 @@ export interface LeaderOptions {
   readonly waitingRoom: WaitingRoom;
   readonly policy: () => Policy;
   readonly watch: AssignmentWatch;
+  readonly shared: Pick<SharedFleet, 'take'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -63,7 +65,7 @@ export interface Leader {
 }
 
 export function createLeader(term: Term, options: LeaderOptions): Leader {
-  const { settings, pools, records, waitingRoom, policy, watch, clock, logger } = options;
+  const { settings, pools, records, waitingRoom, policy, watch, shared, clock, logger } = options;
   const { ledger, leadership } = term;
   const { cacheTtlMs } = settings.assignments;
   const notices = new SidecarNotices({ ledger, clock, cacheTtlMs });
@@ -129,7 +131,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         clock,
         logger,
       });
-      addAdministrationService(server, { operations, diffPolicy, logger });
+      addAdministrationService(server, { operations, diffPolicy, shared, logger });
     },
     start: () => expiry.start(),
     stop() {

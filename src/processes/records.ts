@@ -82,6 +82,8 @@ async function openOwnRecords(
 // Records that several replicas share: custom resources, written by the one that holds the Lease.
 
 export interface ReplicaRecords extends Records, ProblemSource {
+  /** Of this replica, as it stands in the Lease while it leads. */
+  readonly identity: string;
   readonly ledger: ElectedLedger;
   /** Resolves when every record has been read once. Until then nothing is known. */
   read(): Promise<void>;
@@ -139,6 +141,7 @@ function openReplicaRecords(
     }
   };
   return {
+    identity,
     ledger,
     leadership: ledger,
     onTerm: (listener) => void ledger.onTerm(listener),
@@ -214,6 +217,8 @@ function followDrains(
 // Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes.
 
 export interface Place {
+  /** Tells this replica from all others; undefined: there is one only. */
+  readonly replica: string | undefined;
   readonly records: Records;
   readonly drivers: Drivers;
   /** Begins to reconcile. Resolves when Envoy may be told of the drivers: all that are recorded are published. */
@@ -244,6 +249,7 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
   const records = await openOwnRecords(settings, context);
   const drivers = await openOwnDrivers(settings, records.unreadable, context);
   return {
+    replica: undefined,
     records,
     drivers,
     async start({ pools }) {
@@ -272,6 +278,7 @@ export async function openReplica(
   const records = openReplicaRecords(settings, access, context);
   const drivers = await openKubernetesDrivers(settings, access, { records, policy, ...context });
   return {
+    replica: records.identity,
     records,
     drivers,
     async start({ pools, succession }) {

@@ -95,7 +95,9 @@ export class ResourceCache {
     const types = this.#views.get(view) ?? new Map<TypeUrl, TypeState>();
     this.#views.set(view, types);
     const changes: ResourceChange[] = [];
-    const versions = new Map([...types].map(([typeUrl, { version }]) => [typeUrl, `${version}`]));
+    const versions = new Map(
+      [...types].map(([typeUrl, { version }]) => [typeUrl, version.toString()]),
+    );
     for (const after of upserts) {
       const { typeUrl, name } = after;
       const state = typeState(types, typeUrl);

@@ -7,6 +7,7 @@ import { connect } from '../../src/cli/admin-client.js';
 import { runOnline } from '../../src/cli/online.js';
 import type { OnlineCommandName } from '../../src/cli/online-commands.js';
 import type { PolicyDiff, PolicyDiffAnswer } from '../../src/model/policy-diff.js';
+import type { ConnectedEnvoy } from '../../src/model/reports.js';
 import { type AdminApiOptions, startAdminApi } from '../support/admin-api.js';
 import { driverRecord, sessionId, sessionRecord, START_MS } from '../support/driver-records.js';
 
@@ -16,6 +17,20 @@ const records = [
   driverRecord('driver-2', { phase: 'warming', reason: 'ImagePullBackOff' }),
 ];
 const observed = [{ uid: 'driver-1', condition: 'ready' }] as const;
+
+function envoy(id: string, replica?: string): ConnectedEnvoy {
+  return {
+    id,
+    cluster: 'front',
+    view: 'front',
+    remoteAddress: '10.1.1.1:4711',
+    protocol: 'delta',
+    aggregated: true,
+    connectedAtMs: START_MS,
+    types: [],
+    ...(replica === undefined ? {} : { replica }),
+  };
+}
 
 interface Ran {
   readonly output: string;
@@ -178,9 +193,23 @@ test('one driver, by the beginning of its id', async (t) => {
 test('pools, envoys and status', async (t) => {
   t.regex((await run(t, 'pools')).output, /^sjns-ads-dev +2 +4 +2 +1 +0 +1 +0 +1 /m);
   t.is((await run(t, 'envoys')).output, 'No Envoy is connected.\n');
-  const { output } = await run(t, 'status');
+  const envoys = [envoy('a')];
+  const { output } = await run(t, 'status', [], {}, { envoys });
   t.regex(output, /^drivers: +1 warming, 1 in_use$/m);
   t.regex(output, /\nAll is well\.\n$/);
+  t.regex((await run(t, 'status')).output, /no Envoy is connected: nobody is served/);
+});
+
+test('a replica that does not know the Envoys of others says so, and never that all is well', async (t) => {
+  const options = { unknownEnvoys: 'it has no certificate', envoys: [envoy('a', 'replica-b')] };
+  const shown = await run(t, 'envoys', [], { output: 'wide' }, options);
+  t.regex(shown.output, /replica-b/);
+  t.regex(shown.output, /Envoys of other replicas are not known here: it has no certificate/);
+  const none = { unknownEnvoys: 'it has no certificate' };
+  t.regex((await run(t, 'envoys', [], {}, none)).output, /No Envoy is connected to this replica/);
+  const { output } = await run(t, 'status', [], {}, none);
+  t.notRegex(output, /All is well/);
+  t.regex(output, /envoys of others: not known here: it has no certificate/);
 });
 
 test('drain: says what is left, and with --wait when it is over', async (t) => {

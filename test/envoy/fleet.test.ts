@@ -156,26 +156,28 @@ test('a driver of an earlier process is not forgotten before Envoy has this oneâ
   t.deepEqual(forgotten(), [true, true]);
 });
 
+function fleetOf({ cache, hub, clock }: HubHarness): XdsFleet {
+  return new XdsFleet({
+    cache,
+    clock,
+    revisions: hub,
+    views: [{ name: VIEW, serves: () => true }],
+    connections: defaultEnvoySettings.drivers,
+    logger: pino({ level: 'silent' }),
+  });
+}
+
 for (const protocol of ['delta', 'sotw'] as const) {
   test(`${protocol}: after a restart, drivers of an emptied namespace are forgotten when Envoy is rid of its cluster`, async (t) => {
     const earlier = new HubHarness();
-    const of = ({ cache, hub, clock }: HubHarness) =>
-      new XdsFleet({
-        cache,
-        clock,
-        revisions: hub,
-        views: [{ name: VIEW, serves: () => true }],
-        connections: defaultEnvoySettings.drivers,
-        logger: pino({ level: 'silent' }),
-      });
-    of(earlier).publish([driver('gone', 1, 'emptied'), driver('stays', 2)]);
+    fleetOf(earlier).publish([driver('gone', 1, 'emptied'), driver('stays', 2)]);
     const envoy = earlier.client(protocol);
     envoy.xds.subscribe(TypeUrl.CLUSTER, ['*']);
     envoy.xds.subscribe(TypeUrl.ENDPOINTS, [clusterName('emptied'), clusterName('ns')]);
     envoy.takeAll();
 
     const restarted = new HubHarness();
-    const fleet = of(restarted);
+    const fleet = fleetOf(restarted);
     fleet.publish([driver('stays', 2)]);
     const again = restarted.adopt(envoy);
     await restarted.clock.advance(1_000);

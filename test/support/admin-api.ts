@@ -16,8 +16,8 @@ import type { SeenRequest } from '../../src/model/assignment.js';
 import { policyDiffer } from '../../src/processes/policy.js';
 import type { FleetProblem } from '../../src/model/fleet-problem.js';
 import type {
+  ConnectedEnvoy,
   FleetReport,
-  NodeStatus,
   ReplicaReport,
   SidecarStatus,
 } from '../../src/model/reports.js';
@@ -38,7 +38,9 @@ export interface AdminApiOptions {
   readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition'>[];
   readonly fleet?: Partial<FleetReport>;
   readonly problems?: readonly FleetProblem[];
-  readonly envoys?: readonly NodeStatus[];
+  readonly envoys?: readonly ConnectedEnvoy[];
+  /** Why those of other replicas are not known. */
+  readonly unknownEnvoys?: string;
   readonly replica?: Partial<ReplicaReport>;
   readonly activity?: (sessionId: string) => SeenActivity | undefined;
   readonly operations?: Partial<Operations>;
@@ -109,6 +111,7 @@ export async function startAdminApi(
     problems: () =>
       (options.problems ?? []).map((problem) => ({ ...problem, sinceMs: clock.now() })),
     envoys: () => options.envoys ?? [],
+    unknownEnvoys: () => options.unknownEnvoys,
     sidecars: () => options.sidecars ?? [],
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined, ...options.replica }),
     activity: ({ sessionId }) => options.activity?.(sessionId),

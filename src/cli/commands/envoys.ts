@@ -1,5 +1,5 @@
 /** `envoys`. */
-import type { EnvoyView, XdsType } from '../../model/admin-api.js';
+import type { EnvoyView, StatusView, XdsType } from '../../model/admin-api.js';
 import { since, type Shown, type Column, printable, renderTable } from '../render.js';
 import type { OnlineContext } from '../admin-client.js';
 
@@ -7,11 +7,21 @@ const types: readonly XdsType[] = ['CDS', 'EDS', 'LDS', 'RDS', 'SDS', 'ECDS'];
 
 export async function envoys(context: OnlineContext): Promise<Shown> {
   const found = await context.client.get<readonly EnvoyView[]>('envoys');
+  const { unknownEnvoys } = await context.client.get<StatusView>('status');
+  const none =
+    unknownEnvoys === undefined
+      ? 'No Envoy is connected.'
+      : 'No Envoy is connected to this replica.';
+  const note =
+    unknownEnvoys === undefined
+      ? ''
+      : `\nEnvoys of other replicas are not known here: ${printable(unknownEnvoys)}\n`;
   return {
     value: found,
     people: (style) =>
-      renderTable(columns(style.wide, context.now()), found, style, 'No Envoy is connected.') +
-      rejections(found),
+      renderTable(columns(style.wide, context.now()), found, style, none) +
+      rejections(found) +
+      note,
   };
 }
 
@@ -26,6 +36,7 @@ function columns(wide: boolean, nowMs: number): readonly Column<EnvoyView>[] {
       },
     })),
     { title: 'CONNECTED', value: ({ connectedSince }) => since(connectedSince, nowMs) },
+    { title: 'REPLICA', value: ({ replica }) => replica ?? '', wide: true },
     { title: 'ADDRESS', value: ({ address }) => address, wide: true },
     { title: 'CLUSTER', value: ({ cluster }) => cluster, wide: true },
   ];

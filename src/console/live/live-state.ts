@@ -48,7 +48,7 @@ export class LiveState {
       // Two Envoys may go by one name.
       envoys: table(
         () => envoyViews(sources),
-        ({ node, address }) => `${node} ${address}`,
+        ({ node, address, replica = '' }) => `${node} ${address} ${replica}`,
       ),
       sidecars: table(
         () => sidecarViews(sources),

@@ -47,7 +47,7 @@ const keys = {
   sessions: ({ id }: SessionView) => id,
   drivers: ({ uid }: DriverView) => uid,
   pools: poolKey,
-  envoys: ({ node, address }: EnvoyView) => `${node} ${address}`,
+  envoys: ({ node, address, replica = '' }: EnvoyView) => `${node} ${address} ${replica}`,
   sidecars: ({ id }: SidecarView) => id,
 };
 

@@ -31,7 +31,9 @@ export function Overview({ data, past }: OverviewProps) {
           tone={envoys.nacked > 0 ? 'bad' : bad > 0 || envoys.connected === 0 ? 'warning' : 'good'}
           note={
             envoys.connected === 0
-              ? 'none is connected'
+              ? status.unknownEnvoys === undefined
+                ? 'none is connected'
+                : 'none is connected to this replica'
               : `${envoys.stale} stale, ${envoys.nacked} rejecting`
           }
         />

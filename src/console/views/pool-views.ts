@@ -19,7 +19,6 @@ export function poolViews({
   const leads = replica().epoch !== undefined;
   const live = drivers.filter(({ phase }) => phase !== 'gone');
   const reports = new Map(pools.map((report) => [poolKey(report), report]));
-  const named = (pool: PoolName) => [poolKey(pool), pool] as const;
   const namespaces = [
     ...inForce.warmNamespaces,
     ...[...pools, ...live].map(({ namespace }) => namespace),
@@ -27,7 +26,8 @@ export function poolViews({
     { namespace },
     ...(inForce.pool(namespace)?.canaries ?? []).map(({ variant }) => ({ namespace, variant })),
   ]);
-  const all = new Map<string, PoolName>([...namespaces, ...pools, ...live].map(named));
+  const named = [...namespaces, ...pools, ...live];
+  const all = new Map(named.map((pool): [string, PoolName] => [poolKey(pool), pool]));
   return [...all]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, { namespace, variant }]) => {

@@ -10,6 +10,7 @@ export function statusView(sources: ConsoleSources): StatusView {
   const { epoch, leader } = sources.replica();
   const { version, problem } = sources.policyReport();
   const envoys = envoyViews(sources);
+  const unknown = sources.unknownEnvoys?.();
   const { drivers } = sources.fleet();
   return {
     version: sources.version,
@@ -20,6 +21,7 @@ export function statusView(sources: ConsoleSources): StatusView {
     },
     policy: { version, ...(problem === undefined ? {} : { problem }) },
     envoys: envoyCounts(envoys),
+    ...(unknown === undefined ? {} : { unknownEnvoys: unknown }),
     sessions: drivers.reduce((sum, { sessions }) => sum + sessions, 0),
     drivers: {
       warming: count(drivers, 'warming'),
