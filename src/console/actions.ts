@@ -31,6 +31,7 @@ export function actionRoutes(options: ActionOptions): Routes {
     [`POST ${API_ROOT}/drivers/{id}/drain`]: recorded(
       options,
       'driver.drain',
+      'admin',
       async (uid, exchange, by) => {
         const deadlineMs = deadlineOf(
           jsonBody(await exchange.body(), ['deadline']).deadline,
@@ -46,6 +47,7 @@ export function actionRoutes(options: ActionOptions): Routes {
     [`POST ${API_ROOT}/drivers/{id}/evict`]: recorded(
       options,
       'driver.evict',
+      'admin',
       async (uid, _exchange, by) => ({
         answer: driverAnswer(await operations.evict(uid, by)),
       }),
@@ -53,12 +55,19 @@ export function actionRoutes(options: ActionOptions): Routes {
     [`POST ${API_ROOT}/sessions/{id}/release`]: recorded(
       options,
       'session.release',
+      'admin',
       async (id, _exchange, by) => ({ answer: sessionAnswer(await operations.release(id, by)) }),
     ),
   };
 }
 
-function recorded(options: ActionOptions, action: string, act: Action): Handler {
+/** @param needed `own`: whoever is known may try; `act` finds out whether it is theirs. */
+export function recorded(
+  options: ActionOptions,
+  action: string,
+  needed: 'admin' | 'own',
+  act: Action,
+): Handler {
   const { gatekeeper, audit } = options;
   return async (exchange): Promise<Answer> => {
     const object = exchange.parameters['id'] ?? '';
@@ -75,7 +84,7 @@ function recorded(options: ActionOptions, action: string, act: Action): Handler 
     try {
       const { caller } = await gatekeeper.identify(exchange);
       principal = caller.principal;
-      await gatekeeper.admit(exchange, 'admin');
+      if (needed === 'admin') await gatekeeper.admit(exchange, 'admin');
       const { answer, detail } = await act(object, exchange, principal);
       record('done', detail ? { detail } : {});
       return json(answer);
@@ -97,7 +106,12 @@ function driverAnswer({ uid, phase, sessions, drainDeadlineMs }: DriverOutcome):
   };
 }
 
-function sessionAnswer({ sessionId, driverUid, end, endedAtMs }: SessionOutcome): SessionAnswer {
+export function sessionAnswer({
+  sessionId,
+  driverUid,
+  end,
+  endedAtMs,
+}: SessionOutcome): SessionAnswer {
   return { id: sessionId, driver: driverUid, state: 'ended', end, endedAt: isoTime(endedAtMs) };
 }
 

@@ -4,13 +4,14 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { PolicyTokens, TokenVerifier } from '../authz/token/verifier.js';
-import { actionRoutes } from '../console/actions.js';
+import { PolicyTokens, type IssuerKeyState, TokenVerifier } from '../authz/token/verifier.js';
+import { type ActionOptions, actionRoutes } from '../console/actions.js';
 import { readRoutes } from '../console/api.js';
 import { Assets } from '../console/assets.js';
 import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
 import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
+import { ownSessionRoutes } from '../console/own-sessions.js';
 import { type CallLeader, remoteDiff, RemoteOperations } from '../console/replicas.js';
 import type { SharedFleet } from '../console/shared-fleet.js';
 import type { ConsoleSources } from '../console/sources.js';
@@ -24,6 +25,7 @@ import type { RequestSample } from '../model/admin-api.js';
 import type { AdminAction, AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
+import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { ReplicaReport } from '../model/reports.js';
@@ -58,12 +60,17 @@ export interface AdminRoutes {
 }
 
 export function adminRoutes(parts: AdminParts): AdminRoutes {
-  const { pools, policy, leader, clock, logger } = parts;
+  const { pools, policy, problems, leader, clock, logger } = parts;
   const elsewhere = new RemoteOperations(parts.toLeader);
   const current = () => leader()?.operations ?? elsewhere;
   const verifier = new TokenVerifier({ clock, logger });
   const inForce = () => policy.current;
   const tokens = new PolicyTokens(verifier, inForce);
+  // Not only when somebody asks: an issuer without keys is a problem that is to be told.
+  const knowIssuers = () => void verifier.useIssuers(inForce().issuers);
+  knowIssuers();
+  policy.onChange(knowIssuers);
+  problems.add({ problems: () => issuerProblems(verifier.issuerKeys()) });
   const signIn = parts.console && createSignIn(parts.console.signIn, { tokens, clock, logger });
   const gatekeeper = new Gatekeeper({
     identifications: [new BearerIdentification(tokens), ...(signIn ? [signIn.session] : [])],
@@ -77,6 +84,16 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
       parts.audit.adminAction(action);
       actions.note(action);
     },
+  };
+  const acting: ActionOptions = {
+    operations: {
+      drain: (...action) => current().drain(...action),
+      evict: (...action) => current().evict(...action),
+      release: (...action) => current().release(...action),
+    },
+    gatekeeper,
+    audit,
+    clock,
   };
   const { takeRequests } = parts;
   const page =
@@ -95,16 +112,8 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
     routes: {
       ...page?.routes,
       ...readRoutes(sources, gatekeeper),
-      ...actionRoutes({
-        operations: {
-          drain: (...action) => current().drain(...action),
-          evict: (...action) => current().evict(...action),
-          release: (...action) => current().release(...action),
-        },
-        gatekeeper,
-        audit,
-        clock,
-      }),
+      ...actionRoutes(acting),
+      ...ownSessionRoutes(sources, acting),
       'GET /readyz/pools': () => {
         const missing = missingDrivers(pools, inForce());
         return text(missing ?? 'ok', missing === undefined ? 200 : 503);
@@ -149,6 +158,18 @@ function consoleSources({
     },
     policyHistory: () => history.revisions,
   };
+}
+
+function issuerProblems(issuers: readonly IssuerKeyState[]): FleetProblem[] {
+  return issuers.flatMap(({ issuer, failure, fetchedAtMs }) => {
+    if (failure === undefined) return [];
+    const known =
+      fetchedAtMs === undefined
+        ? 'no token of it can be verified'
+        : 'those that are known stay in use';
+    const message = `The keys of the token issuer ${issuer} cannot be fetched here, and ${known}: ${failure}`;
+    return [{ kind: 'issuer_unreachable', message }];
+  });
 }
 
 /** Which warm pool has no driver yet, and why; undefined when each has one. */

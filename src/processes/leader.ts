@@ -85,6 +85,10 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     sessionTtlMs: settings.sessionTtlMs,
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
   });
+  const activityOf = (session: SessionRecord) => ({
+    lastActiveMs: expiry.activity.lastActiveMs(session),
+    openStreams: expiry.activity.openStreams(session.sessionId),
+  });
   const assigner = new SessionAssigner({
     ledger,
     leadership,
@@ -93,6 +97,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     poolStatus: pools,
     waitingRoom,
     activity: expiry.activity,
+    seen: activityOf,
     clock,
     logger,
     cacheTtlMs,
@@ -115,10 +120,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     diffPolicy,
     activity: expiry.activity,
     queries,
-    activityOf: (session) => ({
-      lastActiveMs: expiry.activity.lastActiveMs(session),
-      openStreams: expiry.activity.openStreams(session.sessionId),
-    }),
+    activityOf,
     addServices(server) {
       addAssignmentService(server, {
         assigner,

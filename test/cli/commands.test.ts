@@ -7,6 +7,8 @@ import { connect } from '../../src/cli/admin-client.js';
 import { runOnline } from '../../src/cli/online.js';
 import type { OnlineCommandName } from '../../src/cli/online-commands.js';
 import type { PolicyDiff, PolicyDiffAnswer } from '../../src/model/policy-diff.js';
+import { GatewayError } from '../../src/model/errors.js';
+import { namespaceReference } from '../../src/model/fleet-problem.js';
 import type { ConnectedEnvoy } from '../../src/model/reports.js';
 import { type AdminApiOptions, startAdminApi } from '../support/admin-api.js';
 import { driverRecord, sessionId, sessionRecord, START_MS } from '../support/driver-records.js';
@@ -44,12 +46,15 @@ async function run(
   name: OnlineCommandName,
   operands: readonly string[] = [],
   flags: Readonly<Record<string, string>> = {},
-  options: AdminApiOptions = {},
+  {
+    person = 'operator',
+    ...options
+  }: AdminApiOptions & { readonly person?: 'nobody' | 'operator' } = {},
 ): Promise<Ran> {
   const api = await startAdminApi(t, { records, observed, ...options });
   const client = await connect({
     options: new Map([['server', api.url]]),
-    env: { SPARK_GATEWAY_TOKEN: await api.tokenOf('operator') },
+    env: { SPARK_GATEWAY_TOKEN: await api.tokenOf(person) },
     settingsUrl: '',
     issuerUrl: undefined,
     settingsNamed: false,
@@ -180,6 +185,91 @@ test('drivers: the reason is at the end of the line', async (t) => {
   const { output } = await run(t, 'drivers', [], { phase: 'warming' });
   t.regex(output, /^driver-2 +\S+ +warming +no +0 +- +1m30s +ImagePullBackOff$/m);
   t.notRegex(output, /driver-1/);
+});
+
+test('a watch goes on through a failover, and says once that nothing answers', async (t) => {
+  const answers: (() => Promise<unknown>)[] = [
+    () => Promise.resolve([]),
+    () => Promise.reject(new GatewayError('ADMIN_API_UNREACHABLE', 'It cannot be reached.')),
+    () => Promise.reject(new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'Nobody leads.')),
+    () => Promise.resolve([{ kind: 'unreadable', message: 'm', since: '2026-01-01T00:00:00Z' }]),
+    () => Promise.reject(new GatewayError('TOKEN_EXPIRED', 'Your token has expired.')),
+  ];
+  const written: string[] = [];
+  const said: string[] = [];
+  const watching = runOnline(
+    'problems',
+    {
+      client: {
+        get: <T>() => (answers.shift()?.() ?? Promise.reject(new Error('too much'))) as Promise<T>,
+        post: () => Promise.reject(new Error('nothing is done')),
+      },
+      operands: [],
+      options: new Map([
+        ['watch', 'true'],
+        ['output', 'name'],
+      ]),
+      now: () => START_MS,
+      pause: () => Promise.resolve(),
+      say: (text) => void said.push(text),
+    },
+    { write: (text) => void written.push(text), width: () => undefined },
+  );
+  await t.throwsAsync(watching, { message: 'Your token has expired.' });
+  t.deepEqual(written, ['', 'problem/unreadable/\n']);
+  t.deepEqual(said, ['It cannot be reached. Trying again.']);
+});
+
+test('problems: what is wrong, about what, since when', async (t) => {
+  const object = namespaceReference('sjns-ads-dev');
+  const problems = [{ kind: 'pool_failing', object, message: 'No driver comes up' } as const];
+  t.is(
+    (await run(t, 'problems', [], {}, { problems })).output,
+    'PROBLEM       ABOUT                   SINCE  WHAT\npool_failing  Namespace sjns-ads-dev  1m30s  No driver comes up\n',
+  );
+  t.is((await run(t, 'problems')).output, 'No problem is known.\n');
+});
+
+test('drivers: those that are gone are shown when they are asked for', async (t) => {
+  const all = { records: [...records, driverRecord('driver-3', { phase: 'gone' })] };
+  t.notRegex((await run(t, 'drivers', [], {}, all)).output, /driver-3/);
+  t.regex((await run(t, 'drivers', [], { all: 'true' }, all)).output, /driver-3/);
+  t.regex((await run(t, 'drivers', [], { phase: 'gone' }, all)).output, /driver-3/);
+});
+
+test('sessions and release: who has no role sees and ends their own', async (t) => {
+  const released: string[] = [];
+  const own = [sessionId(1), sessionId(2)];
+  const options: AdminApiOptions & { readonly person: 'nobody' } = {
+    person: 'nobody',
+    recordsOf: (issuer) => [
+      driverRecord('driver-1', {
+        phase: 'in_use',
+        sessions: Object.fromEntries(
+          [...own, sessionId(3)].map((id) => {
+            const subject = own.includes(id) ? 'nobody@example.com' : 'bob@example.com';
+            return [id, sessionRecord(id, { principal: { issuer, subject } })];
+          }),
+        ),
+      }),
+    ],
+    operations: {
+      release: async (id) => {
+        released.push(id);
+        return { sessionId: id, driverUid: 'driver-1', end: 'released', endedAtMs: START_MS };
+      },
+    },
+  };
+  const { output } = await run(t, 'sessions', [], { output: 'name' }, options);
+  t.is(output, `session/${own[0]}\nsession/${own[1]}\n`);
+  t.regex((await run(t, 'sessions', [own[0] ?? ''], {}, options)).output, /nobody@example.com/);
+  await t.throwsAsync(run(t, 'sessions', [sessionId(3)], {}, options), { message: /role "read"/ });
+  await t.throwsAsync(run(t, 'release', [sessionId(3)], {}, options), { message: /role "admin"/ });
+  await run(t, 'release', [own[0] ?? ''], {}, options);
+  t.deepEqual(released.splice(0), [own[0]]);
+  const all = await run(t, 'release', [], { mine: 'true' }, options);
+  t.deepEqual(released, own);
+  t.is(all.output.split('\n').length, 3);
 });
 
 test('one driver, by the beginning of its id', async (t) => {

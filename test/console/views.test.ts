@@ -363,6 +363,38 @@ test('status: what is wrong, in sentences', async (t) => {
   ]);
 });
 
+test('status: who waits for a driver that somebody else holds is told, and by whom', async (t) => {
+  const pool = {
+    namespace: NAMESPACE,
+    variant: undefined,
+    drivers: 2,
+    maximum: 2,
+    size: 2,
+    warming: 0,
+    available: 1,
+    inUse: 1,
+    draining: 0,
+    sessions: 1,
+    failure: undefined,
+    retryInMs: undefined,
+    waiting: 3,
+  };
+  const tenant = { principal: bob, team: 'ml' };
+  const held = [
+    driverRecord('d1', { phase: 'in_use', sessions: { [oldest.sessionId]: oldest } }),
+    driverRecord('d2', { tenant }),
+  ];
+  const status = async (fleet: object, of = held) =>
+    (await startAdminApi(t, { records: of, fleet })).read<StatusView>('status');
+  t.deepEqual((await status({ pools: [pool] })).problems, [
+    `Namespace ${NAMESPACE}: 3 sessions wait for a driver. All 2 that the pool may have are held: session ${oldest.sessionId} of alice, quiet since ${at(0)}; driver d2, kept for bob. "spark-gateway release <session>" ends one.`,
+  ]);
+  t.deepEqual((await status({ pools: [{ ...pool, waiting: 0 }] })).problems, []);
+  t.deepEqual((await status({ pools: [{ ...pool, maximum: 3 }] })).problems, [], 'one may come');
+  const free = [...held.slice(0, 1), driverRecord('d2')];
+  t.deepEqual((await status({ pools: [pool] }, free)).problems, [], 'one is free');
+});
+
 test('policy: what is in force, as it was written', async (t) => {
   const api = await startAdminApi(t);
   const policy = await api.read<{ text: string; version: string }>('policy');

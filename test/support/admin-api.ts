@@ -2,7 +2,8 @@
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
-import { actionRoutes } from '../../src/console/actions.js';
+import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
+import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { readRoutes } from '../../src/console/api.js';
 import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
 import type { ConsoleSources, SeenActivity } from '../../src/console/sources.js';
@@ -35,6 +36,8 @@ const HOST = '127.1.41.1';
 
 export interface AdminApiOptions {
   readonly records?: readonly DriverRecord[];
+  /** The same, for those that name the issuer of its tokens. */
+  readonly recordsOf?: (issuer: string) => readonly DriverRecord[];
   readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition'>[];
   readonly fleet?: Partial<FleetReport>;
   readonly problems?: readonly FleetProblem[];
@@ -85,7 +88,8 @@ export async function startAdminApi(
     clock,
   });
   const store = new MemoryStore();
-  for (const record of options.records ?? []) await store.write(record, undefined);
+  const records = options.recordsOf?.(issuer.url) ?? options.records ?? [];
+  for (const record of records) await store.write(record, undefined);
   const leadership = new TestLeadership();
   const ledger = await openLedger({ store, leadership, clock, logger });
   const observed = new Map((options.observed ?? []).map((driver) => [driver.uid, driver]));
@@ -133,16 +137,18 @@ export async function startAdminApi(
     text,
   };
   const actions: AdminAction[] = [];
+  const acting: ActionOptions = {
+    operations: { ...noOperations, ...options.operations },
+    gatekeeper,
+    audit: { adminAction: (action) => void actions.push(action) },
+    clock,
+  };
   const server = await startHttpServer({
     address: { host: HOST, port: 0 },
     routes: {
       ...readRoutes(sources, gatekeeper),
-      ...actionRoutes({
-        operations: { ...noOperations, ...options.operations },
-        gatekeeper,
-        audit: { adminAction: (action) => void actions.push(action) },
-        clock,
-      }),
+      ...actionRoutes(acting),
+      ...ownSessionRoutes(sources, acting),
     },
     logger,
   });

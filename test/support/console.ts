@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
-import { actionRoutes } from '../../src/console/actions.js';
+import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
+import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { readRoutes } from '../../src/console/api.js';
 import { Assets } from '../../src/console/assets.js';
 import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
@@ -121,20 +122,22 @@ export async function startTestConsole(
     takeRequests: () => tally.take(),
     clock,
   });
+  const acting: ActionOptions = {
+    operations: operationsOn(world),
+    gatekeeper,
+    audit: {
+      adminAction(action) {
+        audited.push(action);
+        actions.note(action);
+      },
+    },
+    clock,
+  };
   const routes = {
     ...page.routes,
     ...readRoutes(sources, gatekeeper),
-    ...actionRoutes({
-      operations: operationsOn(world),
-      gatekeeper,
-      audit: {
-        adminAction(action) {
-          audited.push(action);
-          actions.note(action);
-        },
-      },
-      clock,
-    }),
+    ...actionRoutes(acting),
+    ...ownSessionRoutes(sources, acting),
   };
   const address = { host, port };
   let server: HttpServer = await startHttpServer({ address, routes, logger });

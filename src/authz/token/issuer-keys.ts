@@ -10,7 +10,7 @@ import {
 import type { Logger } from 'pino';
 import { isLoopback } from '../../model/address.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
+import { GatewayError, reasonOf } from '../../model/errors.js';
 import { isObject } from '../../model/json.js';
 import type { IssuerPolicy } from '../../model/policy.js';
 
@@ -31,6 +31,7 @@ export interface IssuerKeysOptions {
 const RETRY_MS = 2_000;
 /** More keys than any issuer has; bounds the work that a token without a key id can cause. */
 const MAX_CANDIDATES = 8;
+const LONGEST_REASON = 300;
 
 /** One published key. */
 export interface SigningKey {
@@ -58,6 +59,7 @@ export class IssuerKeys {
   #fetching: Promise<void> | undefined;
   #lastFetch: { readonly endedMs: number; readonly ok: boolean } | undefined;
   #fetchedAtMs: number | undefined;
+  #failure: string | undefined;
   #timer: Timer | undefined;
 
   constructor(options: IssuerKeysOptions) {
@@ -77,6 +79,11 @@ export class IssuerKeys {
   /** When a fetch last succeeded. */
   get fetchedAtMs(): number | undefined {
     return this.#fetchedAtMs;
+  }
+
+  /** Why the last fetch failed, in one line; undefined: it did not, or none has ended. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   close(): void {
@@ -149,9 +156,11 @@ export class IssuerKeys {
       const { keys } = await fetchKeys(issuer, this.#closing.signal);
       if (this.#closing.signal.aborted) return;
       this.#replace(keys);
+      this.#failure = undefined;
       ok = true;
     } catch (error) {
       if (this.#closing.signal.aborted) return;
+      this.#failure = reasonOf(error).replaceAll(/\s+/g, ' ').slice(0, LONGEST_REASON);
       logger.warn(
         { err: error, issuer: issuer.issuer, keysKnown: this.#keys?.size ?? 0 },
         'cannot fetch the keys of a token issuer; those that are known stay in use',

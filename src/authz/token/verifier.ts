@@ -38,6 +38,8 @@ export interface IssuerKeyState {
   readonly issuer: string;
   /** When its keys were last fetched with success; undefined: never. */
   readonly fetchedAtMs: number | undefined;
+  /** Why the last attempt to fetch them failed, in one line; undefined: it did not. */
+  readonly failure: string | undefined;
 }
 
 /** A token whose signature, issuer, audience, client and not-before time are good. */
@@ -124,6 +126,7 @@ export class TokenVerifier {
     return [...this.#issuers].map(([issuer, { keys }]) => ({
       issuer,
       fetchedAtMs: keys.fetchedAtMs,
+      failure: keys.failure,
     }));
   }
 

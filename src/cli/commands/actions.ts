@@ -5,7 +5,7 @@ import { duration } from '../../lib/yaml/text-types.js';
 import type { Shown } from '../render.js';
 import type { OnlineContext } from '../admin-client.js';
 import { driverNamed } from './drivers.js';
-import { sessionNamed } from './sessions.js';
+import { ownSessions, sessionNamed } from './sessions.js';
 
 const WAIT_POLL_MS = 1_000;
 
@@ -27,13 +27,30 @@ export async function evict(context: OnlineContext): Promise<Shown> {
 }
 
 export async function release(context: OnlineContext): Promise<Shown> {
-  const id = await sessionNamed(context, context.operands[0] ?? '');
-  const path = `sessions/${encodeURIComponent(id)}/release`;
-  const answer = await context.client.post<SessionAnswer>(path, {});
+  const [written] = context.operands;
+  const own = (await ownSessions(context)).map(({ id }) => id);
+  if (context.options.has('mine')) return releaseAll(context, own);
+  const id = await sessionNamed(context, written ?? '');
+  const answer = await releaseOne(context, id, own.includes(id));
+  return { value: answer, people: () => endedSentence(answer) };
+}
+
+async function releaseAll(context: OnlineContext, own: readonly string[]): Promise<Shown> {
+  const answers: SessionAnswer[] = [];
+  for (const id of own) answers.push(await releaseOne(context, id, true));
   return {
-    value: answer,
-    people: () => `Session ${answer.id} has ended (${answer.end}, ${answer.endedAt}).\n`,
+    value: answers,
+    people: () => answers.map(endedSentence).join('') || 'You have no session.\n',
   };
+}
+
+function releaseOne({ client }: OnlineContext, id: string, isOwn: boolean): Promise<SessionAnswer> {
+  const path = `sessions/${encodeURIComponent(id)}/release`;
+  return client.post<SessionAnswer>(isOwn ? `me/${path}` : path, {});
+}
+
+function endedSentence({ id, end, endedAt }: SessionAnswer): string {
+  return `Session ${id} has ended (${end}, ${endedAt}).\n`;
 }
 
 const spans = duration('1s');

@@ -1,7 +1,8 @@
 /** `envoys`. */
 import type { EnvoyView, StatusView, XdsType } from '../../model/admin-api.js';
-import { since, type Shown, type Column, printable, renderTable } from '../render.js';
+import { since, type Shown, type Column, printable } from '../render.js';
 import type { OnlineContext } from '../admin-client.js';
+import { shownListing } from '../listing.js';
 
 const types: readonly XdsType[] = ['CDS', 'EDS', 'LDS', 'RDS', 'SDS', 'ECDS'];
 
@@ -16,13 +17,14 @@ export async function envoys(context: OnlineContext): Promise<Shown> {
     unknownEnvoys === undefined
       ? ''
       : `\nEnvoys of other replicas are not known here: ${printable(unknownEnvoys)}\n`;
-  return {
-    value: found,
-    people: (style) =>
-      renderTable(columns(style.wide, context.now()), found, style, none) +
-      rejections(found) +
-      note,
-  };
+  return shownListing(context, {
+    kind: 'envoy',
+    rows: found,
+    nameOf: ({ node }) => node,
+    columns: (_, { wide }) => columns(wide, context.now()),
+    nothing: none,
+    below: (rows) => rejections(rows) + note,
+  });
 }
 
 function columns(wide: boolean, nowMs: number): readonly Column<EnvoyView>[] {

@@ -1,7 +1,9 @@
 /** `pools`. */
 import type { PoolView } from '../../model/admin-api.js';
-import { type Shown, type Column, renderTable } from '../render.js';
+import type { Shown, Column } from '../render.js';
+import { poolKey } from '../../model/pool.js';
 import type { OnlineContext } from '../admin-client.js';
+import { shownListing } from '../listing.js';
 
 function columns(found: readonly PoolView[]): readonly Column<PoolView>[] {
   const canaries = found.some(({ variant }) => variant !== undefined);
@@ -23,7 +25,8 @@ function columns(found: readonly PoolView[]): readonly Column<PoolView>[] {
   ];
 }
 
-export async function pools({ client, options }: OnlineContext): Promise<Shown> {
+export async function pools(context: OnlineContext): Promise<Shown> {
+  const { client, options } = context;
   const team = options.get('team');
   const namespace = options.get('namespace');
   const found = (await client.get<readonly PoolView[]>('pools')).filter(
@@ -31,8 +34,11 @@ export async function pools({ client, options }: OnlineContext): Promise<Shown> 
       (team === undefined || pool.team === team) &&
       (namespace === undefined || pool.namespace === namespace),
   );
-  return {
-    value: found,
-    people: (style) => renderTable(columns(found), found, style, 'There is no pool.'),
-  };
+  return shownListing(context, {
+    kind: 'pool',
+    rows: found,
+    nameOf: poolKey,
+    columns,
+    nothing: 'There is no pool.',
+  });
 }

@@ -5,6 +5,7 @@ import type { DriverPhase } from '../../model/driver.js';
 import type { KnownProblem } from '../../model/fleet-problem.js';
 import type { ConsoleSources } from '../sources.js';
 import { envoyState, envoyViews } from './envoy-views.js';
+import { waitingSentences } from './waiting.js';
 
 export function statusView(sources: ConsoleSources): StatusView {
   const { epoch, leader } = sources.replica();
@@ -60,7 +61,7 @@ function problemsOf(sources: ConsoleSources, envoys: readonly EnvoyView[]): read
       if (reason !== undefined) found.push(`Envoy ${node} rejects its ${type}: ${reason}`);
     }
   }
-  return [...found, ...sources.problems().map(problemSentence)];
+  return [...found, ...sources.problems().map(problemSentence), ...waitingSentences(sources)];
 }
 
 // What is wrong, as the admin API shows it.
