@@ -9,12 +9,12 @@ export interface Listing<Row extends object> {
   /** Of one row, for `-o name`. */
   readonly kind: string;
   readonly rows: readonly Row[];
-  nameOf(row: Row): string;
-  columns(rows: readonly Row[], style: TableStyle): readonly Column<Row>[];
+  readonly nameOf: (row: Row) => string;
+  readonly columns: (rows: readonly Row[], style: TableStyle) => readonly Column<Row>[];
   /** Said when there is no row. */
   readonly nothing: string;
   /** What stands below the table. */
-  below?(rows: readonly Row[]): string;
+  readonly below?: (rows: readonly Row[]) => string;
 }
 
 export function shownListing<Row extends object>(

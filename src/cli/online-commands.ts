@@ -69,6 +69,22 @@ const namespacedList: readonly OptionDescription[] = [
   ...list,
 ];
 
+/** Drivers that belong together; all that are given must hold. */
+const chosenBy: readonly OptionDescription[] = [
+  { name: 'node', value: 'node', about: 'All drivers on this Kubernetes node.' },
+  { name: 'namespace', short: 'n', value: 'namespace', about: 'All drivers in this namespace.' },
+  {
+    name: 'template',
+    value: 'template',
+    about: 'All drivers of the template (variant) of this name.',
+  },
+  { name: 'outdated', about: 'All drivers whose template has changed since they were made.' },
+];
+const dryRun: OptionDescription = {
+  name: 'dry-run',
+  about: 'Says which drivers are meant, and does nothing.',
+};
+
 export const onlineCommands = [
   {
     name: 'status',
@@ -136,9 +152,12 @@ export const onlineCommands = [
   },
   {
     name: 'drain',
-    about: 'Gives a driver no new session; it ends when the last one leaves.',
+    about:
+      'Gives a driver, or all that are chosen, no new session; each ends when the last one leaves.',
     operands: '<driver>',
+    insteadOfOperand: chosenBy.map(({ name }) => name),
     options: [
+      ...chosenBy,
       {
         name: 'deadline',
         value: 'time',
@@ -146,7 +165,17 @@ export const onlineCommands = [
           'When the sessions that are left are ended: a duration from now, such as 10m, or a time such as 2030-01-31T18:00:00Z; else never.',
       },
       { name: 'wait', about: 'Waits until the driver has ended.' },
+      dryRun,
     ],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'undrain',
+    about: 'Takes a drain back, as long as the driver has not begun to end.',
+    operands: '<driver>',
+    insteadOfOperand: chosenBy.map(({ name }) => name),
+    options: [...chosenBy, dryRun],
     settingsOf: 'operator',
     online: true,
   },

@@ -4,7 +4,7 @@ import { systemClock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
 import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
 import { connect, type OnlineCommand, type OnlineContext } from './admin-client.js';
-import { drain, evict, release } from './commands/actions.js';
+import { drain, evict, release, undrain } from './commands/actions.js';
 import { drivers } from './commands/drivers.js';
 import { envoys } from './commands/envoys.js';
 import { policyByFile, explain } from './commands/explain.js';
@@ -74,6 +74,7 @@ const commands: Record<OnlineCommandName, OnlineCommand> = {
   sidecars,
   problems,
   drain,
+  undrain,
   release,
   evict,
   'policy explain': explain,

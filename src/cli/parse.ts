@@ -218,7 +218,10 @@ function operandProblem(
     return given.length === 0 ? undefined : `"${name}" takes no operand beside --${instead}`;
   }
   if (given.length < least) {
-    const or = insteadOfOperand.map((option) => ` or --${option}`).join('');
+    const last = insteadOfOperand.length - 1;
+    const or = insteadOfOperand
+      .map((option, at) => `${at === last ? ' or' : ','} --${option}`)
+      .join('');
     return `"${name}" needs ${patterns[given.length] ?? operands}${or}`;
   }
   const unknown = operandChoices && given.find((operand) => !operandChoices.includes(operand));

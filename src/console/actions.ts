@@ -7,6 +7,7 @@ import type { AdminAction, AuditSink } from '../model/audit.js';
 import { type Clock, isoTime } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Principal } from '../model/principal.js';
+import { duration } from '../lib/yaml/text-types.js';
 import { API_ROOT } from './api.js';
 import type { Gatekeeper } from './gatekeeper.js';
 
@@ -43,6 +44,14 @@ export function actionRoutes(options: ActionOptions): Routes {
           ...(deadlineMs === undefined ? {} : { detail: { deadline: isoTime(deadlineMs) } }),
         };
       },
+    ),
+    [`POST ${API_ROOT}/drivers/{id}/undrain`]: recorded(
+      options,
+      'driver.undrain',
+      'admin',
+      async (uid, _exchange, by) => ({
+        answer: driverAnswer(await operations.undrain(uid, by)),
+      }),
     ),
     [`POST ${API_ROOT}/drivers/{id}/evict`]: recorded(
       options,
@@ -118,14 +127,19 @@ export function sessionAnswer({
 /** RFC 3339; without a zone a time would mean another moment on another machine. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
 
+const spans = duration('1s');
+
 function deadlineOf(deadline: unknown, nowMs: number): number | undefined {
   if (deadline === undefined || deadline === null) return undefined;
+  // A duration is counted by this clock: that of whoever asks may be wrong.
+  const spanMs = typeof deadline === 'string' ? spans.parse(deadline, '') : undefined;
+  if (spanMs !== undefined) return nowMs + spanMs;
   const deadlineMs =
     typeof deadline === 'string' && TIME.test(deadline) ? Date.parse(deadline) : Number.NaN;
   if (Number.isNaN(deadlineMs)) {
     throw new GatewayError(
       'ARGUMENT_INVALID',
-      '"deadline" must be a time such as "2030-01-31T18:00:00Z".',
+      '"deadline" must be a time such as "2030-01-31T18:00:00Z", or a duration from now such as "10m".',
     );
   }
   if (deadlineMs <= nowMs) {

@@ -8,17 +8,20 @@ import {
   DrainRequestSchema,
   EvictRequestSchema,
   ReleaseRequestSchema,
+  UndrainRequestSchema,
   type DriverState,
   DiffPolicyResponseSchema,
   DrainResponseSchema,
   EvictResponseSchema,
   ReleaseResponseSchema,
   ShareFleetResponseSchema,
+  UndrainResponseSchema,
   type DiffPolicyRequest,
   type DrainRequest,
   type EvictRequest,
   type ReleaseRequest,
   type ShareFleetRequest,
+  type UndrainRequest,
 } from '#gen/spark_gateway/v1/administration_pb.js';
 import type { Principal as PrincipalMessage } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { serviceDefinition } from '../lib/grpc/client.js';
@@ -57,6 +60,14 @@ export class RemoteOperations implements Operations {
       ...(deadlineMs === undefined ? {} : { deadlineMs: BigInt(deadlineMs) }),
     });
     return driverOutcome((await this.#call(method.drain, request)).driver);
+  }
+
+  async undrain(driverUid: string, by: Principal): Promise<DriverOutcome> {
+    const request = create(UndrainRequestSchema, {
+      driverUid,
+      by: { issuer: by.issuer, subject: by.subject },
+    });
+    return driverOutcome((await this.#call(method.undrain, request)).driver);
   }
 
   async evict(driverUid: string, by: Principal): Promise<DriverOutcome> {
@@ -133,6 +144,11 @@ export function addAdministrationService(
             principalOf(by),
           ),
         ),
+      }),
+    ),
+    undrain: answer<UndrainRequest, typeof UndrainResponseSchema>(async ({ driverUid, by }) =>
+      create(UndrainResponseSchema, {
+        driver: driverState(await operations.undrain(driverUid, principalOf(by))),
       }),
     ),
     evict: answer<EvictRequest, typeof EvictResponseSchema>(async ({ driverUid, by }) =>

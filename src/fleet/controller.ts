@@ -32,7 +32,7 @@ import type { FleetReport } from '../model/reports.js';
 import { type Applied, applyPlan, PendingWrites, newDriverName } from './apply-plan.js';
 import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
 import { poolProblems, fleetReport } from './fleet-report.js';
-import { RecordShapes } from './lifecycle.js';
+import { hasSessions, isManaged, RecordShapes } from './lifecycle.js';
 import { Background, Passes } from './passes.js';
 import { followedPools, NOTHING_PLANNED, type Planned } from './pool-counts.js';
 import { Deadlines, afterFailure, type StartFailures } from './pool-plan.js';
@@ -190,6 +190,28 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
         ...withPhase(rest, 'draining', clock.now(), 'It is drained by an operator.'),
         ...(deadlineMs === undefined ? {} : { drainDeadlineMs: deadlineMs }),
       };
+    });
+  }
+
+  /**
+   * Takes a drain back: the driver takes new sessions again, as far as its pool wants it. Resolves when
+   * that is durable. Rejects with DRIVER_UNKNOWN, or with ARGUMENT_INVALID when it ends already.
+   */
+  async undrain(uid: string): Promise<void> {
+    const { ledger, clock } = this.#options;
+    const record = ledger.get(uid);
+    if (!record || record.phase === 'gone') {
+      throw new GatewayError('DRIVER_UNKNOWN', `There is no driver ${uid}.`);
+    }
+    await ledger.update(uid, (current) => {
+      if (current.phase === 'expired' || current.phase === 'gone') {
+        throw new GatewayError('ARGUMENT_INVALID', `Driver ${uid} ends already.`);
+      }
+      if (current.phase !== 'draining') return current;
+      const { drainDeadlineMs: _taken, ...rest } = current;
+      // One of someone else is looked at again before it takes a session.
+      const idle = isManaged(current) ? 'available' : 'warming';
+      return withPhase(rest, hasSessions(current) ? 'in_use' : idle, clock.now());
     });
   }
 

@@ -55,6 +55,11 @@ export interface SessionOutcome {
 export interface Operations {
   /** No new session from now on; those it has are ended at `deadlineMs` (epoch), or never. */
   drain(driverUid: string, deadlineMs: number | undefined, by: Principal): Promise<DriverOutcome>;
+  /**
+   * Takes a drain back: it takes new sessions again. Rejects with ARGUMENT_INVALID for a driver that
+   * ends already.
+   */
+  undrain(driverUid: string, by: Principal): Promise<DriverOutcome>;
   /** Ends the driver with its sessions; their clients are told SESSION_CHANGED. */
   evict(driverUid: string, by: Principal): Promise<DriverOutcome>;
   /** Ends the session. */

@@ -88,6 +88,7 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
   const acting: ActionOptions = {
     operations: {
       drain: (...action) => current().drain(...action),
+      undrain: (...action) => current().undrain(...action),
       evict: (...action) => current().evict(...action),
       release: (...action) => current().release(...action),
     },

@@ -33,8 +33,8 @@ import type { Records } from './records.js';
 
 export interface LeaderOptions {
   readonly settings: Settings;
-  readonly pools: Observations & PoolStatusSource & Pick<PoolController, 'drain'>;
-  readonly records: Pick<Records, 'askDrain'>;
+  readonly pools: Observations & PoolStatusSource & Pick<PoolController, 'drain' | 'undrain'>;
+  readonly records: Pick<Records, 'askDrain' | 'askUndrain'>;
   readonly waitingRoom: WaitingRoom;
   readonly policy: () => Policy;
   readonly watch: AssignmentWatch;
@@ -147,9 +147,9 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
 
 export interface LeaderOperationsOptions {
   readonly ledger: Ledger;
-  readonly pools: Pick<PoolController, 'drain'>;
+  readonly pools: Pick<PoolController, 'drain' | 'undrain'>;
   readonly sessions: Pick<SessionExpiry, 'end'>;
-  readonly records: Pick<Records, 'askDrain'>;
+  readonly records: Pick<Records, 'askDrain' | 'askUndrain'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -168,6 +168,14 @@ export class LeaderOperations implements Operations {
   ): Promise<DriverOutcome> {
     await this.#drain(driverUid, deadlineMs);
     this.#o.logger.info({ driver: driverUid, deadlineMs, by }, 'an operator drains a driver');
+    return this.#outcome(driverUid);
+  }
+
+  async undrain(driverUid: string, by: Principal): Promise<DriverOutcome> {
+    const { phase } = this.#known(driverUid);
+    if (phase === 'draining') await this.#store(this.#o.records.askUndrain?.(driverUid));
+    await this.#o.pools.undrain(driverUid);
+    this.#o.logger.info({ driver: driverUid, by }, 'an operator takes a drain back');
     return this.#outcome(driverUid);
   }
 
@@ -200,8 +208,13 @@ export class LeaderOperations implements Operations {
     const { phase } = this.#known(driverUid);
     if (phase === 'gone' || phase === 'expired') return;
     const { records, pools } = this.#o;
+    await this.#store(records.askDrain?.(driverUid, deadlineMs));
+    await pools.drain(driverUid, deadlineMs);
+  }
+
+  async #store(written: Promise<void> | undefined): Promise<void> {
     try {
-      await records.askDrain?.(driverUid, deadlineMs);
+      await written;
     } catch (error) {
       if (error instanceof GatewayError) throw error;
       throw new GatewayError(
@@ -210,7 +223,6 @@ export class LeaderOperations implements Operations {
         { cause: error, retryAfterMs: 2_000 },
       );
     }
-    await pools.drain(driverUid, deadlineMs);
   }
 
   #known(driverUid: string): DriverRecord {

@@ -54,6 +54,22 @@ test('drain: until its last session leaves, or at a deadline; recorded with who 
   ] as typeof api.actions);
 });
 
+test('drain: a duration is counted by the clock of the gateway, and undrain takes it back', async (t) => {
+  const { asked, operations } = driverOperations();
+  const undrain = async (uid: string) => ({ ...outcome(uid), phase: 'in_use' as const });
+  const api = await startAdminApi(t, { operations: { ...operations, undrain } });
+  const token = await api.tokenOf('operator');
+  const ask = (verb: string, body: string) =>
+    api.ask(`drivers/driver-1/${verb}`, { method: 'POST', token, body });
+  t.is((await ask('drain', '{"deadline":"10m"}')).status, 200);
+  t.deepEqual(asked, [['drain', 'driver-1', START_MS + 600_000, 'operator@example.com']]);
+  t.like(await (await ask('undrain', '{}')).json(), { uid: 'driver-1', phase: 'in_use' });
+  t.is(api.actions.at(-1)?.action, 'driver.undrain');
+  const reader = await api.tokenOf('reader');
+  const refused = await api.ask('drivers/driver-1/undrain', { method: 'POST', token: reader });
+  t.is(refused.status, 403);
+});
+
 const badBodies: readonly (readonly [string, RegExp])[] = [
   ['{', /is not JSON/],
   ['[]', /may hold .*deadline.* and nothing else/],

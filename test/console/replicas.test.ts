@@ -34,6 +34,7 @@ const answers: Operations = {
     if (by.subject !== 'alice') throw new GatewayError('INTERNAL', 'It is not who asked.');
     return { uid, phase: 'draining', sessions: 3, drainDeadlineMs };
   },
+  undrain: async (uid) => ({ uid, phase: 'in_use', sessions: 3, drainDeadlineMs: undefined }),
   evict: () => Promise.reject(new GatewayError('DRIVER_UNKNOWN', 'There is no such driver.')),
   release: async (sessionId) => ({
     sessionId,
@@ -102,6 +103,7 @@ test('a replica asks the leader on behalf of an operator', async (t) => {
     drainDeadlineMs: deadlineMs,
   });
   t.like(await operations.drain('driver-1', undefined, alice), { drainDeadlineMs: undefined });
+  t.like(await operations.undrain('driver-1', alice), { uid: 'driver-1', phase: 'in_use' });
   t.deepEqual(await operations.release('session-1', alice), {
     sessionId: 'session-1',
     driverUid: 'driver-1',

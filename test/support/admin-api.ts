@@ -38,7 +38,7 @@ export interface AdminApiOptions {
   readonly records?: readonly DriverRecord[];
   /** The same, for those that name the issuer of its tokens. */
   readonly recordsOf?: (issuer: string) => readonly DriverRecord[];
-  readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition'>[];
+  readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition' | 'node'>[];
   readonly fleet?: Partial<FleetReport>;
   readonly problems?: readonly FleetProblem[];
   readonly envoys?: readonly ConnectedEnvoy[];
@@ -178,7 +178,12 @@ export async function startAdminApi(
 }
 
 const nothing = () => Promise.reject(new GatewayError('DRIVER_UNKNOWN', 'There is nothing.'));
-const noOperations: Operations = { drain: nothing, evict: nothing, release: nothing };
+const noOperations: Operations = {
+  drain: nothing,
+  undrain: nothing,
+  evict: nothing,
+  release: nothing,
+};
 
 function policyText(issuer: string): string {
   return `apiVersion: spark-gateway/v1alpha1

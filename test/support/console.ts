@@ -233,6 +233,13 @@ function operationsOn({ records }: World): Operations {
       const sessions = Object.keys(record.sessions).length;
       return { uid, phase: 'draining', sessions, drainDeadlineMs: deadlineMs };
     },
+    async undrain(uid) {
+      const { drainDeadlineMs: _, ...record } = known(uid);
+      const sessions = Object.keys(record.sessions).length;
+      const phase = sessions > 0 ? 'in_use' : 'available';
+      records.set(uid, { ...record, phase });
+      return { uid, phase, sessions, drainDeadlineMs: undefined };
+    },
     async evict(uid) {
       records.set(uid, { ...known(uid), phase: 'expired', sessions: {} });
       return { uid, phase: 'expired', sessions: 0, drainDeadlineMs: undefined };
