@@ -14,6 +14,10 @@ const outcome = (uid: string, drainDeadlineMs?: number): DriverOutcome => ({
   drainDeadlineMs,
 });
 
+async function undrain(uid: string): Promise<DriverOutcome> {
+  return { ...outcome(uid), phase: 'in_use' };
+}
+
 /** Operations that remember what they were asked. */
 function driverOperations() {
   const asked: unknown[] = [];
@@ -56,7 +60,6 @@ test('drain: until its last session leaves, or at a deadline; recorded with who 
 
 test('drain: a duration is counted by the clock of the gateway, and undrain takes it back', async (t) => {
   const { asked, operations } = driverOperations();
-  const undrain = async (uid: string) => ({ ...outcome(uid), phase: 'in_use' as const });
   const api = await startAdminApi(t, { operations: { ...operations, undrain } });
   const token = await api.tokenOf('operator');
   const ask = (verb: string, body: string) =>
