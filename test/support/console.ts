@@ -20,7 +20,7 @@ import type { AdminAction } from '../../src/model/audit.js';
 import { systemClock } from '../../src/model/clock.js';
 import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
 import { GatewayError } from '../../src/model/errors.js';
-import type { NodeStatus, SidecarStatus } from '../../src/model/reports.js';
+import type { NodeStatus, PoolReport, SidecarStatus } from '../../src/model/reports.js';
 import type { SeenRequest } from '../../src/model/assignment.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { fleetReport } from '../../src/fleet/fleet-report.js';
@@ -34,6 +34,7 @@ const CLIENT_ID = 'console';
 /** What the console looks at; a test changes it as it likes. */
 export interface World {
   records: Map<string, DriverRecord>;
+  pools: readonly PoolReport[];
   envoys: readonly NodeStatus[];
   problems: readonly string[];
   policyProblem: string | undefined;
@@ -82,6 +83,7 @@ export async function startTestConsole(
   const revision = { version: policy.version, loadedAtMs: clock.now(), text };
   const world: World = {
     records: new Map(),
+    pools: [],
     envoys: [],
     problems: [],
     policyProblem: undefined,
@@ -179,8 +181,8 @@ function sourcesOf(
           ({ sessions, tombstones }) => id in sessions || id in tombstones,
         ),
     },
-    fleet: () =>
-      fleetReport({
+    fleet: () => ({
+      ...fleetReport({
         records: [...world.records.values()],
         pools: [],
         observed,
@@ -193,6 +195,8 @@ function sourcesOf(
         readError: undefined,
         writeError: undefined,
       }),
+      pools: world.pools,
+    }),
     problems: () =>
       world.problems.map((message) => ({
         kind: 'unreadable',

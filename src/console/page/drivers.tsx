@@ -23,9 +23,23 @@ export function Drivers({ data, query, nowMs }: DriversProps) {
         rows={[...data.drivers.values()]}
         keyOf={({ uid }) => uid}
         query={query}
-        text={({ uid, name, namespace, phase, address, cluster = '', problem = '' }) =>
-          [uid, name, namespace, phase, address, cluster, problem].join(' ')
-        }
+        text={({ uid, name, namespace, phase, address, ...more }) => {
+          const { cluster = '', variant = '', pod = '', node = '', problem = '' } = more;
+          const what = more.outdated ? 'outdated' : '';
+          return [
+            uid,
+            name,
+            namespace,
+            variant,
+            phase,
+            address,
+            cluster,
+            pod,
+            node,
+            problem,
+            what,
+          ].join(' ');
+        }}
         empty="There are no drivers."
         columns={columns(nowMs)}
       />
@@ -78,7 +92,7 @@ export interface DriverProps {
   readonly uid: string;
   readonly nowMs: number;
   /** undefined: who looks may not. */
-  readonly act: ((kind: 'drain' | 'evict') => void) | undefined;
+  readonly act: ((kind: 'drain' | 'undrain' | 'evict') => void) | undefined;
 }
 
 export function Driver({ data, uid, nowMs, act }: DriverProps) {
@@ -95,6 +109,11 @@ export function Driver({ data, uid, nowMs, act }: DriverProps) {
           <button type="button" disabled={driver.phase === 'expired'} onClick={() => act('drain')}>
             Drain …
           </button>
+          {driver.phase === 'draining' ? (
+            <button type="button" onClick={() => act('undrain')}>
+              Undrain …
+            </button>
+          ) : null}
           <button type="button" class="danger" onClick={() => act('evict')}>
             Evict …
           </button>
@@ -116,7 +135,7 @@ export function Driver({ data, uid, nowMs, act }: DriverProps) {
 }
 
 function Known({ driver, nowMs }: { readonly driver: DriverView; readonly nowMs: number }) {
-  const { tenant, drainDeadline, problem, cluster } = driver;
+  const { tenant, drainDeadline, problem, cluster, pod, node, outdated } = driver;
   return (
     <Facts
       facts={[
@@ -125,6 +144,9 @@ function Known({ driver, nowMs }: { readonly driver: DriverView; readonly nowMs:
         ['Pool', <PoolLink namespace={driver.namespace} variant={driver.variant} />],
         ['Address', <span class="mono">{driver.address || '–'}</span>],
         cluster === undefined ? undefined : ['Cluster', cluster],
+        pod === undefined ? undefined : ['Pod', <span class="mono">{pod}</span>],
+        node === undefined ? undefined : ['Node', <span class="mono">{node}</span>],
+        outdated ? ['Outdated', 'yes: its template has changed since'] : undefined,
         ['Answers', driver.ready ? 'yes' : (driver.condition ?? 'not seen')],
         ['Envoy knows it', driver.routable ? 'yes' : 'no'],
         tenant ? ['Holds data of', `${tenant.principal.subject} (${tenant.team})`] : undefined,

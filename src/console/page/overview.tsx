@@ -191,7 +191,7 @@ function PoolTable({ data, past }: OverviewProps) {
     <Card title="Pools" wide>
       <PlainTable
         label="Pools"
-        rows={[...data.pools.values()].slice(0, 50)}
+        rows={byUrgency([...data.pools.values()]).slice(0, 50)}
         keyOf={poolKey}
         empty="There are no pools."
         columns={[
@@ -203,12 +203,17 @@ function PoolTable({ data, past }: OverviewProps) {
             title: 'Last hour',
             cell: (pool) => <PoolChart past={past} pool={pool} small />,
           },
+          { title: 'Waiting', cell: ({ waiting }) => waiting ?? '–', numeric: true },
           { title: 'Available', cell: ({ available }) => available, numeric: true },
           { title: 'In use', cell: ({ inUse }) => inUse, numeric: true },
           { title: 'Warming', cell: ({ warming }) => warming, numeric: true },
           { title: 'Leaving', cell: ({ draining }) => draining, numeric: true },
           { title: 'Of at most', cell: ({ maximum }) => maximum, numeric: true },
           { title: 'Sessions', cell: ({ sessions }) => sessions, numeric: true },
+          {
+            title: 'Why none starts',
+            cell: ({ failure = '' }) => <span class="why">{failure}</span>,
+          },
         ]}
       />
       {data.pools.size > 50 ? (
@@ -218,6 +223,21 @@ function PoolTable({ data, past }: OverviewProps) {
       ) : null}
     </Card>
   );
+}
+
+/** What fails, then what waits, then what is all taken: nobody has to look for it. */
+function byUrgency(pools: readonly PoolView[]): readonly PoolView[] {
+  const urgency = ({ failure, waiting = 0, available, inUse, maximum }: PoolView) => [
+    failure === undefined ? 0 : 1,
+    waiting,
+    available === 0 && inUse > 0 && inUse >= maximum ? 1 : 0,
+  ];
+  return pools.toSorted((one, other) => {
+    const [a, b] = [urgency(one), urgency(other)];
+    const at = a.findIndex((value, index) => value !== b[index]);
+    if (at >= 0) return (b[at] ?? 0) - (a[at] ?? 0);
+    return poolKey(one) < poolKey(other) ? -1 : 1;
+  });
 }
 
 export function PoolChart(props: {
