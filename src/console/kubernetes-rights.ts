@@ -43,7 +43,10 @@ interface UserInfo {
 export class KubernetesRights implements Identification {
   readonly #options: KubernetesRightsOptions;
   /** By the token's hash. */
-  readonly #known = new LRUCache<string, { readonly found: Promise<Identified>; readonly atMs: number }>({
+  readonly #known = new LRUCache<
+    string,
+    { readonly found: Promise<Identified>; readonly atMs: number }
+  >({
     max: 1_000,
   });
   #recent: number[] = [];
@@ -68,7 +71,8 @@ export class KubernetesRights implements Identification {
     this.#known.set(key, { found, atMs: clock.now() });
     found.catch((error: unknown) => {
       // What could not be found out is asked again.
-      const unknown = !(error instanceof GatewayError) || error.code === 'CONTROL_PLANE_UNAVAILABLE';
+      const unknown =
+        !(error instanceof GatewayError) || error.code === 'CONTROL_PLANE_UNAVAILABLE';
       if (unknown) this.#known.delete(key);
     });
     return found;
@@ -164,7 +168,12 @@ export class KubernetesRights implements Identification {
 
   async #ask<T>(path: string, body: object): Promise<T> {
     try {
-      return await this.#options.api.request<T>({ method: 'POST', path, timeoutMs: TIMEOUT_MS, body });
+      return await this.#options.api.request<T>({
+        method: 'POST',
+        path,
+        timeoutMs: TIMEOUT_MS,
+        body,
+      });
     } catch (error) {
       const why = hasStatus(error, 403)
         ? 'the gateway lacks the ClusterRole system:auth-delegator (k8s/rbac.yaml)'

@@ -1,11 +1,13 @@
 /** Who asks something of the gateway itself, and what they may ask of it. */
 import type { DriverPhase, SessionEnd } from './driver.js';
-import type { Policy } from './policy.js';
+import type { AdministrationRole, Policy } from './policy.js';
 import { type Caller, type Principal, CERTIFICATE_ISSUER } from './principal.js';
 
 /** A caller whose identity was verified. */
 export interface Identified {
   readonly caller: Caller;
+  /** Where it does not follow from the policy. */
+  readonly role?: AdministrationRole;
   /** The identity is no good from then on, milliseconds since the epoch. */
   readonly goodUntilMs: number;
 }

@@ -11,6 +11,7 @@ import { Assets } from '../console/assets.js';
 import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
 import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
+import { KubernetesRights, type KubernetesRightsOptions } from '../console/kubernetes-rights.js';
 import { ownSessionRoutes } from '../console/own-sessions.js';
 import { type CallLeader, remoteDiff, RemoteOperations } from '../console/replicas.js';
 import type { SharedFleet } from '../console/shared-fleet.js';
@@ -48,6 +49,8 @@ export interface AdminParts {
   readonly policy: PolicySource;
   readonly problems: ProblemBoard;
   readonly console: ConsoleParts | undefined;
+  /** Lets those in who have rights in the cluster; undefined: it does not. */
+  readonly kubernetes?: Omit<KubernetesRightsOptions, 'clock'> | undefined;
   /** How the RPCs went that ended since it was asked last; undefined on a replica that is not told. */
   readonly takeRequests: () => RequestSample | undefined;
   readonly clock: Clock;
@@ -60,7 +63,7 @@ export interface AdminRoutes {
 }
 
 export function adminRoutes(parts: AdminParts): AdminRoutes {
-  const { pools, policy, problems, leader, clock, logger } = parts;
+  const { pools, policy, problems, leader, kubernetes, clock, logger } = parts;
   const elsewhere = new RemoteOperations(parts.toLeader);
   const current = () => leader()?.operations ?? elsewhere;
   const verifier = new TokenVerifier({ clock, logger });
@@ -73,7 +76,11 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
   problems.add({ problems: () => issuerProblems(verifier.issuerKeys()) });
   const signIn = parts.console && createSignIn(parts.console.signIn, { tokens, clock, logger });
   const gatekeeper = new Gatekeeper({
-    identifications: [new BearerIdentification(tokens), ...(signIn ? [signIn.session] : [])],
+    identifications: [
+      ...(kubernetes ? [new KubernetesRights({ ...kubernetes, clock })] : []),
+      new BearerIdentification(tokens),
+      ...(signIn ? [signIn.session] : []),
+    ],
     policy: inForce,
     clock,
   });
