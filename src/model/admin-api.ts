@@ -100,8 +100,25 @@ export interface DriverDetailView extends Omit<DriverView, 'sessions'> {
   readonly instance: string;
   /** Of the leader that wrote the record last. */
   readonly epoch: number;
+  /** On Kubernetes: what is said of its pod and of the resource that it was made by, the newest first. */
+  readonly events?: readonly DriverEventView[];
+  /** Why there are none to be seen. */
+  readonly eventsProblem?: string;
   /** Sessions that have ended here and are remembered. */
   readonly ended: readonly { readonly id: string; readonly end: SessionEnd; readonly at: string }[];
+}
+
+/** A Kubernetes Event. */
+export interface DriverEventView {
+  /** When it happened last. */
+  readonly at: string;
+  /** `Normal` or `Warning`. */
+  readonly type: string;
+  readonly reason: string;
+  readonly message: string;
+  /** `Kind name`. */
+  readonly object: string;
+  readonly count: number;
 }
 
 export interface PoolView {

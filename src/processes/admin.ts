@@ -49,6 +49,7 @@ export interface AdminParts {
   readonly policy: PolicySource;
   readonly problems: ProblemBoard;
   readonly console: ConsoleParts | undefined;
+  readonly driverEvents: ConsoleSources['driverEvents'];
   /** Lets those in who have rights in the cluster; undefined: it does not. */
   readonly kubernetes?: Omit<KubernetesRightsOptions, 'clock'> | undefined;
   /** How the RPCs went that ended since it was asked last; undefined on a replica that is not told. */
@@ -143,6 +144,7 @@ function consoleSources({
   problems,
   toLeader,
   shared,
+  driverEvents,
 }: AdminParts): ConsoleSources {
   const elsewhere = remoteDiff(toLeader);
   const history = new PolicyHistory();
@@ -153,6 +155,7 @@ function consoleSources({
     ledger,
     fleet: () => pools.report(),
     problems: () => problems.list(),
+    ...(driverEvents ? { driverEvents } : {}),
     envoys: () => shared.envoys(),
     unknownEnvoys: () => shared.unknown(),
     sidecars: () => shared.sidecars(),

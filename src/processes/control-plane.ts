@@ -14,6 +14,8 @@ import { startAdminServer, adminRoutes, adminTls, consoleParts } from './admin.j
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
+import { eventsAbout } from '../lib/kubernetes/events-about.js';
+import type { DriverStatus } from '../model/reports.js';
 import { PoolController } from '../fleet/controller.js';
 import { ProblemBoard, openAudit, problemMetrics, openTracing } from './telemetry.js';
 import { StartedDrivers } from '../fleet/driver-starts.js';
@@ -231,6 +233,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     problems: board,
     console: await consoleParts(settings, () => place.consoleSecret()),
     kubernetes: kubernetesRights(settings, access),
+    driverEvents: access && ((driver) => eventsOf(driver, access)),
     takeRequests: () => (leader ? tally.take() : undefined),
     clock,
     logger,
@@ -258,6 +261,16 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   });
   await Promise.race([serving.then(() => aborted(stop)), aborted(stop)]);
   logger.info('control plane ends');
+}
+
+/** Of its pod, and of the resource that it was made by. */
+function eventsOf({ cluster, namespace, pod, resource }: DriverStatus, access: KubernetesAccess) {
+  const { api } = access.clusters.find(({ name }) => name === cluster) ?? access.home;
+  return eventsAbout(
+    api,
+    namespace,
+    [pod, resource].filter((name) => name !== undefined),
+  );
 }
 
 function kubernetesRights(

@@ -234,6 +234,36 @@ for (const [flags, expected] of choices) {
   });
 }
 
+test('one driver: with what its cluster says of it; that this cannot be read keeps nothing else', async (t) => {
+  const at = new Date(START_MS).toISOString();
+  const message = 'Back-off pulling image';
+  const said = { at, type: 'Warning', reason: 'BackOff', object: 'Pod p1', message, count: 7 };
+  const { output } = await run(
+    t,
+    'drivers',
+    ['driver-1'],
+    {},
+    {
+      driverEvents: ({ uid }) => Promise.resolve(uid === 'driver-1' ? [said] : []),
+    },
+  );
+  t.regex(
+    output,
+    /^events:\n  1m30s ago  Warning  BackOff  Pod p1: Back-off pulling image \(7 times\)$/m,
+  );
+  const refused = await run(
+    t,
+    'drivers',
+    ['driver-1'],
+    {},
+    {
+      driverEvents: () => Promise.reject(new Error('events is forbidden')),
+    },
+  );
+  t.regex(refused.output, /^driver: +driver-1$/m);
+  t.regex(refused.output, /^events: events is forbidden$/m);
+});
+
 test('drivers: pod, node, variant and whether the template has changed', async (t) => {
   const { output } = await run(t, 'drivers', [], { output: 'wide' }, nodes().options);
   t.regex(output, /VARIANT.*POD.*NODE.*OUTDATED/);

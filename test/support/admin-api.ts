@@ -41,6 +41,7 @@ export interface AdminApiOptions {
   readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition' | 'node'>[];
   readonly fleet?: Partial<FleetReport>;
   readonly problems?: readonly FleetProblem[];
+  readonly driverEvents?: ConsoleSources['driverEvents'];
   readonly envoys?: readonly ConnectedEnvoy[];
   /** Why those of other replicas are not known. */
   readonly unknownEnvoys?: string;
@@ -114,6 +115,7 @@ export async function startAdminApi(
     }),
     problems: () =>
       (options.problems ?? []).map((problem) => ({ ...problem, sinceMs: clock.now() })),
+    ...(options.driverEvents ? { driverEvents: options.driverEvents } : {}),
     envoys: () => options.envoys ?? [],
     unknownEnvoys: () => options.unknownEnvoys,
     sidecars: () => options.sidecars ?? [],

@@ -1,6 +1,6 @@
 /** `drivers`. */
 import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
-import { since, renderFields, type Shown, type Column } from '../render.js';
+import { printable, since, renderFields, type Shown, type Column } from '../render.js';
 import { type OnlineContext, queryOf } from '../admin-client.js';
 import { driverIds, shortIds, wholeId } from '../ids.js';
 import { shownListing } from '../listing.js';
@@ -77,6 +77,20 @@ async function one(context: OnlineContext, written: string): Promise<Shown> {
   };
 }
 
+function eventLines(
+  { events = [], eventsProblem }: DriverDetailView,
+  nowMs: number,
+): readonly string[] {
+  if (eventsProblem !== undefined) return [`events: ${printable(eventsProblem)}\n`];
+  if (events.length === 0) return [];
+  const lines = events.map(({ at, type, reason, object, message, count }) => {
+    const often = count > 1 ? ` (${count} times)` : '';
+    const when = at === '' ? '' : `${since(at, nowMs)} ago  `;
+    return `  ${when}${type}  ${reason}  ${object}: ${printable(message)}${often}\n`;
+  });
+  return ['events:\n', ...lines];
+}
+
 function detail(driver: DriverDetailView, nowMs: number): string {
   const { tenant } = driver;
   const fields = renderFields({
@@ -106,5 +120,6 @@ function detail(driver: DriverDetailView, nowMs: number): string {
     fields,
     ...(sessions.length > 0 ? ['sessions:\n', ...sessions] : []),
     ...(ended.length > 0 ? ['ended sessions:\n', ...ended] : []),
+    ...eventLines(driver, nowMs),
   ].join('');
 }

@@ -172,6 +172,27 @@ function Detail({ detail, live }: { readonly detail: DriverDetailView; readonly 
           ]}
         />
       )}
+      {detail.eventsProblem === undefined ? null : (
+        <p class="empty">Its Events cannot be read: {detail.eventsProblem}</p>
+      )}
+      {detail.events === undefined || detail.events.length === 0 ? null : (
+        <Card title="Events" wide>
+          <PlainTable
+            label="Events"
+            rows={detail.events}
+            keyOf={({ at, reason, message }) => `${at} ${reason} ${message}`}
+            empty="There are none."
+            columns={[
+              { title: 'When', cell: ({ at }) => (at === '' ? '–' : dateAndTime(at)) },
+              { title: 'Kind', cell: ({ type }) => type },
+              { title: 'Reason', cell: ({ reason }) => reason },
+              { title: 'About', cell: ({ object }) => object },
+              { title: 'What', cell: ({ message }) => <span class="why">{message}</span> },
+              { title: 'Times', cell: ({ count }) => count, numeric: true },
+            ]}
+          />
+        </Card>
+      )}
       <Card title="Ended sessions that are remembered" wide>
         <PlainTable
           label="Ended sessions"

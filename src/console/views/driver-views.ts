@@ -1,6 +1,7 @@
 /** Drivers as the admin API shows them. */
 import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
 import type { DriverStatus } from '../../model/reports.js';
+import { reasonOf } from '../../model/errors.js';
 import type { ConsoleSources } from '../sources.js';
 import { sessionViews } from './session-views.js';
 import { isoTime } from '../../model/clock.js';
@@ -26,6 +27,20 @@ export function driverViews(
           : 1,
     )
     .map(driverView);
+}
+
+/** What is known of it beside the record; that it is not known is told, and keeps nothing else. */
+export async function driverEvents(
+  { fleet, driverEvents: read }: Pick<ConsoleSources, 'fleet' | 'driverEvents'>,
+  uid: string,
+): Promise<Pick<DriverDetailView, 'events' | 'eventsProblem'>> {
+  const driver = fleet().drivers.find((one) => one.uid === uid);
+  if (!driver || !read) return {};
+  try {
+    return { events: await read(driver) };
+  } catch (error) {
+    return { eventsProblem: reasonOf(error) };
+  }
 }
 
 export function driverDetail(
