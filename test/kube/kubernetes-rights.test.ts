@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import { KubernetesRights } from '../../src/console/kubernetes-rights.js';
-import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
 import { systemClock } from '../../src/model/clock.js';
 import { type ApplicableObject, KubeApiServer } from '../support/kube-api-server.js';
 import { manifests } from '../support/kube-manifests.js';
@@ -53,26 +52,24 @@ async function person(
       kind: 'Role',
       metadata,
       rules: [{ apiGroups: ['spark-gateway.io'], resources: ['sparkdrivers'], verbs }],
-    } as ApplicableObject);
+    });
     await server.apply({
       apiVersion: `${RBAC}/v1`,
       kind: 'RoleBinding',
       metadata,
       roleRef: { apiGroup: RBAC, kind: 'Role', name },
       subjects: [{ kind: 'ServiceAccount', name, namespace }],
-    } as ApplicableObject);
+    });
   }
-  const { status } = await (server.admin() as KubernetesApi).request<{ status: { token: string } }>(
-    {
-      method: 'POST',
-      path: `/api/v1/namespaces/${namespace}/serviceaccounts/${name}/token`,
-      body: {
-        apiVersion: 'authentication.k8s.io/v1',
-        kind: 'TokenRequest',
-        spec: { audiences },
-      },
+  const { status } = await server.admin().request<{ status: { token: string } }>({
+    method: 'POST',
+    path: `/api/v1/namespaces/${namespace}/serviceaccounts/${name}/token`,
+    body: {
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenRequest',
+      spec: { audiences },
     },
-  );
+  });
   return status.token;
 }
 

@@ -106,9 +106,8 @@ test.serial('who has no role sees and ends their own sessions', async (t) => {
   t.like(console.audited, [{ action: 'session.release', object: id, outcome: 'done' }]);
 });
 
-test.serial('the overview begins with what fails and who waits', async (t) => {
-  const { console, page } = await open(t, 'bob');
-  const pool = (namespace: string, more: Partial<PoolReport> = {}): PoolReport => ({
+function poolReport(namespace: string, more: Partial<PoolReport> = {}): PoolReport {
+  return {
     namespace,
     variant: undefined,
     drivers: 1,
@@ -123,13 +122,17 @@ test.serial('the overview begins with what fails and who waits', async (t) => {
     draining: 0,
     sessions: 0,
     ...more,
-  });
+  };
+}
+
+test.serial('the overview begins with what fails and who waits', async (t) => {
+  const { console, page } = await open(t, 'bob');
   console.world.pools = [
-    pool('sjns-a-dev'),
-    pool('sjns-b-dev', { waiting: 2 }),
-    pool('sjns-c-dev', { waiting: 7 }),
-    pool('sjns-d-dev', { failure: 'the image cannot be pulled' }),
-    pool('sjns-d-dev', { variant: 'next' }),
+    poolReport('sjns-a-dev'),
+    poolReport('sjns-b-dev', { waiting: 2 }),
+    poolReport('sjns-c-dev', { waiting: 7 }),
+    poolReport('sjns-d-dev', { failure: 'the image cannot be pulled' }),
+    poolReport('sjns-d-dev', { variant: 'next' }),
   ];
   const rows = page.getByRole('region', { name: 'Pools' }).getByRole('row');
   await rows.filter({ hasText: 'the image cannot be pulled' }).waitFor();

@@ -225,13 +225,16 @@ function PoolTable({ data, past }: OverviewProps) {
   );
 }
 
-/** What fails, then what waits, then what is all taken: nobody has to look for it. */
-function byUrgency(pools: readonly PoolView[]): readonly PoolView[] {
-  const urgency = ({ failure, waiting = 0, available, inUse, maximum }: PoolView) => [
+function urgency({ failure, waiting = 0, available, inUse, maximum }: PoolView): readonly number[] {
+  return [
     failure === undefined ? 0 : 1,
     waiting,
     available === 0 && inUse > 0 && inUse >= maximum ? 1 : 0,
   ];
+}
+
+/** What fails, then what waits, then what is all taken: nobody has to look for it. */
+function byUrgency(pools: readonly PoolView[]): readonly PoolView[] {
   return pools.toSorted((one, other) => {
     const [a, b] = [urgency(one), urgency(other)];
     const at = a.findIndex((value, index) => value !== b[index]);
