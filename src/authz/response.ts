@@ -21,7 +21,8 @@ export type Metadata = Readonly<
 >;
 
 /** The last one of each assignment. */
-const lastResponses = new WeakMap<Assignment, AllowedResponse>();
+export type LastResponses = WeakMap<Assignment, AllowedResponse>;
+
 const NOTHING: readonly string[] = [];
 const STAMPED = new Set([
   CLUSTER_HEADER,
@@ -41,6 +42,7 @@ export function allowedResponse(
   assignment: Assignment,
   clientHeaders: Pick<Headers, 'keys'>,
   metadata: Metadata,
+  lastResponses: LastResponses,
 ): AllowedResponse {
   const remove = headersToRemove(assignment, clientHeaders);
   const last = lastResponses.get(assignment);

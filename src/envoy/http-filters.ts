@@ -16,7 +16,12 @@ import {
 import { HeaderBasedSessionStateSchema } from '#gen/envoy/extensions/http/stateful_session/header/v3/header_pb.js';
 import { StatusCode } from '#gen/envoy/type/v3/http_status_pb.js';
 import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
-import { CLIENT_ADDRESS_HEADER, INTERNAL_HEADER_PREFIX, PIN_HEADER } from '../model/names.js';
+import {
+  CLIENT_ADDRESS_HEADER,
+  INTERNAL_HEADER_PREFIX,
+  PIN_HEADER,
+  BODY_PREFIX_BYTES,
+} from '../model/names.js';
 import {
   fromAds,
   pack,
@@ -129,16 +134,11 @@ function filter(name: string, configType: FilterConfig): HttpFilter {
 
 // ECDS: the filter that asks authz. Sent apart from the listener, so that a change cuts no stream.
 
-/** Holds `session_id` and `user_context` of every Spark Connect request. */
-const BODY_PREFIX_BYTES = 1024;
-
 /** Headers that authz needs whatever the policy says. */
 const alwaysSent = [
   'authorization',
   'authentication',
-  'content-type',
   'grpc-encoding',
-  'user-agent',
   'x-request-id',
   CLIENT_ADDRESS_HEADER,
 ];

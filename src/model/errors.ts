@@ -44,6 +44,10 @@ const statusByCode = {
   TOKEN_AUDIENCE_REFUSED: GrpcStatus.UNAUTHENTICATED,
   TOKEN_EXPIRED: GrpcStatus.UNAUTHENTICATED,
   TOKEN_NOT_YET_VALID: GrpcStatus.UNAUTHENTICATED,
+  /** Its end is further away than any issuer means it. */
+  TOKEN_LIFE_TOO_LONG: GrpcStatus.UNAUTHENTICATED,
+  /** It names a key that is not known, and the issuer was asked for its keys a moment ago: it may be new. */
+  TOKEN_KEY_UNKNOWN: GrpcStatus.UNAVAILABLE,
   /** The issuer's keys cannot be had now, so the token can be neither believed nor refused. */
   ISSUER_UNREACHABLE: GrpcStatus.UNAVAILABLE,
 

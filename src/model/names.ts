@@ -20,6 +20,12 @@ export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
 
+/**
+ * What Envoy shows authz of a body. A request that is decided on its whole message fits: its ids, and a
+ * user agent of 2,048 characters.
+ */
+export const BODY_PREFIX_BYTES = 4096;
+
 /** The trace that a request is part of (W3C Trace Context). */
 export const TRACE_HEADER = 'traceparent';
 

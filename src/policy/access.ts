@@ -2,8 +2,8 @@
 import { quote, didYouMean } from '../lib/yaml/problem.js';
 import type { Reader } from '../lib/yaml/schema.js';
 import { GatewayError } from '../model/errors.js';
-import type { ExplainedRule, Target } from '../model/policy.js';
-import type { Caller } from '../model/principal.js';
+import type { ExplainedRule, IssuerPolicy, Target } from '../model/policy.js';
+import { type Caller, leavesGroupsOut } from '../model/principal.js';
 import type { AccessEntry } from './document.js';
 import { compileExpression, type Expression, ExpressionProblem, NoAnswer } from './expression.js';
 import type { Steps } from './match.js';
@@ -252,12 +252,14 @@ export function refusedUse(
   target: Target,
   grants: readonly Grant[],
   url: ClientUrl,
+  issuers: readonly IssuerPolicy[],
 ): GatewayError {
+  const note = noteOnGroups(caller, issuers);
   const refused = `${quote(caller.principal.subject)} may not use team ${quote(target.team)} in environment ${quote(target.environment)}.`;
   if (grants.length === 0) {
     return new GatewayError(
       'NAMESPACE_REFUSED',
-      `${refused} The policy allows this caller no team at all: ask the owners of the Spark gateway for access.`,
+      `${refused} The policy allows this caller no team at all: ask the owners of the Spark gateway for access.${note}`,
     );
   }
   const listed = grants
@@ -277,8 +279,15 @@ export function refusedUse(
   );
   return new GatewayError(
     'NAMESPACE_REFUSED',
-    `${refused} You may use: ${listed}${more}. Connect with ${example}`,
+    `${refused} You may use: ${listed}${more}. Connect with ${example}${note}`,
   );
+}
+
+function noteOnGroups({ principal, claims }: Caller, issuers: readonly IssuerPolicy[]): string {
+  const groupsClaim = issuers.find(({ issuer }) => issuer === principal.issuer)?.groupsClaim;
+  return groupsClaim !== undefined && leavesGroupsOut(claims, groupsClaim)
+    ? ` (Your token names none of your groups, as its issuer found too many for one token: its claim "_claim_names" or "hasgroups" says so. Ask whoever runs the issuer to put only the groups that this application needs into its tokens.)`
+    : '';
 }
 
 function isPlain(pattern: string): boolean {

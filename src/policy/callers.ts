@@ -105,6 +105,7 @@ function compileIssuer(entry: IssuerEntry): IssuerPolicy {
     issuer: entry.issuer,
     ...(entry.discovery_url === undefined ? {} : { discoveryUrl: entry.discovery_url }),
     ...(entry.jwks_uri === undefined ? {} : { jwksUri: entry.jwks_uri }),
+    ...(entry.ca_file === undefined ? {} : { caFile: entry.ca_file }),
     audiences: Object.freeze([...entry.audiences]),
     clientIds: Object.freeze([...entry.client_ids]),
     algorithms: Object.freeze([...entry.algorithms]),

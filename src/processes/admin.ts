@@ -171,14 +171,17 @@ function consoleSources({
   };
 }
 
+const LONGEST_REASON = 300;
+
 function issuerProblems(issuers: readonly IssuerKeyState[]): FleetProblem[] {
-  return issuers.flatMap(({ issuer, failure, fetchedAtMs }) => {
-    if (failure === undefined) return [];
+  return issuers.flatMap(({ issuer, problem, fetchedAtMs }) => {
+    if (problem === undefined) return [];
+    const why = problem.replaceAll(/\s+/g, ' ').slice(0, LONGEST_REASON);
     const known =
       fetchedAtMs === undefined
         ? 'no token of it can be verified'
         : 'those that are known stay in use';
-    const message = `The keys of the token issuer ${issuer} cannot be fetched here, and ${known}: ${failure}`;
+    const message = `The keys of the token issuer ${issuer} cannot be fetched here, and ${known}: ${why}`;
     return [{ kind: 'issuer_unreachable', message }];
   });
 }

@@ -31,7 +31,7 @@ import {
   policyMetrics,
   processMetrics,
 } from './metrics.js';
-import { createGrpcPort, mtlsFiles } from '../lib/grpc/server.js';
+import { createGrpcPort, mtlsFiles } from '../lib/grpc/port.js';
 import { type KubernetesAccess, kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
 import { aborted, type Closing, roleLogger, runProcess } from './process.js';

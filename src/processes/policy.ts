@@ -1,4 +1,5 @@
 /** Where a role has its routing policy from: a file, a custom resource, or the control plane. */
+import type { IssuerKeyState } from '../authz/token/verifier.js';
 import { join } from 'node:path';
 import type { ChannelCredentials, Server } from '@grpc/grpc-js';
 import { LRUCache } from 'lru-cache';
@@ -209,6 +210,7 @@ export function sidecarPolicy(
   policy: Pick<PolicySource, 'status'>,
   candidate: Pick<ShadowPolicy, 'status'>,
   { counts, examples }: ShadowTally,
+  issuerKeys: readonly IssuerKeyState[],
 ): SidecarPolicy {
   const { version, error: problem } = policy.status;
   const tried = candidate.status();
@@ -216,7 +218,10 @@ export function sidecarPolicy(
     tried || counts.length > 0
       ? { version: tried?.version, problem: tried?.problem, counts, examples }
       : undefined;
-  return { version, problem, shadow };
+  const issuers = issuerKeys.flatMap(({ issuer, problem: why, fetchedAtMs }) =>
+    why === undefined ? [] : [{ issuer, problem: why, keysKnown: fetchedAtMs !== undefined }],
+  );
+  return { version, problem, shadow, issuers };
 }
 
 // What a policy would change, said by the leader: it knows the sessions and, from its sidecars, who has them.

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { CheckMemory } from '../../src/authz/check-memory.js';
 import * as fc from 'fast-check';
 import { encodeDecision } from '../../src/authz/server.js';
 import { allowedResponse, type Metadata } from '../../src/authz/response.js';
@@ -31,6 +32,8 @@ const headers = fc.uniqueArray(
 );
 const requests = fc.array(fc.record({ metadata, headers, driver: fc.nat(1) }), { maxLength: 30 });
 
+const memory = new CheckMemory();
+
 test('an answer like the one before it is made of the same bytes, and of the right ones', (t) => {
   fc.assert(
     fc.property(requests, (all) => {
@@ -39,7 +42,10 @@ test('an answer like the one before it is made of the same bytes, and of the rig
         const client = new Map(names.map((name) => [name, 'x']));
         const remembered = drivers[driver] ?? assignment(undefined);
         const respond = (to: Assignment) =>
-          encodeDecision({ allowed: true, response: allowedResponse(to, client, known) });
+          encodeDecision(
+            { allowed: true, response: allowedResponse(to, client, known, memory.responses) },
+            memory,
+          );
         const answer = respond(remembered);
         t.deepEqual(answer, respond({ ...remembered }));
         t.is(respond(remembered), answer);

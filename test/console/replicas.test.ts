@@ -18,7 +18,7 @@ import { systemClock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { DiffPolicy } from '../../src/model/policy-diff.js';
 import type { NodeStatus, SidecarStatus } from '../../src/model/reports.js';
-import { createGrpcPort } from '../../src/lib/grpc/server.js';
+import { createGrpcPort } from '../../src/lib/grpc/port.js';
 import { TestAuthority } from '../support/certificates.js';
 import { alice, START_MS } from '../support/driver-records.js';
 import { ManualClock } from '../support/manual-clock.js';

@@ -120,3 +120,16 @@ test('a long list of rights is cut short', (t) => {
   t.regex(message, /; and 44 more\./);
   t.true(message.length < 600);
 });
+
+for (const [what, claims] of Object.entries({
+  'names them elsewhere': { _claim_names: { groups: 'src1' }, _claim_sources: {} },
+  'only says that there are some': { hasgroups: true },
+})) {
+  test(`a token that ${what}, as its groups are too many, is told so in the refusal`, (t) => {
+    const target = { team: 'ml-a', environment: 'dev', namespace: 'sjns-ml-a-dev' };
+    const refused = policy.refuseUse(caller('frank', { claims }), target);
+    t.regex(refused?.message ?? '', /names none of your groups.*too many for one token/);
+    const named = policy.refuseUse(caller('frank', { claims: { ...claims, groups: [] } }), target);
+    t.notRegex(named?.message ?? 'allowed', /too many/);
+  });
+}

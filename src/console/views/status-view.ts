@@ -61,7 +61,26 @@ function problemsOf(sources: ConsoleSources, envoys: readonly EnvoyView[]): read
       if (reason !== undefined) found.push(`Envoy ${node} rejects its ${type}: ${reason}`);
     }
   }
-  return [...found, ...sources.problems().map(problemSentence), ...waitingSentences(sources)];
+  return [
+    ...found,
+    ...issuerProblems(sources),
+    ...sources.problems().map(problemSentence),
+    ...waitingSentences(sources),
+  ];
+}
+
+/** Each once, with those who say so. */
+function issuerProblems({ sidecars }: Pick<ConsoleSources, 'sidecars'>): readonly string[] {
+  const tellers = new Map<string, string[]>();
+  for (const { connected, name, sidecarId, policy } of sidecars()) {
+    if (!connected) continue;
+    for (const { issuer, problem, keysKnown } of policy?.issuers ?? []) {
+      const meanwhile = keysKnown ? 'those from before are in use' : 'its tokens are UNAVAILABLE';
+      const sentence = `The keys of the token issuer ${issuer} cannot be fetched, so ${meanwhile}: ${problem}`;
+      tellers.set(sentence, [...(tellers.get(sentence) ?? []), name || sidecarId]);
+    }
+  }
+  return [...tellers].map(([sentence, names]) => `${sentence} (authz ${names.join(', ')})`);
 }
 
 // What is wrong, as the admin API shows it.
