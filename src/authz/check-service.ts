@@ -13,6 +13,7 @@ import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import { RateLimiter, refuseByRate } from '../model/limits.js';
 import type { Span, Tracer } from '../model/audit.js';
+import { UnverifiedSample } from '../model/unverified-sample.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import { CheckMemory } from './check-memory.js';
 import {
@@ -80,11 +81,14 @@ interface Authorized {
 class Checking {
   readonly startedMs = performance.now();
   readonly span: Span | undefined;
+  /** IP address of the connection's other end. */
+  readonly peer: string;
   readonly metadata: KnownMetadata = {};
   method: string | undefined;
 
-  constructor(span: Span | undefined) {
+  constructor(span: Span | undefined, peer: string) {
     this.span = span;
+    this.peer = peer;
   }
 }
 
@@ -95,10 +99,18 @@ export class CheckService {
   readonly #shadow: Shadow;
   readonly #rates = new RateLimiter();
   readonly #queries: QueryLimits;
+  readonly #unverified: UnverifiedSample;
+  readonly #unverifiedSpans: UnverifiedSample;
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
     const { clock, logger, metrics, queries, shadowPolicy } = options;
+    this.#unverifiedSpans = new UnverifiedSample({ clock, onOmitted: () => undefined });
+    this.#unverified = new UnverifiedSample({
+      clock,
+      onOmitted: ({ kinds }) =>
+        logger.info({ kinds }, 'further requests of callers nobody has verified were refused'),
+    });
     this.#queries = new QueryLimits({ admission: queries, clock, logger, metrics });
     const candidate = shadowPolicy ?? (() => undefined);
     const tally = options.shadowTally ?? new ShadowTally(clock);
@@ -111,7 +123,10 @@ export class CheckService {
    * refused with it.
    */
   check(request: CheckRequest, call: UnaryCall): Eventually<Decision> {
-    const checking = new Checking(this.#options.tracer.start('authz check', call.traceparent));
+    const checking = new Checking(
+      this.#options.tracer.start('authz check', call.traceparent),
+      request.sourceAddress,
+    );
     try {
       const decided = this.#decide(request, checking, call);
       return decided instanceof Promise
@@ -328,8 +343,12 @@ export class CheckService {
     return { allowed: false, response };
   }
 
-  #end({ span, method, metadata, startedMs }: Checking, code: DecisionCode): void {
-    if (span) endSpan(span, method, metadata, code);
+  #end({ span, peer, method, metadata, startedMs }: Checking, code: DecisionCode): void {
+    // A span that is not ended is not sent: anybody may ask to be traced.
+    const isKnown = metadata.principal !== undefined;
+    if (span && (isKnown || this.#unverifiedSpans.take(peer, code))) {
+      endSpan(span, method, metadata, code);
+    }
     this.#options.metrics.decided({
       code,
       method: method ?? 'unknown',
@@ -360,13 +379,15 @@ export class CheckService {
     seen.seen({ sessionId, caller, host, headers: routing, userId: request.userId });
   }
 
-  #logRefusal(error: GatewayError, { method, metadata }: Checking): void {
+  #logRefusal(error: GatewayError, { method, metadata, peer }: Checking): void {
     const { logger } = this.#options;
     const fields = { code: error.code, method, ...metadata };
     if (error.code === 'INTERNAL') logger.error({ ...fields, err: error }, 'check failed');
     else if (error.status === GrpcStatus.UNAVAILABLE) {
       logger.debug({ ...fields, retryAfterMs: error.retryAfterMs }, error.message);
-    } else logger.info(fields, error.message);
+    } else if (metadata.principal !== undefined || this.#unverified.take(peer, error.code)) {
+      logger.info(fields, error.message);
+    }
   }
 }
 

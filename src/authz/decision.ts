@@ -64,7 +64,7 @@ export function readHead(
   if (!method) {
     throw new GatewayError(
       'METHOD_UNKNOWN',
-      `${path.slice(0, 100)} is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
+      `This is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
     );
   }
   refuseDuplicates(headers, names.routing);

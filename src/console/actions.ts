@@ -79,13 +79,14 @@ export function recorded(
 ): Handler {
   const { gatekeeper, audit } = options;
   return async (exchange): Promise<Answer> => {
-    const object = exchange.parameters['id'] ?? '';
+    const id = exchange.parameters['id'] ?? '';
     let principal: Principal | undefined;
     const record = (outcome: AdminAction['outcome'], rest: Partial<AdminAction>) =>
       audit.adminAction({
         principal,
         action,
-        object,
+        // The path of a request is its client's own text as long as nobody known has sent it.
+        object: principal ? id : '',
         outcome,
         ...(exchange.client === undefined ? {} : { client: exchange.client }),
         ...rest,
@@ -94,7 +95,7 @@ export function recorded(
       const { caller } = await gatekeeper.identify(exchange);
       principal = caller.principal;
       if (needed === 'admin') await gatekeeper.admit(exchange, 'admin');
-      const { answer, detail } = await act(object, exchange, principal);
+      const { answer, detail } = await act(id, exchange, principal);
       record('done', detail ? { detail } : {});
       return json(answer);
     } catch (error) {

@@ -6,7 +6,6 @@ import {
   TypedExtensionConfigSchema,
 } from '#gen/envoy/config/core/v3/extension_pb.js';
 import { ExtAuthzSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
-import { HealthCheckSchema } from '#gen/envoy/extensions/filters/http/health_check/v3/health_check_pb.js';
 import { RouterSchema } from '#gen/envoy/extensions/filters/http/router/v3/router_pb.js';
 import { StatefulSessionSchema } from '#gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.js';
 import {
@@ -26,13 +25,13 @@ import {
   fromAds,
   pack,
   TYPE_PREFIX,
-  HEALTH_PATH,
   ResourceNames,
   grpcService,
   type AuthzSettings,
   checkTimeoutMs,
   StaticClusters,
 } from './settings.js';
+import { UPLOAD_LIMIT, uploadLimitFilter } from './upload-limit.js';
 
 /**
  * Removes what a client must not say: every `x-spark-` header, on which the gateway routes, and every
@@ -85,21 +84,6 @@ function clientAddress(): HttpFilter {
 export function httpFilters(trustedProxies: number): HttpFilter[] {
   return [
     ...(trustedProxies > 0 ? [clientAddress()] : []),
-    filter('envoy.filters.http.health_check', {
-      case: 'typedConfig',
-      value: pack(HealthCheckSchema, {
-        passThroughMode: false,
-        headers: [
-          {
-            name: ':path',
-            headerMatchSpecifier: {
-              case: 'stringMatch',
-              value: { matchPattern: { case: 'exact', value: HEALTH_PATH } },
-            },
-          },
-        ],
-      }),
-    }),
     // No default: until the control plane has sent the filter, the listener does not open, and should
     // it ever be taken away, every request is refused.
     filter(ResourceNames.extAuthz, {
@@ -119,6 +103,7 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
         strict: true,
       }),
     }),
+    filter(UPLOAD_LIMIT, uploadLimitFilter()),
     filter('envoy.filters.http.router', {
       case: 'typedConfig',
       value: pack(RouterSchema, { suppressEnvoyHeaders: true }),

@@ -66,6 +66,8 @@ export interface ActivitySink {
    */
   streamOpened(sessionId: string, streamId: string, atMs: number, reporterId: string): void;
   streamClosed(sessionId: string, streamId: string, atMs: number): void;
+  /** The driver answered an RPC of this session. */
+  answered?(sessionId: string): void;
   /** The driver answered a ReleaseSession with OK. */
   released(sessionId: string, atMs: number): void;
   /**

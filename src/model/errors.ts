@@ -94,6 +94,8 @@ const statusByCode = {
   ADMIN_API_UNREACHABLE: GrpcStatus.UNAVAILABLE,
   /** The gateway refuses what the command line asks, with a code of a newer release. */
   ADMIN_API_REFUSED: GrpcStatus.UNKNOWN,
+  /** As many policies are being compared as may be at a time. */
+  POLICY_DIFF_BUSY: GrpcStatus.RESOURCE_EXHAUSTED,
   HTTP_PATH_UNKNOWN: GrpcStatus.NOT_FOUND,
   HTTP_METHOD_REFUSED: GrpcStatus.UNIMPLEMENTED,
   HTTP_BODY_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,
@@ -151,6 +153,14 @@ export const errorCodes: readonly ErrorCode[] = Object.keys(statusByCode).filter
 /** A one-line reason for people, whatever was thrown. */
 export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+/** When whoever refused it wants to be asked again, milliseconds; undefined where that was not said. */
+export function retryAfterOf(thrown: unknown): number | undefined {
+  if (!(thrown instanceof Error)) return undefined;
+  if ('retryAfterMs' in thrown && typeof thrown.retryAfterMs === 'number')
+    return thrown.retryAfterMs;
+  return retryAfterOf(thrown.cause);
 }
 
 /** Whether this is Node's error of that code, such as ENOENT. */

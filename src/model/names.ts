@@ -2,6 +2,37 @@
 
 export const SPARK_CONNECT_SERVICE = 'spark.connect.SparkConnectService';
 
+/** The RPCs of Spark Connect 3.5 to 4.x. */
+export const SPARK_RPCS = [
+  'ExecutePlan',
+  'AnalyzePlan',
+  'Config',
+  'AddArtifacts',
+  'ArtifactStatus',
+  'Interrupt',
+  'ReattachExecute',
+  'ReleaseExecute',
+  'ReleaseSession',
+  'FetchErrorDetails',
+  'CloneSession',
+  'GetStatus',
+] as const;
+
+export type SparkRpc = (typeof SPARK_RPCS)[number];
+
+const rpcByPath = new Map<string, SparkRpc>(
+  SPARK_RPCS.map((name) => [`/${SPARK_CONNECT_SERVICE}/${name}`, name]),
+);
+
+/**
+ * What is written down of the `:path` of a request: the name of a known RPC, or `other`. A path and its
+ * query are the client's own text, which may hold a secret.
+ */
+export function rpcOfPath(path: string): SparkRpc | 'other' {
+  const end = path.indexOf('?');
+  return rpcByPath.get(end === -1 ? path : path.slice(0, end)) ?? 'other';
+}
+
 /**
  * Headers that authz stamps and Envoy routes on. Every client copy of an `x-spark-` header is
  * dropped before authz sees the request.

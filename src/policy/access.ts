@@ -180,15 +180,42 @@ function compileRule(entry: AccessEntry, reader: Reader): Rule {
   };
 }
 
+/** In one rule, which is compiled in one step. */
+const MOST_NAMES = 20_000;
+/** Patterns that an index of beginnings and ends may not tell apart (name-index.ts). */
+const MOST_UNSORTED = 1_000;
+
+function isUnsorted(pattern: string): boolean {
+  return pattern.indexOf('*') !== pattern.lastIndexOf('*');
+}
+
 /** Mistakes that only the document as a whole shows. */
 export function* checkAccess(
   entries: readonly AccessEntry[],
   known: KnownNames & { readonly environments: readonly string[] | undefined },
   reader: Reader,
 ): Steps<void> {
-  for (const { who, what } of entries) {
+  let unsorted = 0;
+  for (const { who } of entries) {
     yield;
     checkWho(who, known, reader);
+    const names = [...who.groups, ...who.principals, ...who.services];
+    if (names.length > MOST_NAMES) {
+      const field = who.groups.length > 0 ? 'groups' : undefined;
+      reader.refuseAt(who, field, `more than ${MOST_NAMES} names in one rule: make several of it`);
+    }
+    const before = unsorted;
+    unsorted += names.filter(isUnsorted).length;
+    if (before <= MOST_UNSORTED && unsorted > MOST_UNSORTED) {
+      reader.refuseAt(
+        who,
+        undefined,
+        `more than ${MOST_UNSORTED} patterns of this policy have two "*" and more: callers are compared with each of them. Write names, or patterns with one "*"`,
+      );
+    }
+  }
+  for (const { what } of entries) {
+    yield;
     for (const environment of what.environments) {
       const { environments } = known;
       if (!environments || environments.some((name) => new NameSet([environment]).matches(name))) {

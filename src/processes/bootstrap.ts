@@ -26,6 +26,7 @@ export function bootstrapOf(settings: Settings): string {
     nodeId: envoy.nodeId ?? hostname(),
     nodeCluster: envoy.nodeCluster,
     admin: envoy.adminAddr,
+    health: envoy.healthAddr,
     xds: xds.relayAddr ? { relay: localServer(xds.relayAddr) } : [xds.connectAddr],
     adsProtocol: 'incremental',
     accessLog: [assignments.connectAddr],

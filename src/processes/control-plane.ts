@@ -11,6 +11,7 @@ import { SharedFleet } from '../console/shared-fleet.js';
 import { Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import { startAdminServer, adminRoutes, adminTls, consoleParts } from './admin.js';
+import type { SessionRecord } from '../model/driver.js';
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
@@ -109,8 +110,10 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   });
   closing.add(() => forwarder.close());
 
+  let leader: Leader | undefined;
+  const isUnanswered = (session: SessionRecord) => leader?.isUnanswered(session) === true;
   const place: Place = access
-    ? await openReplica(settings, access, { policy, clock, logger })
+    ? await openReplica(settings, access, { policy, isUnanswered, clock, logger })
     : await openOwn(settings, { clock, logger });
   const { records, drivers } = place;
   closing.add(() => drivers.close());
@@ -128,10 +131,9 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     clock,
     onAssigned: (kind, durationMs) => times.assigned(kind, durationMs),
   });
-  let leader: Leader | undefined;
-  const toLeader: CallLeader = (method, message) => {
+  const toLeader: CallLeader = (method, message, signal) => {
     if (!tls) return Promise.reject(replicasNeedCertificates());
-    return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
+    return forwarder.call(method, message, OPERATION_TIMEOUT_MS, signal);
   };
   const shared = new SharedFleet({
     replica: place.replica,
@@ -185,6 +187,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     log: logger,
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
     addressQuietMs: settings.assignments.cacheTtlMs,
+    isUnanswered,
   });
   closing.add(() => pools.stop());
   policySource.onChange(() => {
@@ -244,10 +247,22 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     registry,
     readiness: () => starting ?? place.unready(pools),
     routes: administration.routes,
+    httpsOnly: settings.console.publicUrl?.startsWith('https:') ?? false,
     tls: adminTls(settings, clock),
     logger,
   });
   closing.add(() => admin.close());
+  // Apart from what people use: their connections do not stop a probe.
+  const { healthAddr } = settings.admin;
+  if (healthAddr) {
+    const health = await startAdminServer({
+      address: healthAddr,
+      registry,
+      readiness: () => starting ?? place.unready(pools),
+      logger,
+    });
+    closing.add(() => health.close());
+  }
   await port.listen();
   const serving = place.start({ pools, succession }).then(async () => {
     if (stop.aborted) return;

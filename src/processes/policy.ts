@@ -3,6 +3,7 @@ import type { IssuerKeyState } from '../authz/token/verifier.js';
 import { join } from 'node:path';
 import type { ChannelCredentials, Server } from '@grpc/grpc-js';
 import { LRUCache } from 'lru-cache';
+import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import type { ShadowTally } from '../authz/shadow.js';
 import { formatAddress } from '../model/address.js';
@@ -234,11 +235,24 @@ export interface PolicyDiffOptions {
   readonly seen: { list(): readonly SeenRequest[] };
 }
 
+/** That are under way or wait; each holds its text. */
+const MOST_AT_A_TIME = 8;
+/** For the turn and the comparison. */
+const LIMIT_MS = 60_000;
+
+function tooMany(): GatewayError {
+  return new GatewayError(
+    'POLICY_DIFF_BUSY',
+    'Too many policies are being compared, or this one takes too long. Try again later, or with a smaller one.',
+    { retryAfterMs: 10_000 },
+  );
+}
+
 /** One at a time, beside what else this process does. */
 export function policyDiffer({ policy, compile, ledger, seen }: PolicyDiffOptions): DiffPolicy {
-  async function diff(text: string): Promise<PolicyDiffAnswer> {
+  async function diff(text: string, signal: AbortSignal): Promise<PolicyDiffAnswer> {
     try {
-      const candidate = await compileAside({ text, file: 'candidate' }, compile);
+      const candidate = await compileAside({ text, file: 'candidate' }, compile, signal);
       const records = [...ledger.all()].filter(({ phase }) => phase !== 'gone');
       const present = {
         sessions: records.flatMap(({ namespace, sessions }) =>
@@ -251,17 +265,22 @@ export function policyDiffer({ policy, compile, ledger, seen }: PolicyDiffOption
         seen: seen.list(),
         namespaces: records.map(({ namespace }) => namespace),
       };
-      return await inSlices(diffPolicies(policy(), candidate.policy, present));
+      return await inSlices(diffPolicies(policy(), candidate.policy, present), signal);
     } catch (error) {
       if (!(error instanceof GatewayError) || error.code !== 'POLICY_INVALID') throw error;
       return { problems: error.message.split('\n') };
     }
   }
-  let last: Promise<unknown> = Promise.resolve();
-  return (text) => {
-    const answer = last.then(() => diff(text));
-    last = answer.catch(() => undefined);
-    return answer;
+  const turn = pLimit(1);
+  return (text, asked) => {
+    if (turn.activeCount + turn.pendingCount >= MOST_AT_A_TIME) return Promise.reject(tooMany());
+    const signal = AbortSignal.any([asked, AbortSignal.timeout(LIMIT_MS)]);
+    return turn(() => {
+      signal.throwIfAborted();
+      return diff(text, signal);
+    }).catch((error: unknown) => {
+      throw signal.aborted && !asked.aborted ? tooMany() : error;
+    });
   };
 }
 

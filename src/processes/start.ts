@@ -115,6 +115,7 @@ function neededPorts(settings: Settings): readonly NeededPort[] {
     { setting: 'admin.listen_addr', address: admin.listenAddr },
     { setting: 'authz.metrics_addr', address: authz.metricsAddr },
     { setting: 'envoy.admin_addr', address: envoy.adminAddr },
+    { setting: 'envoy.health_addr', address: envoy.healthAddr },
   ];
   const authzAddr = authzAddress(settings);
   if (!('path' in authzAddr)) {
@@ -123,6 +124,7 @@ function neededPorts(settings: Settings): readonly NeededPort[] {
   if (xds.relayAddr && !('path' in xds.relayAddr)) {
     ports.push({ setting: 'xds.relay_addr', address: xds.relayAddr });
   }
+  if (admin.healthAddr) ports.push({ setting: 'admin.health_addr', address: admin.healthAddr });
   if (issuer.enabled) ports.push({ setting: 'issuer.listen_addr', address: issuer.listenAddr });
   return ports;
 }

@@ -30,6 +30,7 @@ export function statusView(sources: ConsoleSources): StatusView {
       in_use: count(drivers, 'in_use'),
       draining: count(drivers, 'draining'),
       expired: count(drivers, 'expired'),
+      ending: count(drivers, 'ending'),
       gone: count(drivers, 'gone'),
     },
     problems: problemsOf(sources, envoys),

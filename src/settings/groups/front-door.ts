@@ -19,7 +19,7 @@ import {
   issuers,
   operator,
 } from '../setting.js';
-import { headerName, loopbackAddress, socketAddress, tcpAddress } from '../types.js';
+import { headerName, loopbackAddress, tcpAddress, socketAddress } from '../types.js';
 
 export const listener = group('The listener for clients, beyond its address and certificate.', {
   client_ca_file: optional(path, {
@@ -37,6 +37,11 @@ export const listener = group('The listener for clients, beyond its address and 
     roles: controlPlane,
     about:
       'Whether a TCP load balancer in front says by the PROXY protocol (1 or 2) who the client is; connections without it are then refused. A change ends open streams.',
+  }),
+  max_connections_per_address: optional(integer(1, 10_000_000), {
+    roles: controlPlane,
+    about:
+      'Client connections of one address to one Envoy at most; addresses are counted in 16 groups. Without it, a quarter of envoy.max_connections; without meaning where trusted_proxies is not 0. A change ends open streams.',
   }),
   max_message_size: setting(size('1MiB', '2GiB'), {
     default: '256MiB',
@@ -76,6 +81,12 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
     roles: ['bootstrap'],
     about: "Envoy's own administration.",
   }),
+  health_addr: setting(tcpAddress, {
+    default: '127.0.0.1:9902',
+    roles: ['bootstrap'],
+    about:
+      'Where Envoy answers /healthz, /readyz and /metrics, whatever its limits: for probes and Prometheus.',
+  }),
   node_id: optional(plainText, {
     roles: ['bootstrap'],
     about: 'Names this Envoy to the control plane; without it, the host name.',
@@ -97,7 +108,7 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
   }),
   max_connections: setting(integer(1, 10_000_000), {
     default: '50000',
-    roles: ['bootstrap'],
+    roles: ['bootstrap', ...controlPlane],
     about: 'Client connections of one Envoy at most.',
   }),
   concurrency: setting(integer(0, 1024), {
