@@ -79,6 +79,8 @@ export interface ObservedDriver {
   readonly cluster?: ClusterPlace;
   /** The pod it is, on Kubernetes. */
   readonly object?: ObjectReference;
+  /** The node that its pod was placed on. */
+  readonly node?: string;
 }
 
 /** A Kubernetes cluster, seen from this gateway. */

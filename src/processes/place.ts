@@ -21,6 +21,8 @@ import type { KubernetesAccess } from './kubernetes.js';
 // Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes.
 
 export interface Place {
+  /** Tells this replica from all others; undefined: there is one only. */
+  readonly replica: string | undefined;
   readonly records: Records;
   readonly drivers: Drivers;
   /** Begins to reconcile. Resolves when Envoy may be told of the drivers: all that are recorded are published. */
@@ -50,6 +52,7 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
   const records = await openOwnRecords(settings, context);
   const drivers = await openOwnDrivers(settings, records.unreadable, context);
   return {
+    replica: undefined,
     records,
     drivers,
     async start({ pools }) {
@@ -86,6 +89,7 @@ export async function openReplica(
     ...context,
   });
   return {
+    replica: records.identity,
     records,
     drivers,
     async start({ pools, succession }) {

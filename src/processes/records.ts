@@ -7,6 +7,7 @@ import { type Term, ElectedLedger } from '../fleet/records/elected-ledger.js';
 import { FileLock } from '../fleet/records/file-lock.js';
 import { FileRecordStore } from '../fleet/records/file-store.js';
 import {
+  eraseDrain,
   writeDrain,
   type DrainRequest,
   KubernetesRecordMirror,
@@ -35,6 +36,8 @@ export interface Records {
    * the store and the admin API must not say different things.
    */
   askDrain?(driverUid: string, deadlineMs: number | undefined): Promise<void>;
+  /** Takes that back, so that it is not followed any more once this resolves. */
+  askUndrain?(driverUid: string): Promise<void>;
   /** Writes what was put off and gives leadership up. */
   close(): Promise<void>;
 }
@@ -77,6 +80,8 @@ export async function openOwnRecords(
 // Records that several replicas share: custom resources, written by the one that holds the Lease.
 
 export interface ReplicaRecords extends Records, ProblemSource {
+  /** Of this replica, as it stands in the Lease while it leads. */
+  readonly identity: string;
   readonly ledger: ElectedLedger;
   /** Resolves when every record has been read once. Until then nothing is known. */
   read(): Promise<void>;
@@ -134,6 +139,7 @@ export function openReplicaRecords(
     }
   };
   return {
+    identity,
     ledger,
     leadership: ledger,
     onTerm: (listener) => void ledger.onTerm(listener),
@@ -156,6 +162,11 @@ export function openReplicaRecords(
     unreadable: () => new Set([...mirror.unreadable()].filter((uid) => !ledger.get(uid))),
     drains: () => mirror.drains(),
     askDrain: (uid, deadlineMs) => writeDrain({ api, namespace }, uid, deadlineMs),
+    async askUndrain(uid) {
+      await eraseDrain({ api, namespace }, uid);
+      // Until the mirror has seen it, the wish would be followed once more.
+      await untilErased(mirror, uid, clock);
+    },
     onChange: (listener) => void mirror.onChange(listener),
     problem: () => mirror.problem,
     problems: () => mirror.problems(),
@@ -165,6 +176,29 @@ export function openReplicaRecords(
       await mirror.stop();
     },
   };
+}
+
+const ERASED_WITHIN_MS = 10_000;
+
+function untilErased(
+  mirror: Pick<KubernetesRecordMirror, 'drains' | 'onChange'>,
+  uid: string,
+  clock: Clock,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      if (mirror.drains().has(uid)) return;
+      stop();
+      limit.cancel();
+      resolve();
+    };
+    const stop = mirror.onChange(look);
+    const limit = clock.setTimer(ERASED_WITHIN_MS, () => {
+      stop();
+      reject(new Error('the API server does not tell of the change'));
+    });
+    look();
+  });
 }
 
 function ownAddress({ assignments, drivers }: Settings): string {

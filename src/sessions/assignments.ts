@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { ActivitySink, AssignRequest, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { withSession } from '../model/driver-record.js';
-import { hostPort, type DriverRecord } from '../model/driver.js';
+import { hostPort, type DriverRecord, type SessionRecord } from '../model/driver.js';
 import type { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import { RateLimiter, refuseByRate } from '../model/limits.js';
@@ -44,6 +44,11 @@ export interface SessionAssignerOptions {
   readonly waitingRoom: WaitingRoom;
   /** Told that a session is in use when it is asked for. */
   readonly activity: Pick<ActivitySink, 'activity'>;
+  /** What was seen of a session beyond its record, for refusals that name it. */
+  readonly seen?: (session: SessionRecord) => {
+    readonly lastActiveMs: number;
+    readonly openStreams: number;
+  };
   readonly clock: Clock;
   readonly logger: Logger;
   /** How long a sidecar that is cut off may go on using an assignment. */
@@ -286,7 +291,11 @@ export class SessionAssigner implements Assigner {
 
   #overQuota(request: AssignRequest) {
     const quotas = this.#o.policy().quotas(request.namespace);
-    return refuseByQuota(this.#o.ledger.all(), request, quotas);
+    const { ledger, clock, seen } = this.#o;
+    return refuseByQuota(ledger.all(), request, quotas, (session) => {
+      const { lastActiveMs, openStreams } = seen?.(session) ?? { ...session, openStreams: 0 };
+      return openStreams > 0 ? 0 : Math.max(1, clock.now() - lastActiveMs);
+    });
   }
 }
 

@@ -276,6 +276,36 @@ test('quotas are kept for a principal, a team and a namespace', async (t) => {
   }
 });
 
+test("a refusal by quota names the caller's own sessions, the quietest first, and nobody else's", async (t) => {
+  const f = await sessionFixture([1, 2, 3, 4].map((n) => driverRecord(`d${n}`)));
+  f.world.policy = testPolicy({}, { sessionsPerNamespace: 3 });
+  await f.assign(sessionId(1));
+  await f.clock.advance(25 * 60_000);
+  await f.assign(sessionId(2), { principal: bob });
+  await f.assign(sessionId(3));
+  await f.clock.advance(40_000);
+  await t.throwsAsync(f.assign(sessionId(4)), {
+    code: 'QUOTA_EXCEEDED',
+    message: new RegExp(
+      `Yours: ${sessionId(1)} \\(idle for 26 min\\), ${sessionId(3)} \\(idle for 40 s\\)\\. .*spark-gateway release`,
+    ),
+  });
+});
+
+test('a refusal by quota stays short, however many sessions there are', async (t) => {
+  const f = await sessionFixture(
+    Array.from({ length: 200 }, (_, n) =>
+      driverRecord(`d${n}`, {
+        phase: 'in_use',
+        sessions: { [sessionId(n)]: sessionRecord(sessionId(n)) },
+      }),
+    ),
+  );
+  f.world.policy = testPolicy({}, { sessionsPerPrincipal: 200 });
+  const error = await t.throwsAsync(f.assign(sessionId(900)), { message: /and 190 more/ });
+  t.true((error?.message.length ?? 0) < 1_500);
+});
+
 test('a quota holds for those who waited, too', async (t) => {
   const f = await sessionFixture();
   f.world.policy = testPolicy({}, { sessionsPerPrincipal: 1 });

@@ -321,6 +321,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       ...(token === undefined ? {} : { token }),
       ...(cluster === undefined ? {} : { cluster }),
       object: this.#reference(view),
+      ...(view.node === undefined ? {} : { node: view.node }),
     };
   }
 }

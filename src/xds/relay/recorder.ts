@@ -43,7 +43,8 @@ export class Recorder {
     const answered = this.#unanswered.get(nonce);
     if (answered?.typeUrl === typeUrl) {
       this.#unanswered.delete(nonce);
-      if (!rejection) this.#accept(typeUrl, answered);
+      if (rejection) this.#reject(typeUrl, answered);
+      else this.#accept(typeUrl, answered);
     }
     const first = !this.#types.has(typeUrl);
     const type = this.#type(typeUrl);
@@ -117,6 +118,21 @@ export class Recorder {
       type.awaited.delete(name);
       type.held.delete(name);
     }
+  }
+
+  /**
+   * What comes alone and is rejected is not waited for: Envoy goes on without it, or with what it had.
+   * Of several the control plane sends each again (../watch.ts).
+   */
+  #reject(typeUrl: TypeUrl, { resources, removed }: Answer): void {
+    const type = this.#type(typeUrl);
+    const names = [...resources.map(({ name }) => name), ...removed];
+    if (names.length > 1) {
+      for (const name of names) if (type.subscription.includes(name)) type.awaited.add(name);
+      return;
+    }
+    type.answered = true;
+    for (const name of names) type.awaited.delete(name);
   }
 }
 
