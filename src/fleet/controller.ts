@@ -39,7 +39,8 @@ import { poolProblems, fleetReport } from './fleet-report.js';
 import { hasSessions, isManaged, RecordShapes } from './lifecycle.js';
 import { Background, Passes } from './passes.js';
 import { followedPools, NOTHING_PLANNED, type Planned } from './pool-counts.js';
-import { Deadlines, afterFailure, type StartFailures } from './pool-plan.js';
+import { afterFailure, type StartFailures } from './pool-plan.js';
+import { Deadlines } from './lifecycle.js';
 import { Publication, routing } from './routing.js';
 import { checkSightings, unread, type Sightings } from './sightings.js';
 

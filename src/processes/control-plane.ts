@@ -36,7 +36,9 @@ import { createGrpcPort, mtlsFiles } from '../lib/grpc/port.js';
 import { type KubernetesAccess, kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
 import { aborted, type Closing, roleLogger, runProcess } from './process.js';
-import { openOwn, openReplica, type Place } from './records.js';
+import { openReplica } from './place.js';
+import { openOwn } from './place.js';
+import { type Place } from './place.js';
 import { openOwnPolicy } from './policy.js';
 import { createXds } from './xds.js';
 

@@ -139,7 +139,10 @@ export class SessionAssigner implements Assigner {
     const session = record.sessions[sessionId];
     const owner = session?.principal ?? record.tombstones[sessionId]?.principal;
     if (!owner || !samePrincipal(owner, caller.principal)) throw refusals.sessionOfAnother();
-    if (!session) throw refusals.sessionEnded(record.tombstones[sessionId]?.end ?? 'driver_gone');
+    if (!session) {
+      const end = record.tombstones[sessionId]?.end ?? 'driver_gone';
+      throw refusals.sessionEnded(end, record.phase === 'gone' ? record.reason : undefined);
+    }
     if (session.userId !== caller.userId) throw userIdChanged();
     if (record.namespace !== caller.namespace) {
       throw refusals.sessionElsewhere(record.namespace, caller.namespace);
@@ -245,7 +248,7 @@ export class SessionAssigner implements Assigner {
           attempt.place = waitingRoom.withoutVariant(attempt.place);
         }
         const driver = acceptable(open, attempt).find((d) =>
-          mayShare(d, attempt.request, pool.sharing),
+          mayShare(d, attempt.request, pool.sharing, observations.get(d.uid)?.fenced === true),
         );
         if (!driver) continue;
         const refusal = this.#overQuota(attempt.request);
