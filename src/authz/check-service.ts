@@ -9,9 +9,10 @@ import type {
 } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
+import type { Interrupt, InterruptChannel } from '../model/interrupt.js';
+import { limitsQueries, RateLimiter, refuseByRate } from '../model/limits.js';
 import type { Policy, Target } from '../model/policy.js';
-import type { Caller } from '../model/principal.js';
-import { RateLimiter, refuseByRate } from '../model/limits.js';
+import type { Caller, Principal } from '../model/principal.js';
 import type { Span, Tracer } from '../model/audit.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import {
@@ -29,10 +30,12 @@ import {
 import { andThen, type Eventually } from './grpc-wire.js';
 import type { AuthzMetrics } from './server.js';
 import { QueryLimits } from './query-limits.js';
-import { allowedResponse, deniedResponse, type Metadata } from './response.js';
+import { allowedResponse, answeredResponse, deniedResponse, type Metadata } from './response.js';
 import { decide, Shadow, ShadowTally } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
 import type { UnaryCall } from './http2-transport.js';
+import { unknownSessionAnswer } from './unknown-session.js';
+import { WaitingRequests } from './waiting-requests.js';
 
 export interface CheckServiceOptions {
   /** The policy now; asked at every check. */
@@ -45,6 +48,7 @@ export interface CheckServiceOptions {
   readonly activity: Pick<ActivitySink, 'activity'>;
   readonly seen: SeenRequestSink;
   readonly queries: QueryAdmission;
+  readonly interrupts: InterruptChannel;
   readonly verifier: TokenVerifier;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -89,11 +93,13 @@ export class CheckService {
   readonly #shadow: Shadow;
   readonly #rates = new RateLimiter();
   readonly #queries: QueryLimits;
+  readonly #waiting = new WaitingRequests();
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
-    const { clock, logger, metrics, queries, shadowPolicy } = options;
+    const { clock, interrupts, logger, metrics, queries, shadowPolicy } = options;
     this.#queries = new QueryLimits({ admission: queries, clock, logger, metrics });
+    interrupts.onInterrupt((interrupt) => void this.#waiting.interrupt(interrupt));
     const candidate = shadowPolicy ?? (() => undefined);
     const tally = options.shadowTally ?? new ShadowTally(clock);
     this.#shadow = new Shadow({ candidate, tally, logger, metrics });
@@ -130,19 +136,57 @@ export class CheckService {
       const target = this.#authorize(facts, caller, policy, metadata);
       this.#refuseByRate(facts, caller, target, policy);
       const authorized: Authorized = { authenticated, target, policy };
-      return andThen(this.#assign(facts, authorized, holdMs, checking, call), (assignment) => {
-        this.#allowed(facts, caller, assignment, metadata);
-        const turn = this.#queries.turn({ facts, caller, target, policy, heldUntilMs }, call);
-        const later = turn?.then(() =>
-          this.#assignLater(facts, authorized, heldUntilMs, checking, call),
-        );
-        return andThen(later ?? assignment, (current) => {
-          const response = allowedResponse(current, facts.headers, metadata);
-          this.#end(checking, 'OK');
-          return { allowed: true, response };
-        });
-      });
+      const assigned = this.#assign(facts, authorized, holdMs, checking, call);
+      const decided = andThen(
+        this.#interruptible(assigned, facts, caller, call),
+        (assignment): Eventually<Decision> => {
+          this.#allowed(facts, authorized, assignment, metadata);
+          const turn = this.#queries.turn({ facts, caller, target, policy, heldUntilMs }, call);
+          const later = this.#interruptible(turn, facts, caller, call)?.then(() =>
+            this.#assignLater(facts, authorized, heldUntilMs, checking, call),
+          );
+          return andThen(later ?? assignment, (current) => {
+            const response = allowedResponse(current, facts.headers, metadata);
+            this.#end(checking, 'OK');
+            return { allowed: true, response };
+          });
+        },
+      );
+      return decided instanceof Promise
+        ? decided.catch((error: unknown) => this.#answer(error, facts, caller, checking))
+        : decided;
     });
+  }
+
+  /** A request that may begin something can be interrupted for as long as it waits here. */
+  #interruptible<T>(work: T, facts: RequestFacts, { principal }: Caller, call: UnaryCall): T {
+    if (!(work instanceof Promise) || !facts.method.mayCreate) return work;
+    const operation = facts.operation?.();
+    const abort = (reason: GatewayError) => call.abort(reason);
+    const over = this.#waiting.add(facts.request.sessionId, { principal, operation, abort });
+    return work.finally(over) as T;
+  }
+
+  /** What Spark says of a session that has run nothing needs no driver. Rejects with what else is wrong. */
+  async #answer(
+    error: unknown,
+    facts: RequestFacts,
+    { principal }: Caller,
+    checking: Checking,
+  ): Promise<Decision> {
+    if (!(error instanceof GatewayError) || error.code !== 'SESSION_UNKNOWN') throw error;
+    const { sessionId } = facts.request;
+    const interrupt = interruptOf(facts, principal);
+    const interrupted = interrupt ? this.#waiting.interrupt(interrupt) : [];
+    // What the client asks for next must not be taken for what it ends with this.
+    if (interrupt) await this.#options.interrupts.interrupt(interrupt);
+    const operation = facts.operation?.();
+    const method = facts.method.name;
+    const answer = unknownSessionAnswer({ method, sessionId, operation, interrupted });
+    if (!answer) throw error;
+    const response = answeredResponse(answer, checking.metadata);
+    this.#end(checking, 'OK');
+    return { allowed: true, response };
   }
 
   /** While its query waited, a session may have ended, and the policy may have become another one. */
@@ -209,7 +253,12 @@ export class CheckService {
     const traceparent = span?.traceparent;
     const asked = assignRequests(facts, authenticated.caller, target, { holdMs, traceparent });
     const known = asked.clone ? undefined : this.#options.assigner.remembered?.(asked.session);
-    if (!known) return this.#ask(asked, authenticated, call.signal);
+    if (!known) {
+      // Nothing is there to be cleaned up in a session that nobody knows.
+      const isCleanUp = facts.operation?.().isCleanUp === true;
+      const session = isCleanUp ? { ...asked.session, mayCreate: false } : asked.session;
+      return this.#ask({ ...asked, session }, authenticated, call.signal);
+    }
     checkAssignment(known, asked.session);
     return known;
   }
@@ -239,7 +288,7 @@ export class CheckService {
 
   #allowed(
     facts: RequestFacts,
-    caller: Caller,
+    { authenticated: { caller }, target, policy }: Authorized,
     assignment: Assignment,
     metadata: KnownMetadata,
   ): void {
@@ -247,8 +296,18 @@ export class CheckService {
     metadata.driver = assignment.driverUid;
     if (allowReconnect) metadata.comes_back = 'true';
     this.#reportActivity(facts);
+    if (facts.interrupt) this.#interruptTurns(facts, caller, target, policy);
     this.#seen(facts, caller, sessionId);
     if (newSessionId !== undefined) this.#seen(facts, caller, newSessionId);
+  }
+
+  /** The driver ends what it runs; what waits for its turn is not there yet. */
+  #interruptTurns(facts: RequestFacts, { principal }: Caller, target: Target, policy: Policy) {
+    const interrupt = interruptOf(facts, principal);
+    const limits = policy.limits?.(target.namespace);
+    if (!interrupt || !limits || !limitsQueries(limits)) return;
+    this.#waiting.interrupt(interrupt);
+    void this.#options.interrupts.interrupt(interrupt);
   }
 
   #refuse(thrown: unknown, checking: Checking, { abortReason }: UnaryCall): Decision {
@@ -304,6 +363,17 @@ export class CheckService {
       logger.debug({ ...fields, retryAfterMs: error.retryAfterMs }, error.message);
     } else logger.info(fields, error.message);
   }
+}
+
+/** What the request ends of its session. */
+function interruptOf(
+  { interrupt, method, request }: RequestFacts,
+  principal: Principal,
+): Interrupt | undefined {
+  const { sessionId, allowReconnect } = request;
+  if (interrupt) return { sessionId, principal, ...interrupt };
+  const isRelease = method.allowReconnectField !== undefined && !allowReconnect;
+  return isRelease ? { sessionId, principal } : undefined;
 }
 
 /** What is in the access log is enough to find the span by. */

@@ -9,7 +9,14 @@ import { tokenMissing } from '../model/refusals.js';
 import type { CheckRequest, Headers } from './check-codec.js';
 import { readConfigRequest } from './config-request.js';
 import { bearerToken, duplicated, refuseDuplicates, peerCertificate } from './credentials.js';
-import { sparkMethod, type SparkMethod, readSparkRequest, type SparkRequest } from './request.js';
+import {
+  sparkMethod,
+  type SparkMethod,
+  messagePrefix,
+  readSparkRequest,
+  type SparkRequest,
+} from './request.js';
+import { type Operation, readInterrupt, readOperation } from './operations.js';
 import type { VerifiedToken } from './token/verifier.js';
 
 /** What a request says of itself; nothing in it is verified but `peer` and `sourceAddress`. */
@@ -18,6 +25,10 @@ export interface RequestFacts {
   readonly request: SparkRequest;
   /** Of the Config RPC. */
   readonly config?: ConfigRequest;
+  /** Of ExecutePlan. Read when it is asked for: most requests go on at once. */
+  readonly operation?: () => Operation;
+  /** Of Interrupt. */
+  readonly interrupt?: ReturnType<typeof readInterrupt>;
   readonly token: string | undefined;
   readonly peer: PeerCertificate | undefined;
   readonly sourceAddress: string;
@@ -71,8 +82,20 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
     headers,
     claimedUser: (headers.get(names.user) || request.userId).slice(0, 256),
   };
-  if (method.name !== 'Config') return facts;
-  return { ...facts, config: readConfigRequest(check.body, headers.get('grpc-encoding')) };
+  const encoding = headers.get('grpc-encoding');
+  switch (method.name) {
+    case 'Config':
+      return { ...facts, config: readConfigRequest(check.body, encoding) };
+    case 'ExecutePlan':
+      return {
+        ...facts,
+        operation: once(() => readOperation(messagePrefix(check.body, encoding))),
+      };
+    case 'Interrupt':
+      return { ...facts, interrupt: readInterrupt(messagePrefix(check.body, encoding)) };
+    default:
+      return facts;
+  }
 }
 
 /** Without a token: a service by its certificate, else a network by the source address. */
@@ -147,6 +170,7 @@ export function assignRequests(
     environment: target.environment,
     namespace: target.namespace,
     mayCreate: method.mayCreate,
+    ...(facts.config && readsPlanCompression(facts.config) ? { incidental: true } : {}),
     holdMs,
     method: method.name,
     traceparent,
@@ -157,6 +181,12 @@ export function assignRequests(
       ? undefined
       : { ...session, sessionId: newSessionId, cloneOf: request.sessionId };
   return { session, clone };
+}
+
+/** PySpark 4.2 and later asks how it may compress before its first plan of any kind, a clean-up too. */
+function readsPlanCompression({ reads, writes, lists, whole }: ConfigRequest): boolean {
+  const isOther = (key: string) => !key.startsWith('spark.connect.session.planCompression.');
+  return whole && writes.length + lists.length === 0 && reads.length > 0 && !reads.some(isOther);
 }
 
 /** Guards against an assignment that is not the one asked for. */
@@ -203,6 +233,11 @@ function sessionOfAnother(): GatewayError {
     'SESSION_OF_ANOTHER',
     'This session belongs to someone else. Start one of your own.',
   );
+}
+
+function once<T extends object>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
 }
 
 /** The `:authority` without its port. */

@@ -1,6 +1,6 @@
 /**
  * Unary gRPC on an HTTP/2 server of its own (http2/), with the health service. Envoy waits for this on
- * every request.
+ * every request. What authz has answered itself comes back here with its answer, whatever was asked.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
@@ -99,9 +99,13 @@ export class Http2Transport implements Transport {
   }
 
   #called(connection: ServerConnection, stream: ServerStream): void {
-    const { contentType, path = '', grpcTimeout, traceparent } = stream.head;
+    const { answer, contentType, path = '', grpcTimeout, traceparent } = stream.head;
     if (!contentType.startsWith(CONTENT_TYPE)) {
       connection.respond(stream, NOT_GRPC, true);
+      return;
+    }
+    if (answer !== undefined) {
+      respond(connection, stream, Buffer.from(answer, 'base64'));
       return;
     }
     const handler =
@@ -240,7 +244,6 @@ export class Call implements UnaryCall {
     return this.#abortReason;
   }
 
-  /** The first reason counts. */
   abort(reason: Error): void {
     this.#abortReason ??= reason;
     this.#controller?.abort(reason);
@@ -261,6 +264,8 @@ export interface UnaryCall {
   readonly signal: AbortSignal;
   /** Why the signal has fired, or would have. */
   readonly abortReason: Error | undefined;
+  /** Fires the signal. The first reason counts. */
+  abort(reason: Error): void;
 }
 
 /** Answers one message with one that is framed (grpc-wire.ts), at once where it can. */

@@ -5,6 +5,7 @@ import { GrpcStatus, type GatewayError } from '../model/errors.js';
 import {
   AccessMetadata,
   AFFINITY_HEADER,
+  ANSWER_HEADER,
   CLUSTER_HEADER,
   INTERNAL_HEADER_PREFIX,
   ISSUER_HEADER,
@@ -50,6 +51,12 @@ export function allowedResponse(
   const response = { set: headersToSet(assignment), remove, metadata };
   lastResponses.set(assignment, response);
   return response;
+}
+
+/** What has Envoy fetch this answer from authz: its framed messages. */
+export function answeredResponse(answer: Buffer, metadata: Metadata): AllowedResponse {
+  const set = [{ name: ANSWER_HEADER, value: answer.toString('base64') }];
+  return { set, remove: ['authorization', 'authentication'], metadata };
 }
 
 function headersToSet(assignment: Assignment): readonly HeaderMutation[] {

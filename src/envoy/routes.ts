@@ -12,6 +12,7 @@ import {
 import { ExtAuthzPerRouteSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
 import {
   AFFINITY_HEADER,
+  ANSWER_HEADER,
   CLUSTER_HEADER,
   PIN_HEADER,
   SPARK_CONNECT_SERVICE,
@@ -21,19 +22,23 @@ import {
   pack,
   type AuthzSettings,
   ResourceNames,
+  StaticClusters,
   unassignedIdleTimeoutMs,
 } from './settings.js';
 
 /** Never defined: a request that arrives there was not stamped and is answered UNAVAILABLE. */
 const NO_CLUSTER = 'unassigned';
+/** For authz to say again what it has answered. */
+const ANSWER_TIMEOUT_MS = 10_000;
 
 /**
- * Three routes, first match wins. Envoy matches again after authz has stamped the request
+ * Four routes, first match wins. Envoy matches again after authz has stamped the request
  * (`clear_route_cache`):
  * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes;
- * 2. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
+ * 2. stamped with an answer: authz, which gives it;
+ * 3. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
  *    client stream which never sends its first message meets an idle timeout;
- * 3. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
+ * 4. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
  */
 export function routes(authz: AuthzSettings): RouteConfiguration {
   const pathSpecifier = { case: 'prefix' as const, value: `/${SPARK_CONNECT_SERVICE}/` };
@@ -65,6 +70,17 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
                     terminal: true,
                   },
                 ],
+              },
+            },
+          },
+          {
+            name: 'answered',
+            match: { pathSpecifier, grpc: {}, headers: [nonEmpty(ANSWER_HEADER)] },
+            action: {
+              case: 'route',
+              value: {
+                clusterSpecifier: { case: 'cluster', value: StaticClusters.extAuthz },
+                timeout: duration(ANSWER_TIMEOUT_MS),
               },
             },
           },

@@ -26,6 +26,8 @@ export interface AssignRequest {
   readonly namespace: string;
   /** Whether this RPC may make an assignment or start a driver. */
   readonly mayCreate: boolean;
+  /** A client sends such before whatever it does: it begins no session whose client has given up waiting. */
+  readonly incidental?: boolean;
   readonly holdMs: number;
   /** The session whose driver the new session is to share (CloneSession). */
   readonly cloneOf?: string;

@@ -19,6 +19,11 @@ export const CLIENT_ADDRESS_HEADER = 'x-spark-client-address';
 export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
+/**
+ * Base64 of the response's framed messages: authz answers the request itself, with these. Envoy brings
+ * it to authz, as only an upstream can answer a gRPC call with messages.
+ */
+export const ANSWER_HEADER = 'x-spark-answer';
 
 /** The trace that a request is part of (W3C Trace Context). */
 export const TRACE_HEADER = 'traceparent';

@@ -97,6 +97,7 @@ export async function runAuthz(settings: Settings): Promise<void> {
     activity: assignments,
     seen: assignments,
     queries: assignments,
+    interrupts: assignments,
     clock,
     logger,
     metrics,

@@ -2,6 +2,7 @@
  * The leader's answer to "which driver does this session belong to": the one it has; else a hot one;
  * else any with room; else the next one that comes up. The record is written before the first answer.
  */
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { ActivitySink, AssignRequest, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock, Timer } from '../model/clock.js';
@@ -35,6 +36,7 @@ const LOOK_AGAIN_MS = 1000;
 /** How long after its time to come back a session still counts as demand. */
 const RETURN_GRACE_MS = 30_000;
 const MAX_WAITING_PER_NAMESPACE = 2000;
+const MAX_GIVEN_UP = 10_000;
 
 export interface SessionAssignerOptions {
   readonly ledger: Ledger;
@@ -57,6 +59,8 @@ export class SessionAssigner implements Assigner {
   readonly #o: SessionAssignerOptions;
   /** Sessions that wait for a driver, by id. */
   readonly #attempts = new Map<string, Attempt>();
+  /** Whose clients went away while they waited: the newest. */
+  readonly #givenUp = new LRUCache<string, Principal>({ max: MAX_GIVEN_UP });
   readonly #estimate = new StartEstimate();
   readonly #rates = new RateLimiter();
   readonly #serving = new Set<string>();
@@ -80,7 +84,7 @@ export class SessionAssigner implements Assigner {
     if (this.#o.leadership.epoch() === undefined) throw refusals.notLeading();
     if (this.#o.ledger.bySession(sessionId)) return this.#answer(request);
     if (cloneOf !== undefined) return this.#clone(request, cloneOf);
-    if (!request.mayCreate) throw refusals.sessionUnknown();
+    if (!request.mayCreate || this.#isOver(request)) throw refusals.sessionUnknown();
     const attempt = this.#attempts.get(sessionId) ?? this.#begin(request);
     if (!samePrincipal(attempt.request.principal, request.principal)) {
       throw refusals.sessionOfAnother();
@@ -89,6 +93,13 @@ export class SessionAssigner implements Assigner {
       throw refusals.sessionElsewhere(attempt.request.namespace, request.namespace);
     }
     return this.#wait(attempt, request.holdMs, signal);
+  }
+
+  /** Whether its client has given up waiting for a driver, and this is no sign that it begins again. */
+  #isOver({ sessionId, principal, incidental }: AssignRequest): boolean {
+    if (!incidental || this.#attempts.has(sessionId)) return false;
+    const given = this.#givenUp.get(sessionId);
+    return given !== undefined && samePrincipal(given, principal);
   }
 
   /** The answer for a session that has a record, once that record is durable. */
@@ -185,6 +196,7 @@ export class SessionAssigner implements Assigner {
     const place = this.#o.waitingRoom.enter(request.sessionId, { namespace, variant });
     const attempt = new Attempt(request, place, canary?.variant, this.#o.clock);
     this.#attempts.set(request.sessionId, attempt);
+    this.#givenUp.delete(request.sessionId);
     this.#serve(namespace);
     this.#lookAgainLater();
     return attempt;
@@ -212,7 +224,9 @@ export class SessionAssigner implements Assigner {
         return refusal;
       },
       abandoned: () => {
-        this.#attempts.delete(attempt.request.sessionId);
+        const { sessionId, principal } = attempt.request;
+        this.#attempts.delete(sessionId);
+        this.#givenUp.set(sessionId, principal);
         this.#o.waitingRoom.leave(attempt.place);
       },
     });

@@ -1,4 +1,5 @@
 /** The header fields of one request, as far as a gRPC server reads them. */
+import { ANSWER_HEADER } from '../../model/names.js';
 import { HpackDecoder } from './hpack-decoder.js';
 
 /** About one connection only, so never in HTTP/2 (RFC 9113, section 8.2.2). */
@@ -18,6 +19,8 @@ export class RequestHead {
   contentType = '';
   grpcTimeout: string | undefined;
   traceparent: string | undefined;
+  /** What it is to be answered with (`ANSWER_HEADER`). */
+  answer: string | undefined;
   contentLength: number | undefined;
   #scheme: string | undefined;
   #authority: string | undefined;
@@ -70,6 +73,9 @@ export class RequestHead {
         return;
       case 'traceparent':
         this.traceparent = value;
+        return;
+      case ANSWER_HEADER:
+        this.answer = value;
         return;
       case 'content-length':
         if (/^\d{1,15}$/.test(value)) this.contentLength = Number(value);
