@@ -30,7 +30,13 @@ import {
 import { andThen, type Eventually } from './grpc-wire.js';
 import type { AuthzMetrics } from './server.js';
 import { QueryLimits } from './query-limits.js';
-import { allowedResponse, answeredResponse, deniedResponse, type Metadata } from './response.js';
+import {
+  allowedResponse,
+  answeredResponse,
+  deniedResponse,
+  type Metadata,
+  withNewSession,
+} from './response.js';
 import { decide, Shadow, ShadowTally } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
 import type { UnaryCall } from './http2-transport.js';
@@ -146,7 +152,10 @@ export class CheckService {
             this.#assignLater(facts, authorized, heldUntilMs, checking, call),
           );
           return andThen(later ?? assignment, (current) => {
-            const response = allowedResponse(current, facts.headers, metadata);
+            const stamped = allowedResponse(current, facts.headers, metadata);
+            const { givenSessionId } = facts;
+            const response =
+              givenSessionId === undefined ? stamped : withNewSession(stamped, givenSessionId);
             this.#end(checking, 'OK');
             return { allowed: true, response };
           });
@@ -182,7 +191,8 @@ export class CheckService {
     if (interrupt) await this.#options.interrupts.interrupt(interrupt);
     const operation = facts.operation?.();
     const method = facts.method.name;
-    const answer = unknownSessionAnswer({ method, sessionId, operation, interrupted });
+    const reads = facts.config?.reads ?? [];
+    const answer = unknownSessionAnswer({ method, sessionId, operation, interrupted, reads });
     if (!answer) throw error;
     const response = answeredResponse(answer, checking.metadata);
     this.#end(checking, 'OK');

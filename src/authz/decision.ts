@@ -1,4 +1,5 @@
 /** The steps of a check up to the assignment, in their order. Each throws the GatewayError that refuses the request. */
+import { randomUUID } from 'node:crypto';
 import type { AssignRequest, Assignment } from '../model/assignment.js';
 import type { ConfigRequest, PeerCertificate, Policy, Target } from '../model/policy.js';
 import { GatewayError } from '../model/errors.js';
@@ -23,6 +24,8 @@ import type { VerifiedToken } from './token/verifier.js';
 export interface RequestFacts {
   readonly method: SparkMethod;
   readonly request: SparkRequest;
+  /** Of CloneSession: the new session's id, where the client names none. */
+  readonly givenSessionId: string | undefined;
   /** Of the Config RPC. */
   readonly config?: ConfigRequest;
   /** Of ExecutePlan. Read when it is asked for: most requests go on at once. */
@@ -62,19 +65,15 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
       `${path.slice(0, 100)} is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
     );
   }
-  const request = readSparkRequest(check.body, headers.get('grpc-encoding'), method);
+  const read = readSparkRequest(check.body, headers.get('grpc-encoding'), method);
   const token = bearerToken(headers);
   refuseDuplicates(headers, names.routing);
-  if (method.newSessionField !== undefined && request.newSessionId === undefined) {
-    throw new GatewayError(
-      'CLONE_SESSION_ID_MISSING',
-      'The gateway must know the id of the new session beforehand. Type: ' +
-        'import uuid; spark.cloneSession(new_session_id=str(uuid.uuid4()))',
-    );
-  }
+  const givenSessionId = newSessionIdFor(method, read, check.body);
+  const request = givenSessionId === undefined ? read : { ...read, newSessionId: givenSessionId };
   const facts: RequestFacts = {
     method,
     request,
+    givenSessionId,
     token,
     peer: peerCertificate(check),
     sourceAddress: headers.get(CLIENT_ADDRESS_HEADER) ?? check.sourceAddress,
@@ -170,7 +169,7 @@ export function assignRequests(
     environment: target.environment,
     namespace: target.namespace,
     mayCreate: method.mayCreate,
-    ...(facts.config && readsPlanCompression(facts.config) ? { incidental: true } : {}),
+    ...(facts.config && isIncidental(facts.config) ? { incidental: true } : {}),
     holdMs,
     method: method.name,
     traceparent,
@@ -183,10 +182,20 @@ export function assignRequests(
   return { session, clone };
 }
 
-/** PySpark 4.2 and later asks how it may compress before its first plan of any kind, a clean-up too. */
-function readsPlanCompression({ reads, writes, lists, whole }: ConfigRequest): boolean {
-  const isOther = (key: string) => !key.startsWith('spark.connect.session.planCompression.');
-  return whole && writes.length + lists.length === 0 && reads.length > 0 && !reads.some(isOther);
+/**
+ * What PySpark asks by the way: how it may compress a plan before its first one of any kind, and how to
+ * show an error when it has one.
+ */
+const INCIDENTAL_SETTINGS: ReadonlySet<string> = new Set([
+  'spark.connect.session.planCompression.threshold',
+  'spark.connect.session.planCompression.defaultAlgorithm',
+  'spark.sql.connect.serverStacktrace.enabled',
+  'spark.sql.pyspark.jvmStacktrace.enabled',
+]);
+
+function isIncidental({ reads, writes, lists, whole }: ConfigRequest): boolean {
+  const others = reads.filter((key) => !INCIDENTAL_SETTINGS.has(key));
+  return whole && reads.length > 0 && others.length + writes.length + lists.length === 0;
 }
 
 /** Guards against an assignment that is not the one asked for. */
@@ -232,6 +241,21 @@ function sessionOfAnother(): GatewayError {
   return new GatewayError(
     'SESSION_OF_ANOTHER',
     'This session belongs to someone else. Start one of your own.',
+  );
+}
+
+/** The id that Envoy is to write into the message; it cannot where that is compressed. */
+function newSessionIdFor(
+  { newSessionField }: SparkMethod,
+  { newSessionId }: SparkRequest,
+  body: Buffer,
+): string | undefined {
+  if (newSessionField === undefined || newSessionId !== undefined) return undefined;
+  if (body[0] === 0) return randomUUID();
+  throw new GatewayError(
+    'CLONE_SESSION_ID_MISSING',
+    'A CloneSession request that is compressed must name the new session. Type: ' +
+      'import uuid; spark.cloneSession(new_session_id=str(uuid.uuid4()))',
   );
 }
 

@@ -9,6 +9,7 @@ import {
   CLUSTER_HEADER,
   INTERNAL_HEADER_PREFIX,
   ISSUER_HEADER,
+  NEW_SESSION_HEADER,
   PIN_HEADER,
   PRINCIPAL_HEADER,
   ringHashKey,
@@ -51,6 +52,11 @@ export function allowedResponse(
   const response = { set: headersToSet(assignment), remove, metadata };
   lastResponses.set(assignment, response);
   return response;
+}
+
+/** As `response`, and Envoy writes this id into a CloneSession message. */
+export function withNewSession(response: AllowedResponse, newSessionId: string): AllowedResponse {
+  return { ...response, set: [...response.set, { name: NEW_SESSION_HEADER, value: newSessionId }] };
 }
 
 /** What has Envoy fetch this answer from authz: its framed messages. */

@@ -15,11 +15,13 @@ export interface UnknownSessionRequest {
   readonly operation: Operation | undefined;
   /** Of Interrupt: the operations that it ended in the gateway itself. */
   readonly interrupted: readonly string[];
+  /** Of Config: the settings that it reads. */
+  readonly reads: readonly string[];
 }
 
 /** The framed messages of the answer; undefined: Spark would refuse the request, or begin a session. */
 export function unknownSessionAnswer(request: UnknownSessionRequest): Buffer | undefined {
-  const { method, sessionId, operation, interrupted } = request;
+  const { method, sessionId, operation, interrupted, reads } = request;
   switch (method) {
     case 'Interrupt':
       return answer([1, sessionId], ...interrupted.map((id) => [2, id] as const));
@@ -27,6 +29,9 @@ export function unknownSessionAnswer(request: UnknownSessionRequest): Buffer | u
       return answer();
     case 'ReleaseSession':
       return answer([1, sessionId]);
+    case 'Config':
+      // None of them has a value: what a client makes of that it asks again when it needs to know.
+      return answer([1, sessionId], ...reads.map((key) => [2, field(1, key)] as const));
     case 'ExecutePlan':
       // A reattachable execution is over when its client has seen result_complete (14), whatever else.
       return operation?.isCleanUp
@@ -37,9 +42,17 @@ export function unknownSessionAnswer(request: UnknownSessionRequest): Buffer | u
   }
 }
 
-/** A message of strings, and of messages that are empty. */
-function answer(...fields: readonly (readonly [number, string])[]): Buffer {
+/** A message of strings, and of messages as their bytes. */
+function answer(...fields: readonly (readonly [number, string | Uint8Array])[]): Buffer {
   const writer = new BinaryWriter();
-  for (const [field, value] of fields) writer.tag(field, WireType.LengthDelimited).string(value);
+  for (const [number, value] of fields) {
+    writer.tag(number, WireType.LengthDelimited);
+    if (typeof value === 'string') writer.string(value);
+    else writer.bytes(value);
+  }
   return frame(writer.finish());
+}
+
+function field(number: number, value: string): Uint8Array {
+  return new BinaryWriter().tag(number, WireType.LengthDelimited).string(value).finish();
 }

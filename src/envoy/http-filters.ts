@@ -17,6 +17,7 @@ import { HeaderBasedSessionStateSchema } from '#gen/envoy/extensions/http/statef
 import { StatusCode } from '#gen/envoy/type/v3/http_status_pb.js';
 import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 import { CLIENT_ADDRESS_HEADER, INTERNAL_HEADER_PREFIX, PIN_HEADER } from '../model/names.js';
+import { newSessionIdFilter } from './clone-session.js';
 import {
   fromAds,
   pack,
@@ -104,6 +105,7 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
         typeUrls: [`${TYPE_PREFIX}envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`],
       },
     }),
+    newSessionIdFilter(),
     filter('envoy.filters.http.stateful_session', {
       case: 'typedConfig',
       value: pack(StatefulSessionSchema, {

@@ -1,5 +1,5 @@
 /** RDS: where a request goes once authz has stamped it, and where it waits until then. */
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type RouteConfiguration,
   RouteConfigurationSchema,
@@ -8,6 +8,8 @@ import {
   type HeaderMatcher,
   HeaderMatcherSchema,
   RouteAction_ClusterNotFoundResponseCode,
+  type RouteMatchSchema,
+  RouteSchema,
 } from '#gen/envoy/config/route/v3/route_components_pb.js';
 import { ExtAuthzPerRouteSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
 import {
@@ -32,8 +34,8 @@ const NO_CLUSTER = 'unassigned';
 const ANSWER_TIMEOUT_MS = 10_000;
 
 /**
- * Four routes, first match wins. Envoy matches again after authz has stamped the request
- * (`clear_route_cache`):
+ * First match wins. Envoy matches again after authz has stamped the request (`clear_route_cache`), but
+ * which filters a request passes is decided before that, so CloneSession has routes of its own:
  * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes;
  * 2. stamped with an answer: authz, which gives it;
  * 3. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
@@ -42,6 +44,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
  */
 export function routes(authz: AuthzSettings): RouteConfiguration {
   const pathSpecifier = { case: 'prefix' as const, value: `/${SPARK_CONNECT_SERVICE}/` };
+  const [driver, unassigned] = sessionRoutes('', pathSpecifier, authz);
   return create(RouteConfigurationSchema, {
     name: ResourceNames.routes,
     virtualHosts: [
@@ -49,30 +52,13 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
         name: 'spark_connect',
         domains: ['*'],
         routes: [
-          {
-            name: 'driver',
-            match: {
-              pathSpecifier,
-              grpc: {},
-              headers: [nonEmpty(CLUSTER_HEADER), nonEmpty(PIN_HEADER)],
-            },
-            action: {
-              case: 'route',
-              value: {
-                clusterSpecifier: { case: 'clusterHeader', value: CLUSTER_HEADER },
-                clusterNotFoundResponseCode:
-                  RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
-                timeout: duration(0),
-                idleTimeout: duration(0),
-                hashPolicy: [
-                  {
-                    policySpecifier: { case: 'header', value: { headerName: AFFINITY_HEADER } },
-                    terminal: true,
-                  },
-                ],
-              },
-            },
-          },
+          ...sessionRoutes('clone_', { case: 'path', value: CLONE_SESSION_PATH }, authz).map(
+            (route) => ({
+              ...route,
+              typedPerFilterConfig: withNewSessionId(),
+            }),
+          ),
+          driver,
           {
             name: 'answered',
             match: { pathSpecifier, grpc: {}, headers: [nonEmpty(ANSWER_HEADER)] },
@@ -84,20 +70,7 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
               },
             },
           },
-          {
-            name: 'unassigned',
-            match: { pathSpecifier, grpc: {} },
-            action: {
-              case: 'route',
-              value: {
-                clusterSpecifier: { case: 'cluster', value: NO_CLUSTER },
-                clusterNotFoundResponseCode:
-                  RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
-                timeout: duration(0),
-                idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
-              },
-            },
-          },
+          unassigned,
           {
             name: 'not_served',
             match: { pathSpecifier: { case: 'prefix', value: '/' } },
@@ -123,6 +96,51 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
       },
     ],
   });
+}
+
+type PathSpecifier = NonNullable<MessageInitShape<typeof RouteMatchSchema>['pathSpecifier']>;
+
+/** To the driver of its session, and where a request is until it has one. */
+function sessionRoutes(prefix: string, pathSpecifier: PathSpecifier, authz: AuthzSettings) {
+  const clusterNotFoundResponseCode = RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE;
+  return [
+    create(RouteSchema, {
+      name: `${prefix}driver`,
+      match: {
+        pathSpecifier,
+        grpc: {},
+        headers: [nonEmpty(CLUSTER_HEADER), nonEmpty(PIN_HEADER)],
+      },
+      action: {
+        case: 'route',
+        value: {
+          clusterSpecifier: { case: 'clusterHeader', value: CLUSTER_HEADER },
+          clusterNotFoundResponseCode,
+          timeout: duration(0),
+          idleTimeout: duration(0),
+          hashPolicy: [
+            {
+              policySpecifier: { case: 'header', value: { headerName: AFFINITY_HEADER } },
+              terminal: true,
+            },
+          ],
+        },
+      },
+    }),
+    create(RouteSchema, {
+      name: `${prefix}unassigned`,
+      match: { pathSpecifier, grpc: {} },
+      action: {
+        case: 'route',
+        value: {
+          clusterSpecifier: { case: 'cluster', value: NO_CLUSTER },
+          clusterNotFoundResponseCode,
+          timeout: duration(0),
+          idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
+        },
+      },
+    }),
+  ] as const;
 }
 
 function nonEmpty(name: string): HeaderMatcher {

@@ -19,6 +19,8 @@ export const CLIENT_ADDRESS_HEADER = 'x-spark-client-address';
 export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
+/** CloneSession: the id of the new session, where the client leaves it to the server. */
+export const NEW_SESSION_HEADER = 'x-spark-new-session';
 /**
  * Base64 of the response's framed messages: authz answers the request itself, with these. Envoy brings
  * it to authz, as only an upstream can answer a gRPC call with messages.

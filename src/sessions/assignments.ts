@@ -4,7 +4,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import type { ActivitySink, AssignRequest, Assigner, Assignment } from '../model/assignment.js';
+import type { AssignRequest, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { withSession } from '../model/driver-record.js';
 import { hostPort, type DriverRecord } from '../model/driver.js';
@@ -16,11 +16,13 @@ import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import { samePrincipal, type Principal } from '../model/principal.js';
 import { cancelled, namespaceWithoutPool, notLeading } from '../model/refusals.js';
+import type { ActivityTable } from './activity.js';
 import {
   isFull,
   isSameDriver,
   mayShare,
   MAX_RECORD_ENTRIES,
+  nearest,
   openDrivers,
   acceptable,
   chooseCanary,
@@ -44,8 +46,8 @@ export interface SessionAssignerOptions {
   readonly policy: () => Policy;
   readonly poolStatus: PoolStatusSource;
   readonly waitingRoom: WaitingRoom;
-  /** Told that a session is in use when it is asked for. */
-  readonly activity: Pick<ActivitySink, 'activity'>;
+  /** Told that a session is in use when it is asked for; knows since when the others are not. */
+  readonly activity: Pick<ActivityTable, 'activity' | 'hasOpenStream' | 'lastActiveMs'>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How long a sidecar that is cut off may go on using an assignment. */
@@ -182,7 +184,8 @@ export class SessionAssigner implements Assigner {
   /** Puts a new session in line, and gives it a driver at once if there is one. */
   #begin(request: AssignRequest): Attempt {
     const { namespace } = request;
-    const pool = this.#o.policy().pool(namespace);
+    const policy = this.#o.policy();
+    const pool = policy.pool(namespace);
     if (!pool) throw namespaceWithoutPool(namespace);
     const waiting = this.#o.waitingRoom.places(namespace).length;
     if (waiting >= MAX_WAITING_PER_NAMESPACE) throw refusals.tooManyWaiting(namespace, waiting);
@@ -193,7 +196,8 @@ export class SessionAssigner implements Assigner {
     const canary = chooseCanary(pool, request);
     const variant = canary?.whenNoneIsReady === 'wait' ? canary.variant : undefined;
     const place = this.#o.waitingRoom.enter(request.sessionId, { namespace, variant });
-    const attempt = new Attempt(request, place, canary?.variant, this.#o.clock);
+    const { version } = policy;
+    const attempt = new Attempt(request, place, canary?.variant, version, this.#o.clock);
     this.#attempts.set(request.sessionId, attempt);
     this.#givenUp.delete(request.sessionId);
     this.#serve(namespace);
@@ -236,7 +240,8 @@ export class SessionAssigner implements Assigner {
     const { ledger, observations, waitingRoom } = this.#o;
     // The changes that this very loop makes are not heard: it looks again by itself.
     if (this.#serving.has(namespace) || waitingRoom.places(namespace).length === 0) return;
-    const pool = this.#o.policy().pool(namespace);
+    const policy = this.#o.policy();
+    const pool = policy.pool(namespace);
     if (!pool) return this.#turnAway(namespace);
     this.#serving.add(namespace);
     const look = () => openDrivers(ledger.byNamespace(namespace), observations, pool);
@@ -245,13 +250,21 @@ export class SessionAssigner implements Assigner {
       for (const { sessionId } of waitingRoom.places(namespace)) {
         const attempt = this.#attempts.get(sessionId);
         if (!attempt) continue;
+        if (attempt.policyVersion !== policy.version) {
+          this.#askAgain(attempt);
+          continue;
+        }
         if (isOver(attempt.place, pool, this.#o.poolStatus)) {
           const { variant } = attempt.place;
           this.#o.logger.warn({ session: sessionId, namespace, variant }, 'canary given up');
           attempt.place = waitingRoom.withoutVariant(attempt.place);
         }
-        const driver = acceptable(open, attempt).find((d) =>
+        const { principal } = attempt.request;
+        const candidates = acceptable(open, attempt).filter((d) =>
           mayShare(d, attempt.request, pool.sharing),
+        );
+        const driver = nearest(candidates, principal, (session) =>
+          this.#o.activity.lastActiveMs(session),
         );
         if (!driver) continue;
         const refusal = this.#overQuota(attempt.request);
@@ -263,6 +276,17 @@ export class SessionAssigner implements Assigner {
     } finally {
       this.#serving.delete(namespace);
     }
+  }
+
+  /**
+   * A sidecar let it in by a policy that is no longer in force, and only sidecars know by what claims:
+   * its client comes back, keeps its place, and is let in anew or refused.
+   */
+  #askAgain(attempt: Attempt): void {
+    const refusal = refusals.policyChanged();
+    attempt.grant(Promise.reject(refusal));
+    this.#attempts.delete(attempt.request.sessionId);
+    this.#o.waitingRoom.leaveToReturn(attempt.place, (refusal.retryAfterMs ?? 0) + RETURN_GRACE_MS);
   }
 
   /** The policy has taken the pool away. */
@@ -294,7 +318,11 @@ export class SessionAssigner implements Assigner {
 
   #overQuota(request: AssignRequest) {
     const quotas = this.#o.policy().quotas(request.namespace);
-    return refuseByQuota(this.#o.ledger.all(), request, quotas);
+    return refuseByQuota(this.#o.ledger.all(), request, quotas, (session) => ({
+      sessionId: session.sessionId,
+      isBusy: this.#o.activity.hasOpenStream(session.sessionId),
+      idleMs: this.#o.clock.now() - this.#o.activity.lastActiveMs(session),
+    }));
   }
 }
 
@@ -316,15 +344,24 @@ class Attempt {
   readonly request: AssignRequest;
   /** The variant whose drivers it takes first. */
   readonly variant: string | undefined;
+  /** Of the policy in force when it began. */
+  readonly policyVersion: string;
   place: Place;
   readonly #clock: Clock;
   readonly #callers = new Set<Caller>();
   #granted: Promise<Assignment> | undefined;
 
-  constructor(request: AssignRequest, place: Place, variant: string | undefined, clock: Clock) {
+  constructor(
+    request: AssignRequest,
+    place: Place,
+    variant: string | undefined,
+    policyVersion: string,
+    clock: Clock,
+  ) {
     this.request = request;
     this.place = place;
     this.variant = variant;
+    this.policyVersion = policyVersion;
     this.#clock = clock;
   }
 

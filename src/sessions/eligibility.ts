@@ -1,12 +1,12 @@
 /** Which driver a new session may have. Pure functions of records, observations and policy. */
 import { createHash } from 'node:crypto';
 import type { AssignRequest } from '../model/assignment.js';
-import type { DriverRecord, ObservedDriver } from '../model/driver.js';
+import type { DriverRecord, ObservedDriver, SessionRecord } from '../model/driver.js';
 import type { GatewayError } from '../model/errors.js';
 import type { PoolPolicy, CanaryPolicy, QuotaPolicy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import { samePrincipal, type Principal, principalKey } from '../model/principal.js';
-import { quotaExceeded } from './refusals.js';
+import { type OwnSession, quotaExceeded } from './refusals.js';
 import type { Place } from './waiting-room.js';
 
 /**
@@ -122,6 +122,31 @@ export function acceptable(
   return [...own, ...open.filter((driver) => driver.variant === undefined)];
 }
 
+/**
+ * The driver to take of those that a new session may have, the best one in front. One on which its
+ * principal has a session already comes first, that of the session that was active last: a client's
+ * `newSession()` expects cached tables and global temporary views of the session that it comes from,
+ * and nothing in the request says which that is.
+ */
+export function nearest(
+  candidates: readonly DriverRecord[],
+  principal: Principal,
+  lastActiveMs: (session: SessionRecord) => number,
+): DriverRecord | undefined {
+  const [first] = candidates;
+  let found = first;
+  let newestMs = -Infinity;
+  for (const driver of candidates) {
+    if (driver.variant !== first?.variant) continue;
+    for (const session of Object.values(driver.sessions)) {
+      if (!samePrincipal(session.principal, principal)) continue;
+      const atMs = lastActiveMs(session);
+      if (atMs > newestMs) [found, newestMs] = [driver, atMs];
+    }
+  }
+  return found;
+}
+
 // Limits on how many sessions there may be.
 
 export interface SessionTarget {
@@ -138,6 +163,7 @@ export function refuseByQuota(
   records: Iterable<DriverRecord>,
   target: SessionTarget,
   quotas: QuotaPolicy,
+  stateOf: (session: SessionRecord) => OwnSession,
 ): GatewayError | undefined {
   const { sessionsPerPrincipal, sessionsPerTeam, sessionsPerNamespace } = quotas;
   if (
@@ -147,24 +173,32 @@ export function refuseByQuota(
   ) {
     return undefined;
   }
-  let ofPrincipal = 0;
+  const own: SessionRecord[] = [];
   let ofTeam = 0;
   let ofNamespace = 0;
   for (const record of records) {
     for (const session of Object.values(record.sessions)) {
-      if (samePrincipal(session.principal, target.principal)) ofPrincipal += 1;
+      if (samePrincipal(session.principal, target.principal)) own.push(session);
       if (session.team === target.team) ofTeam += 1;
       if (record.namespace === target.namespace) ofNamespace += 1;
     }
   }
-  if (sessionsPerPrincipal !== undefined && ofPrincipal >= sessionsPerPrincipal) {
-    return quotaExceeded('principal', target.principal.subject, sessionsPerPrincipal);
+  const refused = (...[scope, name, limit]: [...ExceededQuota]) =>
+    quotaExceeded(scope, name, limit, own.map(stateOf));
+  if (sessionsPerPrincipal !== undefined && own.length >= sessionsPerPrincipal) {
+    return refused('principal', target.principal.subject, sessionsPerPrincipal);
   }
   if (sessionsPerTeam !== undefined && ofTeam >= sessionsPerTeam) {
-    return quotaExceeded('team', target.team, sessionsPerTeam);
+    return refused('team', target.team, sessionsPerTeam);
   }
   if (sessionsPerNamespace !== undefined && ofNamespace >= sessionsPerNamespace) {
-    return quotaExceeded('namespace', target.namespace, sessionsPerNamespace);
+    return refused('namespace', target.namespace, sessionsPerNamespace);
   }
   return undefined;
 }
+
+type ExceededQuota = readonly [
+  scope: 'principal' | 'team' | 'namespace',
+  name: string,
+  limit: number,
+];

@@ -50,15 +50,53 @@ export function sessionEnded(end: SessionEnd): GatewayError {
   );
 }
 
+/** A live session of the caller's, for a refusal that says what there is to end. */
+export interface OwnSession {
+  readonly sessionId: string;
+  /** Whether an RPC of it is open. */
+  readonly isBusy: boolean;
+  readonly idleMs: number;
+}
+
+/** Of the caller's own sessions, those that are named at most: a refusal is a header. */
+const MOST_NAMED = 5;
+
+/** @param own all of the caller's */
 export function quotaExceeded(
   scope: 'principal' | 'team' | 'namespace',
   name: string,
   limit: number,
+  own: readonly OwnSession[],
 ): GatewayError {
   const who = { principal: 'You have', team: `Team ${name} has`, namespace: `${name} has` }[scope];
   return new GatewayError(
     'QUOTA_EXCEEDED',
-    `${who} ${limit} ${limit === 1 ? 'session' : 'sessions'}, as many as the policy allows. Stop one with spark.stop(), or wait until an idle one expires.`,
+    `${who} ${limit} ${limit === 1 ? 'session' : 'sessions'}, as many as the policy allows. ${whatToEnd(own)}`,
+  );
+}
+
+function whatToEnd(own: readonly OwnSession[]): string {
+  const [first, ...others] = own.toSorted(
+    (a, b) => Number(a.isBusy) - Number(b.isBusy) || b.idleMs - a.idleMs,
+  );
+  if (!first) return 'None of them is yours: try again when one has ended.';
+  const named = [first, ...others].slice(0, MOST_NAMED).map(sessionText);
+  const more = own.length > MOST_NAMED ? ` and ${own.length - MOST_NAMED} more` : '';
+  return `Yours: ${named.join(', ')}${more}. Stop one with spark.stop() where it runs, or end it from anywhere: spark-gateway release ${first.sessionId}`;
+}
+
+function sessionText({ sessionId, isBusy, idleMs }: OwnSession): string {
+  const minutes = Math.floor(idleMs / 60_000);
+  const idle = minutes > 0 ? `${minutes} min` : `${Math.floor(idleMs / 1000)} s`;
+  return `${sessionId} (${isBusy ? 'busy' : `idle for ${idle}`})`;
+}
+
+/** What it was let in by is no longer in force. */
+export function policyChanged(): GatewayError {
+  return new GatewayError(
+    'DRIVER_STARTING',
+    'The policy has changed while this session waited for its driver. The client tries again by itself.',
+    { retryAfterMs: 500 },
   );
 }
 
