@@ -25,7 +25,7 @@ export interface RequestFacts {
   readonly method: SparkMethod;
   readonly request: SparkRequest;
   /** Of CloneSession: the new session's id, where the client names none. */
-  readonly givenSessionId: string | undefined;
+  readonly givenSessionId?: string;
   /** Of the Config RPC. */
   readonly config?: ConfigRequest;
   /** Of ExecutePlan. Read when it is asked for: most requests go on at once. */
@@ -73,7 +73,7 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
   const facts: RequestFacts = {
     method,
     request,
-    givenSessionId,
+    ...(givenSessionId === undefined ? {} : { givenSessionId }),
     token,
     peer: peerCertificate(check),
     sourceAddress: headers.get(CLIENT_ADDRESS_HEADER) ?? check.sourceAddress,

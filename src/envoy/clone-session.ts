@@ -18,7 +18,7 @@ export const CLONE_SESSION_PATH = `/${SPARK_CONNECT_SERVICE}/CloneSession`;
 const FILTER = 'envoy.filters.http.lua';
 
 /**
- * Appends `new_session_id` (field 4 of CloneSessionRequest, "\34" and "$", the length of an id) to the
+ * Appends `new_session_id` (field 4 of CloneSessionRequest: tag 34, length 36) to the
  * one message of the body, and adds its 38 bytes to the length in the message's header.
  */
 const SCRIPT = `
@@ -33,7 +33,7 @@ function envoy_on_request(handle)
   local header = string.char(0, math.floor(length / 16777216), math.floor(length / 65536) % 256,
     math.floor(length / 256) % 256, length % 256)
   handle:headers():remove("content-length")
-  body:setBytes(header .. bytes:sub(6) .. "\34$" .. id)
+  body:setBytes(header .. bytes:sub(6) .. string.char(34, 36) .. id)
 end
 `;
 

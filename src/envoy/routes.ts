@@ -19,6 +19,7 @@ import {
   PIN_HEADER,
   SPARK_CONNECT_SERVICE,
 } from '../model/names.js';
+import { CLONE_SESSION_PATH, withNewSessionId } from './clone-session.js';
 import {
   duration,
   pack,

@@ -67,9 +67,9 @@ export function frame(payload: Uint8Array, compressed = false): Buffer {
 export function encode(...fields: readonly (readonly [number, string | Uint8Array | number])[]) {
   return Buffer.concat(
     fields.map(([number, value]) => {
-      if (typeof value === 'number') return Buffer.from([number << 3, value]);
+      if (typeof value === 'number') return Buffer.concat([varint(number << 3), varint(value)]);
       const content = Buffer.from(value as string);
-      return Buffer.concat([Buffer.from([(number << 3) | 2]), varint(content.length), content]);
+      return Buffer.concat([varint((number << 3) | 2), varint(content.length), content]);
     }),
   );
 }
