@@ -17,7 +17,7 @@ import { type EncodedResource, encodeResource } from '../xds/resource.js';
 import { frontTransportSocket } from './clusters.js';
 import { frontTracing, collectorCluster } from './collector.js';
 import { httpFilters, withoutInternalHeaders, extAuthz } from './http-filters.js';
-import { frontAccessLog, localReplies } from './local-replies.js';
+import { connectionLog, frontAccessLog, localReplies } from './local-replies.js';
 import { routes } from './routes.js';
 import {
   duration,
@@ -41,6 +41,7 @@ export function listener(settings: ListenerSettings): Listener {
   const value = create(ListenerSchema, {
     name: ResourceNames.listener,
     address: socketAddress(settings.address, settings.port),
+    accessLog: [connectionLog()],
     perConnectionBufferLimitBytes: 1024 * 1024,
     ...(settings.proxyProtocol ? { listenerFilters: [proxyProtocol()] } : {}),
     filterChains: [

@@ -63,6 +63,15 @@ export interface ActivitySink {
    */
   streamOpened(sessionId: string, streamId: string, atMs: number, reporterId: string): void;
   streamClosed(sessionId: string, streamId: string, atMs: number): void;
+  /**
+   * A request of the session came on this connection of a client. `connectionId` begins with the id of
+   * its reporter and a slash. `atMs`: by the reporter's clock, as in `connectionEnded`.
+   */
+  connectionUsed(sessionId: string, connectionId: string, atMs: number): void;
+  /** A connection of a client has ended, whether or not a session used it. */
+  connectionEnded(connectionId: string, atMs: number): void;
+  /** Connections may have been used, or have ended, of which this reporter could not tell. */
+  connectionsMissed(reporterId: string): void;
   /** The driver answered a ReleaseSession with OK. */
   released(sessionId: string, atMs: number): void;
   /**

@@ -81,6 +81,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     clock,
     logger,
     sessionTtlMs: settings.sessionTtlMs,
+    disconnectedTtlMs: (namespace) => policy().pool(namespace)?.disconnectedTtlMs,
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
   });
   const assigner = new SessionAssigner({

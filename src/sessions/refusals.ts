@@ -38,7 +38,7 @@ export function sessionUnknown(): GatewayError {
 
 const endings: Record<SessionEnd, string> = {
   released: 'was stopped',
-  expired: 'was idle for too long and has expired',
+  expired: 'was idle for too long, or its client was gone, and has expired',
   driver_gone: 'has ended because its Spark driver is gone',
   evicted: 'was ended because its Spark driver was taken out of service',
 };
