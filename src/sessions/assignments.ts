@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import type { AssignRequest, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { withSession } from '../model/driver-record.js';
-import { hostPort, type DriverRecord } from '../model/driver.js';
+import { hostPort, type DriverRecord, type SessionRecord } from '../model/driver.js';
 import type { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import { RateLimiter, refuseByRate } from '../model/limits.js';
@@ -30,6 +30,7 @@ import {
   refuseByQuota,
 } from './eligibility.js';
 import * as refusals from './refusals.js';
+import type { OwnSession } from './refusals.js';
 import { StartEstimate, type WaitingRoom, type Place } from './waiting-room.js';
 
 /** How often waiting sessions are looked at when nothing is heard: a driver's readiness is no record change. */
@@ -218,7 +219,12 @@ export class SessionAssigner implements Assigner {
         const refusal =
           full > 0 && status.warming === 0
             ? refusals.driversFull(namespace, full, MAX_RECORD_ENTRIES)
-            : refusals.noDriverYet(namespace, status, startingMs);
+            : refusals.noDriverYet(
+                namespace,
+                status,
+                startingMs,
+                this.#ownSessions(attempt.request),
+              );
         if (last) {
           this.#attempts.delete(attempt.request.sessionId);
           const forMs = (refusal.retryAfterMs ?? 0) + RETURN_GRACE_MS;
@@ -316,13 +322,28 @@ export class SessionAssigner implements Assigner {
     );
   }
 
+  /** The caller's in the namespace that it asks for. */
+  #ownSessions({ namespace, principal }: AssignRequest): OwnSession[] {
+    return Array.from(this.#o.ledger.byNamespace(namespace))
+      .flatMap(({ sessions }) => Object.values(sessions))
+      .filter((session) => samePrincipal(session.principal, principal))
+      .map((session) => this.#stateOf(session));
+  }
+
+  #stateOf(session: SessionRecord): OwnSession {
+    const { activity, clock } = this.#o;
+    return {
+      sessionId: session.sessionId,
+      isBusy: activity.hasOpenStream(session.sessionId),
+      idleMs: clock.now() - activity.lastActiveMs(session),
+    };
+  }
+
   #overQuota(request: AssignRequest) {
     const quotas = this.#o.policy().quotas(request.namespace);
-    return refuseByQuota(this.#o.ledger.all(), request, quotas, (session) => ({
-      sessionId: session.sessionId,
-      isBusy: this.#o.activity.hasOpenStream(session.sessionId),
-      idleMs: this.#o.clock.now() - this.#o.activity.lastActiveMs(session),
-    }));
+    return refuseByQuota(this.#o.ledger.all(), request, quotas, (session) =>
+      this.#stateOf(session),
+    );
   }
 }
 

@@ -139,11 +139,16 @@ export function tooManyWaiting(namespace: string, waiting: number): GatewayError
   );
 }
 
-/** Why the hold ended without a driver. `startingMs`: when one is expected. */
+/**
+ * Why the hold ended without a driver.
+ * @param startingMs when one is expected
+ * @param own the caller's sessions in the namespace
+ */
 export function noDriverYet(
   namespace: string,
   status: PoolStatus,
   startingMs: number,
+  own: readonly OwnSession[],
 ): GatewayError {
   if (status.failure !== undefined) {
     const retryAfterMs = Math.max(RETRY_MS, status.retryInMs ?? startingMs);
@@ -156,7 +161,7 @@ export function noDriverYet(
   if (status.warming === 0 && status.drivers >= status.maximum) {
     return new GatewayError(
       'POOL_EXHAUSTED',
-      `All ${status.drivers} Spark drivers of ${namespace} are taken, and the pool may have ${status.maximum}. The client tries again by itself; stop a session that is not needed, or ask the platform team for a larger pool.`,
+      `All ${status.drivers} Spark drivers of ${namespace} are taken, and the pool may have ${status.maximum}. The client tries again by itself. ${own.length > 0 ? whatToEnd(own) : 'None of them is yours: one is free when its user calls spark.stop() or is idle for long; ask the platform team for a larger pool.'}`,
       { retryAfterMs: 10_000 },
     );
   }

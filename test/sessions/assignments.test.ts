@@ -271,6 +271,21 @@ test('the refusal of a quota names what the caller can end, the idlest first', a
   });
 });
 
+test('who waits while all drivers are taken is told what of that is theirs to end', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  Object.assign(f.status, { warming: 0, drivers: 1, maximum: 1 });
+  await f.assign(sessionId(1));
+  await f.clock.advance(60_000);
+  const own = watch(f.assign(sessionId(2), { holdMs: 10 }));
+  const others = watch(f.assign(sessionId(3), { holdMs: 10, principal: bob }));
+  await f.clock.advance(10);
+  t.like(own.error, { code: 'POOL_EXHAUSTED' });
+  const message = (error: unknown) => (error as Error).message;
+  t.true(message(own.error).includes(`Yours: ${sessionId(1)} (idle for 1 min).`));
+  t.true(message(own.error).endsWith(`spark-gateway release ${sessionId(1)}`));
+  t.regex(message(others.error), /None of them is yours/);
+});
+
 test('whoever waits when the policy changes is let in anew, and keeps the place', async (t) => {
   const f = await sessionFixture();
   const first = watch(f.assign(sessionId(1)));
