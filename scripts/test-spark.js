@@ -17,7 +17,7 @@ import { printFailure } from './setup/setup-error.js';
 const PACKAGE = 'pyspark.sql.tests.connect';
 const SELECTION = [
   'test_connect_clone_session',
-  'test_connect_session',
+  'test_connect_session.SparkConnectSessionTests',
   'test_connect_error',
   'test_parity_conf',
   'test_parity_catalog',
@@ -37,7 +37,7 @@ const EXPECTED = new Map([
   ],
 ]);
 
-const MODULE_TIMEOUT_MS = 15 * 60_000;
+const MODULE_TIMEOUT_MS = 5 * 60_000;
 const DIRECT_ADDRESS = '127.91.36.1';
 const TOKEN = 'token-of-the-tests';
 

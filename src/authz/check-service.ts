@@ -144,11 +144,12 @@ export class CheckService {
       const authorized: Authorized = { authenticated, target, policy };
       const assigned = this.#assign(facts, authorized, holdMs, checking, call);
       const decided = andThen(
-        this.#interruptible(assigned, facts, caller, call),
+        assigned instanceof Promise ? this.#interruptible(assigned, facts, caller, call) : assigned,
         (assignment): Eventually<Decision> => {
           this.#allowed(facts, authorized, assignment, metadata);
           const turn = this.#queries.turn({ facts, caller, target, policy, heldUntilMs }, call);
-          const later = this.#interruptible(turn, facts, caller, call)?.then(() =>
+          const held = turn && this.#interruptible(turn, facts, caller, call);
+          const later = held?.then(() =>
             this.#assignLater(facts, authorized, heldUntilMs, checking, call),
           );
           return andThen(later ?? assignment, (current) => {
@@ -168,12 +169,17 @@ export class CheckService {
   }
 
   /** A request that may begin something can be interrupted for as long as it waits here. */
-  #interruptible<T>(work: T, facts: RequestFacts, { principal }: Caller, call: UnaryCall): T {
-    if (!(work instanceof Promise) || !facts.method.mayCreate) return work;
+  async #interruptible<T>(
+    work: Promise<T>,
+    facts: RequestFacts,
+    { principal }: Caller,
+    call: UnaryCall,
+  ): Promise<T> {
+    if (!facts.method.mayCreate) return work;
     const operation = facts.operation?.();
     const abort = (reason: GatewayError) => call.abort(reason);
     const over = this.#waiting.add(facts.request.sessionId, { principal, operation, abort });
-    return work.finally(over) as T;
+    return work.finally(over);
   }
 
   /** What Spark says of a session that has run nothing needs no driver. Rejects with what else is wrong. */

@@ -99,13 +99,13 @@ export class Http2Transport implements Transport {
   }
 
   #called(connection: ServerConnection, stream: ServerStream): void {
-    const { answer, contentType, path = '', grpcTimeout, traceparent } = stream.head;
+    const { answer: given, contentType, path = '', grpcTimeout, traceparent } = stream.head;
     if (!contentType.startsWith(CONTENT_TYPE)) {
       connection.respond(stream, NOT_GRPC, true);
       return;
     }
-    if (answer !== undefined) {
-      respond(connection, stream, Buffer.from(answer, 'base64'));
+    if (given !== undefined) {
+      respond(connection, stream, Buffer.from(given, 'base64'));
       return;
     }
     const handler =

@@ -31,7 +31,7 @@ export class WaitingRequests {
   /** Ends what an interrupt means. Returns the ids of the operations, as far as they are known. */
   interrupt(interrupt: Interrupt): string[] {
     const ended: string[] = [];
-    for (const request of [...(this.#waiting.get(interrupt.sessionId) ?? [])]) {
+    for (const request of this.#waiting.get(interrupt.sessionId) ?? []) {
       if (!samePrincipal(request.principal, interrupt.principal)) continue;
       if (!isMeant(request.operation, interrupt)) continue;
       if (request.operation?.id !== undefined) ended.push(request.operation.id);

@@ -32,19 +32,18 @@ function start(bytes: Buffer) {
 /** A gateway whose other sidecars the test plays. */
 async function withOthers(policy = {}) {
   const told: Interrupt[] = [];
-  let hear: (interrupt: Interrupt) => void = () => undefined;
+  const listeners: ((interrupt: Interrupt) => void)[] = [];
   const gateway = await AuthzGateway.start(policy, {
     interrupts: {
       interrupt: (given) => {
         told.push(given);
         return Promise.resolve();
       },
-      onInterrupt: (listener) => {
-        hear = listener;
-      },
+      onInterrupt: (listener) => void listeners.push(listener),
     },
   });
-  return { gateway, told, hear: (given: Interrupt) => hear(given) };
+  const hear = (given: Interrupt) => listeners.forEach((listener) => listener(given));
+  return { gateway, told, hear };
 }
 
 test('an interrupt ends what waits for a driver, here and at other sidecars', async (t) => {
@@ -106,8 +105,9 @@ test("another sidecar's interrupt ends what its own principal has waiting, and n
 });
 
 test('an interrupt of a session with a driver goes there, and ends what waits for its turn', async (t) => {
-  const limits = () => limitPolicy({ queriesPerSession: 1 });
-  const { gateway, told } = await withOthers({ limits });
+  const { gateway, told } = await withOthers({
+    limits: () => limitPolicy({ queriesPerSession: 1 }),
+  });
   t.teardown(() => gateway.close());
   const token = await gateway.token();
   const { set } = allowed(

@@ -280,10 +280,10 @@ test('who waits while all drivers are taken is told what of that is theirs to en
   const others = watch(f.assign(sessionId(3), { holdMs: 10, principal: bob }));
   await f.clock.advance(10);
   t.like(own.error, { code: 'POOL_EXHAUSTED' });
-  const message = (error: unknown) => (error as Error).message;
-  t.true(message(own.error).includes(`Yours: ${sessionId(1)} (idle for 1 min).`));
-  t.true(message(own.error).endsWith(`spark-gateway release ${sessionId(1)}`));
-  t.regex(message(others.error), /None of them is yours/);
+  const { message } = own.error as Error;
+  t.true(message.includes(`Yours: ${sessionId(1)} (idle for 1 min).`));
+  t.true(message.endsWith(`spark-gateway release ${sessionId(1)}`));
+  t.regex((others.error as Error).message, /None of them is yours/);
 });
 
 test('whoever waits when the policy changes is let in anew, and keeps the place', async (t) => {
