@@ -6,8 +6,9 @@ import { GatewayError } from '../model/errors.js';
 import { refuseBySize } from '../model/limits.js';
 import { CLIENT_ADDRESS_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
-import { tokenMissing } from '../model/refusals.js';
+import { tokenMissing, userIdChanged } from '../model/refusals.js';
 import type { CheckRequest, Headers } from './check-codec.js';
+import type { CheckMemory } from './check-memory.js';
 import { readConfigRequest } from './config-request.js';
 import { bearerToken, duplicated, refuseDuplicates, peerCertificate } from './credentials.js';
 import {
@@ -20,9 +21,18 @@ import {
 import { type Operation, readInterrupt, readOperation } from './operations.js';
 import type { VerifiedToken } from './token/verifier.js';
 
-/** What a request says of itself; nothing in it is verified but `peer` and `sourceAddress`. */
-export interface RequestFacts {
+/** What a request says beside its body; nothing in it is verified but `peer` and `sourceAddress`. */
+export interface RequestHead {
   readonly method: SparkMethod;
+  readonly token: string | undefined;
+  readonly peer: PeerCertificate | undefined;
+  readonly sourceAddress: string;
+  readonly host: string;
+  readonly headers: Headers;
+}
+
+/** What a request says of itself. */
+export interface RequestFacts extends RequestHead {
   readonly request: SparkRequest;
   /** Of CloneSession: the new session's id, where the client names none. */
   readonly givenSessionId?: string;
@@ -32,11 +42,6 @@ export interface RequestFacts {
   readonly operation?: () => Operation;
   /** Of Interrupt. */
   readonly interrupt?: ReturnType<typeof readInterrupt>;
-  readonly token: string | undefined;
-  readonly peer: PeerCertificate | undefined;
-  readonly sourceAddress: string;
-  readonly host: string;
-  readonly headers: Headers;
   /** Who the client says it works for; recorded, never trusted. */
   readonly claimedUser: string;
 }
@@ -55,70 +60,101 @@ export interface HeaderNames {
   readonly user: string;
 }
 
-export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts {
+/** Reads what costs little, and refuses by it: nobody is known yet. */
+export function readHead(
+  check: CheckRequest,
+  names: HeaderNames,
+  memory: Pick<CheckMemory, 'credentials' | 'peerCertificates'>,
+): RequestHead {
   const { headers } = check;
   const path = upTo('?', check.path);
   const method = sparkMethod(path);
   if (!method) {
     throw new GatewayError(
       'METHOD_UNKNOWN',
-      `${path.slice(0, 100)} is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
+      `This is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
     );
   }
-  const read = readSparkRequest(check.body, headers.get('grpc-encoding'), method);
-  const token = bearerToken(headers);
   refuseDuplicates(headers, names.routing);
-  const givenSessionId = newSessionIdFor(method, read, check.body);
-  const request = givenSessionId === undefined ? read : { ...read, newSessionId: givenSessionId };
-  const facts: RequestFacts = {
+  return {
     method,
-    request,
-    ...(givenSessionId === undefined ? {} : { givenSessionId }),
-    token,
-    peer: peerCertificate(check),
+    token: bearerToken(headers, memory.credentials),
+    peer: peerCertificate(check, memory.peerCertificates),
     sourceAddress: headers.get(CLIENT_ADDRESS_HEADER) ?? check.sourceAddress,
     host: hostName(check.host),
     headers,
-    claimedUser: (headers.get(names.user) || request.userId).slice(0, 256),
   };
-  const encoding = headers.get('grpc-encoding');
+}
+
+/** Reads the body, for somebody who is known. Throws REQUEST_UNREADABLE. */
+export function readFacts(
+  head: RequestHead,
+  body: Buffer,
+  names: HeaderNames,
+  memory: Pick<CheckMemory, 'ids' | 'inflater'>,
+): RequestFacts {
+  const { method, headers } = head;
+  const message = messagePrefix(body, headers.get('grpc-encoding'), memory.inflater);
+  const read = readSparkRequest(message, method, memory.ids);
+  const givenSessionId = newSessionIdFor(method, read, body);
+  const request = givenSessionId === undefined ? read : { ...read, newSessionId: givenSessionId };
+  const claimedUser = (headers.get(names.user) || request.userId).slice(0, 256);
+  const facts: RequestFacts = {
+    method,
+    ...(givenSessionId === undefined ? {} : { givenSessionId }),
+    token: head.token,
+    peer: head.peer,
+    sourceAddress: head.sourceAddress,
+    host: head.host,
+    headers,
+    request,
+    claimedUser,
+  };
   switch (method.name) {
     case 'Config':
-      return { ...facts, config: readConfigRequest(check.body, encoding) };
+      return { ...facts, config: readConfigRequest(message) };
     case 'ExecutePlan':
-      return {
-        ...facts,
-        operation: once(() => readOperation(messagePrefix(check.body, encoding))),
-      };
+      return { ...facts, operation: once(() => readOperation(message)) };
     case 'Interrupt':
-      return { ...facts, interrupt: readInterrupt(messagePrefix(check.body, encoding)) };
+      return { ...facts, interrupt: readInterrupt(message) };
     default:
       return facts;
   }
 }
 
 /** Without a token: a service by its certificate, else a network by the source address. */
-export function authenticateWithoutToken(facts: RequestFacts, policy: Policy): Authenticated {
+export function authenticateWithoutToken(head: RequestHead, policy: Policy): Authenticated {
   const caller =
-    (facts.peer && policy.service(facts.peer)) ??
-    (facts.sourceAddress === '' ? undefined : policy.sourceNetwork(facts.sourceAddress));
+    (head.peer && policy.service(head.peer)) ??
+    (head.sourceAddress === '' ? undefined : policy.sourceNetwork(head.sourceAddress));
   if (caller) return { caller };
   throw tokenMissing();
 }
 
-/** `graceMs`: how long after its end a token is still good for what finishes a running query. */
+/** Milliseconds after its end. */
+export interface AfterExpiry {
+  /** In which a token finishes a query that began with it. */
+  readonly queryMs: number;
+  /** In which it releases its owner's session. */
+  readonly sessionMs: number;
+}
+
+/** `sessionId`: of the request, if it can be read. Throws TOKEN_EXPIRED. */
 export function authenticateWithToken(
-  facts: RequestFacts,
+  method: SparkMethod,
   token: VerifiedToken,
   nowMs: number,
-  graceMs: number,
+  after: AfterExpiry,
+  sessionId: () => string | undefined,
 ): Authenticated {
   const { caller, goodUntilMs } = token;
   if (nowMs < goodUntilMs) return { caller };
-  if (facts.method.graceful && nowMs < goodUntilMs + graceMs) {
+  const { afterExpiry } = method;
+  const graceMs = afterExpiry && (afterExpiry === 'query' ? after.queryMs : after.sessionMs);
+  if (graceMs !== undefined && nowMs < goodUntilMs + graceMs) {
     return { caller, expiredAtMs: goodUntilMs };
   }
-  throw tokenExpired(goodUntilMs);
+  throw tokenExpired(goodUntilMs, sessionId());
 }
 
 export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): Target {
@@ -201,6 +237,7 @@ function isIncidental({ reads, writes, lists, whole }: ConfigRequest): boolean {
 /** Guards against an assignment that is not the one asked for. */
 export function checkAssignment(assignment: Assignment, asked: AssignRequest): void {
   if (!samePrincipal(assignment.principal, asked.principal)) throw sessionOfAnother();
+  if ((assignment.userId ?? asked.userId) !== asked.userId) throw userIdChanged();
   if (assignment.namespace !== asked.namespace) {
     throw new GatewayError(
       'SESSION_ELSEWHERE',
@@ -230,10 +267,14 @@ export function withoutGrace(error: GatewayError, expiredAtMs: number): GatewayE
     : error;
 }
 
-function tokenExpired(atMs: number): GatewayError {
+/** `sessionId`: of a request that may be its owner's, who can go on with it. */
+function tokenExpired(atMs: number, sessionId?: string): GatewayError {
+  const ended = `Your token expired at ${new Date(atMs).toISOString()}.`;
   return new GatewayError(
     'TOKEN_EXPIRED',
-    `Your token expired at ${new Date(atMs).toISOString()}. Get a new one and connect with it: sc://<host>:15002/;token=<token>.`,
+    sessionId === undefined
+      ? `${ended} Get a new one and connect with it: sc://<host>:15002/;token=<token>.`
+      : `${ended} Get a new one. Your session, with its views and settings, goes on with SparkSession.builder.remote("sc://<host>:15002/;session_id=${sessionId};token=<token>").create().`,
   );
 }
 

@@ -1,5 +1,5 @@
 /** RDS: where a request goes once authz has stamped it, and where it waits until then. */
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import {
   type RouteConfiguration,
   RouteConfigurationSchema,
@@ -8,8 +8,7 @@ import {
   type HeaderMatcher,
   HeaderMatcherSchema,
   RouteAction_ClusterNotFoundResponseCode,
-  type RouteMatchSchema,
-  RouteSchema,
+  RouteActionSchema,
 } from '#gen/envoy/config/route/v3/route_components_pb.js';
 import { ExtAuthzPerRouteSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
 import {
@@ -23,11 +22,16 @@ import { CLONE_SESSION_PATH, withNewSessionId } from './clone-session.js';
 import {
   duration,
   pack,
-  type AuthzSettings,
+  type EnvoySettings,
   ResourceNames,
   StaticClusters,
   unassignedIdleTimeoutMs,
+  unassignedLimitMs,
 } from './settings.js';
+import { uploadLimit, UPLOAD_LIMIT } from './upload-limit.js';
+
+/** Of drivers that say nothing else. */
+const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
 
 /** Never defined: a request that arrives there was not stamped and is answered UNAVAILABLE. */
 const NO_CLUSTER = 'unassigned';
@@ -35,17 +39,34 @@ const NO_CLUSTER = 'unassigned';
 const ANSWER_TIMEOUT_MS = 10_000;
 
 /**
- * First match wins. Envoy matches again after authz has stamped the request (`clear_route_cache`), but
- * which filters a request passes is decided before that, so CloneSession has routes of its own:
- * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes;
+ * The first match wins. Envoy matches again after authz has stamped the request (`clear_route_cache`), but
+ * whether CloneSession passes a filter of its own is decided before that, so it has two routes of its own:
+ * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes,
+ *    the messages of an upload are looked at (upload-limit.ts);
  * 2. stamped with an answer: authz, which gives it;
  * 3. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
- *    client stream which never sends its first message meets an idle timeout;
+ *    client stream which never sends its first message, or sends it byte by byte, meets a timeout;
  * 4. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
  */
-export function routes(authz: AuthzSettings): RouteConfiguration {
+export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): RouteConfiguration {
+  const { authz } = settings;
+  const assigned = { grpc: {}, headers: [nonEmpty(CLUSTER_HEADER), nonEmpty(PIN_HEADER)] };
   const pathSpecifier = { case: 'prefix' as const, value: `/${SPARK_CONNECT_SERVICE}/` };
-  const [driver, unassigned] = sessionRoutes('', pathSpecifier, authz);
+  const unassigned = {
+    match: { pathSpecifier, grpc: {} },
+    action: {
+      case: 'route' as const,
+      value: {
+        clusterSpecifier: { case: 'cluster' as const, value: NO_CLUSTER },
+        clusterNotFoundResponseCode: RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
+        timeout: duration(0),
+        idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
+        // Ends with the choice of the driver's route.
+        maxStreamDuration: { maxStreamDuration: duration(unassignedLimitMs(authz)) },
+      },
+    },
+  };
+  const clone = { case: 'path' as const, value: CLONE_SESSION_PATH };
   return create(RouteConfigurationSchema, {
     name: ResourceNames.routes,
     virtualHosts: [
@@ -53,13 +74,30 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
         name: 'spark_connect',
         domains: ['*'],
         routes: [
-          ...sessionRoutes('clone_', { case: 'path', value: CLONE_SESSION_PATH }, authz).map(
-            (route) => ({
-              ...route,
-              typedPerFilterConfig: withNewSessionId(),
-            }),
-          ),
-          driver,
+          {
+            name: 'driver_clone',
+            match: { pathSpecifier: clone, ...assigned },
+            action: toDriver(),
+            typedPerFilterConfig: withNewSessionId(),
+          },
+          {
+            ...unassigned,
+            name: 'unassigned_clone',
+            match: { pathSpecifier: clone, grpc: {} },
+            typedPerFilterConfig: withNewSessionId(),
+          },
+          {
+            name: 'driver_upload',
+            match: {
+              pathSpecifier: { case: 'path', value: `/${SPARK_CONNECT_SERVICE}/AddArtifacts` },
+              ...assigned,
+            },
+            action: toDriver(),
+            typedPerFilterConfig: {
+              [UPLOAD_LIMIT]: uploadLimit(settings.drivers.maxMessageBytes ?? MAX_MESSAGE_BYTES),
+            },
+          },
+          { name: 'driver', match: { pathSpecifier, ...assigned }, action: toDriver() },
           {
             name: 'answered',
             match: { pathSpecifier, grpc: {}, headers: [nonEmpty(ANSWER_HEADER)] },
@@ -71,7 +109,7 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
               },
             },
           },
-          unassigned,
+          { ...unassigned, name: 'unassigned' },
           {
             name: 'not_served',
             match: { pathSpecifier: { case: 'prefix', value: '/' } },
@@ -99,51 +137,6 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
   });
 }
 
-type PathSpecifier = NonNullable<MessageInitShape<typeof RouteMatchSchema>['pathSpecifier']>;
-
-/** To the driver of its session, and where a request is until it has one. */
-function sessionRoutes(prefix: string, pathSpecifier: PathSpecifier, authz: AuthzSettings) {
-  const clusterNotFoundResponseCode = RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE;
-  return [
-    create(RouteSchema, {
-      name: `${prefix}driver`,
-      match: {
-        pathSpecifier,
-        grpc: {},
-        headers: [nonEmpty(CLUSTER_HEADER), nonEmpty(PIN_HEADER)],
-      },
-      action: {
-        case: 'route',
-        value: {
-          clusterSpecifier: { case: 'clusterHeader', value: CLUSTER_HEADER },
-          clusterNotFoundResponseCode,
-          timeout: duration(0),
-          idleTimeout: duration(0),
-          hashPolicy: [
-            {
-              policySpecifier: { case: 'header', value: { headerName: AFFINITY_HEADER } },
-              terminal: true,
-            },
-          ],
-        },
-      },
-    }),
-    create(RouteSchema, {
-      name: `${prefix}unassigned`,
-      match: { pathSpecifier, grpc: {} },
-      action: {
-        case: 'route',
-        value: {
-          clusterSpecifier: { case: 'cluster', value: NO_CLUSTER },
-          clusterNotFoundResponseCode,
-          timeout: duration(0),
-          idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
-        },
-      },
-    }),
-  ] as const;
-}
-
 function nonEmpty(name: string): HeaderMatcher {
   return create(HeaderMatcherSchema, {
     name,
@@ -152,4 +145,22 @@ function nonEmpty(name: string): HeaderMatcher {
       value: { matchPattern: { case: 'safeRegex', value: { regex: '.+' } } },
     },
   });
+}
+
+function toDriver() {
+  return {
+    case: 'route' as const,
+    value: create(RouteActionSchema, {
+      clusterSpecifier: { case: 'clusterHeader', value: CLUSTER_HEADER },
+      clusterNotFoundResponseCode: RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
+      timeout: duration(0),
+      idleTimeout: duration(0),
+      hashPolicy: [
+        {
+          policySpecifier: { case: 'header', value: { headerName: AFFINITY_HEADER } },
+          terminal: true,
+        },
+      ],
+    }),
+  };
 }

@@ -24,6 +24,7 @@ interface Seen {
   readonly connections: Set<string>;
   /** Since when there are none of those; undefined: there are, or it is not known that there are not. */
   disconnectedAtMs: number | undefined;
+  isAnswered: boolean;
 }
 
 /** A connection of which nobody can tell whether it has ended. */
@@ -43,12 +44,12 @@ export class ActivityTable implements ActivitySink {
     string,
     { readonly atMs: number; readonly heardMs: number }
   >();
-  readonly #sinceMs: number;
   #quietUntilMs: number;
+  readonly #startedMs: number;
 
   constructor(options: ActivityOptions) {
     this.#options = options;
-    this.#sinceMs = options.clock.now();
+    this.#startedMs = options.clock.now();
     // What happened before this process began, nobody told it.
     this.#quietUntilMs = options.clock.now() + options.sessionTtlMs;
   }
@@ -102,6 +103,19 @@ export class ActivityTable implements ActivitySink {
   /** Since when no client is connected for the session; undefined where one is, or may be. */
   disconnectedAtMs(sessionId: string): number | undefined {
     return this.#seen.get(sessionId)?.disconnectedAtMs;
+  }
+
+  answered(sessionId: string): void {
+    const seen = this.#seen.get(sessionId);
+    if (seen) seen.isAnswered = true;
+    else if (this.#isLive(sessionId)) {
+      this.#seen.set(sessionId, { ...newlySeen(false), isAnswered: true });
+    }
+  }
+
+  /** Whether no RPC of the session had an answer yet: surely not, of one that began before this process looked. */
+  isUnanswered({ sessionId, createdAtMs }: SessionRecord): boolean {
+    return createdAtMs >= this.#startedMs && this.#seen.get(sessionId)?.isAnswered !== true;
   }
 
   released(sessionId: string, atMs: number): void {
@@ -185,7 +199,7 @@ export class ActivityTable implements ActivitySink {
     const record = ledger.bySession(sessionId);
     const session = record?.sessions[sessionId];
     if (!record || !session) return undefined;
-    const seen = this.#seen.get(sessionId) ?? newlySeen(session.createdAtMs < this.#sinceMs);
+    const seen = this.#seen.get(sessionId) ?? newlySeen(session.createdAtMs < this.#startedMs);
     this.#seen.set(sessionId, seen);
     // A reporter's clock may be ahead of ours.
     const lastActiveMs = Math.max(seen.lastActiveMs, Math.min(atMs, clock.now()));
@@ -210,5 +224,6 @@ function newlySeen(isOld: boolean): Seen {
     reporters: new Set(),
     connections: new Set(isOld ? [UNKNOWN_CONNECTION] : []),
     disconnectedAtMs: undefined,
+    isAnswered: false,
   };
 }

@@ -254,8 +254,9 @@ function changing(): GatewayError {
 
 /** Everything on which an answer depends. */
 function flightKey(request: AssignRequest): string {
-  const { sessionId, principal, namespace, mayCreate, incidental = false, cloneOf } = request;
-  return `${sessionId} ${namespace} ${mayCreate} ${incidental} ${cloneOf ?? ''} ${principalKey(principal)}`;
+  const { sessionId, principal, userId, namespace, mayCreate, incidental = false } = request;
+  const { cloneOf = '' } = request;
+  return `${sessionId} ${namespace} ${mayCreate} ${incidental} ${cloneOf} ${principalKey(principal)} ${userId}`;
 }
 
 /** Rejects with the signal's reason when that fires first. */
@@ -302,6 +303,7 @@ function fromMessage({ assignment }: AssignResponse): Assignment {
   return {
     sessionId,
     principal: { issuer: principal.issuer, subject: principal.subject },
+    userId: assignment.userId,
     driverUid,
     cluster,
     address,

@@ -152,6 +152,7 @@ export class StreamActivity {
     if (connection !== undefined) {
       this.#sink.connectionUsed(session, `${this.#reporter}/${connection}`, startedAtMs);
     }
+    if (isAnswer(record)) this.#sink.answered?.(record.session);
     if (isRelease(record)) this.#sink.released(record.session, nowMs);
   }
 
@@ -191,6 +192,11 @@ export class StreamActivity {
       if (this.#open.size > 0) this.#scheduleSweep();
     });
   }
+}
+
+/** Whether the driver has surely answered. */
+function isAnswer({ kind, grpcStatus, comesBack }: AccessRecord): boolean {
+  return kind === 'ended' && grpcStatus === 0 && comesBack === undefined;
 }
 
 /** Whether the driver has let go of the session for good. */
