@@ -266,7 +266,9 @@ class Playground:
             headers["last-event-id"] = last_event_id
         request = Request(f"{self._url}{API}/logs/{_part(job)}", headers=headers)
         try:
-            response = opener(self._ca_file).open(request, timeout=SILENCE_SECONDS)
+            response = opener(request.full_url, self._ca_file).open(
+                request, timeout=SILENCE_SECONDS
+            )
         except HTTPError as error:
             with error:
                 raise problem(

@@ -42,53 +42,63 @@ class LogStream:
         self._last_id: Optional[str] = None
         self._seen: "OrderedDict[str, None]" = OrderedDict()
         self._pause = 1.0
+        self._broken = False
 
     def __iter__(self) -> Iterator[str]:
+        playground = self._playground
         failing_since: Optional[float] = None
         renewed = False
         job_ended = False
         while True:
             told = False
+            failure: Optional[BatchError] = None
             try:
-                response = self._playground.open_logs(self._job, self._last_id)
+                response = playground.open_logs(self._job, self._last_id)
                 if response is None:
                     return
                 renewed = False
                 with response:
                     for event in self._events(response):
-                        failing_since = None
                         if event.name in ("end", "done", "complete"):
                             return
                         if event.data and event.name in ("message", "log", "line"):
                             told = True
                             yield from _lines(event)
+                if self._broken:
+                    failure = BatchError("The Playground's log stream breaks again and again.")
             except BatchError as error:
                 if error.status == 401 and not renewed:
                     renewed = True
-                    tokens = self._playground.tokens
-                    if tokens.expired(tokens.get()):
+                    if playground.tokens.expired(playground.tokens.get()):
                         continue
                 if error.status != 0 and error.status not in TRY_AGAIN:
                     raise
-                now = self._playground.now()
+                failure = error
+            if told:
+                failing_since = None
+            elif failure is not None:
+                now = playground.now()
                 failing_since = now if failing_since is None else failing_since
-                if now - failing_since > self._playground.patience:
-                    raise
-                self._playground.sleep(self._pause)
-                continue
-            # The stream has closed. What came before the job's end may still be on its way: once more.
-            if job_ended and not told:
+                if now - failing_since > playground.patience:
+                    raise failure
+            elif job_ended:
                 return
-            job_ended = self._playground.get(self._job).ended
-            self._playground.sleep(self._pause)
+            if failure is None:
+                # It was closed in peace. What came before the job's end may still be on its way: once more.
+                job_ended = playground.get(self._job).ended
+            playground.sleep(self._pause)
 
     def _events(self, response: Any) -> Iterator[_Event]:
         """Whole events until the stream ends or breaks; one that is cut off comes again later."""
         event = _Event()
+        self._broken = True
         while True:
             try:
                 raw = response.readline(MAX_LINE_BYTES)
             except (OSError, http.client.HTTPException, ValueError):
+                return
+            if raw == b"":
+                self._broken = event != _Event()
                 return
             if not raw.endswith((b"\n", b"\r")) and len(raw) < MAX_LINE_BYTES:
                 return

@@ -8,6 +8,7 @@ import unittest
 from unittest import mock
 
 import grpc
+
 from spark_connect_helper import (
     GatewayRefused,
     NotConnected,
@@ -218,9 +219,11 @@ class RefusalTest(SessionTestCase):
 
     def test_nobody_at_the_address(self):
         self.driver.stop()
-        with mock.patch.object(channel_module, "UNREACHABLE_SECONDS", 0.0):
-            with self.assertRaisesRegex(NotConnected, "cannot be reached.*tls=True"):
-                self.open()
+        with (
+            mock.patch.object(channel_module, "UNREACHABLE_SECONDS", 0.0),
+            self.assertRaisesRegex(NotConnected, "cannot be reached.*tls=True"),
+        ):
+            self.open()
 
     def test_tls_where_there_is_none(self):
         with self.assertRaisesRegex(NotConnected, "speaks no TLS on this port"):
@@ -290,7 +293,7 @@ class TokenInSessionTest(SessionTestCase):
         self.driver.plan["ExecutePlan"] = [
             Refusal(grpc.StatusCode.UNAUTHENTICATED, "Bad signature.", "TOKEN_SIGNATURE_INVALID")
         ]
-        with self.assertRaises(Exception):
+        with self.assertRaisesRegex(Exception, "Bad signature"):
             execute(spark)
         self.assertEqual(len(asked), before)
 

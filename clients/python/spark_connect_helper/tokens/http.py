@@ -41,8 +41,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def opener(ca_file: Optional[str] = None) -> urllib.request.OpenerDirector:
-    """Raises HttpFailure for a CA file that cannot be used."""
+def opener(url: str, ca_file: Optional[str] = None) -> urllib.request.OpenerDirector:
+    """What opens this URL. Raises HttpFailure for a CA file that cannot be used."""
+    if urlsplit(url).scheme != "https":
+        return urllib.request.build_opener(_NoRedirect())
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
@@ -66,7 +68,7 @@ def ask(
         request = urllib.request.Request(
             url, data=data, method=method, headers={"accept": "application/json", **(headers or {})}
         )
-        with opener(ca_file).open(request, timeout=timeout) as response:
+        with opener(url, ca_file).open(request, timeout=timeout) as response:
             return _answer(response)
     except urllib.error.HTTPError as error:
         with error:
