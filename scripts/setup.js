@@ -2,6 +2,7 @@
 // Needs Node and Python; Java is installed when there is none. Run alone: node scripts/setup.js [--test]
 import { fileURLToPath } from 'node:url';
 import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
+import { clientPrograms, clientSteps } from './setup/clients.js';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
 import { kubeAssets, kubeStep } from './setup/kube.js';
 import { withSetupLock } from './setup/lock.js';
@@ -28,9 +29,9 @@ const testVenv = venvStep({
 });
 
 /**
- * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean, alerts?: boolean}} needs
+ * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean}} needs
  *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client and Chromium, too;
- *   kube: kube-apiserver and etcd; alerts: promtool.
+ *   kube: kube-apiserver and etcd; alerts: promtool; clients: what the tests of clients/ run.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
 export async function setup({
@@ -39,6 +40,7 @@ export async function setup({
   test = false,
   kube = false,
   alerts = false,
+  clients = false,
 } = {}) {
   checkNode();
   checkOverrides();
@@ -56,6 +58,7 @@ export async function setup({
       ...(test && !chromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
       ...(alerts ? [promtoolStep] : []),
+      ...(clients ? clientSteps() : []),
     ];
     await runSteps(steps);
     return {
@@ -69,6 +72,7 @@ export async function setup({
       ...(test && (chromium ? { CHROMIUM_BIN: chromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
       ...(alerts && { PROMTOOL: promtool() }),
+      ...(clients && clientPrograms()),
     };
   });
 }
