@@ -191,6 +191,16 @@ test.serial('doctor connects and says how', async (t) => {
   t.regex((await world.run(python, ['-m', 'spark_connect_helper', 'whoami'])).output, /^alice/);
 });
 
+test.serial('a login is kept in a file where the keyring has no backend', async (t) => {
+  const program =
+    'import os; from spark_connect_helper.tokens.store import LoginStore\n' +
+    'LoginStore(os.environ).put("k", {"token": "T"})\n' +
+    'store = LoginStore(os.environ); print(store.get("k"), store.where)';
+  const { exitCode, output } = await t.context.world.run(python, ['-c', program]);
+  t.is(exitCode, 0, output);
+  t.regex(output, /^\{'token': 'T'\} .*logins\.json$/m);
+});
+
 test.serial('tokens of 20 s are enough for a query of more than two minutes', async (t) => {
   const { world, longQuery } = t.context;
   const output = await endsWell(longQuery);
