@@ -3,11 +3,12 @@
 // Java is left out without Maven, Go and actionlint without Go.
 // The last line is the result: "N passed, N failed".
 import { spawnSync } from 'node:child_process';
-import { relative, resolve } from 'node:path';
+import { relative } from 'node:path';
 import { setup } from './setup.js';
 import { inRoot, root } from './setup/paths.js';
 import { printFailure } from './setup/setup-error.js';
 import { filesBelow } from './setup/stamp.js';
+import { compiledName } from './test/kinds.js';
 import { ava } from './test/suites.js';
 
 const args = process.argv.slice(2);
@@ -38,7 +39,7 @@ try {
   }
   const files =
     named.length > 0
-      ? named.map((name) => resolve(root, 'build', relative(root, name).replace(/\.ts$/, '.js')))
+      ? named.map(compiledName)
       : filesBelow(inRoot('build/test/clients')).filter((file) => file.endsWith('.test.js'));
   const tests = await ava(
     files.map((file) => relative(root, file)),
