@@ -78,6 +78,8 @@ export class ClientsWorld {
       LANG: 'C.UTF-8',
       GRPC_VERBOSITY: 'NONE',
       SPARK_CONNECT_GATEWAY: `localhost:${this.gateway.port}`,
+      // On loopback it is off unless somebody says so.
+      SPARK_CONNECT_TLS: 'true',
       SPARK_CONNECT_CA_FILE: this.caFile,
       SPARK_CONNECT_TEAM: 'data',
       SPARK_CONNECT_ENV: 'dev',

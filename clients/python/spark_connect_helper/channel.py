@@ -86,10 +86,10 @@ class Opening:
 
     def wait(self, failure: Failure) -> None:
         """Waits until it makes sense to ask again. Raises GatewayRefused or NotConnected when it does not."""
-        if failure.code != grpc.StatusCode.UNAVAILABLE:
+        if failure.code != grpc.StatusCode.UNAVAILABLE and not failure.is_cut_stream:
             raise self._refusal(failure)
         now = self._now()
-        if failure.reason is None and failure.retry_after is None:
+        if _never_arrived(failure):
             self._check_reachable(failure, now)
             what = f"The gateway {self._location} cannot be reached yet ({failure.message})."
         else:
@@ -138,6 +138,14 @@ class Opening:
                 "`python -m spark_connect_helper doctor`. [TOKEN_EXPIRED]"
             )
         return GatewayRefused(text, reason=failure.reason, status=name)
+
+
+def _never_arrived(failure: Failure) -> bool:
+    """No connection could be made. What Envoy says of a driver that it does not reach is another matter."""
+    return failure.reason is None and any(
+        text in failure.message
+        for text in ("failed to connect to all addresses", "DNS resolution failed", "Socket closed")
+    )
 
 
 def _transport_hint(message: str, tls: bool) -> Optional[str]:

@@ -171,6 +171,18 @@ class LostSessionTest(SessionTestCase):
         self.assertIsNot(self.open(), one)
         self.assertEqual(self.driver.released, [], "nobody is told of a session that has ended")
 
+    def test_a_driver_that_dies_under_the_question_is_asked_after(self):
+        one = self.open()
+        session_id = one.client._session_id
+
+        def die(request, context):
+            self.driver.ended.add(session_id)
+            context.abort(*CUT)
+
+        unreachable = (grpc.StatusCode.UNAVAILABLE, "upstream connect error")
+        self.driver.plan["AnalyzePlan"] = [unreachable, die]
+        self.assertIsNot(self.open(), one)
+
     def test_doubt_is_not_the_end(self):
         one = self.open()
         self.driver.plan["AnalyzePlan"] = [STARTING, STARTING]
