@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
+import sys
 import threading
+import types
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, cast
@@ -387,6 +389,7 @@ def _check_packages() -> None:
             f"PySpark's Spark Connect client needs {', '.join(missing)}: "
             "pip install 'spark-connect-helper[spark4]' (or [spark35])"
         )
+    _say_that_this_is_no_doctest()
     try:
         importlib.import_module("pyspark.sql.connect.session")
     except ImportError as error:
@@ -395,6 +398,19 @@ def _check_packages() -> None:
             f"PySpark's Spark Connect client cannot be imported: {lines[0] if lines else error}. "
             "pip install 'spark-connect-helper[spark4]' (or [spark35])"
         ) from error
+
+
+def _say_that_this_is_no_doctest() -> None:
+    """PySpark takes a program without a file (`python -c`, a worker of pytest-xdist) for a run of its doctests.
+
+    It then imports its own test tools, for which pyspark-client has no Spark, and ends the process. A spec
+    without a name is enough for it, and means nothing to anybody else (multiprocessing looks at the name).
+    """
+    main = sys.modules.get("__main__")
+    if main is None or getattr(main, "__spec__", None) is not None:
+        return
+    if not hasattr(main, "__file__") and not hasattr(sys, "ps1"):
+        main.__spec__ = types.SimpleNamespace(name=None)  # type: ignore[assignment]
 
 
 def _is_there(module: str) -> bool:

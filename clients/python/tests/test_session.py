@@ -408,6 +408,20 @@ class ProcessTest(TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(len(driver.released), 1, "a program that ends gives its session back")
 
+    def test_a_program_without_a_file_is_no_doctest(self):
+        driver = FakeDriver()
+        self.addCleanup(driver.stop)
+        program = (
+            "import multiprocessing, sys\n"
+            "from spark_connect_helper import get_spark\n"
+            f"get_spark('ads', gateway='{driver.address}', token='T')\n"
+            "assert 'pyspark.testing.connectutils' not in sys.modules\n"
+            "from multiprocessing.spawn import get_preparation_data\n"
+            "assert not {'init_main_from_name', 'init_main_from_path'} & set(get_preparation_data('p'))"
+        )
+        done = self.run_python(program)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_a_missing_package_is_named(self):
         program = (
             "import sys; sys.modules['grpc_status'] = None\n"
