@@ -69,23 +69,24 @@ class spark_connect(UserStepDecorator):  # type: ignore[misc]
             delattr(flow, name)
         if session is not None:
             session.stop()
-        if exception is None:
-            exception = _left_behind(flow)
-        return exception, None
+        left_behind = _drop_what_cannot_be_stored(flow)
+        return exception or left_behind, None
 
 
-def _left_behind(flow: Any) -> Optional[Exception]:
-    """A DataFrame cannot be stored; Metaflow would say so with a traceback of its pickling."""
+def _drop_what_cannot_be_stored(flow: Any) -> Optional[Exception]:
+    """Metaflow stores the artifacts of a failed step, too: a DataFrame among them would hide why it failed."""
     try:
         from pyspark.sql.connect.dataframe import DataFrame
         from pyspark.sql.connect.session import SparkSession
     except ImportError:
         return None
-    for name, value in vars(flow).items():
+    error: Optional[Exception] = None
+    for name, value in list(vars(flow).items()):
         if isinstance(value, (DataFrame, SparkSession)):
+            delattr(flow, name)
             kind = "DataFrame" if isinstance(value, DataFrame) else "session"
-            return HelperError(
+            error = error or HelperError(
                 f"self.{name} is a Spark {kind}, which Metaflow cannot store: keep its rows "
                 f"(self.{name}.toPandas()), or the name of a table."
             )
-    return None
+    return error

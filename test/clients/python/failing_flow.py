@@ -11,9 +11,9 @@ class FailingFlow(FlowSpec):
     @step
     def start(self):
         frame = self.spark.range(3)
+        self.frame = frame
         if self.how == "raise":
             raise ValueError("the step's own error")
-        self.frame = frame
         self.next(self.end)
 
     @step
