@@ -1,6 +1,7 @@
 // Brings this checkout into a state in which the gateway runs, and does nothing when it is.
 // Needs Node and Python; Java is installed when there is none. Run alone: node scripts/setup.js [--test]
 import { fileURLToPath } from 'node:url';
+import { driverFence } from './setup/driver-fence.js';
 import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
 import { clientPrograms, clientSteps } from './setup/clients.js';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
@@ -12,6 +13,7 @@ import { showStep } from './setup/progress.js';
 import { promtool, promtoolStep } from './setup/promtool.js';
 import { printFailure } from './setup/setup-error.js';
 import { checkOverrides, envoyBin, sparkHome } from './setup/tools.js';
+import { connectServer35, sparkHome35 } from './setup/spark-3.5.js';
 import { findPython, pythonOf, venvStep } from './setup/venv.js';
 
 const runtimeVenv = venvStep({
@@ -23,15 +25,16 @@ const runtimeVenv = venvStep({
 
 const testVenv = venvStep({
   name: 'venv-3.5',
-  label: 'PySpark 3.5 client for the tests',
+  label: 'PySpark 3.5 for the tests',
   requirements: ['pyspark-3.5.txt'],
   bytes: 0.9e9,
 });
 
 /**
  * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean}} needs
- *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; client35: a PySpark 3.5 client;
- *   chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool; clients: what the tests of clients/ run.
+ *   run: what the gateway runs (Envoy, Spark, Java, the driver fence); client: a PySpark 4 client; client35: a PySpark
+ *   3.5 client, with run a server, too; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
+ *   clients: what the tests of clients/ run.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
 export async function setup({
@@ -55,7 +58,9 @@ export async function setup({
       compiled,
       ...((run && !overridden) || client ? [runtimeVenv] : []),
       ...(run && !javaHome ? [javaStep] : []),
+      ...(run ? [driverFence(() => javaHome ?? installedJavaHome())] : []),
       ...(client35 ? [testVenv] : []),
+      ...(client35 && run ? [connectServer35(() => javaHome ?? installedJavaHome())] : []),
       ...(chromium && !foundChromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
       ...(alerts ? [promtoolStep] : []),
@@ -70,6 +75,7 @@ export async function setup({
       }),
       ...(client && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
       ...(client35 && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
+      ...(client35 && run && { SPARK_HOME_3_5: sparkHome35() }),
       ...(chromium && (foundChromium ? { CHROMIUM_BIN: foundChromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
       ...(alerts && { PROMTOOL: promtool() }),

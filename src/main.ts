@@ -10,6 +10,7 @@ import { EXIT_FAILED, EXIT_USAGE, reportFailure, reportUsage } from './cli/repor
 import { renderExample, describeSettings } from './settings/rows.js';
 import { version } from './processes/process.js';
 import { loadSettings } from './settings/compile.js';
+import { describeGoodSettings } from './settings/policy-options.js';
 import type { Settings } from './settings/table.js';
 
 /** What `start` runs with when no settings are named: everything on this machine. */
@@ -33,10 +34,13 @@ async function main(): Promise<void> {
     case 'settings example':
       process.stdout.write(renderExample());
       return;
-    case 'settings validate':
-      await settingsOf(command);
-      process.stdout.write('The settings are good.\n');
+    case 'settings validate': {
+      const settings = await settingsOf(command);
+      const { validateTemplates } = await import('./cli/commands/policy-files.js');
+      await validateTemplates(settings);
+      process.stdout.write(describeGoodSettings(settings));
       return;
+    }
     case 'policy validate': {
       const { validatePolicies } = await import('./cli/commands/policy-files.js');
       await validatePolicies(command.files, await settingsOf(command));

@@ -1,7 +1,7 @@
 /** The decisions alone, for contenders that bring a server of their own. */
 import pino from 'pino';
 import { CheckService } from '../../src/authz/check-service.js';
-import { noMetrics } from '../../src/authz/server.js';
+import { noMetrics } from '../../src/authz/metrics.js';
 import { TokenVerifier } from '../../src/authz/token/verifier.js';
 import { systemClock } from '../../src/model/clock.js';
 import { unlimitedQueries } from '../../src/model/assignment.js';
@@ -27,6 +27,6 @@ export function checkServiceOf(subject: Subject): CheckService {
       user: 'x-doordash-user',
     },
     holdMs: 60_000,
-    expiredTokenGraceMs: 0,
+    afterExpiry: { queryMs: 0, sessionMs: 0 },
   });
 }

@@ -33,7 +33,8 @@ export function sparkHome(env = process.env) {
   return env.SPARK_HOME || join(sitePackages('venv'), 'pyspark');
 }
 
-function sitePackages(venvName) {
+/** @param {string} venvName a folder of .local */
+export function sitePackages(venvName) {
   const lib = join(local, venvName, 'lib');
   const python = readdirSync(lib).find((name) => name.startsWith('python3'));
   return join(lib, python, 'site-packages');

@@ -1,13 +1,14 @@
 /** What a request shows to say who sends it. */
 import { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { peerIdentity } from '../lib/grpc/tls.js';
 import { GatewayError } from '../model/errors.js';
 import type { PeerCertificate } from '../model/policy.js';
 import type { Headers, CheckRequest } from './check-codec.js';
 
 const BEARER = /^bearer( +|$)/i;
 
-interface Credential {
+export interface Credential {
   /** Empty for none. */
   readonly token: string;
   readonly isBearer: boolean;
@@ -17,21 +18,29 @@ interface Credential {
 
 const NONE: Credential = { token: '', isBearer: true, isRepeated: false };
 /** By the header's value: a token is long, and to cut it out and look it up takes longer than this. */
-const credentials = new LRUCache<string, Credential>({
-  max: 10_000,
-  // Nothing of what is remembered here has been verified: it may be long.
-  maxSize: 8 * 1024 * 1024,
-  sizeCalculation: (_, value) => value.length + 1,
-});
+export type Credentials = LRUCache<string, Credential>;
+
+export function newCredentials(): Credentials {
+  return new LRUCache({
+    max: 10_000,
+    // Nothing of what is remembered here has been verified: it may be long.
+    maxSize: 8 * 1024 * 1024,
+    sizeCalculation: (_, value) => value.length + 1,
+  });
+}
 
 /**
  * The bearer token, in `authorization` or, from Spark's JVM client, in `authentication`; undefined if
  * there is none. Throws HEADER_DUPLICATED if there are several, TOKEN_MALFORMED for credentials of
  * another kind.
  */
-export function bearerToken(headers: Headers): string | undefined {
-  const { token: first, isBearer, isRepeated } = credential(headers.get('authorization'));
-  const { token: second, isRepeated: isSecondRepeated } = credential(headers.get('authentication'));
+export function bearerToken(headers: Headers, credentials: Credentials): string | undefined {
+  const { token: first, isBearer, isRepeated } = credential(headers, 'authorization', credentials);
+  const { token: second, isRepeated: isSecondRepeated } = credential(
+    headers,
+    'authentication',
+    credentials,
+  );
   if (isRepeated) throw duplicated('authorization');
   if (isSecondRepeated) throw duplicated('authentication');
   if (!isBearer) {
@@ -49,7 +58,8 @@ export function bearerToken(headers: Headers): string | undefined {
   return first || second || undefined;
 }
 
-function credential(value: string | undefined): Credential {
+function credential(headers: Headers, name: string, credentials: Credentials): Credential {
+  const value = headers.get(name);
   if (value === undefined) return NONE;
   let known = credentials.get(value);
   if (!known) {
@@ -82,10 +92,17 @@ export function duplicated(name: string): GatewayError {
 // The client's verified certificate as the policy sees it.
 
 /** Certificates by their text as Envoy sends it: reading one costs more than all the rest of a check. */
-const parsed = new LRUCache<string, PeerCertificate>({ max: 1000 });
+export type PeerCertificates = LRUCache<string, PeerCertificate>;
+
+export function newPeerCertificates(): PeerCertificates {
+  return new LRUCache({ max: 1000 });
+}
 
 /** undefined: the client showed no certificate. Envoy tells only of those that it verified. */
-export function peerCertificate(request: CheckRequest): PeerCertificate | undefined {
+export function peerCertificate(
+  request: CheckRequest,
+  parsed: PeerCertificates,
+): PeerCertificate | undefined {
   const { peerCertificate: encoded, peerPrincipal } = request;
   if (encoded === '') return peerPrincipal === '' ? undefined : fromPrincipal(peerPrincipal);
   let peer = parsed.get(encoded);
@@ -98,24 +115,10 @@ export function peerCertificate(request: CheckRequest): PeerCertificate | undefi
 
 function fromPem(pem: string): PeerCertificate {
   const certificate = new X509Certificate(pem);
-  const uriSans: string[] = [];
-  const dnsSans: string[] = [];
-  for (const name of alternativeNames(certificate.subjectAltName ?? '')) {
-    if (name.startsWith('URI:')) uriSans.push(name.slice('URI:'.length));
-    else if (name.startsWith('DNS:')) dnsSans.push(name.slice('DNS:'.length));
-  }
+  const { uris: uriSans, dnsNames: dnsSans } = peerIdentity(certificate);
   // Node lists the subject's parts line by line from the most general; RFC 2253, which Envoy writes, the other way.
   const subject = certificate.subject.split('\n').toReversed().join(',');
   return { uriSans, dnsSans, subject };
-}
-
-/** Splits Node's `URI:a, DNS:b`; names with special characters are quoted as JSON (CVE-2021-44532). */
-function alternativeNames(text: string): string[] {
-  const names = text.match(/[A-Za-z ]+:(?:"(?:[^"\\]|\\.)*"|[^,]*)/g) ?? [];
-  return names.map((name) => {
-    const [, kind = '', value = ''] = /^ *([A-Za-z ]+):(.*)$/s.exec(name) ?? [];
-    return `${kind}:${value.startsWith('"') ? String(JSON.parse(value)) : value}`;
-  });
 }
 
 /**

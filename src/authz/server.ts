@@ -10,21 +10,19 @@ import {
 } from '../model/assignment.js';
 import { noTracer, type Tracer } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
-import { GrpcStatus, type ErrorCode } from '../model/errors.js';
+import { GrpcStatus } from '../model/errors.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
-import {
-  type AllowedResponse,
-  decodeCheckRequest,
-  encodeAllowed,
-  encodeDenied,
-} from './check-codec.js';
+import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
+import type { CheckMemory } from './check-memory.js';
 import { CheckService, type Decision } from './check-service.js';
+import type { AfterExpiry } from './decision.js';
 import { andThen, CallError, frame } from './grpc-wire.js';
 import { Http2Transport, type UnaryHandler } from './http2-transport.js';
 import type { ShadowTally } from './shadow.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
 import { MalformedMessage } from './wire.js';
+import { noMetrics, type AuthzMetrics } from './metrics.js';
 
 export interface AuthzServerOptions {
   /** A unix socket, or a loopback address. */
@@ -52,8 +50,8 @@ export interface AuthzServerOptions {
   readonly userHeader?: string;
   /** The longest time that a check waits for a driver. Shorter than the filter's timeout. Default 60 s. */
   readonly holdMs?: number;
-  /** How long after its end an owner's token is still good for what finishes a running query. Default 15 min. */
-  readonly expiredTokenGraceMs?: number;
+  /** How long after its end an owner's token is still good for what it began. Default: a day for queries, 15 min for sessions. */
+  readonly afterExpiry?: AfterExpiry;
   /** The largest check that is taken: headers, certificate and body prefix. Default 256 KiB. */
   readonly maxCheckBytes?: number;
   /** Verified tokens remembered at most. Default 10,000. */
@@ -64,6 +62,8 @@ export interface AuthzServerOptions {
   readonly keyRefreshMs?: number;
   /** The least time between two fetches that unknown key ids ask for. Default 30 s. */
   readonly keyCooldownMs?: number;
+  /** How long keys are believed that cannot be fetched again. Default 1 day. */
+  readonly keyGreatestAgeMs?: number;
 }
 
 export interface AuthzServer {
@@ -91,6 +91,9 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     ...(options.maxTokenBytes === undefined ? {} : { maxTokenBytes: options.maxTokenBytes }),
     ...(options.keyRefreshMs === undefined ? {} : { keyRefreshMs: options.keyRefreshMs }),
     ...(options.keyCooldownMs === undefined ? {} : { keyCooldownMs: options.keyCooldownMs }),
+    ...(options.keyGreatestAgeMs === undefined
+      ? {}
+      : { keyGreatestAgeMs: options.keyGreatestAgeMs }),
     onCache: (result) => metrics.tokenCache(result),
     onKeyFetch: (issuer, ok) => metrics.keyFetch(issuer, ok),
   });
@@ -112,7 +115,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
       user: options.userHeader ?? CLAIMED_USER_HEADER,
     },
     holdMs: options.holdMs ?? 60_000,
-    expiredTokenGraceMs: options.expiredTokenGraceMs ?? 15 * 60_000,
+    afterExpiry: options.afterExpiry ?? { queryMs: 86_400_000, sessionMs: 15 * 60_000 },
   });
   const transport = new Http2Transport({
     handlers: new Map([[CHECK_PATH, checkHandler(service)]]),
@@ -138,29 +141,30 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
 export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
 
 /** Answers calls of `CHECK_PATH`. */
-export function checkHandler(service: Pick<CheckService, 'check'>): UnaryHandler {
+export function checkHandler(service: Pick<CheckService, 'check' | 'memory'>): UnaryHandler {
+  const { memory } = service;
   return (message, call) => {
     let request;
     try {
-      request = decodeCheckRequest(message);
+      request = decodeCheckRequest(message, memory.texts);
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error;
       throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
     }
-    return andThen(service.check(request, call), encodeDecision);
+    return andThen(service.check(request, call), (decision) => encodeDecision(decision, memory));
   };
 }
 
-/** Those that allow stay the same value for as long as nothing changes. */
-const encodedResponses = new WeakMap<AllowedResponse, Buffer>();
-
 /** A CheckResponse, framed. It is shared: not to be changed. */
-export function encodeDecision({ allowed, response }: Decision): Buffer {
+export function encodeDecision(
+  { allowed, response }: Decision,
+  memory: Pick<CheckMemory, 'encoded'>,
+): Buffer {
   if (!allowed) return frame(encodeDenied(response));
-  let encoded = encodedResponses.get(response);
+  let encoded = memory.encoded.get(response);
   if (!encoded) {
     encoded = ownBytes(frame(encodeAllowed(response)));
-    encodedResponses.set(response, encoded);
+    memory.encoded.set(response, encoded);
   }
   return encoded;
 }
@@ -171,40 +175,3 @@ function ownBytes(bytes: Buffer): Buffer {
   bytes.copy(copy);
   return copy;
 }
-
-export interface ShadowVerdict {
-  /** `policy`: the candidate; `rule`: a rule of the policy in force that is in shadow mode. */
-  readonly source: 'policy' | 'rule';
-  /** `move`: to another namespace. */
-  readonly would: 'same' | 'allow' | 'refuse' | 'move';
-  readonly code: 'OK' | ErrorCode;
-}
-
-/** What authz counts. Implemented by whoever exports metrics; every call must be cheap and not throw. */
-export interface AuthzMetrics {
-  /** After each check. `method` is a Spark Connect RPC or `unknown`; team and environment are known once they are authorised. */
-  decided(decision: {
-    /** CANCELLED: Envoy no longer waits. */
-    readonly code: 'OK' | 'CANCELLED' | ErrorCode;
-    readonly method: string;
-    readonly team: string | undefined;
-    readonly environment: string | undefined;
-    readonly durationMs: number;
-  }): void;
-  tokenCache(result: 'hit' | 'miss'): void;
-  keyFetch(issuer: string, ok: boolean): void;
-  assignmentCache(result: 'hit' | 'miss'): void;
-  /** A query was let through without being counted for its limits, for want of an answer. */
-  queryLetThrough(code: ErrorCode): void;
-  /** What a policy or rule in shadow mode would make of a request. */
-  shadow(verdict: ShadowVerdict): void;
-}
-
-export const noMetrics: AuthzMetrics = {
-  decided: () => undefined,
-  tokenCache: () => undefined,
-  keyFetch: () => undefined,
-  assignmentCache: () => undefined,
-  queryLetThrough: () => undefined,
-  shadow: () => undefined,
-};

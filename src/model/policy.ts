@@ -1,5 +1,4 @@
 import type { GatewayError, ErrorCode, GrpcStatus } from './errors.js';
-import type { RateLimit } from './limits.js';
 import type { Caller } from './principal.js';
 
 export interface PoolSize {
@@ -103,6 +102,8 @@ export interface IssuerPolicy {
   readonly discoveryUrl?: string;
   /** The key set, for an issuer without a discovery document. */
   readonly jwksUri?: string;
+  /** PEM file of the authorities that sign the issuer's own certificate; undefined: the well-known ones. */
+  readonly caFile?: string;
   /** Accepted `aud` values; empty: any audience. */
   readonly audiences: readonly string[];
   /** Accepted OAuth clients (`cid`, or `azp`); empty: any client. */
@@ -298,4 +299,13 @@ export interface Explanation {
   readonly limits?: LimitPolicy;
   /** What the caller may do with the gateway itself. */
   readonly administration: AdministrationRole;
+}
+// So many in a time, for each key: the generic cell rate algorithm, which is a token bucket that
+// remembers one moment for each key (ITU-T I.371). In any time t no more than `count + t / perMs * count`
+// are let through. Nothing is remembered of a key whose bucket is full.
+
+export interface RateLimit {
+  /** At once, after a time without any; refilled evenly. */
+  readonly count: number;
+  readonly perMs: number;
 }

@@ -1,4 +1,5 @@
 /** Where the drivers come from, as the settings say. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { FilteredSource } from '../discovery/filtered-source.js';
@@ -11,17 +12,24 @@ import { WatchedTemplates } from '../discovery/kubernetes/template-file.js';
 import { classArchivePath, makeClassArchive } from '../discovery/local/class-archive.js';
 import type { MakeDriverCommand } from '../discovery/local/local-driver.js';
 import { LocalProcesses } from '../discovery/local/local-drivers.js';
-import { sparkCommand, type SparkCommandOptions } from '../discovery/local/spark-command.js';
-import { tcpProbe } from '../discovery/port-monitor.js';
+import {
+  sparkCommand,
+  type SparkCommandOptions,
+  FENCE_JAR,
+} from '../discovery/local/spark-command.js';
+import { PodProbes } from '../discovery/pod-probes.js';
+import { tcpProbe, http2Probe } from '../discovery/port-monitor.js';
 import { StaticFile } from '../discovery/static/static-drivers.js';
 import type { Clock } from '../model/clock.js';
 import {
   SPARK_CONNECT_PORT,
+  driverSessionTimeoutMs,
   type DriverFactory,
   type DriverSource,
   type DriverRecord,
+  type SessionRecord,
 } from '../model/driver.js';
-import { GatewayError, reasonOf } from '../model/errors.js';
+import { GatewayError } from '../model/errors.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
@@ -194,7 +202,7 @@ function sparkOptions(settings: Settings): SparkCommandOptions {
     master: `local[${local.cores}]`,
     memory: `${Math.floor(local.memoryBytes / 1024 / 1024)}m`,
     maxMessageBytes: settings.listener.maxMessageSizeBytes,
-    sessionTimeoutMs: 2 * settings.sessionTtlMs + 3_600_000,
+    sessionTimeoutMs: driverSessionTimeoutMs(settings.sessionTtlMs),
     conf: local.sparkConf,
   };
 }
@@ -204,6 +212,8 @@ function sparkOptions(settings: Settings): SparkCommandOptions {
 export interface KubernetesDriversContext {
   readonly records: Pick<ReplicaRecords, 'ledger' | 'leadership' | 'unreadable'>;
   readonly policy: () => Policy;
+  /** Whether no request of the session had an answer of its driver yet. */
+  readonly isUnanswered: (session: SessionRecord) => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -228,9 +238,16 @@ export async function openKubernetesDrivers(
   const templates =
     templatesFile === undefined
       ? undefined
-      : await WatchedTemplates.open({ path: templatesFile, clock, logger, onChange: changed });
+      : await WatchedTemplates.open({
+          path: templatesFile,
+          sessionTtlMs: settings.sessionTtlMs,
+          clock,
+          logger,
+          onChange: changed,
+        });
+  const fence = templates ? await readFence() : Buffer.alloc(0);
   const parts = access.clusters.map((cluster) =>
-    openCluster(cluster, { settings, access, context, templates }),
+    openCluster(cluster, { settings, access, context, templates, fence }),
   );
   return {
     sources: parts.map(({ source }) => source),
@@ -260,11 +277,25 @@ interface ClusterOptions {
   readonly access: KubernetesAccess;
   readonly context: KubernetesDriversContext;
   readonly templates: WatchedTemplates | undefined;
+  /** The jar of the driver fence; empty where no driver is made. */
+  readonly fence: Buffer;
+}
+
+async function readFence(): Promise<Buffer> {
+  try {
+    return await readFile(FENCE_JAR);
+  } catch (error) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      `The driver fence is missing (${FENCE_JAR}): it is made by "npm start" and by the Dockerfile.`,
+      { cause: error },
+    );
+  }
 }
 
 function openCluster(
   { name, api, place }: Cluster,
-  { settings, access, context, templates }: ClusterOptions,
+  { settings, access, context, templates, fence }: ClusterOptions,
 ) {
   const { gateway, key } = access;
   const { records, policy, clock, logger } = context;
@@ -280,14 +311,21 @@ function openCluster(
     clock,
     logger,
   });
-  const pods = new KubernetesDrivers({
+  const pods: KubernetesDrivers = new KubernetesDrivers({
     api,
     resources,
     selectors: kubernetes.selectors,
     namespaces,
     port: SPARK_CONNECT_PORT,
     trusts: (namespace) => templates?.trusts(namespace) ?? false,
-    isRecorded: (uid) => records.ledger.get(uid) !== undefined,
+    record: (uid) => records.ledger.get(uid),
+    gateway,
+    probes: new PodProbes({
+      probe: settings.drivers.tls.certFile === undefined ? http2Probe : tcpProbe,
+      isWatched: (uid) => isProbed(records.ledger.get(uid), context),
+      clock,
+      onChange: () => source.changed(),
+    }),
     leadership: records.leadership,
     key,
     ...(place ? { cluster: place } : {}),
@@ -303,7 +341,7 @@ function openCluster(
     clock,
     logger,
   });
-  const source = new FilteredSource(pods, () => records.unreadable());
+  const source: FilteredSource = new FilteredSource(pods, () => records.unreadable());
   const factory = new KubernetesFactory({
     api,
     resources,
@@ -311,7 +349,11 @@ function openCluster(
     gateway,
     key,
     template: (namespace, variant) => templates?.template(namespace, variant),
+    fence,
+    maxMessageBytes: settings.listener.maxMessageSizeBytes,
     podLabels: (namespace) => ({ ...policy().parseNamespace?.(namespace) }),
+    sessionsPerDriver: (namespace) => policy().pool(namespace)?.sessionsPerDriver,
+    podsInDoubt: (namespace) => pods.inDoubt({ namespace, ...(place ? { cluster: place } : {}) }),
     leadership: records.leadership,
     clock,
     logger,
@@ -331,12 +373,7 @@ function openCluster(
     async read() {
       if (templates) budgets.start();
       pods.start();
-      await Promise.all([
-        pods.read(),
-        resources.start().catch((error: unknown) => {
-          logger.warn({ reason: reasonOf(error) }, 'the drivers cannot be read yet');
-        }),
-      ]);
+      await Promise.all([pods.read(), resources.start()]);
     },
     stop() {
       void pods.stop();
@@ -344,6 +381,16 @@ function openCluster(
       void budgets.stop();
     },
   };
+}
+
+/** By the leader: those whose silence nobody would notice. */
+function isProbed(
+  record: DriverRecord | undefined,
+  { records, isUnanswered }: Pick<KubernetesDriversContext, 'records' | 'isUnanswered'>,
+): boolean {
+  if (!record || records.leadership.epoch() === undefined) return false;
+  if (record.phase === 'warming' || record.phase === 'available') return true;
+  return record.phase === 'in_use' && Object.values(record.sessions).every(isUnanswered);
 }
 
 /** Drivers of ours with sessions, unless their template wants no budget. */

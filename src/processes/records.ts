@@ -16,18 +16,13 @@ import { KubernetesRecordStore } from '../fleet/records/kubernetes-store.js';
 import { KubernetesLease, addressOfReplica, replicaIdentity } from '../fleet/records/lease.js';
 import { openLedger } from '../fleet/records/ledger.js';
 import { formatAddress } from '../model/address.js';
-import type { Clock, Timer } from '../model/clock.js';
+import type { Clock } from '../model/clock.js';
+import { isLeaving } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
-import type { ProblemSource, FleetProblem } from '../model/fleet-problem.js';
+import type { ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
-import type { Policy } from '../model/policy.js';
-import type { ReplicaReport } from '../model/reports.js';
 import type { Settings } from '../settings/table.js';
-import { secretFile } from './admin.js';
-import { openOwnDrivers, type Drivers, openKubernetesDrivers } from './drivers.js';
 import type { KubernetesAccess } from './kubernetes.js';
-import type { Succession } from './leader.js';
-import { type ProblemBoard, problemEvents } from './telemetry.js';
 
 export interface Records {
   /** As this process knows them, whether or not it leads. */
@@ -50,7 +45,7 @@ export interface OwnRecords extends Records {
 }
 
 /** Files in `state_dir`, with a lock: whoever has it leads for as long as it runs. */
-async function openOwnRecords(
+export async function openOwnRecords(
   settings: Settings,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<OwnRecords> {
@@ -100,14 +95,14 @@ export interface ReplicaRecords extends Records, ProblemSource {
   problem(): string | undefined;
 }
 
-function openReplicaRecords(
+export function openReplicaRecords(
   settings: Settings,
   { home, namespace, gateway }: KubernetesAccess,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): ReplicaRecords {
   const { api } = home;
-  const store = new KubernetesRecordStore({ api, namespace, clock, logger });
-  const mirror = new KubernetesRecordMirror({ api, namespace, clock, logger });
+  const store = new KubernetesRecordStore({ api, namespace, gateway, clock, logger });
+  const mirror = new KubernetesRecordMirror({ api, namespace, gateway, clock, logger });
   const identity = replicaIdentity(process.env['POD_NAME'] ?? hostname(), ownAddress(settings));
   const lease = new KubernetesLease({
     api,
@@ -187,14 +182,14 @@ function ownAddress({ assignments, drivers }: Settings): string {
 // Drains the drivers that operators ask for in the spec of their records.
 
 /** Looks when the record changes, when this replica begins to lead, and again with each look at the pools. */
-function followDrains(
+export function followDrains(
   records: Pick<ReplicaRecords, 'ledger' | 'leadership' | 'drains' | 'onChange' | 'onTerm'>,
   pools: Pick<PoolController, 'drain' | 'onLook'>,
   logger: Logger,
 ): void {
   const drain = (uid: string, { deadlineMs }: DrainRequest) => {
     const record = records.ledger.get(uid);
-    if (!record || record.phase === 'expired' || record.phase === 'gone') return;
+    if (!record || isLeaving(record.phase)) return;
     if (record.phase === 'draining' && record.drainDeadlineMs === deadlineMs) return;
     pools.drain(uid, deadlineMs).catch((error: unknown) => {
       logger.warn({ driver: uid, reason: reasonOf(error) }, 'a driver is not drained yet');
@@ -209,104 +204,4 @@ function followDrains(
   records.onChange(look);
   records.onTerm(() => look());
   pools.onLook(() => look());
-}
-
-// Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes.
-
-export interface Place {
-  readonly records: Records;
-  readonly drivers: Drivers;
-  /** Begins to reconcile. Resolves when Envoy may be told of the drivers: all that are recorded are published. */
-  start(parts: { readonly pools: PoolController; readonly succession: Succession }): Promise<void>;
-  /** To be called when xDS is served. */
-  started(): void;
-  /** What is wrong with the records. */
-  problems(): Iterable<FleetProblem>;
-  /** To be called with the board that shows every problem, before the start. */
-  tellOf(board: ProblemBoard, pools: PoolController): void;
-  /** Why requests should not be sent here, for people. */
-  unready(pools: PoolController): string | undefined;
-  /** Who leads, for people. */
-  status(): Pick<ReplicaReport, 'leader' | 'problem'>;
-  /** Seals the console's cookies; the same at each replica, and after a restart. */
-  consoleSecret(): Promise<Uint8Array>;
-}
-
-const TELL_AFTER_MS = 1_000;
-
-interface Context {
-  readonly clock: Clock;
-  readonly logger: Logger;
-}
-
-export async function openOwn(settings: Settings, context: Context): Promise<Place> {
-  const records = await openOwnRecords(settings, context);
-  const drivers = await openOwnDrivers(settings, records.unreadable, context);
-  return {
-    records,
-    drivers,
-    async start({ pools }) {
-      pools.start();
-    },
-    started: () => undefined,
-    problems: () => [],
-    tellOf: () => undefined,
-    // With a bad file of drivers the last good one serves: a problem to report, and no more.
-    unready: (pools) => {
-      const { readError, writeError } = pools.report();
-      return readError ?? writeError;
-    },
-    status: () => ({ leader: undefined, problem: drivers.problem() }),
-    consoleSecret: () => secretFile(join(settings.stateDir, 'console.key')),
-  };
-}
-
-export async function openReplica(
-  settings: Settings,
-  access: KubernetesAccess,
-  { policy, ...context }: Context & { readonly policy: () => Policy },
-): Promise<Place> {
-  const { logger } = context;
-  const records = openReplicaRecords(settings, access, context);
-  const drivers = await openKubernetesDrivers(settings, access, { records, policy, ...context });
-  return {
-    records,
-    drivers,
-    async start({ pools, succession }) {
-      records.onLeader((address) => succession.setLeaderElsewhere(address));
-      followDrains(records, pools, logger);
-      await Promise.all([records.read(), drivers.read()]);
-      // Until pods have been looked at, a driver that is not ready would be told as one that is.
-      const looked = new Promise<void>((resolve) => {
-        const stop = pools.onLook(() => {
-          stop();
-          resolve();
-        });
-      });
-      pools.start();
-      await looked;
-    },
-    started: () => records.standForElection(),
-    problems: () => records.problems(),
-    tellOf(board, pools) {
-      const tell = problemEvents(board, access, {
-        leadership: records.leadership,
-        ...context,
-      });
-      pools.onLook(tell);
-      pools.onLook(() => drivers.protect());
-      // Records change with every session; what is wrong with them can wait a moment.
-      let soon: Timer | undefined;
-      records.onChange(() => {
-        soon ??= context.clock.setTimer(TELL_AFTER_MS, () => {
-          soon = undefined;
-          tell();
-        });
-      });
-    },
-    // A replica serves xDS from what it knows also while the API server is away.
-    unready: () => undefined,
-    consoleSecret: async () => Buffer.from(access.key.sign('console cookies'), 'base64url'),
-    status: () => ({ leader: records.leader(), problem: records.problem() ?? drivers.problem() }),
-  };
 }

@@ -8,7 +8,7 @@ import { CertificateFiles } from '../envoy/certificates.js';
 import { XdsFleet } from '../envoy/fleet.js';
 import { frontResources } from '../envoy/listener.js';
 import type { EnvoySettings } from '../envoy/settings.js';
-import { mtlsFiles } from '../lib/grpc/server.js';
+import { mtlsFiles } from '../lib/grpc/port.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import type { Policy } from '../model/policy.js';
@@ -101,7 +101,8 @@ export function createXds(
 
 function envoySettings(settings: Settings): EnvoySettings {
   const { authz, drivers, headers, listenAddr, listener, maxConnsPerHost } = settings;
-  const { otlp, tlsCertFile, tracing } = settings;
+  const { envoy, otlp, tlsCertFile, tracing } = settings;
+  const perAddress = listener.maxConnectionsPerAddress ?? Math.ceil(envoy.maxConnections / 4);
   const traced = tracing.enabled ? otlp.endpoint : undefined;
   return {
     listener: {
@@ -110,6 +111,8 @@ function envoySettings(settings: Settings): EnvoySettings {
       tls: tlsCertFile !== undefined,
       trustedProxies: listener.trustedProxies,
       proxyProtocol: listener.proxyProtocol,
+      // Proxies in front have few addresses, and the clients of all of them.
+      ...(listener.trustedProxies > 0 ? {} : { maxConnectionsPerAddress: perAddress }),
       accessLogIntervalMs: accessLogIntervalMs(settings),
       ...(traced ? { tracing: { samplePercent: tracing.samplePercent } } : {}),
     },
@@ -121,6 +124,7 @@ function envoySettings(settings: Settings): EnvoySettings {
     drivers: {
       maxConnectionsPerDriver: maxConnsPerHost,
       connectTimeoutMs: 5_000,
+      maxMessageBytes: listener.maxMessageSizeBytes,
       tls: drivers.tls.certFile !== undefined,
       ...(drivers.tls.serverName === undefined ? {} : { serverName: drivers.tls.serverName }),
     },

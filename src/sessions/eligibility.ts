@@ -48,15 +48,19 @@ function takesSessions(
   );
 }
 
-/** Whether what the driver's memory may hold is this caller's to see. */
+/**
+ * Whether what the driver's memory may hold is this caller's to see. A driver without a fence lets a
+ * client reach any of its sessions: it has those of one principal, also where the policy shares drivers.
+ */
 export function mayShare(
   record: DriverRecord,
   caller: { readonly principal: Principal; readonly team: string },
   sharing: PoolPolicy['sharing'],
+  fenced: boolean,
 ): boolean {
   const { tenant } = record;
   if (!tenant) return true;
-  if (sharing === 'team') return tenant.team === caller.team;
+  if (sharing === 'team' && fenced) return tenant.team === caller.team;
   return tenant.shared !== true && samePrincipal(tenant.principal, caller.principal);
 }
 

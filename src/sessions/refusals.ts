@@ -43,10 +43,28 @@ const endings: Record<SessionEnd, string> = {
   evicted: 'was ended because its Spark driver was taken out of service',
 };
 
-export function sessionEnded(end: SessionEnd): GatewayError {
+/**
+ * Causes of a driver's end that its sessions' owners are told, with what to do. The whole reason is for
+ * operators: it may hold a line of the driver's log.
+ */
+const causes: readonly (readonly [RegExp, string])[] = [
+  [
+    /out of memory|OOMKilled|want of memory/i,
+    'ran out of memory: fetch and send less at a time, or ask for drivers with more memory',
+  ],
+  [/disk is full|No space left on device/, 'found its disk full: tell the operator of the gateway'],
+];
+
+/** `reason`: why the session's driver is gone, if it is. */
+export function sessionEnded(end: SessionEnd, reason?: string): GatewayError {
+  const cause =
+    end === 'driver_gone' && reason !== undefined
+      ? causes.find(([pattern]) => pattern.test(reason))?.[1]
+      : undefined;
+  const ending = cause === undefined ? endings[end] : `has ended because its Spark driver ${cause}`;
   return new GatewayError(
     'SESSION_ENDED',
-    `[INVALID_HANDLE.SESSION_CHANGED] This session ${endings[end]}; its temporary views and settings are lost. Start a new one with SparkSession.builder.getOrCreate(); a PySpark 3.5 client calls spark.stop() first.`,
+    `[INVALID_HANDLE.SESSION_CHANGED] This session ${ending}; its temporary views and settings are lost. Start a new one with SparkSession.builder.getOrCreate(); a PySpark 3.5 client calls spark.stop() first.`,
   );
 }
 

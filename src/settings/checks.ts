@@ -1,5 +1,8 @@
 /** What settings must fulfil together. */
+import { authzAddress } from './authz-address.js';
 import { formatAddress, isLoopback, type TcpAddress } from '../model/address.js';
+import { refuseSessionTimeout } from '../model/connect-conf.js';
+import { localVariants } from './types.js';
 import type { Settings } from './table.js';
 
 export interface Check {
@@ -22,6 +25,13 @@ export const checks: readonly Check[] = [
     check: ({ listener, tlsCertFile }) =>
       listener.clientCaFile !== undefined && tlsCertFile === undefined
         ? 'listener.client_ca_file needs tls_cert_file: clients show certificates over TLS only'
+        : undefined,
+  },
+  {
+    names: ['okta_ca_file', 'okta_issuer'],
+    check: ({ oktaCaFile, oktaIssuer }) =>
+      oktaCaFile !== undefined && oktaIssuer === undefined
+        ? 'okta_ca_file needs okta_issuer'
         : undefined,
   },
   {
@@ -61,10 +71,20 @@ export const checks: readonly Check[] = [
   })),
   {
     names: ['xds.relay_addr', 'authz.listen_addr'],
-    check: ({ authz, xds }) =>
-      xds.relayAddr && formatAddress(xds.relayAddr) === formatAddress(authz.listenAddr)
+    check: ({ xds, ...settings }) =>
+      xds.relayAddr && formatAddress(xds.relayAddr) === formatAddress(authzAddress(settings))
         ? 'xds.relay_addr and authz.listen_addr must differ'
         : undefined,
+  },
+  {
+    names: ['state_dir', 'authz.listen_addr'],
+    check: (settings) => {
+      const address = authzAddress(settings);
+      // sockaddr_un.sun_path holds 108 bytes with its end (unix(7)).
+      return 'path' in address && Buffer.byteLength(address.path) > 107
+        ? `authz listens on the unix socket ${address.path}, and such a path may have 107 bytes: set authz.listen_addr or a shorter state_dir`
+        : undefined;
+    },
   },
   {
     names: ['audit.otlp', 'otlp.endpoint'],
@@ -100,6 +120,18 @@ export const checks: readonly Check[] = [
       sessions.tombstoneTtlMs >= Math.max(sessionTtlMs, assignments.cacheTtlMs)
         ? undefined
         : 'sessions.tombstone_ttl must be at least session_ttl and assignments.cache_ttl: else a late client is taken for a new one',
+  },
+  {
+    names: ['drivers.local.spark_conf', 'session_ttl'],
+    check: ({ drivers: { local }, sessionTtlMs }) =>
+      refuseSessionTimeout(local.sparkConf, sessionTtlMs),
+  },
+  {
+    names: ['drivers.local.variants', 'session_ttl'],
+    check: (settings) =>
+      localVariants(settings)
+        .map(({ conf }) => refuseSessionTimeout(conf, settings.sessionTtlMs))
+        .find((refusal) => refusal !== undefined),
   },
   {
     names: ['hot_pool_size', 'pools.maximum'],

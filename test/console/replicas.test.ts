@@ -16,7 +16,7 @@ import type { Operations } from '../../src/model/administration.js';
 import { systemClock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { DiffPolicy } from '../../src/model/policy-diff.js';
-import { createGrpcPort } from '../../src/lib/grpc/server.js';
+import { createGrpcPort } from '../../src/lib/grpc/port.js';
 import { TestAuthority } from '../support/certificates.js';
 import { alice, START_MS } from '../support/driver-records.js';
 import { unusedPort } from '../support/unused-port.js';
@@ -106,8 +106,12 @@ test('a replica asks the leader on behalf of an operator', async (t) => {
 
 test('a replica asks the leader what a policy would change', async (t) => {
   const { as, replica, sidecar } = await startLeader(t);
-  t.deepEqual(await as(replica).diff('kind: X'), { problems: ['candidate:1: kind: X'] });
-  await t.throwsAsync(as(sidecar).diff('kind: X'), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  t.deepEqual(await as(replica).diff('kind: X', new AbortController().signal), {
+    problems: ['candidate:1: kind: X'],
+  });
+  await t.throwsAsync(as(sidecar).diff('kind: X', new AbortController().signal), {
+    code: 'CONTROL_PLANE_UNAVAILABLE',
+  });
 });
 
 test("a sidecar's certificate, good for assignments, is refused: it could name any operator", async (t) => {

@@ -20,6 +20,7 @@ test.before(async () => {
 test.after.always(() => server?.stop());
 
 const request: DriverRequest = {
+  maxMessageBytes: 100_000_000,
   name: 'driver-1',
   namespace: 'sjns-ads-dev',
   ownershipLabels: { 'app.kubernetes.io/managed-by': 'spark-gateway' },
@@ -114,6 +115,49 @@ for (const [what, template] of [
   });
 }
 
+test('nothing of a SparkApplication depends on the webhook of the operator', async (t) => {
+  const { driver, executor, image, volumes } = sparkApplication(
+    { ...everything, kind: 'SparkApplication' },
+    request,
+  )['spec'] as {
+    driver: { labels: object; template: { spec: { containers: object[] } } };
+    executor: { template: { spec: { containers: object[] } } };
+    image: string;
+    volumes?: unknown;
+  };
+  // Each of these becomes a setting of Spark.
+  for (const [role, fields] of [
+    [driver, ['annotations', 'cores', 'labels', 'memory', 'serviceAccount', 'template']],
+    [executor, ['cores', 'instances', 'labels', 'memory', 'serviceAccount', 'template']],
+  ] as const) {
+    t.deepEqual(Object.keys(role).toSorted(), [...fields]);
+  }
+  t.is(volumes, undefined);
+  const namespace = 'application-pod';
+  await server.createNamespace(namespace, { 'pod-security.kubernetes.io/enforce': 'restricted' });
+  await server.serviceAccount(namespace, 'spark');
+  const {
+    labels,
+    template: { spec },
+  } = driver;
+  const { priorityClassName: _, ...pod } = spec as Record<string, unknown>;
+  const [container] = spec.containers;
+  t.regex(JSON.stringify(container), /"driver-1-token"/);
+  const body = {
+    metadata: { name: 'p', labels },
+    spec: { ...pod, containers: [{ ...container, image }] },
+  };
+  await t.notThrowsAsync(
+    admin.request({
+      method: 'POST',
+      path: `/api/v1/namespaces/${namespace}/pods`,
+      query: { dryRun: 'All', fieldValidation: 'Strict' },
+      body,
+    }),
+  );
+  t.regex(JSON.stringify(executor.template.spec), /"allowPrivilegeEscalation":false/);
+});
+
 test('no secret stands in the Spark settings, and the role label is left to the operator', (t) => {
   for (const manifest of [
     sparkConnect(everything, request),
@@ -126,8 +170,9 @@ test('no secret stands in the Spark settings, and the role label is left to the 
     );
     t.false(JSON.stringify(manifest).includes('"spark-role"'));
     t.is(sparkConf['spark.connect.grpc.binding.port'], '15002');
-    t.is(sparkConf['spark.connect.grpc.maxInboundMessageSize'], '268435456');
-    t.is(sparkConf['spark.connect.grpc.arrow.maxBatchSize'], '10485760');
+    t.is(sparkConf['spark.connect.grpc.maxInboundMessageSize'], '100000000');
+    // Clients of other languages receive 4 MiB at most: Spark's own default.
+    t.is(sparkConf['spark.connect.grpc.arrow.maxBatchSize'], undefined);
   }
 });
 

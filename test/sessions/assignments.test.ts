@@ -91,6 +91,19 @@ test("another's session is refused, alive, waiting or ended", async (t) => {
   await t.throwsAsync(f.assign(sessionId(1), { principal: sameName }), refused);
 });
 
+test('a session keeps the user_id that it began with, waiting, alive and cloned', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  const refused = { code: 'USER_ID_MISMATCH', message: /began with another user_id/ };
+  t.is((await f.assign(sessionId(1))).userId, 'alice');
+  const other = { userId: 'mallory' };
+  await t.throwsAsync(f.assign(sessionId(1), other), refused);
+  await t.throwsAsync(f.assign(sessionId(1), { userId: '' }), refused);
+  await t.throwsAsync(f.assign(sessionId(9), { ...other, cloneOf: sessionId(1) }), refused);
+  watch(f.assign(sessionId(2)));
+  await t.throwsAsync(f.assign(sessionId(2), other), refused);
+  t.deepEqual(Object.keys(f.ledger.get('d1')?.sessions ?? {}), [sessionId(1)]);
+});
+
 test('a session stays in the namespace it began in', async (t) => {
   const f = await sessionFixture([driverRecord('d1')]);
   await f.assign(sessionId(1));
@@ -118,6 +131,27 @@ for (const [how, change] of [
     t.is(f.ledger.get('d2')?.phase, 'available');
   });
 }
+
+test('the owner of a session is told why its driver ended, and nothing of the driver’s log', async (t) => {
+  for (const [reason, told] of [
+    [
+      'The driver ended with exit code 3: it ran out of memory: give drivers more.',
+      /ran out of memory: fetch and send less/,
+    ],
+    [
+      'The container spark ended: OOMKilled, exit code 137.',
+      /ran out of memory: fetch and send less/,
+    ],
+    ['The driver ended: the disk is full.', /found its disk full/],
+    ['The driver ended: ERROR token=hunter2', /has ended because its Spark driver is gone;/],
+  ] as const) {
+    const f = await sessionFixture([driverRecord('d1')]);
+    await f.assign(sessionId(1));
+    await f.ledger.update('d1', (record) => asGone(record, START_MS, reason));
+    const error = await t.throwsAsync(f.assign(sessionId(1)), { message: told });
+    t.false(error?.message.includes('hunter2'));
+  }
+});
 
 test('a request that may not start a session is told that nobody knows it', async (t) => {
   const f = await sessionFixture([driverRecord('d1')]);
@@ -198,6 +232,21 @@ test('a driver is shared within one principal, or within one team where policy s
   const later = watch(f.assign(sessionId(4)));
   await settle();
   t.deepEqual(later, {});
+});
+
+test('a driver without a fence has sessions of one principal, also where policy shares drivers', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  f.world.policy = testPolicy({ sessionsPerDriver: 9, sharing: 'team' });
+  const seen = f.observations.get('d1');
+  if (!seen) return t.fail();
+  const { fenced: _, ...unfenced } = seen;
+  f.observations.set('d1', unfenced);
+  await f.assign(sessionId(1));
+  t.is((await f.assign(sessionId(2))).driverUid, 'd1');
+  const mate = watch(f.assign(sessionId(3), { principal: bob }));
+  await settle();
+  t.deepEqual(mate, {});
+  return undefined;
 });
 
 test('a reused driver goes to its own tenant only, and to that one first', async (t) => {

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readSync, fstatSync } from 'node:fs';
 import type { ObservedDriver, RequestedDriver } from '../../model/driver.js';
 import { reasonOf } from '../../model/errors.js';
+import { cut } from '../../model/telling-line.js';
 import type { PortState } from '../port-monitor.js';
 import { type LocalFolders, type LocalRequest, marker } from './local-folders.js';
 import { isAlive, listensOn, processId, type ProcessId } from './proc.js';
@@ -56,7 +57,9 @@ export class LocalDriver {
     } catch {
       return true; // Not known now: only one that has surely ended is taken for ended.
     }
-    this.#ended = failureReason(this.#logTail(), this.#exit);
+    this.#ended = this.deleting
+      ? 'The gateway has ended it.'
+      : failureReason(this.#logTail(), this.#exit);
     return false;
   }
 
@@ -116,6 +119,7 @@ export class LocalDriver {
       address,
       port: this.request.port,
       token,
+      fenced: this.request.fenced === true,
       instance: this.#process ? `${this.#process.pid}@${this.#process.startTime}` : '',
     };
     if (this.queued) {
@@ -203,8 +207,14 @@ interface ExitStatus {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** Java's exit code when it was asked to end: 128 + SIGTERM. */
+const ASKED_TO_END = 143;
+
 /** `exit` is undefined for a process whose end nobody could wait for. */
 export function failureReason(logTail: string, exit: ExitStatus | undefined): string {
+  if (exit?.signal === 'SIGTERM' || exit?.code === ASKED_TO_END) {
+    return 'The driver was asked to end (SIGTERM), by somebody else than the gateway.';
+  }
   const cause = causes.find(([pattern]) => pattern.test(logTail))?.[1];
   const how =
     exit?.signal != null
@@ -224,5 +234,5 @@ function lastErrorLine(logTail: string): string | undefined {
     .split('\n')
     .findLast((text) => /\b(ERROR|Error|Exception)\b|Exception:|Error:/.test(text))
     ?.trim();
-  return line !== undefined && line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
+  return line === undefined ? undefined : cut(line, LONGEST);
 }

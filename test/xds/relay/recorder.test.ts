@@ -10,9 +10,8 @@ import {
   KeptAnswers,
   decodeSnapshot,
   encodeSnapshot,
-  type Snapshot,
 } from '../../../src/xds/relay/kept-configuration.js';
-import { Recorder } from '../../../src/xds/relay/recorder.js';
+import { Recorder, type Snapshot } from '../../../src/xds/relay/recorder.js';
 import { delta } from '../../../src/xds/delta.js';
 import { type EncodedResource, TypeUrl } from '../../../src/xds/resource.js';
 import { cluster, endpoints, listener, secret } from '../../support/xds-resources.js';
