@@ -3,6 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import { driverFence } from './setup/driver-fence.js';
 import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
+import { clientPrograms, clientSteps } from './setup/clients.js';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
 import { kubeAssets, kubeStep } from './setup/kube.js';
 import { withSetupLock } from './setup/lock.js';
@@ -30,9 +31,10 @@ const testVenv = venvStep({
 });
 
 /**
- * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean}} needs
+ * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean}} needs
  *   run: what the gateway runs (Envoy, Spark, Java, the driver fence); client: a PySpark 4 client; client35: a PySpark
- *   3.5 client, with run a server, too; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool.
+ *   3.5 client, with run a server, too; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
+ *   clients: what the tests of clients/ run.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
 export async function setup({
@@ -42,6 +44,7 @@ export async function setup({
   chromium = false,
   kube = false,
   alerts = false,
+  clients = false,
 } = {}) {
   checkNode();
   checkOverrides();
@@ -61,6 +64,7 @@ export async function setup({
       ...(chromium && !foundChromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
       ...(alerts ? [promtoolStep] : []),
+      ...(clients ? clientSteps() : []),
     ];
     await runSteps(steps);
     return {
@@ -75,6 +79,7 @@ export async function setup({
       ...(chromium && (foundChromium ? { CHROMIUM_BIN: foundChromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
       ...(alerts && { PROMTOOL: promtool() }),
+      ...(clients && clientPrograms()),
     };
   });
 }
