@@ -87,6 +87,10 @@ function processesFor({ config, overrides }: SettingsArguments): Processes {
       const { bootstrapOf } = await import('./processes/bootstrap.js');
       return bootstrapOf(settings);
     },
+    async kubernetes(settings) {
+      const { connectKubernetes } = await import('./processes/kubernetes.js');
+      return connectKubernetes(settings, { userAgent: 'spark-gateway-analyze' });
+    },
     async token(settings, user, ttlMs) {
       const { printToken } = await import('./processes/issuer.js');
       await printToken(settings, user, ttlMs);

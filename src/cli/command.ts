@@ -1,7 +1,8 @@
 /** What a command is: its help, and what it does. Each has a file of its own in `commands/`. */
+import type { KubernetesApi } from '../lib/kubernetes/api.js';
 import type { GatewayRole } from '../settings/setting.js';
 import type { Settings } from '../settings/table.js';
-import type { Shown } from './render.js';
+import { isOutputForm, renderShown, type Shown } from './render.js';
 
 /** For the parser, help and completion. */
 export interface CommandDescription {
@@ -76,8 +77,29 @@ export interface Processes {
   issuer(settings: Settings): Promise<void>;
   /** Envoy's configuration, as JSON. */
   bootstrap(settings: Settings): Promise<string>;
+  /** The clusters that the settings name, with whoever the kubeconfig says. Rejects with SETTINGS_INVALID. */
+  kubernetes(settings: Settings): Promise<KubernetesClusters>;
   /** Prints a token of the development issuer. */
   token(settings: Settings, user: string, ttlMs: number | undefined): Promise<void>;
+}
+
+export interface KubernetesClusters {
+  /** Those that drivers run in. */
+  readonly clusters: readonly AnalyzedCluster[];
+  /** The one that keeps the records, the lease and the key. */
+  readonly home: AnalyzedCluster;
+  /** The gateway's own there. */
+  readonly namespace: string;
+  /** Its name. */
+  readonly gateway: string;
+  close(): void;
+}
+
+/** One cluster. */
+export interface AnalyzedCluster {
+  /** The context of the kubeconfig; empty in a pod. */
+  readonly name: string;
+  readonly api: Pick<KubernetesApi, 'request'>;
 }
 
 /** The admin API. `path` without the part that all have; both reject with what the gateway says, or with ADMIN_API_UNREACHABLE. */
@@ -109,4 +131,10 @@ export function queryOf(
       return value === undefined ? [] : [[name, value]];
     }),
   );
+}
+
+/** As `--output` says. */
+export function printShown({ options, print }: Invocation, shown: Shown): void {
+  const output = options.get('output') ?? 'table';
+  print(renderShown(shown, isOutputForm(output) ? output : 'table', undefined));
 }

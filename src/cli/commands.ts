@@ -1,5 +1,6 @@
 /** The commands of `spark-gateway`, in the order in which help lists them. */
 import type { Command } from './command.js';
+import { analyze } from './commands/analyze.js';
 import { authz } from './commands/authz.js';
 import { bootstrap } from './commands/bootstrap.js';
 import { completion } from './commands/completion.js';
@@ -42,6 +43,7 @@ export const commands: readonly Command[] = [
   policyCrd,
   settingsValidate,
   settingsExample,
+  analyze,
   status,
   sessions,
   drivers,

@@ -5,8 +5,6 @@ import { type PolicyCase, readCases } from '../policy/cases.js';
 import { compilePolicy } from '../policy/compile.js';
 import { policyOptions } from '../settings/policy-options.js';
 import type { Settings } from '../settings/table.js';
-import type { Invocation } from './command.js';
-import { isOutputForm, renderShown, type Shown } from './render.js';
 
 export async function loadPolicy(file: string, settings: Settings): Promise<Policy> {
   return compilePolicy(await read(file), file, policyOptions(settings));
@@ -18,10 +16,4 @@ export async function loadCases(file: string): Promise<readonly PolicyCase[]> {
 
 function read(file: string): Promise<string> {
   return readNamedText(file, 'POLICY_INVALID', 'this file');
-}
-
-/** As `--output` says. */
-export function printShown({ options, print }: Invocation, shown: Shown): void {
-  const output = options.get('output') ?? 'table';
-  print(renderShown(shown, isOutputForm(output) ? output : 'table', undefined));
 }

@@ -1,8 +1,8 @@
 /** `policy test`. */
 import { type CaseResult, tryCase } from '../../policy/cases.js';
-import type { Invocation, LocalCommand } from '../command.js';
+import { type Invocation, type LocalCommand, printShown } from '../command.js';
 import { outputOption } from '../options.js';
-import { loadCases, loadPolicy, printShown } from '../policy-cases.js';
+import { loadCases, loadPolicy } from '../policy-cases.js';
 import { renderTable, type TableStyle } from '../render.js';
 import { EXIT_FAILED } from '../report.js';
 
