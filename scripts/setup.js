@@ -2,6 +2,7 @@
 // Needs Node and Python; Java is installed when there is none. Run alone: node scripts/setup.js [--test]
 import { fileURLToPath } from 'node:url';
 import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
+import { helms, helmStep } from './setup/helm.js';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
 import { kubeAssets, kubeStep } from './setup/kube.js';
 import { withSetupLock } from './setup/lock.js';
@@ -10,7 +11,8 @@ import { compiled, generated, packages } from './setup/node-steps.js';
 import { showStep } from './setup/progress.js';
 import { promtool, promtoolStep } from './setup/promtool.js';
 import { printFailure } from './setup/setup-error.js';
-import { checkOverrides, envoyBin, sparkHome } from './setup/tools.js';
+import { sparkConnectJars, sparkConnectJarStep } from './setup/spark-connect-jar.js';
+import { checkOverrides, envoyBin, sparkHome, sparkHomeOf } from './setup/tools.js';
 import { findPython, pythonOf, venvStep } from './setup/venv.js';
 
 const runtimeVenv = venvStep({
@@ -27,10 +29,18 @@ const testVenv = venvStep({
   bytes: 0.9e9,
 });
 
+const spark41Venv = venvStep({
+  name: 'venv-4.1',
+  label: 'Spark 4.1 for the tests of its chart (about 430 MB to download)',
+  requirements: ['spark-4.1.txt'],
+  bytes: 0.9e9,
+});
+
 /**
- * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean, alerts?: boolean}} needs
+ * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean, alerts?: boolean, helm?: boolean, charts?: boolean}} needs
  *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client and Chromium, too;
- *   kube: kube-apiserver and etcd; alerts: promtool.
+ *   kube: kube-apiserver and etcd; alerts: promtool;
+ *   helm: Helm 3 and 4; charts: the Spark of each chart as well.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
 export async function setup({
@@ -39,6 +49,8 @@ export async function setup({
   test = false,
   kube = false,
   alerts = false,
+  charts = false,
+  helm = charts,
 } = {}) {
   checkNode();
   checkOverrides();
@@ -56,6 +68,8 @@ export async function setup({
       ...(test && !chromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
       ...(alerts ? [promtoolStep] : []),
+      ...(helm ? [helmStep] : []),
+      ...(charts ? [spark41Venv, sparkConnectJarStep(() => javaHome ?? installedJavaHome())] : []),
     ];
     await runSteps(steps);
     return {
@@ -69,6 +83,12 @@ export async function setup({
       ...(test && (chromium ? { CHROMIUM_BIN: chromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
       ...(alerts && { PROMTOOL: promtool() }),
+      ...(helm && { SPARK_GATEWAY_HELMS: helms() }),
+      ...(charts && {
+        SPARK_3_5_HOME: sparkHomeOf('venv-3.5'),
+        SPARK_3_5_CONNECT: sparkConnectJars,
+        SPARK_4_1_HOME: sparkHomeOf('venv-4.1'),
+      }),
     };
   });
 }

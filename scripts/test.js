@@ -1,4 +1,4 @@
-// npm test: everything that needs neither a cluster nor promtool.
+// npm test: everything that needs neither a cluster, nor Helm, nor promtool.
 // Usage: npm test [-- [--no-lint] [--no-e2e] [ava options] [test files]]
 // The last line is the result: "N passed, N failed".
 import { existsSync } from 'node:fs';
@@ -71,7 +71,9 @@ async function suite(name, run) {
 }
 
 function allTests() {
-  const others = [inRoot('build/test/kube/'), inRoot('build/test/monitoring/promtool/')];
+  const others = ['kube', 'charts', 'monitoring/promtool'].map((name) =>
+    inRoot('build/test', name, '/'),
+  );
   return filesBelow(inRoot('build/test')).filter(
     (file) => file.endsWith('.test.js') && !others.some((folder) => file.startsWith(folder)),
   );
