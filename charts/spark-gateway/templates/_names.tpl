@@ -28,19 +28,19 @@
 {{/* (dict "context" . "component" "envoy"); never changed afterwards. */}}
 {{- define "spark-gateway.selectorLabels" -}}
 app.kubernetes.io/name: spark-gateway
-app.kubernetes.io/instance: {{ include "spark-gateway.labelValue" .context.Release.Name }}
+app.kubernetes.io/instance: {{ include "spark-gateway.labelValue" .context.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "spark-gateway.labels" -}}
 app.kubernetes.io/name: spark-gateway
-app.kubernetes.io/instance: {{ include "spark-gateway.labelValue" .context.Release.Name }}
+app.kubernetes.io/instance: {{ include "spark-gateway.labelValue" .context.Release.Name | quote }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 app.kubernetes.io/version: {{ include "spark-gateway.labelValue" .context.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .context.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | include "spark-gateway.labelValue" }}
+helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | include "spark-gateway.labelValue" | quote }}
 {{- end -}}
 
 {{- define "spark-gateway.image" -}}

@@ -1,15 +1,9 @@
-// npm run manifests: writes k8s/, the plain manifests, from the chart spark-gateway.
-// Usage: npm run manifests [-- --check]
-//   --check    changes nothing, and fails when a file is not what the chart says
-//   HELM_BIN   a helm; Helm is built once when not set
+// k8s/, the plain manifests, as the chart spark-gateway renders them.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, join, relative } from 'node:path';
+import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { isMap, parseAllDocuments } from 'yaml';
-import { setup } from './setup.js';
-import { inRoot, root } from './setup/paths.js';
-import { printFailure, SetupError } from './setup/setup-error.js';
+import { inRoot, root } from '../setup/paths.js';
 
 const CHART = 'charts/spark-gateway';
 const RELEASE = 'spark-gateway';
@@ -30,26 +24,11 @@ const files = {
 /** What only Helm has a use for: kubectl would never change it again. */
 const HELM_ONLY = ['helm.sh/chart', 'app.kubernetes.io/managed-by', 'checksum/settings'];
 
-try {
-  const { SPARK_GATEWAY_HELMS } = await setup({ run: false, helm: true });
-  const bin = SPARK_GATEWAY_HELMS.split(delimiter).at(-1);
-  const check = process.argv.includes('--check');
-  const stale = [];
-  for (const [file, text] of await manifests(bin)) {
-    if (readText(file) === text) continue;
-    if (check) stale.push(relative(root, file));
-    else writeFileSync(file, text);
-  }
-  if (stale.length > 0) {
-    throw new SetupError(`Not what the chart says: ${stale.join(', ')}. Run "npm run manifests".`);
-  }
-} catch (error) {
-  printFailure(error);
-  process.exitCode = 1;
-}
-
-/** @returns {Promise<[file: string, text: string][]>} */
-async function manifests(bin) {
+/**
+ * @param {string} bin of Helm
+ * @returns {Promise<[file: string, text: string][]>}
+ */
+export async function manifests(bin) {
   const rendered = execFileSync(
     bin,
     ['template', RELEASE, CHART, '--namespace', RELEASE, '--values', join(CHART, 'manifests.yaml')],
@@ -64,7 +43,7 @@ async function manifests(bin) {
   return Promise.all(
     Object.entries(files).map(async ([source, name]) => {
       const file = inRoot('k8s', name);
-      const text = `# Rendered from ${CHART} by \`npm run manifests\`.\n${texts.get(source).join('---\n')}`;
+      const text = `# Rendered from ${CHART} by \`npm run charts\`.\n${texts.get(source).join('---\n')}`;
       return [file, await format(text, { ...(await resolveConfig(file)), filepath: file })];
     }),
   );
@@ -85,12 +64,4 @@ function plain(text) {
       return document.toString({ lineWidth: 0 });
     })
     .join('---\n');
-}
-
-function readText(file) {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
-  }
 }
