@@ -22,3 +22,20 @@ export function namespaceWithoutPool(namespace: string): GatewayError {
     `No pool of Spark drivers is set up for ${namespace}. Check the team and environment, or ask the platform team for a pool.`,
   );
 }
+
+/** A pause after which asking again makes sense when nothing better is known. */
+export const RETRY_MS = 2000;
+
+export function notLeading(): GatewayError {
+  return new GatewayError(
+    'CONTROL_PLANE_UNAVAILABLE',
+    'This control plane does not lead now; try again in a moment.',
+    { retryAfterMs: RETRY_MS },
+  );
+}
+
+export function cancelled(): GatewayError {
+  return new GatewayError('DRIVER_STARTING', 'The caller no longer waits for a Spark driver.', {
+    retryAfterMs: RETRY_MS,
+  });
+}

@@ -4,7 +4,8 @@ import { GatewayError } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
 import type { Query, QueryAdmission, QueryReports } from '../model/assignment.js';
 import { QueryTable } from './query-table.js';
-import * as refusals from '../sessions/refusals.js';
+import { cancelled, notLeading, RETRY_MS } from '../model/refusals.js';
+import { queryLimitExceeded, tooManyQueriesWaiting } from './refusals.js';
 
 export interface QueryGateOptions {
   readonly policy: () => Policy;
@@ -57,10 +58,10 @@ export class QueryGate implements QueryAdmission, QueryReports {
   }
 
   async admit(query: Query, holdMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) throw refusals.cancelled();
+    if (signal.aborted) throw cancelled();
     const waiting = this.#waitingIn(query.namespace);
     if (waiting >= MAX_WAITING_PER_NAMESPACE && this.#table.full(query)) {
-      throw refusals.tooManyQueriesWaiting(query.namespace, waiting);
+      throw tooManyQueriesWaiting(query.namespace, waiting);
     }
     // Whoever waits for what has just ended, or for another limit, came first.
     if (this.#isLookDue || this.#o.policy() !== this.#policy) this.#look();
@@ -83,7 +84,7 @@ export class QueryGate implements QueryAdmission, QueryReports {
     const { clock } = this.#o;
     const onMs = this.#table.ended(requestId, durationMs, clock.now());
     // Envoy has ended it while it waited: nobody is there to run it.
-    for (const { refused } of this.#callers.get(requestId) ?? []) refused(refusals.cancelled());
+    for (const { refused } of this.#callers.get(requestId) ?? []) refused(cancelled());
     this.#sweepLater();
     if (onMs === 0) this.#lookSoon();
     else {
@@ -110,7 +111,7 @@ export class QueryGate implements QueryAdmission, QueryReports {
     this.#timer?.cancel();
     this.#timer = undefined;
     for (const callers of this.#callers.values()) {
-      for (const { refused } of callers) refused(refusals.notLeading());
+      for (const { refused } of callers) refused(notLeading());
     }
   }
 
@@ -144,17 +145,17 @@ export class QueryGate implements QueryAdmission, QueryReports {
       };
       const aborted = () => {
         if (end()) this.#table.leave(requestId);
-        reject(refusals.cancelled());
+        reject(cancelled());
       };
       const hold = clock.setTimer(holdMs, () => {
         // A limit may have been raised meanwhile.
         this.#look();
         if (!this.#callers.get(requestId)?.has(caller)) return;
         const full = this.#table.full(query);
-        const comesBackMs = clock.now() + refusals.RETRY_MS + RETURN_GRACE_MS;
+        const comesBackMs = clock.now() + RETRY_MS + RETURN_GRACE_MS;
         if (end()) this.#table.leave(requestId, comesBackMs);
         // Without a limit that is full it is not in the line.
-        reject(full ? refusals.queryLimitExceeded(full, query, holdMs) : refusals.cancelled());
+        reject(full ? queryLimitExceeded(full, query, holdMs) : cancelled());
       });
       const callers = this.#callers.get(requestId) ?? new Set();
       this.#callers.set(requestId, callers.add(caller));

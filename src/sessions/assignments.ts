@@ -14,7 +14,7 @@ import { clusterName } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import { samePrincipal, type Principal } from '../model/principal.js';
-import { namespaceWithoutPool } from '../model/refusals.js';
+import { cancelled, namespaceWithoutPool, notLeading } from '../model/refusals.js';
 import {
   isFull,
   isSameDriver,
@@ -27,7 +27,6 @@ import {
   refuseByQuota,
 } from './eligibility.js';
 import * as refusals from './refusals.js';
-import { cancelled } from './refusals.js';
 import { StartEstimate, type WaitingRoom, type Place } from './waiting-room.js';
 
 /** How often waiting sessions are looked at when nothing is heard: a driver's readiness is no record change. */
@@ -75,9 +74,9 @@ export class SessionAssigner implements Assigner {
 
   async assign(request: AssignRequest, signal: AbortSignal): Promise<Assignment> {
     const { sessionId, cloneOf } = request;
-    if (signal.aborted) throw refusals.cancelled();
+    if (signal.aborted) throw cancelled();
     if (!UUID.test(sessionId)) throw refusals.sessionIdUnreadable();
-    if (this.#o.leadership.epoch() === undefined) throw refusals.notLeading();
+    if (this.#o.leadership.epoch() === undefined) throw notLeading();
     if (this.#o.ledger.bySession(sessionId)) return this.#answer(request);
     if (cloneOf !== undefined) return this.#clone(request, cloneOf);
     if (!request.mayCreate) throw refusals.sessionUnknown();

@@ -2,11 +2,7 @@
 import type { SessionEnd } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { PoolStatus } from '../model/pool.js';
-import type { Query } from '../model/assignment.js';
-import type { FullLimit } from '../queries/query-table.js';
-
-/** A pause after which asking again makes sense when nothing better is known. */
-export const RETRY_MS = 2000;
+import { RETRY_MS } from '../model/refusals.js';
 
 export function sessionIdUnreadable(): GatewayError {
   return new GatewayError('REQUEST_UNREADABLE', 'The session id is not a UUID.');
@@ -66,34 +62,6 @@ export function quotaExceeded(
   );
 }
 
-export function queryLimitExceeded(
-  { scope, limit }: FullLimit,
-  { team, namespace }: Query,
-  waitedMs: number,
-): GatewayError {
-  const who = {
-    session: 'This session runs',
-    principal: 'You run',
-    team: `Team ${team} runs`,
-    namespace: `${namespace} runs`,
-  }[scope];
-  const isOwn = scope === 'session' || scope === 'principal';
-  return new GatewayError(
-    'QUERY_LIMIT_EXCEEDED',
-    `${who} ${limit} ${limit === 1 ? 'query' : 'queries'}, as many as the policy allows at a time; yours has waited ${Math.round(waitedMs / 1000)} s for its turn. ` +
-      `Try again when one has ended${isOwn ? ', or end one with spark.interruptAll()' : ''}.`,
-    { retryAfterMs: RETRY_MS },
-  );
-}
-
-export function tooManyQueriesWaiting(namespace: string, waiting: number): GatewayError {
-  return new GatewayError(
-    'QUERY_LIMIT_EXCEEDED',
-    `As many queries run as the policy allows at a time, and ${waiting} wait in ${namespace} already. Try again later.`,
-    { retryAfterMs: 15_000 },
-  );
-}
-
 export function driverFull(limit: number): GatewayError {
   return new GatewayError(
     'QUOTA_EXCEEDED',
@@ -123,20 +91,6 @@ export function notStoredInTime(): GatewayError {
     'The gateway could not store the assignment of this session; try again in a moment.',
     { retryAfterMs: RETRY_MS },
   );
-}
-
-export function notLeading(): GatewayError {
-  return new GatewayError(
-    'CONTROL_PLANE_UNAVAILABLE',
-    'This control plane does not lead now; try again in a moment.',
-    { retryAfterMs: RETRY_MS },
-  );
-}
-
-export function cancelled(): GatewayError {
-  return new GatewayError('DRIVER_STARTING', 'The caller no longer waits for a Spark driver.', {
-    retryAfterMs: RETRY_MS,
-  });
 }
 
 export function tooManyWaiting(namespace: string, waiting: number): GatewayError {

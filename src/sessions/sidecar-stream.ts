@@ -20,7 +20,7 @@ import type { Leadership } from '../model/ledger.js';
 import { principalKey } from '../model/principal.js';
 import type { ShadowKind, ShadowReport, SidecarPolicy } from '../model/reports.js';
 import type { NoticeStream, SidecarConnection, SidecarNotices } from './notices.js';
-import { notLeading } from './refusals.js';
+import { notLeading } from '../model/refusals.js';
 
 /** A sidecar reports every 10 s; one that is silent for so long is taken for cut off. */
 const SILENCE_MS = 60_000;

@@ -9,7 +9,6 @@ import {
   type Node,
   parseDocument,
 } from 'yaml';
-import { readPlainYaml } from './plain-yaml.js';
 import type { Place, Problem } from './problem.js';
 
 export interface ParsedYaml {
@@ -24,12 +23,6 @@ export interface ParsedYaml {
  * be read is returned beside them; `wellFormed` says whether that is all of it.
  */
 export function parseYaml(text: string, source: string): ParsedYaml {
-  const value = readPlainYaml(text, source);
-  return value ? { value, wellFormed: true, problems: [] } : parseAnyYaml(text, source);
-}
-
-/** The same by the library alone, which takes some ten times as long. */
-export function parseAnyYaml(text: string, source: string): ParsedYaml {
   const lines = new LineCounter();
   const document = parseDocument(text, {
     schema: 'failsafe',

@@ -15,7 +15,8 @@ import { toServiceError } from '../../lib/grpc/status-details.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { AuditSink } from '../../model/audit.js';
 import type { Clock } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
+import type { GatewayError } from '../../model/errors.js';
+import { notLeading } from '../../model/refusals.js';
 import { type ActivityFeed, localFeed, relayFeed } from './feed.js';
 import { type RequestMetrics, type AccessRecord, accessRecord } from './record.js';
 
@@ -212,12 +213,6 @@ function readRecords(message: StreamAccessLogsMessage | undefined): {
   const entries = message.logEntries.value.logEntry;
   const records = entries.map(accessRecord).filter((record) => record !== undefined);
   return { records, malformed: entries.length - records.length };
-}
-
-function notLeading(): GatewayError {
-  return new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'This replica does not lead.', {
-    retryAfterMs: 1_000,
-  });
 }
 
 /** Who tells a sink of activity now, with the number of streams of each. */
