@@ -5,14 +5,15 @@
 //   HELM_BIN   a helm; Helm is built once when not set
 import { readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, relative } from 'node:path';
-import { manifests } from './charts/manifests.js';
-import { valueTables } from './charts/value-tables.js';
 import { setup } from './setup.js';
 import { root } from './setup/paths.js';
 import { printFailure, SetupError } from './setup/setup-error.js';
 
 try {
   const { SPARK_GATEWAY_HELMS } = await setup({ run: false, helm: true });
+  // They import npm packages, which are there now.
+  const { manifests } = await import('./charts/manifests.js');
+  const { valueTables } = await import('./charts/value-tables.js');
   const bin = SPARK_GATEWAY_HELMS.split(delimiter).at(-1);
   const check = process.argv.includes('--check');
   const stale = [];

@@ -2,7 +2,6 @@
 // (spark.jars.packages), under the coordinates that the chart of Spark 3.5 has.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import { inRoot, local } from './paths.js';
 import { runLogged } from './run-logged.js';
 import { contentHash, stampFits, writeStamp } from './stamp.js';
@@ -13,7 +12,8 @@ const VENV = 'venv-3.5';
 const folder = join(local, 'spark-connect-3.5');
 const values = inRoot('charts/spark-3.5/charts/spark-connect/values.yaml');
 const stamp = join(folder, '.setup-stamp');
-const packages = () => parse(readFileSync(values, 'utf8')).sparkConnect.jar.packages;
+/** No YAML is parsed: npm packages may not be there yet. */
+const packages = () => /^ {4}packages: '?([^'\n]+)/m.exec(readFileSync(values, 'utf8'))[1];
 const hash = () => contentHash({ texts: [packages()] });
 
 /** @param {string} javaHome is asked when the step runs */

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import { assert, property, stringMatching } from 'fast-check';
 import test from 'ava';
 import { parse } from 'yaml';
 import { compilePolicy } from '../../src/policy/compile.js';
@@ -48,6 +48,18 @@ const gateway: RenderOptions = { release: 'spark-gateway', namespace: 'spark-gat
 const render = (set: Record<string, unknown> = {}, more: RenderOptions = {}): Rendered[] =>
   helm.objects(chart, { ...gateway, ...more, set });
 
+const portOf = (address: object) => ('port' in address ? address.port : undefined);
+
+const refusal = (set: Record<string, unknown>) => helm.refusal(chart, { ...gateway, set });
+
+const concurrency = (set: Record<string, unknown>) =>
+  deployment(render(set), 'spark-gateway-envoy')
+    .template.spec.containers[0]?.args?.find((each) => each.startsWith('--concurrency='))
+    ?.split('=')[1];
+
+const crds = (set: Record<string, unknown>) =>
+  render(set).filter(({ kind }) => kind === 'CustomResourceDefinition');
+
 /** The three files of the ConfigMap, as the program reads them. */
 function files(objects: readonly Rendered[], name = 'spark-gateway') {
   const { data } = one(objects, 'ConfigMap', name) as unknown as { data: Record<string, string> };
@@ -72,8 +84,15 @@ interface Container {
   readonly args?: readonly string[];
   readonly env?: readonly { readonly name: string }[];
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
-  readonly livenessProbe?: object;
+  readonly startupProbe?: Probe;
+  readonly livenessProbe?: Probe;
   readonly securityContext?: object;
+}
+
+interface Probe {
+  readonly tcpSocket?: { readonly port: string };
+  readonly failureThreshold?: number;
+  readonly periodSeconds?: number;
 }
 
 interface Pod {
@@ -136,22 +155,21 @@ test('containers, Services, NetworkPolicies and settings agree on the ports', (t
   const ports = (name: string, container: string) =>
     Object.fromEntries(
       deployment(objects, name)
-        .template.spec.containers.find((one_) => one_.name === container)
+        .template.spec.containers.find((each) => each.name === container)
         ?.ports?.map((port) => [port.name, port.containerPort]) ?? [],
     );
-  const port = (address: object) => ('port' in address ? address.port : undefined);
   t.deepEqual(ports('spark-gateway-control-plane', 'control-plane'), {
-    xds: port(settings.xds.listenAddr),
-    assignments: port(settings.assignments.listenAddr),
-    metrics: port(settings.admin.listenAddr),
+    xds: portOf(settings.xds.listenAddr),
+    assignments: portOf(settings.assignments.listenAddr),
+    metrics: portOf(settings.admin.listenAddr),
   });
-  t.deepEqual(ports('spark-gateway-envoy', 'envoy'), { grpc: port(settings.listenAddr) });
+  t.deepEqual(ports('spark-gateway-envoy', 'envoy'), { grpc: portOf(settings.listenAddr) });
   t.deepEqual(ports('spark-gateway-envoy', 'authz'), {
-    'authz-metrics': port(settings.authz.metricsAddr),
+    'authz-metrics': portOf(settings.authz.metricsAddr),
   });
   const service = (name: string) =>
     (one(objects, 'Service', name)['spec'] as { ports: { port: number }[] }).ports.map(
-      (one_) => one_.port,
+      (each) => each.port,
     );
   t.deepEqual(service('spark-gateway'), [15002]);
   t.deepEqual(service('spark-gateway-control-plane'), [18000, 18001, 9090]);
@@ -190,7 +208,6 @@ test('rights are given in the namespaces of teams, and in all only where that is
 });
 
 test('what the chart sets cannot be set twice, and what is misspelt is refused', (t) => {
-  const refusal = (set: Record<string, unknown>) => helm.refusal(chart, { ...gateway, set });
   t.regex(
     refusal({ 'settings.listen_addr': '0.0.0.0:1' }),
     /settings.listen_addr is set by the chart/,
@@ -222,10 +239,6 @@ test("Envoy's memory limit lies above the heap at which it refuses requests", (t
 });
 
 test('Envoy has as many workers as its CPU limit has cores', (t) => {
-  const concurrency = (set: Record<string, unknown>) =>
-    deployment(render(set), 'spark-gateway-envoy')
-      .template.spec.containers[0]?.args?.find((one_) => one_.startsWith('--concurrency='))
-      ?.split('=')[1];
   t.is(concurrency({}), undefined);
   t.is(concurrency({ 'envoy.resources.limits.cpu': '1500m' }), '2');
   t.is(concurrency({ 'envoy.resources.limits.cpu': 4 }), '4');
@@ -274,12 +287,14 @@ test('every container fits "restricted", has no service links and sets no variab
 
 test('nothing kills an Envoy that waits for its control plane', (t) => {
   const [envoy] = deployment(render(), 'spark-gateway-envoy').template.spec.containers;
-  t.false(JSON.stringify(envoy?.livenessProbe ?? {}).includes('grpc'));
+  const { startupProbe, livenessProbe } = envoy ?? {};
+  // Liveness is looked at only after the startup probe has succeeded once.
+  t.deepEqual(startupProbe?.tcpSocket, livenessProbe?.tcpSocket);
+  const seconds = (startupProbe?.failureThreshold ?? 0) * (startupProbe?.periodSeconds ?? 0);
+  t.true(seconds > 10 * 365 * 86_400);
 });
 
 test('CustomResourceDefinitions come with the release, stay after it, and can be left out', (t) => {
-  const crds = (set: Record<string, unknown>) =>
-    render(set).filter(({ kind }) => kind === 'CustomResourceDefinition');
   t.is(crds({}).length, 2);
   for (const { metadata } of crds({})) {
     t.is(metadata.annotations?.['helm.sh/resource-policy'], 'keep');
@@ -384,9 +399,9 @@ test('alerts and dashboard of the release are those of k8s/monitoring', (t) => {
 });
 
 test('names and labels are good for every release name that Helm takes', (t) => {
-  const name = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$/);
-  fc.assert(
-    fc.property(name, (release) => {
+  const name = stringMatching(/^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$/);
+  assert(
+    property(name, (release) => {
       for (const { kind, metadata } of render({}, { release, namespace: 'ns' })) {
         if (kind === 'CustomResourceDefinition') continue;
         t.true(metadata.name.length <= 63, `${kind} ${metadata.name}`);

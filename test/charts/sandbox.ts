@@ -106,9 +106,9 @@ export class Sandbox {
     if (!container) throw new Error(`${podName} has no container.`);
     const [command = '', ...args] = this.#command(pod, container);
     const logFile = join(this.#dir, `${podName}.log`);
-    const process_ = startTethered({ command, args, env: {}, logFile, graceMs: 30_000 });
-    this.#running.push(process_);
-    return { process: process_, log: () => readFileSync(logFile, 'utf8') };
+    const running = startTethered({ command, args, env: {}, logFile, graceMs: 30_000 });
+    this.#running.push(running);
+    return { process: running, log: () => readFileSync(logFile, 'utf8') };
   }
 
   /** A file of one of the pod's volumes. */

@@ -1,5 +1,5 @@
 /** What the Spark charts render, by every Helm there is. */
-import fc from 'fast-check';
+import { assert, property, stringMatching } from 'fast-check';
 import test from 'ava';
 import { helm, helms, one, type Rendered } from './helm.js';
 import type { Container, PodTemplate } from './sandbox.js';
@@ -102,11 +102,11 @@ function properties(objects: readonly Rendered[]): Map<string, string> {
   );
 }
 
-for (const { name, lint, text, objects } of helms.map((one_) => ({
-  name: one_.name,
-  lint: one_.lint.bind(one_),
-  text: one_.text.bind(one_),
-  objects: one_.objects.bind(one_),
+for (const { name, lint, text, objects } of helms.map((each) => ({
+  name: each.name,
+  lint: each.lint.bind(each),
+  text: each.text.bind(each),
+  objects: each.objects.bind(each),
 }))) {
   for (const { chart, mode, set, at } of variants) {
     const more =
@@ -160,8 +160,10 @@ for (const { chart, mode, set, at } of variants) {
       ingress: { from: unknown[]; ports: { port: number }[] }[];
     };
     t.deepEqual(
-      policy.ingress.flatMap((rule) => rule.ports.map(({ port }) => port)).toSorted(),
-      Object.values(wanted).toSorted(),
+      policy.ingress
+        .flatMap((rule) => rule.ports.map(({ port }) => port))
+        .toSorted((a, b) => a - b),
+      Object.values(wanted).toSorted((a, b) => a - b),
     );
     t.true(
       policy.ingress.every(({ from }) => from.length > 0),
@@ -176,20 +178,20 @@ for (const { chart, mode, set, at } of variants) {
       }),
     )) {
       t.is(pod.enableServiceLinks, false, name);
-      for (const one_ of [...pod.containers, ...(pod.initContainers ?? [])]) {
+      for (const each of [...pod.containers, ...(pod.initContainers ?? [])]) {
         t.like(
-          one_.securityContext,
+          each.securityContext,
           {
             readOnlyRootFilesystem: true,
             allowPrivilegeEscalation: false,
             capabilities: { drop: ['ALL'] },
           },
-          `${name} ${one_.name}`,
+          `${name} ${each.name}`,
         );
-        const names = (one_.env ?? []).map((variable) => variable.name);
-        t.is(new Set(names).size, names.length, `${name} ${one_.name} sets a variable twice`);
-        const paths = (one_.volumeMounts ?? []).map(({ mountPath }) => mountPath);
-        t.is(new Set(paths).size, paths.length, `${name} ${one_.name} mounts a path twice`);
+        const names = (each.env ?? []).map((variable) => variable.name);
+        t.is(new Set(names).size, names.length, `${name} ${each.name} sets a variable twice`);
+        const paths = (each.volumeMounts ?? []).map(({ mountPath }) => mountPath);
+        t.is(new Set(paths).size, paths.length, `${name} ${each.name} mounts a path twice`);
       }
     }
     const templates = (container?.volumeMounts ?? []).find(
@@ -385,13 +387,15 @@ for (const chart of ['charts/spark-4.1', 'charts/spark-3.5']) {
   });
 }
 
+/** The objects of the standalone cluster. */
+const standaloneObjects = (set: Record<string, unknown>) =>
+  helm
+    .objects('charts/spark-3.5', { set })
+    .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
+    .filter((name) => /spark-(master|worker)/.test(name))
+    .toSorted();
+
 test('spark-3.5 runs a standalone cluster where its server needs one, and only there', (t) => {
-  const of = (set: Record<string, unknown>) =>
-    helm
-      .objects('charts/spark-3.5', { set })
-      .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
-      .filter((name) => /spark-(master|worker)/.test(name))
-      .toSorted();
   const mode = 'spark-connect.sparkConnect.backendMode';
   const cluster = [
     'Deployment sc-spark-worker',
@@ -399,10 +403,10 @@ test('spark-3.5 runs a standalone cluster where its server needs one, and only t
     'Service sc-spark-master',
     'StatefulSet sc-spark-master',
   ];
-  t.deepEqual(of({}), []);
-  t.deepEqual(of({ [mode]: 'standalone' }), cluster);
+  t.deepEqual(standaloneObjects({}), []);
+  t.deepEqual(standaloneObjects({ [mode]: 'standalone' }), cluster);
   t.deepEqual(
-    of({
+    standaloneObjects({
       [mode]: 'standalone',
       'spark-connect.sparkConnect.master': 'spark://elsewhere:7077',
     }),
@@ -435,12 +439,12 @@ test('the server of spark-3.5 in mode standalone dials the master by the name th
 });
 
 test('names and labels are good for every release name that Helm takes, and no two releases share one', (t) => {
-  const name = fc
-    .stringMatching(/^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?)?$/)
-    .filter((text) => text.length <= 53);
+  const name = stringMatching(
+    /^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?)?$/,
+  ).filter((text) => text.length <= 53);
   const long = 'a-very-long-release-name-of-a-team-in-an-environment';
-  fc.assert(
-    fc.property(name, (release) => {
+  assert(
+    property(name, (release) => {
       const objects = helm.objects('charts/spark-3.5', {
         release,
         set: { 'spark-connect.sparkConnect.backendMode': 'standalone' },

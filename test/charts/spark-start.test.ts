@@ -30,9 +30,9 @@ function pod(objects: readonly Rendered[], kind: string, name: string, ip: strin
 
 /** Resolves when the port takes connections, as a kubelet's probe would see it. */
 async function listens(container: RunningContainer, host: string, port: number): Promise<void> {
-  let over = false;
-  void container.process.ended.then(() => (over = true));
-  while (!over) {
+  const over = new AbortController();
+  void container.process.ended.then(() => over.abort());
+  while (!over.signal.aborted) {
     const socket = connect(port, host);
     const open = await once(socket, 'connect').then(
       () => true,
