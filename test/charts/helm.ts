@@ -18,6 +18,8 @@ export interface Rendered {
 export interface Helm {
   /** Such as `helm4`. */
   readonly name: string;
+  /** Path of the program. */
+  readonly bin: string;
   /** The text of `helm template`. */
   text(chart: string, options?: RenderOptions): string;
   /** The objects of `helm template`. */
@@ -47,6 +49,7 @@ const binaries = (
 
 export const helms: readonly Helm[] = binaries.map((bin) => ({
   name: basename(bin),
+  bin,
   text: (chart, options = {}) =>
     execFileSync(bin, template(chart, options), {
       encoding: 'utf8',
