@@ -19,7 +19,7 @@ const named = args.filter((arg) => !arg.startsWith('-'));
 
 let total = { passed: 0, failed: 1, skipped: 0 };
 try {
-  const env = await setup({ client: true, test: true, kube: true, helm: true });
+  const env = await setup({ client: true, test: true, kube: true, charts: true });
   const crds = process.env.SPARK_OPERATOR_CRDS || inRoot('../shared/crds');
   if (existsSync(crds)) env.SPARK_OPERATOR_CRDS = crds;
   const files = named.length > 0 ? named.map(compiledName) : filesBelow(inRoot('build/test/kube'));

@@ -6,8 +6,11 @@
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 import type { Rendered } from './helm.js';
 
@@ -65,6 +68,8 @@ export interface SandboxPod {
   readonly name: string;
   readonly ip: string;
   readonly template: PodTemplate;
+  /** Folders that a kubelet mounts by itself: path in the container → folder. */
+  readonly mounts?: Readonly<Record<string, string>>;
 }
 
 export interface SandboxOptions {
@@ -154,6 +159,9 @@ export class Sandbox {
     const root = join(this.#dir, pod.name, 'root');
     mkdirSync(root, { recursive: true });
     const { volumeMounts = [], workingDir = '/', env = [] } = container;
+    const own = Object.entries(pod.mounts ?? {}).map(([path, from]) =>
+      [from, path, 'ro'].join('\t'),
+    );
     const mounts = volumeMounts
       .toSorted((a, b) => depth(a.mountPath) - depth(b.mountPath))
       .map(({ name, mountPath, subPath = '', readOnly = false }) =>
@@ -176,7 +184,7 @@ export class Sandbox {
       process.env['JAVA_HOME'] ?? '',
       join(this.#dir, 'hosts'),
       join(this.#dir, 'passwd'),
-      mounts.join('\n'),
+      [...mounts, ...own].join('\n'),
       readOnlyRoot ? 'ro' : 'rw',
       workingDir,
       String(RANDOM_UID),
@@ -207,6 +215,32 @@ export interface RunningContainer {
   readonly process: TetheredProcess;
   log(): string;
 }
+
+/** Resolves when the port takes connections, as a kubelet's probe would see it. */
+export async function listens(
+  container: RunningContainer,
+  host: string,
+  port: number,
+): Promise<void> {
+  const over = new AbortController();
+  void container.process.ended.then(() => over.abort());
+  while (!over.signal.aborted) {
+    const socket = connect(port, host);
+    const open = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    if (open) return;
+    await pause(200);
+  }
+  throw new Error(`It has ended:\n${container.log().slice(-4000)}`);
+}
+
+/** A query with a shuffle: executors reach the driver, and its block manager. */
+export const SHUFFLE =
+  'SELECT id % 7 AS k, count(*) AS n FROM range(0, 70, 1, 4) GROUP BY k ORDER BY k';
+export const SHUFFLED = [0, 1, 2, 3, 4, 5, 6].map((k) => [k, 10]);
 
 /** As the kubelet and cluster DNS answer: pods, Services, and pods below headless ones. */
 function hosts({ objects, namespace, pods }: SandboxOptions): string {

@@ -3,13 +3,17 @@
  * user without a passwd entry, with the files of the rendered ConfigMaps, until a PySpark client has
  * its answer.
  */
-import { once } from 'node:events';
-import { connect } from 'node:net';
-import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { PySpark } from '../support/pyspark.js';
 import { helm, one, type Rendered, type RenderOptions } from './helm.js';
-import { type PodTemplate, type RunningContainer, Sandbox, type SandboxPod } from './sandbox.js';
+import {
+  listens,
+  type PodTemplate,
+  Sandbox,
+  type SandboxPod,
+  SHUFFLE,
+  SHUFFLED,
+} from './sandbox.js';
 
 const homes = {
   '3.5': process.env['SPARK_3_5_HOME'] ?? '',
@@ -26,23 +30,6 @@ function under(prefix: string, values: Readonly<Record<string, unknown>>) {
 function pod(objects: readonly Rendered[], kind: string, name: string, ip: string): SandboxPod {
   const { template } = one(objects, kind, name)['spec'] as { template: PodTemplate };
   return { name: `${name}-0`, ip, template };
-}
-
-/** Resolves when the port takes connections, as a kubelet's probe would see it. */
-async function listens(container: RunningContainer, host: string, port: number): Promise<void> {
-  const over = new AbortController();
-  void container.process.ended.then(() => over.abort());
-  while (!over.signal.aborted) {
-    const socket = connect(port, host);
-    const open = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    );
-    socket.destroy();
-    if (open) return;
-    await pause(200);
-  }
-  throw new Error(`It has ended:\n${container.log().slice(-4000)}`);
 }
 
 function sandbox(
@@ -68,10 +55,6 @@ async function client(t: ExecutionContext, version: '3.5' | '4'): Promise<PySpar
   t.teardown(() => pyspark.kill());
   return pyspark;
 }
-
-/** A query with a shuffle: executors reach the driver, and its block manager. */
-const SHUFFLE = 'SELECT id % 7 AS k, count(*) AS n FROM range(0, 70, 1, 4) GROUP BY k ORDER BY k';
-const SHUFFLED = [0, 1, 2, 3, 4, 5, 6].map((k) => [k, 10]);
 
 const server41 = (set: RenderOptions['set']) => {
   const objects = helm.objects('charts/spark-4.1', {

@@ -239,8 +239,14 @@ for (const { name, bin } of helms) {
       }
       const before = await server.admin().request<Deployment>({ path });
       run(
-        ...['install', 'spark-gateway', 'charts/spark-gateway', '--namespace', 'spark-gateway'],
-        ...['--take-ownership', '--set-json', 'rbac.clusterWide=true'],
+        'install',
+        'spark-gateway',
+        'charts/spark-gateway',
+        '--namespace',
+        'spark-gateway',
+        '--take-ownership',
+        '--set-json',
+        'rbac.clusterWide=true',
         ...(name === 'helm3' ? [] : ['--force-conflicts']),
       );
       const after = await server.admin().request<Deployment>({ path });
