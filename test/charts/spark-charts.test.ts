@@ -309,7 +309,17 @@ for (const chart of ['charts/spark-4.1', 'charts/spark-3.5']) {
     t.is(conf.get('spark.executor.instances'), undefined);
     t.is(conf.get('spark.sql.catalog.unity'), 'io.unitycatalog.spark.UCSingleCatalog');
     t.is(conf.get('spark.sql.catalog.unity.token'), '${UNITY_CATALOG_TOKEN}');
-    t.regex(conf.get('spark.jars') ?? '', /\/opt\/spark\/driver-fence\/driver-fence\.jar/);
+    t.is(conf.get('spark.jars'), '/opt/spark/driver-fence/driver-fence.jar');
+    t.is(conf.get('spark.connect.grpc.interceptor.classes'), 'sparkgateway.DriverFence');
+    const others = properties(
+      helm.objects(chart, {
+        set: {
+          ...everything(at),
+          [`${at}sparkConf`]: { 'spark.connect.grpc.interceptor.classes': 'a.B' },
+        },
+      }),
+    );
+    t.is(others.get('spark.connect.grpc.interceptor.classes'), 'a.B,sparkgateway.DriverFence');
   });
 
   test(`${chart}: nothing is asked for that nobody makes`, (t) => {
@@ -394,6 +404,17 @@ const standaloneObjects = (set: Record<string, unknown>) =>
     .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
     .filter((name) => /spark-(master|worker)/.test(name))
     .toSorted();
+
+test('spark-3.5 does not promise a token that nobody asks for', (t) => {
+  const token = { 'spark-connect.driverToken.existingSecret': 'driver' };
+  t.regex(
+    helm.refusal('charts/spark-3.5', { set: token }),
+    /driverToken.existingSecret needs driverFence.enabled/,
+  );
+  t.notThrows(() =>
+    helm.text('charts/spark-3.5', { set: { ...token, ...everything('spark-connect.') } }),
+  );
+});
 
 test('spark-3.5 runs a standalone cluster where its server needs one, and only there', (t) => {
   const mode = 'spark-connect.sparkConnect.backendMode';

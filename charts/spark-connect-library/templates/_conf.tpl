@@ -89,8 +89,6 @@
 {{- with $values.driverFence -}}
 {{- if .enabled -}}
 {{- $jars = append $jars (include "spark-connect-library.fenceJar" $) -}}
-{{- $_ := set $conf "spark.connect.grpc.interceptor.classes" .interceptorClass -}}
-{{- $owned = append $owned "spark.connect.grpc.interceptor.classes" -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $value := $values.sparkConf -}}
@@ -103,6 +101,13 @@
 {{- else -}}{{- $_ := set $conf $name $text -}}{{- end -}}
 {{- end -}}
 {{- if $jars -}}{{- $_ := set $conf "spark.jars" (join "," $jars) -}}{{- end -}}
+{{- /* The last interceptor is asked first. */ -}}
+{{- with $values.driverFence -}}
+{{- if .enabled -}}
+{{- $name := "spark.connect.grpc.interceptor.classes" -}}
+{{- $_ := set $conf $name (compact (list (get $conf $name) .interceptorClass) | join ",") -}}
+{{- end -}}
+{{- end -}}
 {{- toYaml $conf -}}
 {{- end -}}
 

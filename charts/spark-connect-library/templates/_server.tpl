@@ -174,6 +174,9 @@ spec:
 {{- end -}}
 {{- with .Values.driverToken -}}
 {{- if .existingSecret -}}
+{{- if and (hasKey $.Values.sparkConnect "jar") (not $.Values.driverFence.enabled) -}}
+{{- fail "driverToken.existingSecret needs driverFence.enabled: Spark 3.5 asks its clients for no token by itself." -}}
+{{- end -}}
 {{- $own = append $own (dict "name" "SPARK_CONNECT_AUTHENTICATE_TOKEN" "valueFrom" (dict "secretKeyRef" (dict "name" .existingSecret "key" .secretKey))) -}}
 {{- end -}}
 {{- end -}}
