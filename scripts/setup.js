@@ -37,16 +37,17 @@ const spark41Venv = venvStep({
 });
 
 /**
- * @param {{run?: boolean, client?: boolean, test?: boolean, kube?: boolean, alerts?: boolean, helm?: boolean, charts?: boolean}} needs
- *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; test: a 3.5 client and Chromium, too;
- *   kube: kube-apiserver and etcd; alerts: promtool;
+ * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, helm?: boolean, charts?: boolean}} needs
+ *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; client35: a PySpark 3.5 client;
+ *   chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
  *   helm: Helm 3 and 4; charts: the Spark of each chart as well.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
 export async function setup({
   run = true,
   client = false,
-  test = false,
+  client35 = false,
+  chromium = false,
   kube = false,
   alerts = false,
   charts = false,
@@ -56,16 +57,16 @@ export async function setup({
   checkOverrides();
   return withSetupLock(async () => {
     const javaHome = run ? findJavaHome() : undefined;
-    const chromium = test ? findChromium() : undefined;
+    const foundChromium = chromium ? findChromium() : undefined;
     const overridden = process.env.ENVOY_BIN && process.env.SPARK_HOME;
     const steps = [
       packages,
       generated,
       compiled,
-      ...((run && !overridden) || client || test ? [runtimeVenv] : []),
+      ...((run && !overridden) || client ? [runtimeVenv] : []),
       ...(run && !javaHome ? [javaStep] : []),
-      ...(test ? [testVenv] : []),
-      ...(test && !chromium ? [chromiumStep] : []),
+      ...(client35 || charts ? [testVenv] : []),
+      ...(chromium && !foundChromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
       ...(alerts ? [promtoolStep] : []),
       ...(helm ? [helmStep] : []),
@@ -78,9 +79,9 @@ export async function setup({
         SPARK_HOME: sparkHome(),
         JAVA_HOME: javaHome ?? installedJavaHome(),
       }),
-      ...((client || test) && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
-      ...(test && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
-      ...(test && (chromium ? { CHROMIUM_BIN: chromium } : installedChromium())),
+      ...(client && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
+      ...(client35 && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
+      ...(chromium && (foundChromium ? { CHROMIUM_BIN: foundChromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
       ...(alerts && { PROMTOOL: promtool() }),
       ...(helm && { SPARK_GATEWAY_HELMS: helms() }),
@@ -110,7 +111,8 @@ async function runSteps(steps) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    await setup({ test: process.argv.includes('--test') });
+    const test = process.argv.includes('--test');
+    await setup({ client: test, client35: test, chromium: test });
   } catch (error) {
     printFailure(error);
     process.exitCode = 1;

@@ -6,11 +6,12 @@
 //                        not set, ../shared/crds if it is there, else the tests' own short ones
 // The last line is the result: "N passed, N failed".
 import { existsSync } from 'node:fs';
-import { relative, resolve } from 'node:path';
+import { relative } from 'node:path';
 import { setup } from './setup.js';
 import { inRoot, root } from './setup/paths.js';
 import { printFailure } from './setup/setup-error.js';
 import { filesBelow } from './setup/stamp.js';
+import { compiledName } from './test/kinds.js';
 import { ava } from './test/suites.js';
 
 const args = process.argv.slice(2);
@@ -19,7 +20,7 @@ const named = args.filter((arg) => !arg.startsWith('-'));
 
 let total = { passed: 0, failed: 1, skipped: 0 };
 try {
-  const env = await setup({ client: true, test: true, kube: true, charts: true });
+  const env = await setup({ client: true, kube: true, charts: true });
   const crds = process.env.SPARK_OPERATOR_CRDS || inRoot('../shared/crds');
   if (existsSync(crds)) env.SPARK_OPERATOR_CRDS = crds;
   const files = named.length > 0 ? named.map(compiledName) : filesBelow(inRoot('build/test/kube'));
@@ -34,11 +35,3 @@ try {
 const skippedToo = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
 console.log(`\n${total.passed} passed, ${total.failed} failed${skippedToo}`);
 process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
-
-/** A test may be named by its source or by its compiled file. */
-function compiledName(name) {
-  const given = resolve(name);
-  return given.endsWith('.ts')
-    ? inRoot('build', relative(root, given).replace(/\.ts$/, '.js'))
-    : given;
-}

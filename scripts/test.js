@@ -1,48 +1,48 @@
-// npm test: everything that needs neither a cluster, nor Helm, nor promtool.
-// Usage: npm test [-- [--no-lint] [--no-e2e] [ava options] [test files]]
+// npm test: everything that needs neither a cluster, nor Helm, nor promtool. One suite: npm run check | test:unit | test:component | test:e2e.
+// Usage: node scripts/test.js [check | unit | component | python | e2e …] [ava options] [test files]
 // The last line is the result: "N passed, N failed".
-import { existsSync } from 'node:fs';
-import { relative, resolve } from 'node:path';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setup } from './setup.js';
-import { inRoot, root } from './setup/paths.js';
 import { printFailure } from './setup/setup-error.js';
-import { filesBelow } from './setup/stamp.js';
 import { ava, check, unittest } from './test/suites.js';
+import { compiledName, kindOf, testFiles } from './test/kinds.js';
 
 // Envoy, several JVMs and Python share a few cores: one file at a time, and patience for a cold start.
 const E2E_TIMEOUT = '5m';
+const SLOWEST = 10;
 
-const own = ['--no-lint', '--no-e2e'];
+const kinds = ['check', 'unit', 'component', 'python', 'e2e'];
 const args = process.argv.slice(2);
-const flags = new Set(args.filter((arg) => own.includes(arg)));
-const options = args.filter((arg) => arg.startsWith('-') && !own.includes(arg));
-const named = args.filter((arg) => !arg.startsWith('-'));
+const options = args.filter((arg) => arg.startsWith('-'));
+const named = args.filter((arg) => !arg.startsWith('-') && !kinds.includes(arg));
+const files = named.length > 0 ? named.map(compiledName) : testFiles();
+const asked = new Set(args.filter((arg) => kinds.includes(arg)));
+const wanted =
+  asked.size > 0 ? asked : new Set(named.length > 0 ? files.map((file) => kindOf(file)) : kinds);
 
 const total = { passed: 0, failed: 0, skipped: 0 };
+const times = mkdtempSync(join(tmpdir(), 'test-times-'));
+const timesFile = join(times, 'times');
 
 try {
-  const env = await setup({ client: true, test: true });
-  const files = (named.length > 0 ? named.map(compiledName) : allTests()).map((file) =>
-    relative(root, file),
+  if (wanted.has('check')) await checks();
+  await avaSuite('unit', 'unit tests', {}, { needs: { run: false } });
+  await avaSuite(
+    'component',
+    'tests with a real Envoy, Spark or browser',
+    {},
+    { needs: { chromium: true } },
   );
-  const unit = files.filter((file) => !isE2e(file));
-  const e2e = flags.has('--no-e2e') ? [] : files.filter(isE2e);
-
-  if (named.length === 0 && !flags.has('--no-lint')) {
-    await suite('lint', () => check('oxlint', ['--type-aware', '--deny-warnings']));
-    await suite('format', () => check('prettier', ['--check', '--log-level=warn', '.']));
-  }
-  if (unit.length > 0) await suite('unit and feature tests', () => ava(unit, { options, env }));
-  if (named.length === 0) {
-    await suite('Python client, PySpark 4', () => unittest(env.SPARK_GATEWAY_PYTHON));
-    await suite('Python client, PySpark 3.5', () => unittest(env.SPARK_GATEWAY_PYTHON_3_5));
-  }
-  if (e2e.length > 0) {
-    await suite('end-to-end tests', () =>
-      ava(e2e, { serial: true, timeout: E2E_TIMEOUT, options, env }),
-    );
-  }
-  if (total.passed + total.failed === 0) {
+  if (wanted.has('python')) await python();
+  await avaSuite(
+    'e2e',
+    'end-to-end tests',
+    { serial: true, timeout: E2E_TIMEOUT },
+    { needs: { client: true, client35: true, chromium: true } },
+  );
+  if (total.passed + total.failed === 0 && !wanted.has('check')) {
     console.log('FAILED no test ran');
     total.failed = 1;
   }
@@ -50,13 +50,32 @@ try {
   printFailure(error);
   total.failed += 1;
 }
+printSlowest();
+rmSync(times, { recursive: true });
 
 const skippedToo = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
 console.log(`\n${total.passed} passed, ${total.failed} failed${skippedToo}`);
 process.exitCode = total.failed > 0 ? 1 : 0;
 
-function isE2e(file) {
-  return file.startsWith('build/test/e2e/');
+/** Types, lint and format. */
+async function checks() {
+  await setup({ run: false });
+  await suite('lint', () => check('oxlint', ['--type-aware', '--deny-warnings']));
+  await suite('format', () => check('prettier', ['--check', '--log-level=warn', '.']));
+}
+
+/** What a suite needs is prepared when it has files to run, and not before. */
+async function avaSuite(kind, name, how, { needs }) {
+  const ofKind = files.filter((file) => kindOf(file) === kind);
+  if (!wanted.has(kind) || ofKind.length === 0) return;
+  const env = { ...(await setup(needs)), TEST_TIMES: timesFile };
+  await suite(name, () => ava(ofKind, { ...how, options, env }));
+}
+
+async function python() {
+  const env = await setup({ client: true, client35: true });
+  await suite('Python client, PySpark 4', () => unittest(env.SPARK_GATEWAY_PYTHON));
+  await suite('Python client, PySpark 3.5', () => unittest(env.SPARK_GATEWAY_PYTHON_3_5));
 }
 
 async function suite(name, run) {
@@ -70,21 +89,19 @@ async function suite(name, run) {
   console.log(`== ${name}: ${failed === 0 ? 'good' : 'FAILED'}, ${seconds} s`);
 }
 
-function allTests() {
-  const others = ['kube', 'charts', 'monitoring/promtool'].map((name) =>
-    inRoot('build/test', name, '/'),
-  );
-  return filesBelow(inRoot('build/test')).filter(
-    (file) => file.endsWith('.test.js') && !others.some((folder) => file.startsWith(folder)),
-  );
-}
-
-/** A test may be named by its source or by its compiled file. */
-function compiledName(name) {
-  const given = resolve(name);
-  const compiled = given.endsWith('.ts')
-    ? inRoot('build', relative(root, given).replace(/\.ts$/, '.js'))
-    : given;
-  if (!existsSync(compiled)) throw new Error(`No such test file: ${name}`);
-  return compiled;
+function printSlowest() {
+  let lines;
+  try {
+    lines = readFileSync(timesFile, 'utf8').trimEnd().split('\n');
+  } catch (error) {
+    if (error.code === 'ENOENT') return;
+    throw error;
+  }
+  const slowest = lines
+    .map((line) => JSON.parse(line))
+    .toSorted((a, b) => b.ms - a.ms)
+    .slice(0, SLOWEST);
+  console.log('\nthe slowest files:');
+  for (const { file, ms } of slowest)
+    console.log(`${(ms / 1000).toFixed(1).padStart(7)} s  ${file}`);
 }

@@ -1,6 +1,6 @@
 /**
  * Access logs as busy Envoys send them, for as long as the process lives: as fast as they are taken, in
- * messages of the size that Envoy is told (src/xds/resources/access-log.ts).
+ * messages of the size that Envoy is told (src/envoy/local-replies.ts).
  */
 import { once } from 'node:events';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';

@@ -1,4 +1,4 @@
-/** What the admin API and the console show, taken from the other parts by src/roles. */
+/** What the admin API and the console show, taken from the other parts by src/processes. */
 import type { SessionRecord } from '../model/driver.js';
 import type { KnownProblem } from '../model/fleet-problem.js';
 import type { Ledger } from '../model/ledger.js';

@@ -79,7 +79,7 @@ function allOf(...filters: AccessLogFilter[]): AccessLogFilter {
   });
 }
 
-// Envoy's access log of the front: gRPC records to the control plane (src/access-log reads them).
+// Envoy's access log of the front: gRPC records to the control plane (src/telemetry/access-log reads them).
 
 /**
  * One record at the end of each request and one every interval while it runs. They carry the dynamic

@@ -18,13 +18,16 @@ import type { ConfigurationSource } from '../xds/relay/relay.js';
 import { startAdminServer } from './admin.js';
 import { certificateMetrics, policyMetrics, processMetrics } from './metrics.js';
 import { openSidecarPolicy, policyObserver, openShadowPolicy, sidecarPolicy } from './policy.js';
-import { roleLogger, aborted, terminationSignal } from './process.js';
+import { aborted, type Closing, roleLogger, runProcess } from './process.js';
 import { openTracing } from './telemetry.js';
 import { startRelay } from './xds.js';
 
 /** Runs until a signal ends it; checks that are under way are answered first. */
-export async function runAuthz(settings: Settings): Promise<void> {
-  const stop = terminationSignal();
+export function runAuthz(settings: Settings): Promise<void> {
+  return runProcess((closing, stop) => serve(settings, closing, stop));
+}
+
+async function serve(settings: Settings, closing: Closing, stop: AbortSignal): Promise<void> {
   const clock = systemClock;
   const logger = roleLogger('authz', settings.logLevel);
   const registry = new Registry();
@@ -34,11 +37,13 @@ export async function runAuthz(settings: Settings): Promise<void> {
   const observer = policyObserver(metrics, logger);
   const compile = policyOptions(settings);
   const tracing = openTracing('authz', settings, { clock, registry });
+  closing.add(() => tracing.close());
   const credentials = clientCredentials(mtlsFiles(settings.mtls), {
     clock,
     onError: (error) => logger.error({ err: error }, 'certificates cannot be renewed'),
   });
   const relay = await startRelay(settings, { credentials, clock, logger });
+  closing.add(() => relay?.close());
   if (relay) configurationSource(registry, () => relay.source);
   let policySource: PolicySource | undefined;
   let server: AuthzServer | undefined;
@@ -62,20 +67,18 @@ export async function runAuthz(settings: Settings): Promise<void> {
     },
     logger,
   });
+  closing.add(() => admin.close());
   const policy = await openSidecarPolicy(
     settings,
     { compile: { ...compile, observer }, credentials, clock, logger },
     stop,
   );
-  if (!policy) {
-    await admin.close();
-    await relay?.close();
-    await tracing.close();
-    return;
-  }
+  if (!policy) return;
+  closing.add(() => policy.close());
   policySource = policy;
   policyMetrics(registry, policy);
   const shadowPolicy = openShadowPolicy(settings.policyShadowFile, { compile, clock, logger });
+  closing.add(() => shadowPolicy.close());
   const shadowTally = new ShadowTally(clock);
   const assignments = new AssignmentsClient({
     addresses: [formatAddress(settings.assignments.connectAddr)],
@@ -87,8 +90,9 @@ export async function runAuthz(settings: Settings): Promise<void> {
     name: hostname(),
     policy: () => sidecarPolicy(policy, shadowPolicy, shadowTally),
   });
+  closing.add(() => assignments.close());
   assignments.start();
-  server = await startAuthzServer({
+  const checks = await startAuthzServer({
     address: authz.listenAddr,
     policy: () => policy.current,
     shadowPolicy: () => shadowPolicy.current(),
@@ -109,18 +113,13 @@ export async function runAuthz(settings: Settings): Promise<void> {
     keyRefreshMs: authz.keysMaxAgeMs,
     keyCooldownMs: authz.keysCooldownMs,
   });
-  issuerKeyAges(registry, () => server?.issuerKeys() ?? []);
-  logger.info({ target: server.target, metrics: admin.port }, 'authz runs');
+  server = checks;
+  closing.add(() => checks.close(settings.drainTimeMs));
+  issuerKeyAges(registry, () => checks.issuerKeys());
+  logger.info({ target: checks.target, metrics: admin.port }, 'authz runs');
 
   await aborted(stop);
   logger.info('authz ends');
-  await server.close(settings.drainTimeMs);
-  await admin.close();
-  await assignments.close();
-  await relay?.close();
-  await tracing.close();
-  await policy.close();
-  shadowPolicy.close();
 }
 
 // authz's decisions and caches for Prometheus.

@@ -31,7 +31,7 @@ import {
 import { createGrpcPort, mtlsFiles } from '../lib/grpc/server.js';
 import { kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
-import { roleLogger, aborted, terminationSignal } from './process.js';
+import { aborted, type Closing, roleLogger, runProcess } from './process.js';
 import { openOwn, openReplica, type Place } from './records.js';
 import { openOwnPolicy } from './policy.js';
 import { createXds } from './xds.js';
@@ -40,8 +40,11 @@ import { createXds } from './xds.js';
 const OPERATION_TIMEOUT_MS = 15_000;
 
 /** Runs until a signal ends it. Drivers it has started go on, for the next one to adopt. */
-export async function runControlPlane(settings: Settings): Promise<void> {
-  const stop = terminationSignal();
+export function runControlPlane(settings: Settings): Promise<void> {
+  return runProcess((closing, stop) => serve(settings, closing, stop));
+}
+
+async function serve(settings: Settings, closing: Closing, stop: AbortSignal): Promise<void> {
   const clock = systemClock;
   const logger = roleLogger('control-plane', settings.logLevel);
   const registry = new Registry();
@@ -49,30 +52,23 @@ export async function runControlPlane(settings: Settings): Promise<void> {
   certificateMetrics(registry, 'control-plane', settings);
 
   const audit = await openAudit(settings, { clock, logger, registry });
+  closing.add(() => audit.close());
   const tracing = openTracing('control-plane', settings, { clock, registry });
+  closing.add(() => tracing.close());
   const access =
     settings.drivers.source === 'kubernetes'
       ? await openKubernetes(settings, kubernetesMetrics(registry, clock), logger)
       : undefined;
+  closing.add(() => access?.close());
   let leadership: Leadership | undefined;
   const leading = () => leadership?.epoch() !== undefined;
   const ownPolicy = await openOwnPolicy(settings, { access, leading, clock, logger }, stop);
-  if (!ownPolicy) {
-    await audit.close();
-    await tracing.close();
-    access?.close();
-    return;
-  }
+  if (!ownPolicy) return;
+  closing.add(() => ownPolicy.close());
   const policySource = ownPolicy.source;
   const policy = () => policySource.current;
   policyMetrics(registry, policySource);
-  const place: Place = access
-    ? await openReplica(settings, access, { policy, clock, logger })
-    : await openOwn(settings, { clock, logger });
-  const { records, drivers } = place;
-  leadership = records.leadership;
   const xds = createXds(settings, { policy, clock, logger, registry });
-  const waitingRoom = new WaitingRoom(clock);
 
   const tally = new RequestTally();
   const accessLog = new AccessLogReceiver({
@@ -102,15 +98,27 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     clock,
     logger,
   });
+  closing.add(() => port.close());
   const forwarder = new Forwarder({
     credentials: clientCredentials(tls, { clock }),
     serverName: settings.mtls.serverName,
     unavailable: nobodyLeads,
   });
+  closing.add(() => forwarder.close());
+
+  const place: Place = access
+    ? await openReplica(settings, access, { policy, clock, logger })
+    : await openOwn(settings, { clock, logger });
+  const { records, drivers } = place;
+  closing.add(() => drivers.close());
+  closing.add(() => records.close());
+  leadership = records.leadership;
+  const waitingRoom = new WaitingRoom(clock);
   const times = assignmentMetrics(registry);
   const starts = new StartedDrivers(records.ledger, (start, outcome) =>
     times.started(outcome, start.readyAtMs - start.createdAtMs),
   );
+  closing.add(() => starts.close());
   const watch = new AssignmentWatch({
     tracer: tracing.tracer,
     starts,
@@ -144,6 +152,12 @@ export async function runControlPlane(settings: Settings): Promise<void> {
       ),
     notLeading: nobodyLeads,
   });
+  closing.add(() => {
+    succession.close();
+    port.endCalls(nobodyLeads());
+    accessLog.close(nobodyLeads());
+    ownPolicy.endCalls(nobodyLeads());
+  });
   const pools = new PoolController({
     ...drivers,
     ledger: records.ledger,
@@ -157,6 +171,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
     addressQuietMs: settings.assignments.cacheTtlMs,
   });
+  closing.add(() => pools.stop());
   policySource.onChange(() => {
     pools.trigger();
     xds.fleet.limitsChanged();
@@ -210,6 +225,7 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     clock,
     logger,
   });
+  closing.add(() => administration.close());
   const admin = await startAdminServer({
     address: settings.admin.listenAddr,
     registry,
@@ -218,43 +234,18 @@ export async function runControlPlane(settings: Settings): Promise<void> {
     tls: adminTls(settings, clock),
     logger,
   });
+  closing.add(() => admin.close());
   await port.listen();
   const serving = place.start({ pools, succession }).then(async () => {
-    if (stop.aborted) return undefined;
+    if (stop.aborted) return;
     const listening = await xds.listen();
+    closing.add(() => listening.close());
     starting = undefined;
     place.started();
     logger.info({ admin: admin.port, epoch: records.leadership.epoch() }, 'control plane runs');
-    return listening;
   });
   await Promise.race([serving.then(() => aborted(stop)), aborted(stop)]);
-
   logger.info('control plane ends');
-  await admin.close();
-  administration.close();
-  await pools.stop();
-  succession.close();
-  port.endCalls(nobodyLeads());
-  accessLog.close(nobodyLeads());
-  ownPolicy.endCalls(nobodyLeads());
-  await records.close();
-  await audit.close();
-  await tracing.close();
-  starts.close();
-  await port.close();
-  forwarder.close();
-  await (await settledSoon(serving))?.close();
-  await ownPolicy.close();
-  drivers.close();
-  place.close();
-}
-
-/** A start that waits for something that never comes does not keep the process. */
-function settledSoon<T>(promise: Promise<T>): Promise<T | undefined> {
-  return Promise.race([
-    promise,
-    new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined))),
-  ]);
 }
 
 function replicasNeedCertificates(): GatewayError {

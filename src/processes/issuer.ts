@@ -4,11 +4,14 @@ import { ISSUER_KEYS_FILE, DevelopmentKeys, issuerUrl, mintToken } from '../issu
 import { startDevelopmentIssuer } from '../issuer/server.js';
 import { systemClock } from '../model/clock.js';
 import type { Settings } from '../settings/table.js';
-import { roleLogger, aborted, terminationSignal } from './process.js';
+import { aborted, type Closing, roleLogger, runProcess } from './process.js';
 
 /** Runs until a signal ends it. */
-export async function runIssuer(settings: Settings): Promise<void> {
-  const stop = terminationSignal();
+export function runIssuer(settings: Settings): Promise<void> {
+  return runProcess((closing, stop) => serve(settings, closing, stop));
+}
+
+async function serve(settings: Settings, closing: Closing, stop: AbortSignal): Promise<void> {
   const { issuer } = settings;
   const server = await startDevelopmentIssuer({
     address: issuer.listenAddr,
@@ -19,8 +22,8 @@ export async function runIssuer(settings: Settings): Promise<void> {
     clock: systemClock,
     logger: roleLogger('issuer', settings.logLevel),
   });
+  closing.add(() => server.close());
   await aborted(stop);
-  await server.close();
 }
 
 /** Prints a token, signed with the keys in `state_dir`: the issuer need not run. */

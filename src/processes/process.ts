@@ -1,10 +1,10 @@
-/** Ctrl-C and SIGTERM: a first one asks the role to end, a second one does not wait for it. */
+/** What every process has: its end by a signal, its parts, its log. */
 import { readFileSync } from 'node:fs';
 import { type Logger, pino } from 'pino';
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Aborted by the first signal; the second ends the process at once, with 128 + n. */
+/** Ctrl-C and SIGTERM: aborted by the first signal, which asks the process to end; the second ends the process at once, with 128 + n. */
 export function terminationSignal(): AbortSignal {
   const controller = new AbortController();
   for (const [index, name] of signals.entries()) {
@@ -14,6 +14,48 @@ export function terminationSignal(): AbortSignal {
     });
   }
   return controller.signal;
+}
+
+/**
+ * What a process has opened, closed in reverse: each part is there for as long as those that were
+ * opened after it and use it. One that fails to close keeps no other open.
+ */
+export class Closing {
+  readonly #steps: (() => unknown)[] = [];
+  #closed = false;
+
+  /** `step` may return a promise: the next one waits for it. It is done at once when all is closed already. */
+  add(step: () => unknown): void {
+    if (this.#closed) step();
+    else this.#steps.push(step);
+  }
+
+  /** @throws AggregateError with what the steps threw, after the last of them */
+  async close(): Promise<void> {
+    const errors: unknown[] = [];
+    for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
+      try {
+        await step();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    this.#closed = true;
+    if (errors.length > 0) throw new AggregateError(errors, 'a part did not close');
+  }
+}
+
+/** Runs a process: what `run` has opened is closed when it returns, and when it throws. */
+export async function runProcess(
+  run: (closing: Closing, stop: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const closing = new Closing();
+  const stop = terminationSignal();
+  try {
+    await run(closing, stop);
+  } finally {
+    await closing.close();
+  }
 }
 
 /** Resolves when the signal is aborted. */

@@ -230,7 +230,6 @@ export interface Place {
   status(): Pick<ReplicaReport, 'leader' | 'problem'>;
   /** Seals the console's cookies; the same at each replica, and after a restart. */
   consoleSecret(): Promise<Uint8Array>;
-  close(): void;
 }
 
 const TELL_AFTER_MS = 1_000;
@@ -259,7 +258,6 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
     },
     status: () => ({ leader: undefined, problem: drivers.problem() }),
     consoleSecret: () => secretFile(join(settings.stateDir, 'console.key')),
-    close: () => undefined,
   };
 }
 
@@ -310,6 +308,5 @@ export async function openReplica(
     unready: () => undefined,
     consoleSecret: async () => Buffer.from(access.key.sign('console cookies'), 'base64url'),
     status: () => ({ leader: records.leader(), problem: records.problem() ?? drivers.problem() }),
-    close: () => access.close(),
   };
 }

@@ -1,4 +1,4 @@
-/** Types of settings that are more than plain text, beside those of src/yaml. */
+/** Types of settings that are more than plain text, beside those of src/lib/yaml. */
 import { isIP, isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
 import { matching, textType } from '../lib/yaml/text-types.js';

@@ -1,9 +1,9 @@
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { Browser, Page } from 'playwright-core';
-import { launchBrowser, visit, type VisitOptions } from '../../support/browser.js';
-import { startTestConsole, type TestConsole } from '../../support/console.js';
-import { contrastsBelow } from '../../support/contrast.js';
-import { driverRecord, sessionId, sessionRecord } from '../../support/driver-records.js';
+import { launchBrowser, visit, type VisitOptions } from '../support/browser.js';
+import { startTestConsole, type TestConsole } from '../support/console.js';
+import { contrastsBelow } from '../support/contrast.js';
+import { driverRecord, sessionId, sessionRecord } from '../support/driver-records.js';
 
 interface Context {
   browser: Browser;
