@@ -25,8 +25,7 @@ export type Command =
   /** What is wrong with the command line, one line each. */
   | { readonly kind: 'usage-error'; readonly messages: readonly string[] }
   | ({
-      readonly kind:
-        'start' | 'control-plane' | 'authz' | 'issuer' | 'settings validate';
+      readonly kind: 'start' | 'control-plane' | 'authz' | 'issuer' | 'settings validate';
     } & SettingsArguments)
   | ({ readonly kind: 'bootstrap'; readonly output: string | undefined } & SettingsArguments)
   | ({
