@@ -1,6 +1,7 @@
 /** What a request shows to say who sends it. */
 import { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { peerIdentity } from '../lib/grpc/tls.js';
 import { GatewayError } from '../model/errors.js';
 import type { PeerCertificate } from '../model/policy.js';
 import type { Headers, CheckRequest } from './check-codec.js';
@@ -98,24 +99,10 @@ export function peerCertificate(request: CheckRequest): PeerCertificate | undefi
 
 function fromPem(pem: string): PeerCertificate {
   const certificate = new X509Certificate(pem);
-  const uriSans: string[] = [];
-  const dnsSans: string[] = [];
-  for (const name of alternativeNames(certificate.subjectAltName ?? '')) {
-    if (name.startsWith('URI:')) uriSans.push(name.slice('URI:'.length));
-    else if (name.startsWith('DNS:')) dnsSans.push(name.slice('DNS:'.length));
-  }
+  const { uris: uriSans, dnsNames: dnsSans } = peerIdentity(certificate);
   // Node lists the subject's parts line by line from the most general; RFC 2253, which Envoy writes, the other way.
   const subject = certificate.subject.split('\n').toReversed().join(',');
   return { uriSans, dnsSans, subject };
-}
-
-/** Splits Node's `URI:a, DNS:b`; names with special characters are quoted as JSON (CVE-2021-44532). */
-function alternativeNames(text: string): string[] {
-  const names = text.match(/[A-Za-z ]+:(?:"(?:[^"\\]|\\.)*"|[^,]*)/g) ?? [];
-  return names.map((name) => {
-    const [, kind = '', value = ''] = /^ *([A-Za-z ]+):(.*)$/s.exec(name) ?? [];
-    return `${kind}:${value.startsWith('"') ? String(JSON.parse(value)) : value}`;
-  });
 }
 
 /**

@@ -5,7 +5,7 @@ import { AssignmentsClient } from '../authz/assignments/client.js';
 import { type AuthzServer, startAuthzServer, type AuthzMetrics } from '../authz/server.js';
 import { ShadowTally } from '../authz/shadow.js';
 import type { IssuerKeyState } from '../authz/token/verifier.js';
-import { mtlsFiles } from '../lib/grpc/server.js';
+import { mtlsFiles } from '../lib/grpc/port.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import { text } from '../lib/http/answer.js';
 import { formatAddress } from '../model/address.js';

@@ -11,7 +11,7 @@ import {
   type LocalServer,
   renderBootstrap,
 } from '../envoy/bootstrap.js';
-import { mtlsFiles } from '../lib/grpc/server.js';
+import { mtlsFiles } from '../lib/grpc/port.js';
 
 const template = fileURLToPath(new URL('../../../envoy/bootstrap.yaml', import.meta.url));
 

@@ -28,7 +28,7 @@ import {
   policyMetrics,
   processMetrics,
 } from './metrics.js';
-import { createGrpcPort, mtlsFiles } from '../lib/grpc/server.js';
+import { createGrpcPort, mtlsFiles } from '../lib/grpc/port.js';
 import { kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
 import { aborted, type Closing, roleLogger, runProcess } from './process.js';

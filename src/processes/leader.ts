@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { addAdministrationService } from '../console/replicas.js';
 import type { PoolController } from '../fleet/controller.js';
 import type { Term } from '../fleet/records/elected-ledger.js';
-import { mtlsFiles } from '../lib/grpc/server.js';
+import { mtlsFiles } from '../lib/grpc/port.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import type { Operations, DriverOutcome, SessionOutcome } from '../model/administration.js';
 import type { ActivitySink, QueryReports } from '../model/assignment.js';

@@ -8,7 +8,7 @@ import { CertificateFiles } from '../envoy/certificates.js';
 import { XdsFleet } from '../envoy/fleet.js';
 import { frontResources } from '../envoy/listener.js';
 import type { EnvoySettings } from '../envoy/settings.js';
-import { mtlsFiles } from '../lib/grpc/server.js';
+import { mtlsFiles } from '../lib/grpc/port.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import type { Policy } from '../model/policy.js';

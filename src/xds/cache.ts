@@ -36,10 +36,6 @@ export class ResourceCache {
     return this.#revision;
   }
 
-  views(): readonly string[] {
-    return [...this.#views.keys()];
-  }
-
   /** The resources of one type, by name. A live view: do not keep it over a change. */
   resources(view: string, typeUrl: TypeUrl): ReadonlyMap<string, EncodedResource> {
     return this.#views.get(view)?.get(typeUrl)?.resources ?? NO_RESOURCES;
@@ -86,24 +82,6 @@ export class ResourceCache {
     const change = { view, revision: this.#revision, changes };
     for (const listener of this.#listeners) listener(change);
     return this.#revision;
-  }
-
-  /** Makes the view hold exactly these resources. Costs as much as the view is large. */
-  replace(view: string, resources: Iterable<EncodedResource>): number {
-    const wanted = new Map<TypeUrl, Set<string>>();
-    const upserts = [...resources];
-    for (const { typeUrl, name } of upserts) {
-      const names = wanted.get(typeUrl);
-      if (names) names.add(name);
-      else wanted.set(typeUrl, new Set([name]));
-    }
-    const removes: ResourceName[] = [];
-    for (const [typeUrl, state] of this.#views.get(view) ?? []) {
-      for (const name of state.resources.keys()) {
-        if (!wanted.get(typeUrl)?.has(name)) removes.push({ typeUrl, name });
-      }
-    }
-    return this.update(view, { upserts, removes });
   }
 
   /** Calls `listener` within each update. Returns a function that ends it. */

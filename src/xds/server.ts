@@ -4,7 +4,6 @@ import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import {
   type handleBidiStreamingCall,
   type handleUnaryCall,
-  Server,
   type ServerDuplexStream,
   type MethodDefinition,
 } from '@grpc/grpc-js';
@@ -16,6 +15,7 @@ import { ListenerDiscoveryService } from '#gen/envoy/service/listener/v3/lds_pb.
 import { RouteDiscoveryService } from '#gen/envoy/service/route/v3/rds_pb.js';
 import { SecretDiscoveryService } from '#gen/envoy/service/secret/v3/sds_pb.js';
 import { asOnTheWire, methodDefinition } from '../lib/grpc/client.js';
+import { GrpcServer } from '../lib/grpc/server.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import {
   type PeerIdentity,
@@ -51,8 +51,6 @@ export interface XdsServer {
   close(): Promise<void>;
 }
 
-/** After which a stream that does not end is cut, milliseconds. */
-const CLOSE_GRACE_MS = 2000;
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
@@ -74,45 +72,37 @@ export function createXdsServer(options: XdsServerOptions): UnstartedXdsServer {
   }
   const hub = new DiscoveryHub(options);
   const calls = new Set<Call>();
-  const server = new Server({
-    'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
-    // An Envoy that is gone without a word is noticed within 40 s.
-    'grpc.keepalive_time_ms': 30_000,
-    'grpc.keepalive_timeout_ms': 10_000,
+  const credentials = serverCredentials(tls, {
+    clock,
+    onError: (error) => logger.error({ err: error }, 'xDS certificates cannot be renewed'),
+  });
+  const port = new GrpcServer({
+    name: 'xDS',
+    address,
+    credentials,
+    maxRequestBytes: MAX_REQUEST_BYTES,
+    clock,
   });
   for (const methods of discoveryMethods) {
-    server.addService(
+    port.server.addService(
       Object.fromEntries(methods.map(({ name, definition }) => [name, definition])),
       Object.fromEntries(
         methods.map((method) => [method.name, handler(method, hub, calls, !!tls)]),
       ),
     );
   }
-  const credentials = serverCredentials(tls, {
-    clock,
-    onError: (error) => logger.error({ err: error }, 'xDS certificates cannot be renewed'),
-  });
   const close = async () => {
     hub.close();
     const over = new GatewayError('SHUTTING_DOWN', 'This control plane is shutting down.');
     for (const call of calls) call.emit('error', toServiceError(over));
-    const timer = clock.setTimer(CLOSE_GRACE_MS, () => server.forceShutdown());
-    await new Promise<void>((resolve) => {
-      server.tryShutdown(() => resolve());
-    });
-    timer.cancel();
+    await port.close();
   };
   return {
     hub,
     async listen() {
-      const port = await new Promise<number>((resolve, reject) => {
-        server.bindAsync(address, credentials, (error, bound) => {
-          if (error) reject(cannotListen(address, error));
-          else resolve(bound);
-        });
-      });
-      logger.info({ address, port, tls: tls !== undefined }, 'xDS server listens');
-      return { hub, port, close };
+      const bound = await port.listen();
+      logger.info({ address, port: bound, tls: tls !== undefined }, 'xDS server listens');
+      return { hub, port: bound, close };
     },
   };
 }
@@ -167,14 +157,6 @@ function peerOf(call: Call): PeerIdentity | undefined {
 
 function isLocal(address: string): boolean {
   return address.startsWith('unix:') || isLoopback(address.slice(0, address.lastIndexOf(':')));
-}
-
-function cannotListen(address: string, cause: Error): GatewayError {
-  return new GatewayError(
-    'SETTINGS_INVALID',
-    `xDS cannot listen on ${address}: ${cause.message}. Is the port in use?`,
-    { cause },
-  );
 }
 
 // The discovery services as grpc-js definitions that hand bytes through: requests are read and

@@ -16,7 +16,7 @@ import type { Operations } from '../../src/model/administration.js';
 import { systemClock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { DiffPolicy } from '../../src/model/policy-diff.js';
-import { createGrpcPort } from '../../src/lib/grpc/server.js';
+import { createGrpcPort } from '../../src/lib/grpc/port.js';
 import { TestAuthority } from '../support/certificates.js';
 import { alice, START_MS } from '../support/driver-records.js';
 import { unusedPort } from '../support/unused-port.js';

@@ -1,178 +1,63 @@
-/** A grpc-js server on one of the gateway's own ports, whose services may change while it runs. */
-import { X509Certificate } from 'node:crypto';
-import type { DescService } from '@bufbuild/protobuf';
-import {
-  Server,
-  ServerInterceptingCall,
-  type ServerInterceptingCallInterface,
-  type ServerInterceptor,
-  type ServerMethodDefinition,
-  status,
-} from '@grpc/grpc-js';
-import type { Logger } from 'pino';
-import { formatAddress, type TcpAddress } from '../../model/address.js';
+/** A grpc-js server on one address: what every port of the gateway that speaks gRPC has in common. */
+import { Server, type ServerCredentials, type ServerInterceptor } from '@grpc/grpc-js';
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
-import { serviceDefinition } from './client.js';
-import { toServiceError } from './status-details.js';
-import { certificateNames, peerIdentity, serverCredentials, type TlsFiles } from './tls.js';
 
-export interface GrpcPortOptions {
-  /** For messages: which port this is. */
+export interface GrpcServerOptions {
+  /** For messages: what listens here, as a setting or in words. */
   readonly name: string;
-  readonly address: TcpAddress;
-  readonly tls: TlsFiles | undefined;
-  /** URI or DNS names of which a client's certificate must have one; empty: any certificate will do. */
-  readonly allowedSans: readonly string[];
+  /** As grpc-js takes it: host:port or unix:path. */
+  readonly address: string;
+  readonly credentials: ServerCredentials;
+  /** Of one message; unset: gRPC's 4 MiB. */
+  readonly maxRequestBytes?: number;
+  readonly interceptors?: readonly ServerInterceptor[];
   readonly clock: Clock;
-  readonly logger: Logger;
-  /** Every service that `serve` may add. */
-  readonly services: readonly DescService[];
-  /**
-   * Those of them that only other replicas may call: whose certificate has a name of our own. Without
-   * certificates nobody may.
-   */
-  readonly replicaServices: readonly DescService[];
-  /** Adds what is served at all times: its calls are ended by nobody but itself. */
-  readonly addPermanent?: (server: Server) => void;
-}
-
-export interface GrpcPort {
-  /** What is added here answers calls from now on, and nothing else does. Calls under way are left alone. */
-  serve(addServices: (server: Server) => void): void;
-  /** Ends every call that is under way, of those that `serve` has added. */
-  endCalls(error: GatewayError): void;
-  /** Rejects with SETTINGS_INVALID when the address cannot be listened on. */
-  listen(): Promise<void>;
-  close(): Promise<void>;
 }
 
 /** Streams that have not ended by themselves after this are cut. */
 const CLOSE_GRACE_MS = 2_000;
 
-export function createGrpcPort(options: GrpcPortOptions): GrpcPort {
-  const { name, address, tls, services, clock, logger } = options;
-  const mayCall = gate(options);
-  const calls = new OpenCalls();
-  const prefixes = services.map(({ typeName }) => `/${typeName}/`);
-  const tracked: ServerInterceptor = (method, call) =>
-    prefixes.some((prefix) => method.path.startsWith(prefix))
-      ? calls.interceptor(method, call)
-      : new ServerInterceptingCall(call);
-  const server = new Server({
-    'grpc.keepalive_time_ms': 30_000,
-    'grpc.keepalive_timeout_ms': 10_000,
-    // Sidecars and Envoys ping more often than the default allows.
-    'grpc.http2.min_ping_interval_without_data_ms': 5_000,
-    interceptors: [tracked, onlyNamed(mayCall)],
-  });
-  options.addPermanent?.(server);
-  const credentials = serverCredentials(tls, {
-    clock,
-    onError: (error) => logger.error({ err: error }, `${name}: certificates cannot be renewed`),
-  });
-  return {
-    serve(addServices) {
-      for (const service of services) server.removeService(serviceDefinition(service));
-      addServices(server);
-    },
-    endCalls: (error) => calls.endAll(error),
-    listen: () =>
-      new Promise((resolve, reject) => {
-        server.bindAsync(formatAddress(address), credentials, (error) => {
-          if (!error) resolve();
-          else {
-            reject(
-              new GatewayError(
-                'SETTINGS_INVALID',
-                `${name}: cannot listen on ${formatAddress(address)}: ${error.message}. Is the port in use?`,
-                { cause: error },
-              ),
-            );
-          }
-        });
-      }),
-    async close() {
-      const limit = clock.setTimer(CLOSE_GRACE_MS, () => server.forceShutdown());
-      await new Promise<void>((resolve) => {
-        server.tryShutdown(() => resolve());
-      });
-      limit.cancel();
-    },
-  };
-}
+export class GrpcServer {
+  /** Services are added to it. */
+  readonly server: Server;
+  readonly #options: GrpcServerOptions;
 
-/** Whether a client whose certificate has the names that `names` reads may call the method at `path`. */
-type Gate = (path: string, names: () => readonly string[]) => boolean;
+  constructor(options: GrpcServerOptions) {
+    const { maxRequestBytes, interceptors = [] } = options;
+    this.#options = options;
+    this.server = new Server({
+      // A client that is gone without a word is noticed within 40 s.
+      'grpc.keepalive_time_ms': 30_000,
+      'grpc.keepalive_timeout_ms': 10_000,
+      'grpc.max_send_message_length': -1,
+      ...(maxRequestBytes === undefined
+        ? {}
+        : { 'grpc.max_receive_message_length': maxRequestBytes }),
+      interceptors: [...interceptors],
+    });
+  }
 
-function gate({ tls, allowedSans, replicaServices }: GrpcPortOptions): Gate {
-  const own = tls ? certificateNames(tls) : [];
-  // Other replicas pass calls on with a certificate like ours.
-  const allowed = new Set([...allowedSans, ...own]);
-  const forReplicas = replicaServices.map(({ typeName }) => `/${typeName}/`);
-  return (path, names) => {
-    if (forReplicas.some((prefix) => path.startsWith(prefix))) {
-      return names().some((name) => own.includes(name));
-    }
-    if (!tls || allowedSans.length === 0) return true;
-    return names().some((name) => allowed.has(name));
-  };
-}
-
-function onlyNamed(mayCall: Gate) {
-  return (
-    { path }: ServerMethodDefinition<unknown, unknown>,
-    call: ServerInterceptingCallInterface,
-  ) =>
-    new ServerInterceptingCall(call, {
-      start(next) {
-        next();
-        if (!mayCall(path, () => namesOf(call))) {
-          call.sendStatus({
-            code: status.PERMISSION_DENIED,
-            details: 'The client certificate has none of the names that may call this.',
-          });
+  /** Resolves with the port. Rejects with SETTINGS_INVALID when the address cannot be listened on. */
+  listen(): Promise<number> {
+    const { name, address, credentials } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.server.bindAsync(address, credentials, (error, port) => {
+        if (!error) resolve(port);
+        else {
+          const message = `${name}: cannot listen on ${address}: ${error.message}. Is it in use?`;
+          reject(new GatewayError('SETTINGS_INVALID', message, { cause: error }));
         }
-      },
+      });
     });
-}
+  }
 
-function namesOf(call: ServerInterceptingCallInterface): readonly string[] {
-  const certificate = call.getAuthContext().sslPeerCertificate;
-  if (!certificate) return [];
-  const { uris, dnsNames } = peerIdentity(new X509Certificate(certificate.raw));
-  return [...uris, ...dnsNames];
-}
-
-/** The certificates between the gateway's parts, where settings name them. */
-export function mtlsFiles(mtls: {
-  readonly certFile: string | undefined;
-  readonly keyFile: string | undefined;
-  readonly caFile: string | undefined;
-}): TlsFiles | undefined {
-  const { certFile, keyFile, caFile } = mtls;
-  if (certFile === undefined || keyFile === undefined || caFile === undefined) return undefined;
-  return { certFile, keyFile, caFile };
-}
-
-// The calls of a server that are under way, so that all of them can be ended at once.
-
-export class OpenCalls {
-  readonly #calls = new Set<ServerInterceptingCallInterface>();
-
-  /** For `ServerOptions.interceptors`. */
-  readonly interceptor: ServerInterceptor = (_method, call) =>
-    new ServerInterceptingCall(call, {
-      start: (next) => {
-        this.#calls.add(call);
-        next({ onCancel: () => this.#calls.delete(call) });
-      },
+  /** Resolves when no call is under way and the address is free. */
+  async close(): Promise<void> {
+    const limit = this.#options.clock.setTimer(CLOSE_GRACE_MS, () => this.server.forceShutdown());
+    await new Promise<void>((resolve) => {
+      this.server.tryShutdown(() => resolve());
     });
-
-  /** Each caller is told `error`; handlers hear of it as of a cancelled call. */
-  endAll(error: GatewayError): void {
-    const { code, metadata = null } = toServiceError(error);
-    for (const call of this.#calls) call.sendStatus({ code, details: error.message, metadata });
-    this.#calls.clear();
+    limit.cancel();
   }
 }

@@ -8,17 +8,16 @@ import {
   type ChannelCredentials,
   type handleBidiStreamingCall,
   Metadata,
-  Server,
   ServerCredentials,
   status,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { AggregatedDiscoveryService } from '#gen/envoy/service/discovery/v3/ads_pb.js';
+import { GrpcServer } from '../../lib/grpc/server.js';
 import { prepareLocalAddress, protectLocalAddress } from '../../lib/grpc/local-address.js';
 import { asOnTheWire } from '../../lib/grpc/client.js';
 import { formatAddress, type SocketAddress } from '../../model/address.js';
 import type { Clock } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
 import { KeptAnswers, KeptConfiguration, type Snapshot } from './kept-configuration.js';
 import { ControlPlaneLink, type Call, passOn } from './control-plane-link.js';
 import { Recorder } from './recorder.js';
@@ -44,17 +43,12 @@ export type ConfigurationSource = 'control-plane' | 'kept' | 'waiting';
 
 const PATH = `/${AggregatedDiscoveryService.typeName}/${AggregatedDiscoveryService.method.deltaAggregatedResources.name}`;
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
-/** Streams that have not ended by themselves after this are cut. */
-const CLOSE_GRACE_MS = 1_000;
 
 export class XdsRelay {
   readonly #options: XdsRelayOptions;
   readonly #link: ControlPlaneLink;
   readonly #kept: KeptConfiguration;
-  readonly #server = new Server({
-    'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
-    'grpc.max_send_message_length': -1,
-  });
+  readonly #server: GrpcServer;
   /** Not begun to be answered: the first messages have not been read. */
   readonly #waiting = new Set<Call>();
   /** Answered from what was kept. */
@@ -72,7 +66,14 @@ export class XdsRelay {
       onChange: () => this.#linkChanged(),
     });
     const open: handleBidiStreamingCall<Buffer, Buffer> = (call) => this.#open(call);
-    this.#server.register(PATH, open, asOnTheWire, asOnTheWire, 'bidi');
+    this.#server = new GrpcServer({
+      name: 'xds.relay_addr',
+      address: formatAddress(options.address),
+      credentials: ServerCredentials.createInsecure(),
+      maxRequestBytes: MAX_REQUEST_BYTES,
+      clock: options.clock,
+    });
+    this.#server.server.register(PATH, open, asOnTheWire, asOnTheWire, 'bidi');
   }
 
   /** Rejects with SETTINGS_INVALID when it may not or cannot listen. */
@@ -81,7 +82,7 @@ export class XdsRelay {
     await prepareLocalAddress(address, 'the xDS relay hands out private keys in plain text');
     const relay = new XdsRelay(options, await KeptConfiguration.open(options));
     try {
-      await relay.#listen();
+      await relay.#server.listen();
       await protectLocalAddress(address);
     } catch (error) {
       await relay.close();
@@ -97,29 +98,12 @@ export class XdsRelay {
 
   /** Resolves when nothing is served any more and what is kept is on disk. */
   async close(): Promise<void> {
-    const limit = this.#options.clock.setTimer(CLOSE_GRACE_MS, () => this.#server.forceShutdown());
     for (const call of [...this.#waiting, ...this.#served, ...this.#live]) {
       end(call, 'The process beside Envoy is shutting down.');
     }
     this.#link.close();
-    await new Promise<void>((resolve) => {
-      this.#server.tryShutdown(() => resolve());
-    });
-    limit.cancel();
+    await this.#server.close();
     await this.#kept.close();
-  }
-
-  #listen(): Promise<void> {
-    const target = formatAddress(this.#options.address);
-    return new Promise((resolve, reject) => {
-      this.#server.bindAsync(target, ServerCredentials.createInsecure(), (error) => {
-        if (!error) resolve();
-        else {
-          const message = `xds.relay_addr: cannot listen on ${target}: ${error.message}. Is it in use?`;
-          reject(new GatewayError('SETTINGS_INVALID', message, { cause: error }));
-        }
-      });
-    });
   }
 
   #linkChanged(): void {

@@ -26,7 +26,7 @@ import {
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { Forwarder } from '../../../src/lib/grpc/forward.js';
-import { OpenCalls } from '../../../src/lib/grpc/server.js';
+import { OpenCalls } from '../../../src/lib/grpc/port.js';
 import { methodDefinition, serviceDefinition } from '../../../src/lib/grpc/client.js';
 import { toServiceError } from '../../../src/lib/grpc/status-details.js';
 import { GatewayError } from '../../../src/model/errors.js';
