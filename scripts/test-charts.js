@@ -22,7 +22,7 @@ try {
   // Each Spark is several JVMs: one file at a time.
   total = await ava(
     files.filter((file) => file.endsWith('.test.js')).map((file) => relative(root, file)),
-    { serial: true, timeout: '5m', options, env },
+    { serial: true, timeout: '10m', options, env },
   );
 } catch (error) {
   printFailure(error);

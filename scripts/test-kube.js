@@ -27,7 +27,7 @@ try {
   // An API server, etcd, Spark and Envoy share a few cores: one file at a time.
   total = await ava(
     files.filter((file) => file.endsWith('.test.js')).map((file) => relative(root, file)),
-    { serial: true, timeout: '5m', options, env },
+    { serial: true, timeout: '10m', options, env },
   );
 } catch (error) {
   printFailure(error);
