@@ -1,4 +1,5 @@
 /** The charts as parts of another chart, and as others package them. */
+import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,3 +76,15 @@ test('a version with a build is a good label', (t) => {
     t.regex(value, /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/);
   }
 });
+
+for (const each of helms) {
+  test(`${each.name}: a packaged chart renders what its folder does`, (t) => {
+    const into = folder(t);
+    for (const [name, packaged] of Object.entries(charts)) {
+      execFileSync(each.bin, ['package', join('charts', name), '--destination', into], {
+        stdio: 'pipe',
+      });
+      t.is(each.text(join(into, `${packaged}-0.1.0.tgz`)), each.text(join('charts', name)), name);
+    }
+  });
+}
