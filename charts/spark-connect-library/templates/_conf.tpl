@@ -5,7 +5,7 @@
 {{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{- printf "%.0f" . -}}{{- else -}}{{- toString . -}}{{- end -}}
 {{- end -}}
 
-{{/* Spark's properties by name, as a map of texts in YAML. */}}
+{{/* Spark's properties by name, as a map of texts in JSON, which a round trip through Helm leaves as it is. */}}
 {{- define "spark-connect-library.properties" -}}
 {{- $values := .Values -}}
 {{- $connect := $values.sparkConnect -}}
@@ -96,6 +96,9 @@
 {{- fail (printf "sparkConf.%s is what the chart sets from its other values: change those. The README says which." $name) -}}
 {{- end -}}
 {{- $text := include "spark-connect-library.text" $value -}}
+{{- if regexMatch "[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f]" (printf "%s%s" $name $text) -}}
+{{- fail (printf "sparkConf.%q holds a control character, which no file of a ConfigMap can." $name) -}}
+{{- end -}}
 {{- if eq $name "spark.jars" -}}{{- $jars = append $jars $text -}}
 {{- else if and (eq $name "spark.jars.packages") (hasKey $conf $name) -}}{{- $_ := set $conf $name (printf "%s,%s" (get $conf $name) $text) -}}
 {{- else -}}{{- $_ := set $conf $name $text -}}{{- end -}}
@@ -108,7 +111,7 @@
 {{- $_ := set $conf $name (compact (list (get $conf $name) .interceptorClass) | join ",") -}}
 {{- end -}}
 {{- end -}}
-{{- toYaml $conf -}}
+{{- toJson $conf -}}
 {{- end -}}
 
 {{/*
@@ -116,19 +119,24 @@ spark-defaults.conf in the format of java.util.Properties: what would end a key,
 continuation or an escape is escaped, as are spaces at either end of a value, which Java or Spark cuts off.
 */}}
 {{- define "spark-connect-library.sparkDefaults" -}}
-{{- range $name, $value := include "spark-connect-library.properties" . | fromYaml }}
+{{- range $name, $value := include "spark-connect-library.properties" . | fromJson }}
 {{ include "spark-connect-library.propertyKey" $name }}={{ include "spark-connect-library.propertyValue" $value }}
 {{- end }}
 {{- end -}}
 
 {{- define "spark-connect-library.propertyKey" -}}
-{{- $key := . | replace "\\" "\\\\" | replace " " "\\ " | replace "\t" "\\t" | replace "\n" "\\n" | replace "\r" "\\r" | replace "\f" "\\f" -}}
+{{- $key := include "spark-connect-library.propertyText" . | replace " " "\\ " -}}
 {{- $key | replace "=" "\\=" | replace ":" "\\:" | replace "#" "\\#" | replace "!" "\\!" -}}
 {{- end -}}
 
 {{- define "spark-connect-library.propertyValue" -}}
-{{- $value := . | replace "\\" "\\\\" | replace "\t" "\\t" | replace "\n" "\\n" | replace "\r" "\\r" | replace "\f" "\\f" -}}
-{{- regexReplaceAll "^ " $value "\\ " -}}
+{{- regexReplaceAll "^ " (include "spark-connect-library.propertyText" .) "\\ " -}}
+{{- end -}}
+
+{{/* What ends a line of a properties file, or of the YAML around it, by its name. */}}
+{{- define "spark-connect-library.propertyText" -}}
+{{- $text := . | replace "\\" "\\\\" | replace "\t" "\\t" | replace "\n" "\\n" | replace "\r" "\\r" | replace "\f" "\\f" -}}
+{{- $text | replace "\u0085" "\\u0085" | replace "\u2028" "\\u2028" | replace "\u2029" "\\u2029" | replace "\ufeff" "\\ufeff" -}}
 {{- end -}}
 
 {{/* The connect server's start: renders the templates, then becomes the server. Holds no value of the chart's. */}}
@@ -149,6 +157,8 @@ value_for() {
     value=${value//\\/\\\\}
     value=${value//$'\n'/\\n}
     value=${value//$'\r'/\\r}
+    value=${value//$'\t'/\\t}
+    value=${value//$'\f'/\\f}
     [[ $value != ' '* ]] || value="\\$value"
   fi
   printf '%s' "$value"

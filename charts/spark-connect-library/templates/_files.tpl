@@ -4,7 +4,7 @@
 start.sh: |
   {{- include "spark-connect-library.startScript" . | nindent 2 }}
 spark-defaults.conf: |
-  {{- include "spark-connect-library.sparkDefaults" . | trim | nindent 2 }}
+  {{- include "spark-connect-library.sparkDefaults" . | trimPrefix "\n" | nindent 2 }}
 {{- $log4j2 := .Values.log4j2Properties | default (ternary (include "spark-connect-library.fileLog" .) "" .Values.fluentBit.enabled) }}
 {{- if $log4j2 }}
 log4j2.properties: |
