@@ -118,7 +118,14 @@ function hasEnded(child) {
 }
 
 async function run(command, args) {
-  account = spawn(command, args, { stdio: 'inherit' });
+  account = spawn(command, args, { stdio: 'inherit', env: withoutProxyFor('localhost') });
   const [code] = await once(account, 'exit');
   return code ?? 1;
+}
+
+/** The environment, in which a proxy is for other hosts: gRPC would ask it for this one, too. */
+function withoutProxyFor(host) {
+  const { no_grpc_proxy, no_proxy, NO_PROXY } = process.env;
+  const excepted = [no_grpc_proxy ?? no_proxy ?? NO_PROXY, host].filter(Boolean).join(',');
+  return { ...process.env, no_grpc_proxy: excepted, no_proxy: excepted };
 }

@@ -10,6 +10,7 @@ import { EXIT_FAILED, EXIT_USAGE, reportFailure, reportUsage } from './cli/repor
 import { renderExample, describeSettings } from './settings/rows.js';
 import { version } from './processes/process.js';
 import { loadSettings } from './settings/compile.js';
+import { describeGoodSettings } from './settings/policy-options.js';
 import type { Settings } from './settings/table.js';
 
 /** What `start` runs with when no settings are named: everything on this machine. */
@@ -34,8 +35,7 @@ async function main(): Promise<void> {
       process.stdout.write(renderExample());
       return;
     case 'settings validate':
-      await settingsOf(command);
-      process.stdout.write('The settings are good.\n');
+      process.stdout.write(describeGoodSettings(await settingsOf(command)));
       return;
     case 'policy validate': {
       const { validatePolicies } = await import('./cli/commands/policy-files.js');

@@ -27,6 +27,6 @@ export function checkServiceOf(subject: Subject): CheckService {
       user: 'x-doordash-user',
     },
     holdMs: 60_000,
-    expiredTokenGraceMs: 0,
+    afterExpiry: { queryMs: 0, sessionMs: 0 },
   });
 }

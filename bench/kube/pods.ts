@@ -63,6 +63,15 @@ export async function setReady(api: KubernetesApi, pod: PodName, ready: boolean)
   });
 }
 
+/** With nobody to run it, a pod goes at once. */
+export async function deletePod(api: KubernetesApi, { name, namespace }: PodName): Promise<void> {
+  await api.request({
+    method: 'DELETE',
+    path: `/api/v1/namespaces/${namespace}/pods/${name}`,
+    body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 0 },
+  });
+}
+
 export function namespaceOf(n: number, namespaces: number): string {
   return `sjns-team${n % namespaces}-dev`;
 }

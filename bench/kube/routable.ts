@@ -10,7 +10,8 @@ import { ControlPlane } from '../../test/kube/control-plane.js';
 import type { KubeApiServer } from '../../test/support/kube-api-server.js';
 import { SocketClient } from '../../test/support/xds-socket.js';
 import { percentiles } from './percentiles.js';
-import { makePod, podOf, setReady } from './pods.js';
+import { deletePod, each, makePod, podOf, setReady } from './pods.js';
+import { requestsOf } from './requests.js';
 
 export interface RoutableOptions {
   /** Those that are there. */
@@ -19,6 +20,8 @@ export interface RoutableOptions {
   /** Pods that come, one after the other. */
   readonly changes: number;
   readonly restSeconds: number;
+  /** Pods that go at once. */
+  readonly leaving: number;
 }
 
 const POLL_MS = 5;
@@ -85,7 +88,7 @@ class Subscriber {
 
 export async function measureRoutable(
   server: KubeApiServer,
-  { pods, namespaces, changes, restSeconds }: RoutableOptions,
+  { pods, namespaces, changes, restSeconds, leaving }: RoutableOptions,
 ): Promise<void> {
   await server.createNamespace(GATEWAY_NAMESPACE);
   const start = (host: string) =>
@@ -149,6 +152,17 @@ export async function measureRoutable(
   const perMinute = after.map((count, i) => ((count - (before[i] ?? 0)) * 60) / restSeconds);
   console.log(
     `at rest: leader ${perMinute[0]?.toFixed(1)}, follower ${perMinute[1]?.toFixed(1)} requests a minute`,
+  );
+  const askedMs = performance.now();
+  const asked = await requestsOf(leader);
+  await each(leaving, (n) => deletePod(api, podOf(n, namespaces)));
+  console.log(`${leaving} pods deleted: ${((performance.now() - askedMs) / 1000).toFixed(1)} s`);
+  await leader.until('to know that they are gone', async () => {
+    return (await leader.status()).drivers.available === pods + changes - leaving;
+  });
+  const gone = await requestsOf(leader);
+  console.log(
+    `… to all of them gone: ${((performance.now() - askedMs) / 1000).toFixed(1)} s, ${((gone.others - asked.others) / leaving).toFixed(2)} requests for each`,
   );
   near.close();
   far.close();

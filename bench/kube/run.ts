@@ -2,7 +2,9 @@
  * Discovery of many pods from a real API server: how long until all are known, what it keeps in
  * memory, how soon a pod that becomes ready is seen, and what it asks the API server at rest. Then
  * the same of two control planes, from a pod's status to what an Envoy is sent.
+ * Then what a driver's whole life costs the API server, and the departure of many drivers at once.
  * Usage: npm run bench:kube -- [--pods 5000] [--namespaces 1000] [--changes 200] [--rest-seconds 60]
+ *   [--lives 20] [--leaving 500]
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -17,6 +19,7 @@ import { KubeApiServer } from '../../test/support/kube-api-server.js';
 import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../../test/support/kube-manifests.js';
 import { each, makePod, namespaceOf, podOf, setReady } from './pods.js';
 import { percentiles } from './percentiles.js';
+import { measureLives } from './leaving.js';
 import { measureRoutable } from './routable.js';
 
 const { values } = parseArgs({
@@ -25,6 +28,8 @@ const { values } = parseArgs({
     namespaces: { type: 'string', default: '1000' },
     changes: { type: 'string', default: '200' },
     'rest-seconds': { type: 'string', default: '60' },
+    lives: { type: 'string', default: '20' },
+    leaving: { type: 'string', default: '500' },
   },
 });
 const pods = Number(values.pods);
@@ -35,6 +40,10 @@ const collectGarbage = runInNewContext('gc') as () => void;
 const server = await KubeApiServer.start();
 try {
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
+  await measureLives(server, {
+    lives: Number(values.lives),
+    restSeconds: Number(values['rest-seconds']),
+  });
   const admin = server.admin();
   const startedMs = Date.now();
   await each(namespaces, (n) => server.createNamespace(namespaceOf(n, namespaces)));
@@ -49,6 +58,7 @@ try {
     namespaces,
     changes: Number(values.changes),
     restSeconds: Number(values['rest-seconds']),
+    leaving: Number(values.leaving),
   });
 } finally {
   await server.stop();
@@ -73,7 +83,8 @@ async function measureDiscovery(): Promise<void> {
     selectors: ['spark-role=driver,spark-connect=enabled', 'spark-role=connect-server'],
     port: 15002,
     trusts: () => true,
-    isRecorded: () => false,
+    record: () => undefined,
+    gateway: 'bench',
     leadership: { epoch: () => 1 },
   });
   collectGarbage();

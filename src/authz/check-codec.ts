@@ -2,7 +2,7 @@
  * envoy.service.auth.v3.CheckRequest and CheckResponse, the fields that are used here. Generated code
  * decodes everything and costs several times as much (bench/authz); a test compares the two.
  */
-import { TextCache } from './text-cache.js';
+import type { TextCache } from './text-cache.js';
 import { WireReader, WireWriter } from './wire.js';
 
 export interface CheckRequest {
@@ -67,9 +67,6 @@ const ValueField = { string_value: 3 } as const;
 const OVERWRITE_IF_EXISTS_OR_ADD = 2;
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** Names and values of headers, tokens among them, paths and hosts. */
-const texts = new TextCache({ places: 16_384, maxBytes: 16 * 1024 * 1024 });
-
 interface Decoded {
   path: string;
   host: string;
@@ -80,8 +77,8 @@ interface Decoded {
   peerCertificate: string;
 }
 
-/** The result reads on in `bytes`. Throws MalformedMessage. */
-export function decodeCheckRequest(bytes: Buffer): CheckRequest {
+/** The result reads on in `bytes`, and its texts are those of `texts`. Throws MalformedMessage. */
+export function decodeCheckRequest(bytes: Buffer, texts: TextCache): CheckRequest {
   const request: Decoded = {
     path: '',
     host: '',
@@ -93,52 +90,73 @@ export function decodeCheckRequest(bytes: Buffer): CheckRequest {
   };
   const check = new WireReader(bytes, 0, bytes.length);
   while (check.nextBytes()) {
-    if (check.field === CheckRequestField.attributes) readAttributes(bytes, check, request);
+    if (check.field === CheckRequestField.attributes) readAttributes(bytes, check, request, texts);
   }
   return request;
 }
 
-function readAttributes(bytes: Buffer, { start, end }: WireReader, request: Decoded): void {
+function readAttributes(
+  bytes: Buffer,
+  { start, end }: WireReader,
+  request: Decoded,
+  texts: TextCache,
+): void {
   const context = new WireReader(bytes, start, end);
   while (context.nextBytes()) {
-    if (context.field === AttributeContextField.source) readSource(bytes, context, request);
-    else if (context.field === AttributeContextField.request) readRequest(bytes, context, request);
+    if (context.field === AttributeContextField.source) readSource(bytes, context, request, texts);
+    else if (context.field === AttributeContextField.request)
+      readRequest(bytes, context, request, texts);
   }
 }
 
-function readSource(bytes: Buffer, { start, end }: WireReader, request: Decoded): void {
+function readSource(
+  bytes: Buffer,
+  { start, end }: WireReader,
+  request: Decoded,
+  texts: TextCache,
+): void {
   const peer = new WireReader(bytes, start, end);
   while (peer.nextBytes()) {
-    if (peer.field === PeerField.principal) request.peerPrincipal = text(bytes, peer);
-    else if (peer.field === PeerField.certificate) request.peerCertificate = text(bytes, peer);
+    if (peer.field === PeerField.principal) request.peerPrincipal = text(bytes, peer, texts);
+    else if (peer.field === PeerField.certificate)
+      request.peerCertificate = text(bytes, peer, texts);
     else if (peer.field === PeerField.address) {
-      request.sourceAddress = readAddress(bytes, peer) ?? request.sourceAddress;
+      request.sourceAddress = readAddress(bytes, peer, texts) ?? request.sourceAddress;
     }
   }
 }
 
-function readAddress(bytes: Buffer, { start, end }: WireReader): string | undefined {
+function readAddress(
+  bytes: Buffer,
+  { start, end }: WireReader,
+  texts: TextCache,
+): string | undefined {
   let found: string | undefined;
   const address = new WireReader(bytes, start, end);
   while (address.nextBytes()) {
     if (address.field !== AddressField.socket_address) continue;
     const socket = new WireReader(bytes, address.start, address.end);
     while (socket.nextBytes()) {
-      if (socket.field === SocketAddressField.address) found = text(bytes, socket);
+      if (socket.field === SocketAddressField.address) found = text(bytes, socket, texts);
     }
   }
   return found;
 }
 
-function readRequest(bytes: Buffer, { start, end }: WireReader, request: Decoded): void {
+function readRequest(
+  bytes: Buffer,
+  { start, end }: WireReader,
+  request: Decoded,
+  texts: TextCache,
+): void {
   const outer = new WireReader(bytes, start, end);
   while (outer.nextBytes()) {
     if (outer.field !== RequestField.http) continue;
     const http = new WireReader(bytes, outer.start, outer.end);
     while (http.nextBytes()) {
-      if (http.field === HttpRequestField.headers) readHeader(bytes, http, request.headers);
-      else if (http.field === HttpRequestField.path) request.path = text(bytes, http);
-      else if (http.field === HttpRequestField.host) request.host = text(bytes, http);
+      if (http.field === HttpRequestField.headers) readHeader(bytes, http, request.headers, texts);
+      else if (http.field === HttpRequestField.path) request.path = text(bytes, http, texts);
+      else if (http.field === HttpRequestField.host) request.host = text(bytes, http, texts);
       else if (http.field === HttpRequestField.raw_body) {
         request.body = bytes.subarray(http.start, http.end);
       }
@@ -146,13 +164,18 @@ function readRequest(bytes: Buffer, { start, end }: WireReader, request: Decoded
   }
 }
 
-function readHeader(bytes: Buffer, { start, end }: WireReader, headers: CheckHeaders): void {
+function readHeader(
+  bytes: Buffer,
+  { start, end }: WireReader,
+  headers: CheckHeaders,
+  texts: TextCache,
+): void {
   let name = '';
   let valueStart = 0;
   let valueEnd = 0;
   const entry = new WireReader(bytes, start, end);
   while (entry.nextBytes()) {
-    if (entry.field === MapEntryField.key) name = text(bytes, entry);
+    if (entry.field === MapEntryField.key) name = text(bytes, entry, texts);
     else if (entry.field === MapEntryField.value) {
       valueStart = entry.start;
       valueEnd = entry.end;
@@ -161,7 +184,7 @@ function readHeader(bytes: Buffer, { start, end }: WireReader, headers: CheckHea
   headers.add(name, valueStart, valueEnd);
 }
 
-function text(bytes: Buffer, { start, end }: WireReader): string {
+function text(bytes: Buffer, { start, end }: WireReader, texts: TextCache): string {
   return texts.text(bytes, start, end);
 }
 

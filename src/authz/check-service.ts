@@ -13,18 +13,23 @@ import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import { RateLimiter, refuseByRate } from '../model/limits.js';
 import type { Span, Tracer } from '../model/audit.js';
+import { UnverifiedSample } from '../model/unverified-sample.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
+import { CheckMemory } from './check-memory.js';
 import {
+  type AfterExpiry,
   assignRequests,
   authenticateWithoutToken,
   authenticateWithToken,
   checkAssignment,
   checkClone,
   readFacts,
+  readHead,
   withoutGrace,
   type Authenticated,
   type HeaderNames,
   type RequestFacts,
+  type RequestHead,
 } from './decision.js';
 import { andThen, type Eventually } from './grpc-wire.js';
 import type { AuthzMetrics } from './server.js';
@@ -53,8 +58,8 @@ export interface CheckServiceOptions {
   readonly headers: HeaderNames;
   /** The longest time that a check waits, for a driver and for its query's turn, milliseconds. Shorter than the filter's timeout. */
   readonly holdMs: number;
-  /** How long after its end an owner's token is still good for what finishes a running query, milliseconds. */
-  readonly expiredTokenGraceMs: number;
+  /** How long after its end an owner's token is still good for what it began. */
+  readonly afterExpiry: AfterExpiry;
 }
 
 export type Decision =
@@ -76,23 +81,36 @@ interface Authorized {
 class Checking {
   readonly startedMs = performance.now();
   readonly span: Span | undefined;
+  /** IP address of the connection's other end. */
+  readonly peer: string;
   readonly metadata: KnownMetadata = {};
   method: string | undefined;
 
-  constructor(span: Span | undefined) {
+  constructor(span: Span | undefined, peer: string) {
     this.span = span;
+    this.peer = peer;
   }
 }
 
 export class CheckService {
+  /** Shared with whoever reads its requests and writes its answers. */
+  readonly memory = new CheckMemory();
   readonly #options: CheckServiceOptions;
   readonly #shadow: Shadow;
   readonly #rates = new RateLimiter();
   readonly #queries: QueryLimits;
+  readonly #unverified: UnverifiedSample;
+  readonly #unverifiedSpans: UnverifiedSample;
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
     const { clock, logger, metrics, queries, shadowPolicy } = options;
+    this.#unverifiedSpans = new UnverifiedSample({ clock, onOmitted: () => undefined });
+    this.#unverified = new UnverifiedSample({
+      clock,
+      onOmitted: ({ kinds }) =>
+        logger.info({ kinds }, 'further requests of callers nobody has verified were refused'),
+    });
     this.#queries = new QueryLimits({ admission: queries, clock, logger, metrics });
     const candidate = shadowPolicy ?? (() => undefined);
     const tally = options.shadowTally ?? new ShadowTally(clock);
@@ -105,7 +123,10 @@ export class CheckService {
    * refused with it.
    */
   check(request: CheckRequest, call: UnaryCall): Eventually<Decision> {
-    const checking = new Checking(this.#options.tracer.start('authz check', call.traceparent));
+    const checking = new Checking(
+      this.#options.tracer.start('authz check', call.traceparent),
+      request.sourceAddress,
+    );
     try {
       const decided = this.#decide(request, checking, call);
       return decided instanceof Promise
@@ -116,33 +137,76 @@ export class CheckService {
     }
   }
 
+  /** Nothing costs much before it is known who asks: the body is read after that. */
   #decide(request: CheckRequest, checking: Checking, call: UnaryCall): Eventually<Decision> {
-    const { metadata } = checking;
-    const { clock, holdMs } = this.#options;
+    const { clock, headers, holdMs } = this.#options;
     const heldUntilMs = clock.now() + holdMs;
     const policy = this.#options.policy();
-    const facts = readFacts(request, this.#options.headers);
-    checking.method = facts.method.name;
-    metadata.session = facts.request.sessionId;
-    metadata.claimed_user = facts.claimedUser;
-    return andThen(this.#authenticate(facts, policy), (authenticated) => {
-      const { caller } = authenticated;
-      const target = this.#authorize(facts, caller, policy, metadata);
-      this.#refuseByRate(facts, caller, target, policy);
-      const authorized: Authorized = { authenticated, target, policy };
-      return andThen(this.#assign(facts, authorized, holdMs, checking, call), (assignment) => {
-        this.#allowed(facts, caller, assignment, metadata);
-        const turn = this.#queries.turn({ facts, caller, target, policy, heldUntilMs }, call);
-        const later = turn?.then(() =>
-          this.#assignLater(facts, authorized, heldUntilMs, checking, call),
-        );
-        return andThen(later ?? assignment, (current) => {
-          const response = allowedResponse(current, facts.headers, metadata);
+    const head = readHead(request, headers, this.memory);
+    checking.method = head.method.name;
+    const sessionId = () => this.#sessionOf(head, request.body);
+    return andThen(this.#authenticate(head, policy, sessionId), (authenticated) => {
+      const facts = this.#read(head, request.body, authenticated, checking);
+      let authorized = this.#authorized(facts, authenticated, policy, checking);
+      this.#refuseByRate(facts, authorized);
+      const assigned = this.#assign(facts, authorized, holdMs, checking, call);
+      const current =
+        assigned instanceof Promise
+          ? assigned.then(async (assignment) => {
+              authorized = await this.#current(facts, authorized, checking);
+              checkAssignment(assignment, this.#asked(facts, authorized, 0, checking).session);
+              return assignment;
+            })
+          : assigned;
+      return andThen(current, (assignment) => {
+        const { caller } = authorized.authenticated;
+        this.#allowed(facts, caller, assignment, checking.metadata);
+        const query = { facts, caller, ...authorized, heldUntilMs };
+        const later = this.#queries
+          .turn(query, call)
+          ?.then(() => this.#assignLater(facts, authorized, heldUntilMs, checking, call));
+        return andThen(later ?? assignment, (last) => {
+          const { metadata } = checking;
+          const response = allowedResponse(last, facts.headers, metadata, this.memory.responses);
           this.#end(checking, 'OK');
           return { allowed: true, response };
         });
       });
     });
+  }
+
+  #read(
+    head: RequestHead,
+    body: Buffer,
+    { caller }: Authenticated,
+    { metadata }: Checking,
+  ): RequestFacts {
+    metadata.principal = caller.principal.subject;
+    metadata.issuer = caller.principal.issuer;
+    const facts = readFacts(head, body, this.#options.headers, this.memory);
+    metadata.session = facts.request.sessionId;
+    metadata.claimed_user = facts.claimedUser;
+    return facts;
+  }
+
+  #authorized(
+    facts: RequestFacts,
+    authenticated: Authenticated,
+    policy: Policy,
+    { metadata }: Checking,
+  ): Authorized {
+    const target = this.#authorize(facts, authenticated.caller, policy, metadata);
+    return { authenticated, target, policy };
+  }
+
+  /** By the policy of now, which may have become another one while this request waited. */
+  #current(facts: RequestFacts, before: Authorized, checking: Checking): Eventually<Authorized> {
+    const policy = this.#options.policy();
+    if (policy === before.policy) return before;
+    return andThen(
+      this.#authenticate(facts, policy, () => facts.request.sessionId),
+      (authenticated) => this.#authorized(facts, authenticated, policy, checking),
+    );
   }
 
   /** While its query waited, a session may have ended, and the policy may have become another one. */
@@ -153,30 +217,36 @@ export class CheckService {
     checking: Checking,
     call: UnaryCall,
   ): Promise<Assignment> {
-    const policy = this.#options.policy();
-    let authorized = before;
-    if (policy !== before.policy) {
-      const authenticated = await this.#authenticate(facts, policy);
-      const target = this.#authorize(facts, authenticated.caller, policy, checking.metadata);
-      authorized = { authenticated, target, policy };
-    }
+    const authorized = await this.#current(facts, before, checking);
     const leftMs = Math.max(0, heldUntilMs - this.#options.clock.now());
     return this.#assign(facts, authorized, leftMs, checking, call);
   }
 
-  #authenticate(facts: RequestFacts, policy: Policy): Eventually<Authenticated> {
-    const { verifier, clock, expiredTokenGraceMs } = this.#options;
-    if (facts.token === undefined) return authenticateWithoutToken(facts, policy);
+  #authenticate(
+    head: RequestHead,
+    policy: Policy,
+    sessionId: () => string | undefined,
+  ): Eventually<Authenticated> {
+    const { verifier, clock, afterExpiry } = this.#options;
+    if (head.token === undefined) return authenticateWithoutToken(head, policy);
     // New issuers fetch their keys; `verify` waits for those that it needs.
     void verifier.useIssuers(policy.issuers);
-    return andThen(verifier.verify(facts.token), (token) =>
-      authenticateWithToken(facts, token, clock.now(), expiredTokenGraceMs),
+    return andThen(verifier.verify(head.token), (token) =>
+      authenticateWithToken(head.method, token, clock.now(), afterExpiry, sessionId),
     );
   }
 
+  /** For whoever reads that their token has expired: undefined if the request does not tell. */
+  #sessionOf(head: RequestHead, body: Buffer): string | undefined {
+    try {
+      return readFacts(head, body, this.#options.headers, this.memory).request.sessionId;
+    } catch (error) {
+      if (error instanceof GatewayError) return undefined;
+      throw error;
+    }
+  }
+
   #authorize(facts: RequestFacts, caller: Caller, policy: Policy, metadata: KnownMetadata): Target {
-    metadata.principal = caller.principal.subject;
-    metadata.issuer = caller.principal.issuer;
     const target = decide(facts, caller, policy);
     metadata.shadow = this.#shadow.report(facts, caller, policy, target);
     if (target instanceof GatewayError) {
@@ -189,27 +259,36 @@ export class CheckService {
     return target;
   }
 
-  #refuseByRate(facts: RequestFacts, caller: Caller, target: Target, policy: Policy): void {
+  #refuseByRate(facts: RequestFacts, { authenticated, target, policy }: Authorized): void {
     // What finishes or ends running work is never held up.
-    const limits = facts.method.graceful ? undefined : policy.rateLimits?.(target.namespace);
+    const limits = facts.method.afterExpiry ? undefined : policy.rateLimits?.(target.namespace);
     if (!limits) return;
-    const of = { ...target, principal: caller.principal };
+    const of = { ...target, principal: authenticated.caller.principal };
     const nowMs = this.#options.clock.now();
     const refusal = refuseByRate('requests', this.#rates, limits.requests, of, nowMs);
     if (refusal) throw refusal;
   }
 
-  #assign(
+  #asked(
     facts: RequestFacts,
     { authenticated, target }: Authorized,
     holdMs: number,
     { span }: Checking,
+  ): AssignRequests {
+    const traceparent = span?.traceparent;
+    return assignRequests(facts, authenticated.caller, target, { holdMs, traceparent });
+  }
+
+  #assign(
+    facts: RequestFacts,
+    authorized: Authorized,
+    holdMs: number,
+    checking: Checking,
     call: UnaryCall,
   ): Eventually<Assignment> {
-    const traceparent = span?.traceparent;
-    const asked = assignRequests(facts, authenticated.caller, target, { holdMs, traceparent });
+    const asked = this.#asked(facts, authorized, holdMs, checking);
     const known = asked.clone ? undefined : this.#options.assigner.remembered?.(asked.session);
-    if (!known) return this.#ask(asked, authenticated, call.signal);
+    if (!known) return this.#ask(asked, authorized.authenticated, call.signal);
     checkAssignment(known, asked.session);
     return known;
   }
@@ -264,8 +343,12 @@ export class CheckService {
     return { allowed: false, response };
   }
 
-  #end({ span, method, metadata, startedMs }: Checking, code: DecisionCode): void {
-    if (span) endSpan(span, method, metadata, code);
+  #end({ span, peer, method, metadata, startedMs }: Checking, code: DecisionCode): void {
+    // A span that is not ended is not sent: anybody may ask to be traced.
+    const isKnown = metadata.principal !== undefined;
+    if (span && (isKnown || this.#unverifiedSpans.take(peer, code))) {
+      endSpan(span, method, metadata, code);
+    }
     this.#options.metrics.decided({
       code,
       method: method ?? 'unknown',
@@ -296,13 +379,15 @@ export class CheckService {
     seen.seen({ sessionId, caller, host, headers: routing, userId: request.userId });
   }
 
-  #logRefusal(error: GatewayError, { method, metadata }: Checking): void {
+  #logRefusal(error: GatewayError, { method, metadata, peer }: Checking): void {
     const { logger } = this.#options;
     const fields = { code: error.code, method, ...metadata };
     if (error.code === 'INTERNAL') logger.error({ ...fields, err: error }, 'check failed');
     else if (error.status === GrpcStatus.UNAVAILABLE) {
       logger.debug({ ...fields, retryAfterMs: error.retryAfterMs }, error.message);
-    } else logger.info(fields, error.message);
+    } else if (metadata.principal !== undefined || this.#unverified.take(peer, error.code)) {
+      logger.info(fields, error.message);
+    }
   }
 }
 

@@ -6,7 +6,7 @@
  * can hide behind another.
  */
 import type { ConfigRequest } from '../model/policy.js';
-import { messagePrefix } from './request.js';
+import type { MessagePrefix } from './request.js';
 import { MalformedMessage, WireReader, WireType } from './wire.js';
 
 const OPERATION_FIELD = 3;
@@ -30,9 +30,8 @@ interface Found {
   whole: boolean;
 }
 
-/** For a body that `readSparkRequest` has read. An operation that cannot be read may do anything. */
-export function readConfigRequest(body: Buffer, encoding: string | undefined): ConfigRequest {
-  const { bytes, length } = messagePrefix(body, encoding);
+/** For a message that `readSparkRequest` has read. An operation that cannot be read may do anything. */
+export function readConfigRequest({ bytes, length }: MessagePrefix): ConfigRequest {
   const found: Found = { reads: [], writes: [], lists: [], whole: true };
   try {
     eachField(new WireReader(bytes, 0, length, bytes.length), found, (request) => {

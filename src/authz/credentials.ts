@@ -8,7 +8,7 @@ import type { Headers, CheckRequest } from './check-codec.js';
 
 const BEARER = /^bearer( +|$)/i;
 
-interface Credential {
+export interface Credential {
   /** Empty for none. */
   readonly token: string;
   readonly isBearer: boolean;
@@ -18,21 +18,29 @@ interface Credential {
 
 const NONE: Credential = { token: '', isBearer: true, isRepeated: false };
 /** By the header's value: a token is long, and to cut it out and look it up takes longer than this. */
-const credentials = new LRUCache<string, Credential>({
-  max: 10_000,
-  // Nothing of what is remembered here has been verified: it may be long.
-  maxSize: 8 * 1024 * 1024,
-  sizeCalculation: (_, value) => value.length + 1,
-});
+export type Credentials = LRUCache<string, Credential>;
+
+export function newCredentials(): Credentials {
+  return new LRUCache({
+    max: 10_000,
+    // Nothing of what is remembered here has been verified: it may be long.
+    maxSize: 8 * 1024 * 1024,
+    sizeCalculation: (_, value) => value.length + 1,
+  });
+}
 
 /**
  * The bearer token, in `authorization` or, from Spark's JVM client, in `authentication`; undefined if
  * there is none. Throws HEADER_DUPLICATED if there are several, TOKEN_MALFORMED for credentials of
  * another kind.
  */
-export function bearerToken(headers: Headers): string | undefined {
-  const { token: first, isBearer, isRepeated } = credential(headers.get('authorization'));
-  const { token: second, isRepeated: isSecondRepeated } = credential(headers.get('authentication'));
+export function bearerToken(headers: Headers, credentials: Credentials): string | undefined {
+  const { token: first, isBearer, isRepeated } = credential(headers, 'authorization', credentials);
+  const { token: second, isRepeated: isSecondRepeated } = credential(
+    headers,
+    'authentication',
+    credentials,
+  );
   if (isRepeated) throw duplicated('authorization');
   if (isSecondRepeated) throw duplicated('authentication');
   if (!isBearer) {
@@ -50,7 +58,8 @@ export function bearerToken(headers: Headers): string | undefined {
   return first || second || undefined;
 }
 
-function credential(value: string | undefined): Credential {
+function credential(headers: Headers, name: string, credentials: Credentials): Credential {
+  const value = headers.get(name);
   if (value === undefined) return NONE;
   let known = credentials.get(value);
   if (!known) {
@@ -83,10 +92,17 @@ export function duplicated(name: string): GatewayError {
 // The client's verified certificate as the policy sees it.
 
 /** Certificates by their text as Envoy sends it: reading one costs more than all the rest of a check. */
-const parsed = new LRUCache<string, PeerCertificate>({ max: 1000 });
+export type PeerCertificates = LRUCache<string, PeerCertificate>;
+
+export function newPeerCertificates(): PeerCertificates {
+  return new LRUCache({ max: 1000 });
+}
 
 /** undefined: the client showed no certificate. Envoy tells only of those that it verified. */
-export function peerCertificate(request: CheckRequest): PeerCertificate | undefined {
+export function peerCertificate(
+  request: CheckRequest,
+  parsed: PeerCertificates,
+): PeerCertificate | undefined {
   const { peerCertificate: encoded, peerPrincipal } = request;
   if (encoded === '') return peerPrincipal === '' ? undefined : fromPrincipal(peerPrincipal);
   let peer = parsed.get(encoded);

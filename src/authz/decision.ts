@@ -5,24 +5,35 @@ import { GatewayError } from '../model/errors.js';
 import { refuseBySize } from '../model/limits.js';
 import { CLIENT_ADDRESS_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
-import { tokenMissing } from '../model/refusals.js';
+import { tokenMissing, userIdChanged } from '../model/refusals.js';
 import type { CheckRequest, Headers } from './check-codec.js';
+import type { CheckMemory } from './check-memory.js';
 import { readConfigRequest } from './config-request.js';
 import { bearerToken, duplicated, refuseDuplicates, peerCertificate } from './credentials.js';
-import { sparkMethod, type SparkMethod, readSparkRequest, type SparkRequest } from './request.js';
+import {
+  sparkMethod,
+  type SparkMethod,
+  messagePrefix,
+  readSparkRequest,
+  type SparkRequest,
+} from './request.js';
 import type { VerifiedToken } from './token/verifier.js';
 
-/** What a request says of itself; nothing in it is verified but `peer` and `sourceAddress`. */
-export interface RequestFacts {
+/** What a request says beside its body; nothing in it is verified but `peer` and `sourceAddress`. */
+export interface RequestHead {
   readonly method: SparkMethod;
-  readonly request: SparkRequest;
-  /** Of the Config RPC. */
-  readonly config?: ConfigRequest;
   readonly token: string | undefined;
   readonly peer: PeerCertificate | undefined;
   readonly sourceAddress: string;
   readonly host: string;
   readonly headers: Headers;
+}
+
+/** What a request says of itself. */
+export interface RequestFacts extends RequestHead {
+  readonly request: SparkRequest;
+  /** Of the Config RPC. */
+  readonly config?: ConfigRequest;
   /** Who the client says it works for; recorded, never trusted. */
   readonly claimedUser: string;
 }
@@ -41,19 +52,42 @@ export interface HeaderNames {
   readonly user: string;
 }
 
-export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts {
+/** Reads what costs little, and refuses by it: nobody is known yet. */
+export function readHead(
+  check: CheckRequest,
+  names: HeaderNames,
+  memory: Pick<CheckMemory, 'credentials' | 'peerCertificates'>,
+): RequestHead {
   const { headers } = check;
   const path = upTo('?', check.path);
   const method = sparkMethod(path);
   if (!method) {
     throw new GatewayError(
       'METHOD_UNKNOWN',
-      `${path.slice(0, 100)} is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
+      `This is not an RPC of ${SPARK_CONNECT_SERVICE} 3.5 to 4.x.`,
     );
   }
-  const request = readSparkRequest(check.body, headers.get('grpc-encoding'), method);
-  const token = bearerToken(headers);
   refuseDuplicates(headers, names.routing);
+  return {
+    method,
+    token: bearerToken(headers, memory.credentials),
+    peer: peerCertificate(check, memory.peerCertificates),
+    sourceAddress: headers.get(CLIENT_ADDRESS_HEADER) ?? check.sourceAddress,
+    host: hostName(check.host),
+    headers,
+  };
+}
+
+/** Reads the body, for somebody who is known. Throws REQUEST_UNREADABLE. */
+export function readFacts(
+  head: RequestHead,
+  body: Buffer,
+  names: HeaderNames,
+  memory: Pick<CheckMemory, 'ids' | 'inflater'>,
+): RequestFacts {
+  const { method, headers } = head;
+  const message = messagePrefix(body, headers.get('grpc-encoding'), memory.inflater);
+  const request = readSparkRequest(message, method, memory.ids);
   if (method.newSessionField !== undefined && request.newSessionId === undefined) {
     throw new GatewayError(
       'CLONE_SESSION_ID_MISSING',
@@ -61,42 +95,53 @@ export function readFacts(check: CheckRequest, names: HeaderNames): RequestFacts
         'import uuid; spark.cloneSession(new_session_id=str(uuid.uuid4()))',
     );
   }
+  const claimedUser = (headers.get(names.user) || request.userId).slice(0, 256);
   const facts: RequestFacts = {
     method,
-    request,
-    token,
-    peer: peerCertificate(check),
-    sourceAddress: headers.get(CLIENT_ADDRESS_HEADER) ?? check.sourceAddress,
-    host: hostName(check.host),
+    token: head.token,
+    peer: head.peer,
+    sourceAddress: head.sourceAddress,
+    host: head.host,
     headers,
-    claimedUser: (headers.get(names.user) || request.userId).slice(0, 256),
+    request,
+    claimedUser,
   };
-  if (method.name !== 'Config') return facts;
-  return { ...facts, config: readConfigRequest(check.body, headers.get('grpc-encoding')) };
+  return method.name === 'Config' ? { ...facts, config: readConfigRequest(message) } : facts;
 }
 
 /** Without a token: a service by its certificate, else a network by the source address. */
-export function authenticateWithoutToken(facts: RequestFacts, policy: Policy): Authenticated {
+export function authenticateWithoutToken(head: RequestHead, policy: Policy): Authenticated {
   const caller =
-    (facts.peer && policy.service(facts.peer)) ??
-    (facts.sourceAddress === '' ? undefined : policy.sourceNetwork(facts.sourceAddress));
+    (head.peer && policy.service(head.peer)) ??
+    (head.sourceAddress === '' ? undefined : policy.sourceNetwork(head.sourceAddress));
   if (caller) return { caller };
   throw tokenMissing();
 }
 
-/** `graceMs`: how long after its end a token is still good for what finishes a running query. */
+/** Milliseconds after its end. */
+export interface AfterExpiry {
+  /** In which a token finishes a query that began with it. */
+  readonly queryMs: number;
+  /** In which it releases its owner's session. */
+  readonly sessionMs: number;
+}
+
+/** `sessionId`: of the request, if it can be read. Throws TOKEN_EXPIRED. */
 export function authenticateWithToken(
-  facts: RequestFacts,
+  method: SparkMethod,
   token: VerifiedToken,
   nowMs: number,
-  graceMs: number,
+  after: AfterExpiry,
+  sessionId: () => string | undefined,
 ): Authenticated {
   const { caller, goodUntilMs } = token;
   if (nowMs < goodUntilMs) return { caller };
-  if (facts.method.graceful && nowMs < goodUntilMs + graceMs) {
+  const { afterExpiry } = method;
+  const graceMs = afterExpiry && (afterExpiry === 'query' ? after.queryMs : after.sessionMs);
+  if (graceMs !== undefined && nowMs < goodUntilMs + graceMs) {
     return { caller, expiredAtMs: goodUntilMs };
   }
-  throw tokenExpired(goodUntilMs);
+  throw tokenExpired(goodUntilMs, sessionId());
 }
 
 export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): Target {
@@ -162,6 +207,7 @@ export function assignRequests(
 /** Guards against an assignment that is not the one asked for. */
 export function checkAssignment(assignment: Assignment, asked: AssignRequest): void {
   if (!samePrincipal(assignment.principal, asked.principal)) throw sessionOfAnother();
+  if ((assignment.userId ?? asked.userId) !== asked.userId) throw userIdChanged();
   if (assignment.namespace !== asked.namespace) {
     throw new GatewayError(
       'SESSION_ELSEWHERE',
@@ -191,10 +237,14 @@ export function withoutGrace(error: GatewayError, expiredAtMs: number): GatewayE
     : error;
 }
 
-function tokenExpired(atMs: number): GatewayError {
+/** `sessionId`: of a request that may be its owner's, who can go on with it. */
+function tokenExpired(atMs: number, sessionId?: string): GatewayError {
+  const ended = `Your token expired at ${new Date(atMs).toISOString()}.`;
   return new GatewayError(
     'TOKEN_EXPIRED',
-    `Your token expired at ${new Date(atMs).toISOString()}. Get a new one and connect with it: sc://<host>:15002/;token=<token>.`,
+    sessionId === undefined
+      ? `${ended} Get a new one and connect with it: sc://<host>:15002/;token=<token>.`
+      : `${ended} Get a new one. Your session, with its views and settings, goes on with SparkSession.builder.remote("sc://<host>:15002/;session_id=${sessionId};token=<token>").create().`,
   );
 }
 

@@ -1,17 +1,15 @@
-/** The state behind grpc.health.v1.Health (grpc/doc/health-checking.md), and its two small messages. */
+/** The state behind Check of grpc.health.v1.Health (grpc/doc/health-checking.md), and its two small messages. */
 import { GrpcStatus } from '../model/errors.js';
 import { CallError } from './grpc-wire.js';
 import { MalformedMessage, WireReader, WireType } from './wire.js';
 
 export const HEALTH_CHECK_PATH = '/grpc.health.v1.Health/Check';
-export const HEALTH_WATCH_PATH = '/grpc.health.v1.Health/Watch';
 
 const ServingStatus = { SERVING: 1, NOT_SERVING: 2, SERVICE_UNKNOWN: 3 } as const;
 type ServingStatus = (typeof ServingStatus)[keyof typeof ServingStatus];
 
 export class Health {
   readonly #services: ReadonlySet<string>;
-  readonly #listeners = new Set<() => void>();
   #serving = true;
 
   /** `services`: full names; the whole server is the empty name. */
@@ -21,7 +19,6 @@ export class Health {
 
   stopServing(): void {
     this.#serving = false;
-    for (const listener of this.#listeners) listener();
   }
 
   /** Answers `Check`. Throws CallError for a service that is not here. */
@@ -31,15 +28,6 @@ export class Health {
       throw new CallError(GrpcStatus.NOT_FOUND, 'There is no such service here.');
     }
     return encode(status);
-  }
-
-  /** Answers `Watch`: now and at every change. Returns a function that ends it. */
-  watch(request: Buffer, send: (response: Buffer) => void): () => void {
-    const service = serviceOf(request);
-    const listener = () => send(encode(this.#status(service)));
-    this.#listeners.add(listener);
-    listener();
-    return () => this.#listeners.delete(listener);
   }
 
   #status(service: string): ServingStatus {

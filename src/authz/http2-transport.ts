@@ -1,19 +1,27 @@
 /**
- * Unary gRPC on an HTTP/2 server of its own (http2/), with the health service. Envoy waits for this on
+ * Unary gRPC on an HTTP/2 server of its own (src/lib/http2), with the health service. Envoy waits for this on
  * every request.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { ErrorCode } from '../lib/http2/frame.js';
-import { headerBlock } from '../lib/http2/response-writer.js';
+import { headerBlock } from '../lib/http2/header-block.js';
 import type { ServerConnection } from '../lib/http2/server-connection.js';
 import type { ServerStream } from '../lib/http2/server-stream.js';
+import { serveHttp2 } from '../lib/http2/socket.js';
 import type { SocketAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
-import { CallError, frame, timeoutMs, unframe, type Eventually } from './grpc-wire.js';
-import { Health, HEALTH_CHECK_PATH, HEALTH_WATCH_PATH } from './health.js';
-import { serveHttp2, listen } from './http2-socket.js';
+import {
+  CallError,
+  frame,
+  MESSAGE_HEADER_BYTES,
+  timeoutMs,
+  unframe,
+  type Eventually,
+} from './grpc-wire.js';
+import { Health, HEALTH_CHECK_PATH } from './health.js';
+import { listen } from './listen.js';
 
 export interface Http2TransportOptions {
   /** By gRPC path. */
@@ -27,10 +35,10 @@ export interface Http2TransportOptions {
 const CONTENT_TYPE = 'application/grpc';
 const RESPONSE_HEADERS = headerBlock(200, { 'content-type': CONTENT_TYPE });
 const STATUS_OK = headerBlock(undefined, { 'grpc-status': String(GrpcStatus.OK) });
-const STATUS_UNAVAILABLE = headerBlock(undefined, {
-  'grpc-status': String(GrpcStatus.UNAVAILABLE),
-});
+const NOT_POST = headerBlock(405, { allow: 'POST' });
 const NOT_GRPC = headerBlock(415, {});
+/** Each worker of an Envoy has one, and another for each 2,000 checks that it holds. */
+const MAX_CONNECTIONS = 256;
 /** For calls that are aborted at the end of a drain to be answered. */
 const LAST_ANSWERS_MS = 500;
 
@@ -47,6 +55,7 @@ export class Http2Transport implements Transport {
     this.#options = options;
     this.#health = new Health([...options.handlers.keys()].map((path) => path.split('/')[1] ?? ''));
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
   async listen(address: SocketAddress): Promise<string> {
@@ -77,10 +86,11 @@ export class Http2Transport implements Transport {
   }
 
   #accept(socket: Socket): void {
-    const { maxMessageBytes: maxBodyBytes, logger } = this.#options;
+    const { maxMessageBytes, clock, logger } = this.#options;
     const connection: ServerConnection = serveHttp2(socket, {
-      maxBodyBytes,
-      logger,
+      maxBodyBytes: maxMessageBytes + MESSAGE_HEADER_BYTES,
+      timers: clock,
+      onError: (error) => logger.debug({ err: error }, 'a connection to authz failed'),
       onRequest: (stream) => this.#called(connection, stream),
       onTooLarge(stream) {
         const message = 'The message is too large.';
@@ -99,14 +109,18 @@ export class Http2Transport implements Transport {
   }
 
   #called(connection: ServerConnection, stream: ServerStream): void {
-    const { contentType, path = '', grpcTimeout, traceparent } = stream.head;
+    const { method, contentType, path = '', grpcTimeout, traceparent } = stream.head;
+    if (method !== 'POST') {
+      connection.respond(stream, NOT_POST, true);
+      return;
+    }
     if (!contentType.startsWith(CONTENT_TYPE)) {
       connection.respond(stream, NOT_GRPC, true);
       return;
     }
     const handler =
       path === HEALTH_CHECK_PATH ? this.#healthCheck : this.#options.handlers.get(path);
-    if (!handler && path !== HEALTH_WATCH_PATH) {
+    if (!handler) {
       const message = `There is no ${path.slice(0, 100)} here.`;
       fail(connection, stream, new CallError(GrpcStatus.UNIMPLEMENTED, message));
       return;
@@ -115,9 +129,7 @@ export class Http2Transport implements Transport {
     try {
       const deadlineMs = timeoutMs(grpcTimeout);
       const message = unframe(stream.body());
-      const answer = handler
-        ? handler(message, call)
-        : this.#watch(connection, stream, call, message);
+      const answer = handler(message, call);
       if (answer instanceof Promise) this.#wait(connection, stream, call, answer, deadlineMs);
       else respond(connection, stream, answer);
     } catch (error) {
@@ -172,28 +184,6 @@ export class Http2Transport implements Transport {
   }
 
   readonly #healthCheck: UnaryHandler = (message) => frame(this.#health.check(message));
-
-  /** Stays open, and sends whether this server serves, until it does no longer. Never resolves. */
-  #watch(
-    connection: ServerConnection,
-    stream: ServerStream,
-    call: Call,
-    message: Buffer,
-  ): Promise<never> {
-    return new Promise((_, reject) => {
-      let first = true;
-      const end = this.#health.watch(message, (response) => {
-        if (first) connection.respond(stream, RESPONSE_HEADERS, false);
-        connection.send(stream, frame(response));
-        if (!first) connection.finish(stream, STATUS_UNAVAILABLE);
-        first = false;
-      });
-      call.signal.addEventListener('abort', () => {
-        end();
-        reject(new CallError(GrpcStatus.CANCELLED, 'The watcher has gone.'));
-      });
-    });
-  }
 }
 
 function respond(connection: ServerConnection, stream: ServerStream, response: Uint8Array): void {

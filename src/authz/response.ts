@@ -1,5 +1,5 @@
 /** What Envoy is told: the headers that an allowed request leaves with, or the answer to a refused one. */
-import { statusDetails } from '../lib/grpc/status-details.js';
+import { fitForHeaders, statusDetails } from '../lib/grpc/status-details.js';
 import type { Assignment } from '../model/assignment.js';
 import { GrpcStatus, type GatewayError } from '../model/errors.js';
 import {
@@ -21,7 +21,8 @@ export type Metadata = Readonly<
 >;
 
 /** The last one of each assignment. */
-const lastResponses = new WeakMap<Assignment, AllowedResponse>();
+export type LastResponses = WeakMap<Assignment, AllowedResponse>;
+
 const NOTHING: readonly string[] = [];
 const STAMPED = new Set([
   CLUSTER_HEADER,
@@ -41,6 +42,7 @@ export function allowedResponse(
   assignment: Assignment,
   clientHeaders: Pick<Headers, 'keys'>,
   metadata: Metadata,
+  lastResponses: LastResponses,
 ): AllowedResponse {
   const remove = headersToRemove(assignment, clientHeaders);
   const last = lastResponses.get(assignment);
@@ -99,7 +101,9 @@ function isSameMetadata(a: Metadata, b: Metadata): boolean {
   return true;
 }
 
-export function deniedResponse(error: GatewayError, metadata: Metadata): DeniedResponse {
+/** Below 4 KiB with all its headers. */
+export function deniedResponse(refusal: GatewayError, metadata: Metadata): DeniedResponse {
+  const error = fitForHeaders(refusal);
   return {
     httpStatus: httpStatus[error.status] ?? 500,
     grpcStatus: error.status,

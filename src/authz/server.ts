@@ -13,13 +13,10 @@ import type { Clock } from '../model/clock.js';
 import { GrpcStatus, type ErrorCode } from '../model/errors.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
-import {
-  type AllowedResponse,
-  decodeCheckRequest,
-  encodeAllowed,
-  encodeDenied,
-} from './check-codec.js';
+import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
+import type { CheckMemory } from './check-memory.js';
 import { CheckService, type Decision } from './check-service.js';
+import type { AfterExpiry } from './decision.js';
 import { andThen, CallError, frame } from './grpc-wire.js';
 import { Http2Transport, type UnaryHandler } from './http2-transport.js';
 import type { ShadowTally } from './shadow.js';
@@ -52,8 +49,8 @@ export interface AuthzServerOptions {
   readonly userHeader?: string;
   /** The longest time that a check waits for a driver. Shorter than the filter's timeout. Default 60 s. */
   readonly holdMs?: number;
-  /** How long after its end an owner's token is still good for what finishes a running query. Default 15 min. */
-  readonly expiredTokenGraceMs?: number;
+  /** How long after its end an owner's token is still good for what it began. Default: a day for queries, 15 min for sessions. */
+  readonly afterExpiry?: AfterExpiry;
   /** The largest check that is taken: headers, certificate and body prefix. Default 256 KiB. */
   readonly maxCheckBytes?: number;
   /** Verified tokens remembered at most. Default 10,000. */
@@ -64,6 +61,8 @@ export interface AuthzServerOptions {
   readonly keyRefreshMs?: number;
   /** The least time between two fetches that unknown key ids ask for. Default 30 s. */
   readonly keyCooldownMs?: number;
+  /** How long keys are believed that cannot be fetched again. Default 1 day. */
+  readonly keyGreatestAgeMs?: number;
 }
 
 export interface AuthzServer {
@@ -91,6 +90,9 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     ...(options.maxTokenBytes === undefined ? {} : { maxTokenBytes: options.maxTokenBytes }),
     ...(options.keyRefreshMs === undefined ? {} : { keyRefreshMs: options.keyRefreshMs }),
     ...(options.keyCooldownMs === undefined ? {} : { keyCooldownMs: options.keyCooldownMs }),
+    ...(options.keyGreatestAgeMs === undefined
+      ? {}
+      : { keyGreatestAgeMs: options.keyGreatestAgeMs }),
     onCache: (result) => metrics.tokenCache(result),
     onKeyFetch: (issuer, ok) => metrics.keyFetch(issuer, ok),
   });
@@ -112,7 +114,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
       user: options.userHeader ?? CLAIMED_USER_HEADER,
     },
     holdMs: options.holdMs ?? 60_000,
-    expiredTokenGraceMs: options.expiredTokenGraceMs ?? 15 * 60_000,
+    afterExpiry: options.afterExpiry ?? { queryMs: 86_400_000, sessionMs: 15 * 60_000 },
   });
   const transport = new Http2Transport({
     handlers: new Map([[CHECK_PATH, checkHandler(service)]]),
@@ -138,29 +140,30 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
 export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
 
 /** Answers calls of `CHECK_PATH`. */
-export function checkHandler(service: Pick<CheckService, 'check'>): UnaryHandler {
+export function checkHandler(service: Pick<CheckService, 'check' | 'memory'>): UnaryHandler {
+  const { memory } = service;
   return (message, call) => {
     let request;
     try {
-      request = decodeCheckRequest(message);
+      request = decodeCheckRequest(message, memory.texts);
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error;
       throw new CallError(GrpcStatus.INVALID_ARGUMENT, 'This is no CheckRequest.');
     }
-    return andThen(service.check(request, call), encodeDecision);
+    return andThen(service.check(request, call), (decision) => encodeDecision(decision, memory));
   };
 }
 
-/** Those that allow stay the same value for as long as nothing changes. */
-const encodedResponses = new WeakMap<AllowedResponse, Buffer>();
-
 /** A CheckResponse, framed. It is shared: not to be changed. */
-export function encodeDecision({ allowed, response }: Decision): Buffer {
+export function encodeDecision(
+  { allowed, response }: Decision,
+  memory: Pick<CheckMemory, 'encoded'>,
+): Buffer {
   if (!allowed) return frame(encodeDenied(response));
-  let encoded = encodedResponses.get(response);
+  let encoded = memory.encoded.get(response);
   if (!encoded) {
     encoded = ownBytes(frame(encodeAllowed(response)));
-    encodedResponses.set(response, encoded);
+    memory.encoded.set(response, encoded);
   }
   return encoded;
 }

@@ -21,8 +21,8 @@ export type Step =
 /**
  * Walks over the fields of one message, of which perhaps only the first bytes are at hand.
  *
- * Where parsers differ (over-long varints, groups, field number 0) it refuses, so that what it reads
- * is what every protobuf implementation reads.
+ * Where parsers differ or a writer never goes (tags and lengths longer than they need be, groups, field
+ * number 0) it refuses, so that what it reads is what every protobuf implementation reads.
  */
 export class WireReader {
   readonly #bytes: Buffer;
@@ -111,6 +111,7 @@ export class WireReader {
       if (i < 5) value |= (byte & 0x7f) << (7 * i);
       else if ((byte & 0x7f) !== 0) value |= 1;
       if (byte < 0x80) {
+        if (maxBytes === 5 && byte === 0) throw new MalformedMessage('a varint is too long');
         this.value = value >>> 0;
         return true;
       }

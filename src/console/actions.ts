@@ -61,13 +61,14 @@ export function actionRoutes(options: ActionOptions): Routes {
 function recorded(options: ActionOptions, action: string, act: Action): Handler {
   const { gatekeeper, audit } = options;
   return async (exchange): Promise<Answer> => {
-    const object = exchange.parameters['id'] ?? '';
+    const id = exchange.parameters['id'] ?? '';
     let principal: Principal | undefined;
     const record = (outcome: AdminAction['outcome'], rest: Partial<AdminAction>) =>
       audit.adminAction({
         principal,
         action,
-        object,
+        // The path of a request is its client's own text as long as nobody known has sent it.
+        object: principal ? id : '',
         outcome,
         ...(exchange.client === undefined ? {} : { client: exchange.client }),
         ...rest,
@@ -76,7 +77,7 @@ function recorded(options: ActionOptions, action: string, act: Action): Handler 
       const { caller } = await gatekeeper.identify(exchange);
       principal = caller.principal;
       await gatekeeper.admit(exchange, 'admin');
-      const { answer, detail } = await act(object, exchange, principal);
+      const { answer, detail } = await act(id, exchange, principal);
       record('done', detail ? { detail } : {});
       return json(answer);
     } catch (error) {

@@ -2,6 +2,7 @@
 import { json } from '../lib/http/answer.js';
 import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import { GatewayError } from '../model/errors.js';
+import { principalKey, type Principal } from '../model/principal.js';
 import { explainRequestOf } from './explain.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import type { ConsoleSources } from './sources.js';
@@ -26,6 +27,7 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
       return json(read(exchange));
     };
   };
+  const oneDiffOf = oneAtATime();
   return {
     [`GET ${API_ROOT}/status`]: shown(() => statusView(sources)),
     [`GET ${API_ROOT}/sessions`]: shown(({ query }) =>
@@ -55,11 +57,34 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
       return json(policy.explain(explainRequestOf(await exchange.body(), caller, policy)));
     },
     [`POST ${API_ROOT}/policy/diff`]: async (exchange) => {
-      await gatekeeper.admit(exchange, 'read');
-      return json(await sources.diffPolicy((await exchange.body()).toString('utf8')));
+      const { caller } = await gatekeeper.admit(exchange, 'read');
+      return oneDiffOf(caller.principal, async () =>
+        json(await sources.diffPolicy((await exchange.body()).toString('utf8'), exchange.signal)),
+      );
     },
     [`GET ${API_ROOT}/policy/shadow`]: shown(() => shadowView(sources)),
     [`GET ${API_ROOT}/policy/history`]: shown(() => policyHistoryView(sources)),
+  };
+}
+
+/** Refuses what the same principal has under way already. */
+function oneAtATime(): <T>(principal: Principal, act: () => Promise<T>) => Promise<T> {
+  const busy = new Set<string>();
+  return async (principal, act) => {
+    const key = principalKey(principal);
+    if (busy.has(key)) {
+      throw new GatewayError(
+        'POLICY_DIFF_BUSY',
+        'You are having a policy compared already: wait for its answer.',
+        { retryAfterMs: 5_000 },
+      );
+    }
+    busy.add(key);
+    try {
+      return await act();
+    } finally {
+      busy.delete(key);
+    }
   };
 }
 

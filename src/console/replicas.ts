@@ -31,6 +31,8 @@ import type { Principal } from '../model/principal.js';
 export type CallLeader = <I extends DescMessage, O extends DescMessage>(
   method: DescMethod & { readonly input: I; readonly output: O },
   message: MessageShape<I>,
+  /** Ends the call when it fires. */
+  signal?: AbortSignal,
 ) => Promise<MessageShape<O>>;
 
 const { method } = AdministrationService;
@@ -75,8 +77,9 @@ export class RemoteOperations implements Operations {
 }
 
 export function remoteDiff(call: CallLeader): DiffPolicy {
-  return async (text) => {
-    const { answer } = await call(method.diffPolicy, create(DiffPolicyRequestSchema, { text }));
+  return async (text, signal) => {
+    const request = create(DiffPolicyRequestSchema, { text });
+    const { answer } = await call(method.diffPolicy, request, signal);
     try {
       const read: unknown = JSON.parse(answer);
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- replicas of one release agree on it
@@ -139,24 +142,29 @@ export function addAdministrationService(
       const outcome = await operations.release(sessionId, principalOf(by));
       return create(ReleaseResponseSchema, { ...outcome, endedAtMs: BigInt(outcome.endedAtMs) });
     }),
-    diffPolicy: answer<DiffPolicyRequest, typeof DiffPolicyResponseSchema>(async ({ text }) =>
-      create(DiffPolicyResponseSchema, { answer: JSON.stringify(await diffPolicy(text)) }),
+    diffPolicy: answer<DiffPolicyRequest, typeof DiffPolicyResponseSchema>(
+      async ({ text }, signal) =>
+        create(DiffPolicyResponseSchema, {
+          answer: JSON.stringify(await diffPolicy(text, signal)),
+        }),
     ),
   });
 }
 
 function unary(logger: Logger) {
   return <Request, Response extends DescMessage>(
-      handle: (request: Request) => Promise<MessageShape<Response>>,
+      handle: (request: Request, signal: AbortSignal) => Promise<MessageShape<Response>>,
     ) =>
     (
       call: ServerUnaryCall<Request, MessageShape<Response>>,
       callback: sendUnaryData<MessageShape<Response>>,
     ): void => {
-      handle(call.request).then(
+      const gone = new AbortController();
+      call.on('cancelled', () => gone.abort());
+      handle(call.request, gone.signal).then(
         (response) => callback(null, response),
         (error: unknown) => {
-          if (toGatewayError(error).code === 'INTERNAL') {
+          if (toGatewayError(error).code === 'INTERNAL' && !gone.signal.aborted) {
             logger.error({ err: error }, 'what an operator asked another replica for failed');
           }
           callback(toServiceError(error));

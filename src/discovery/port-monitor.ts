@@ -8,6 +8,9 @@ export interface PortState {
   readonly hasAnswered: boolean;
   /** Why it does not answer. */
   readonly reason: string | undefined;
+  /** When it last answered, and since when it does not, milliseconds since the epoch. */
+  readonly answeredAtMs: number | undefined;
+  readonly silentSinceMs: number | undefined;
   /** Something answers that is not what is watched. */
   readonly taken: boolean;
 }
@@ -20,6 +23,11 @@ export interface PortMonitorOptions {
   /** Called when a port's state has changed. */
   readonly onChange: () => void;
   readonly probe?: Probe;
+  /**
+   * The pause between probes of a port, be it answered or not, unless it has just stopped answering,
+   * milliseconds; default 5 s for one that answers, and less for one that does not.
+   */
+  readonly periodMs?: () => number;
 }
 
 interface Target {
@@ -32,6 +40,14 @@ interface Target {
   timer: Timer | undefined;
 }
 
+const NEVER_PROBED: PortState = {
+  answers: false,
+  hasAnswered: false,
+  reason: undefined,
+  answeredAtMs: undefined,
+  silentSinceMs: undefined,
+  taken: false,
+};
 /** A busy driver may take a while; one that listens nowhere is known at once. */
 const TIMEOUT_MS = 5_000;
 const STARTING_PERIOD_MS = 250;
@@ -59,7 +75,7 @@ export class PortMonitor {
       port,
       isOwner,
       first: Promise.resolve(),
-      state: { answers: false, hasAnswered: false, reason: undefined, taken: false },
+      state: NEVER_PROBED,
       failures: 0,
       timer: undefined,
     };
@@ -77,6 +93,10 @@ export class PortMonitor {
     return this.#targets.get(key)?.state;
   }
 
+  get size(): number {
+    return this.#targets.size;
+  }
+
   keys(): readonly string[] {
     return [...this.#targets.keys()];
   }
@@ -86,7 +106,8 @@ export class PortMonitor {
   }
 
   async #probe(key: string, target: Target): Promise<void> {
-    const { clock, onChange, probe = http2Probe } = this.#options;
+    const { clock, onChange, probe = http2Probe, periodMs } = this.#options;
+    const askedAtMs = clock.now();
     let reason = await probe(target.address, target.port, TIMEOUT_MS);
     const before = target.state;
     const taken = reason === undefined && !before.hasAnswered && !(await isOwned(target));
@@ -94,16 +115,24 @@ export class PortMonitor {
     if (this.#targets.get(key) !== target) return;
     target.failures = reason === undefined ? 0 : target.failures + 1;
     const answers = reason === undefined || (before.answers && target.failures < FAILURES_BELIEVED);
-    target.state = { answers, hasAnswered: before.hasAnswered || answers, reason, taken };
-    const periodMs =
-      reason === undefined
-        ? READY_PERIOD_MS
-        : target.state.hasAnswered
-          ? FAILING_PERIOD_MS
-          : STARTING_PERIOD_MS;
-    target.timer = clock.setTimer(periodMs, () => void this.#probe(key, target));
+    target.state = {
+      answers,
+      hasAnswered: before.hasAnswered || answers,
+      reason,
+      answeredAtMs: reason === undefined ? clock.now() : before.answeredAtMs,
+      silentSinceMs: reason === undefined ? undefined : (before.silentSinceMs ?? askedAtMs),
+      taken,
+    };
+    const isNews = before.answers && reason !== undefined;
+    const pauseMs = isNews ? FAILING_PERIOD_MS : (periodMs?.() ?? usualPeriodMs(target.state));
+    target.timer = clock.setTimer(pauseMs, () => void this.#probe(key, target));
     if (before.answers !== answers || before.taken !== taken) onChange();
   }
+}
+
+function usualPeriodMs({ reason, hasAnswered }: PortState): number {
+  if (reason === undefined) return READY_PERIOD_MS;
+  return hasAnswered ? FAILING_PERIOD_MS : STARTING_PERIOD_MS;
 }
 
 async function isOwned({ isOwner }: Target): Promise<boolean> {
@@ -114,6 +143,13 @@ async function isOwned({ isOwner }: Target): Promise<boolean> {
 // Whether an HTTP/2 server answers on a port. Spark Connect servers have no gRPC health service, and
 // an RPC would make a session; but a hung server still accepts TCP connections, which the kernel does
 // for it. The first frame of a server is SETTINGS (RFC 9113 section 3.4), which it sends without work.
+
+const HANGS = 'accepts connections and does not answer';
+
+/** Whether a probe's answer says that something is there and stands still, be it asked for the first time. */
+export function hangs(reason: string | undefined): boolean {
+  return reason?.startsWith(HANGS) === true;
+}
 
 /** Resolves with undefined when the port answers, else with the reason. Never rejects. */
 export type Probe = (
@@ -139,11 +175,7 @@ export const http2Probe: Probe = (address, port, timeoutMs) =>
     };
     // Not the socket's own timeout, which starts anew with every byte.
     const limit = setTimeout(() => {
-      finish(
-        connected
-          ? `accepts connections and does not answer within ${timeoutMs} ms`
-          : `no answer within ${timeoutMs} ms`,
-      );
+      finish(connected ? `${HANGS} within ${timeoutMs} ms` : `no answer within ${timeoutMs} ms`);
     }, timeoutMs);
     socket.once('close', () => {
       clearTimeout(limit);

@@ -16,6 +16,8 @@ export interface BootstrapValues {
   readonly nodeId: string;
   readonly nodeCluster: string;
   readonly admin: HostAndPort;
+  /** Where Envoy answers probes and is scraped. */
+  readonly health: HostAndPort;
   /**
    * xDS of every control plane (either all hosts are IP addresses or all are names), or of the relay
    * beside Envoy.
@@ -61,6 +63,7 @@ export function renderBootstrap(template: string, values: BootstrapValues): stri
     node_id: values.nodeId,
     node_cluster: values.nodeCluster,
     admin_address: address(values.admin),
+    health_address: address(values.health),
     ads_api_type: values.adsProtocol === 'incremental' ? 'DELTA_GRPC' : 'GRPC',
     xds_discovery: 'relay' in xds ? localDiscovery(xds.relay) : discovery(xds),
     xds_endpoints: 'relay' in xds ? localEndpoints(xds.relay) : endpoints(xds),

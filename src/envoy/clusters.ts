@@ -8,6 +8,7 @@ import {
   ClusterSchema,
 } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
 import { type TransportSocket, TransportSocketSchema } from '#gen/envoy/config/core/v3/base_pb.js';
+import { SocketOption_SocketState } from '#gen/envoy/config/core/v3/socket_option_pb.js';
 import { HealthStatus } from '#gen/envoy/config/core/v3/health_check_pb.js';
 import {
   type ClusterLoadAssignment,
@@ -22,6 +23,7 @@ import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/
 import type { RoutableDriver } from '../model/driver.js';
 import { clusterName } from '../model/names.js';
 import {
+  BUFFER_BYTES,
   duration,
   fromAds,
   pack,
@@ -33,13 +35,19 @@ import {
 /** Circuit breakers count for each cluster; the limits that matter are per driver and in the pools. */
 const UNLIMITED = 0xffff_ffff;
 
+/** Of Linux: https://man7.org/linux/man-pages/man7/tcp.7.html. */
+const IPPROTO_TCP = 6n;
+const TCP_USER_TIMEOUT = 18n;
+const UNACKNOWLEDGED_MS = 45_000;
+
 /**
  * How Envoy reaches the drivers of a namespace. The strict pin chooses the driver; the ring, in which
  * each driver has its own single point, is the second line that agrees with it.
  *
  * No health checks and no outlier ejection: a driver that answers slowly still holds its sessions, and
  * a request must fail at its own driver and not go elsewhere. No HTTP/2 pings: an idle Spark 4.1 server
- * closes the connection over them, so a dead peer is found by TCP keepalive.
+ * closes the connection over them, so a dead peer is found by TCP: by keepalive, and by
+ * how long data that was sent may be unacknowledged.
  */
 export function cluster(namespace: string, settings: DriverConnectionSettings): Cluster {
   return create(ClusterSchema, {
@@ -47,6 +55,7 @@ export function cluster(namespace: string, settings: DriverConnectionSettings): 
     clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
     edsClusterConfig: { edsConfig: fromAds() },
     connectTimeout: duration(settings.connectTimeoutMs),
+    perConnectionBufferLimitBytes: BUFFER_BYTES,
     lbPolicy: Cluster_LbPolicy.RING_HASH,
     lbConfig: {
       case: 'ringHashLbConfig',
@@ -77,12 +86,28 @@ export function cluster(namespace: string, settings: DriverConnectionSettings): 
       ],
       perHostThresholds: [{ maxConnections: settings.maxConnectionsPerDriver }],
     },
+    // A peer that is gone while nothing is under way: 50 s.
     upstreamConnectionOptions: {
       tcpKeepalive: {
-        keepaliveTime: 45,
-        keepaliveInterval: 15,
+        keepaliveTime: 20,
+        keepaliveInterval: 10,
         keepaliveProbes: 3,
       },
+    },
+    // Keepalive does nothing while data is unacknowledged.
+    upstreamBindConfig: {
+      socketOptions: [
+        {
+          description: 'TCP_USER_TIMEOUT',
+          level: IPPROTO_TCP,
+          name: TCP_USER_TIMEOUT,
+          value: {
+            case: 'intValue',
+            value: BigInt(settings.unacknowledgedMs ?? UNACKNOWLEDGED_MS),
+          },
+          state: SocketOption_SocketState.STATE_PREBIND,
+        },
+      ],
     },
     typedExtensionProtocolOptions: {
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': pack(HttpProtocolOptionsSchema, {
@@ -154,7 +179,7 @@ export function frontTransportSocket(): TransportSocket {
       value: pack(DownstreamTlsContextSchema, {
         commonTlsContext: {
           tlsParams,
-          alpnProtocols: ['h2', 'http/1.1'],
+          alpnProtocols: ['h2'],
           tlsCertificateSdsSecretConfigs: [
             { name: ResourceNames.frontCertificate, sdsConfig: fromAds() },
           ],

@@ -16,6 +16,7 @@ import {
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import { UpstreamTlsContextSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js';
 import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js';
+import { CustomTagSchema } from '#gen/envoy/type/tracing/v3/custom_tag_pb.js';
 import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 import { AccessMetadata, AUTHZ_METADATA_NAMESPACE } from '../model/names.js';
 import {
@@ -136,24 +137,35 @@ export function frontTracing({ samplePercent }: TracingSettings): HttpConnection
         }),
       },
     },
+    // A path and its query are the client's own text, which may hold a secret.
+    maxPathTagLength: 0,
     customTags: [
-      AccessMetadata.session,
-      AccessMetadata.team,
-      AccessMetadata.environment,
-      AccessMetadata.driver,
-      AccessMetadata.refusal,
-    ].map((key) => ({
-      tag: `spark_gateway.${key}`,
-      type: {
-        case: 'metadata' as const,
-        value: {
-          kind: { kind: { case: 'request' as const, value: {} } },
-          metadataKey: {
-            key: AUTHZ_METADATA_NAMESPACE,
-            path: [{ segment: { case: 'key' as const, value: key } }],
-          },
-        },
-      },
-    })),
+      // Envoy's own tag of this name would hold the path.
+      { tag: 'grpc.path', type: { case: 'literal', value: { value: '-' } } },
+      ...metadataTags,
+    ],
   });
 }
+
+/** What authz found out of a request. */
+const metadataTags = [
+  AccessMetadata.session,
+  AccessMetadata.team,
+  AccessMetadata.environment,
+  AccessMetadata.driver,
+  AccessMetadata.refusal,
+].map((key) =>
+  create(CustomTagSchema, {
+    tag: `spark_gateway.${key}`,
+    type: {
+      case: 'metadata',
+      value: {
+        kind: { kind: { case: 'request', value: {} } },
+        metadataKey: {
+          key: AUTHZ_METADATA_NAMESPACE,
+          path: [{ segment: { case: 'key', value: key } }],
+        },
+      },
+    },
+  }),
+);

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { ClusterSchema } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
 import { ClusterLoadAssignmentSchema } from '#gen/envoy/config/endpoint/v3/endpoint_pb.js';
 import type { Clock, Timer } from '../model/clock.js';
-import type { RoutableDriver } from '../model/driver.js';
+import { hostPort, type RoutableDriver } from '../model/driver.js';
 import type { EnvoyFleet } from '../model/pool.js';
 import { clusterName } from '../model/names.js';
 import type { ResourceCache } from '../xds/cache.js';
@@ -14,7 +14,6 @@ import {
   TypeUrl,
 } from '../xds/resource.js';
 import { cluster, endpoints } from './clusters.js';
-import { addressKey, place, type Withheld } from './placement.js';
 import type { DriverConnectionSettings } from './settings.js';
 
 /** A set of Envoys that are told the same, and the namespaces that they serve. */
@@ -70,28 +69,27 @@ export class XdsFleet implements EnvoyFleet {
   readonly #namespaces = new Map<string, NamespaceState>();
   /** By uid. */
   readonly #published = new Map<string, Presence>();
-  /** By `addressKey`. */
+  /** By address and port. */
   readonly #leaving = new Map<string, Presence>();
+  /** uid of the driver that is published there, by address and port. */
+  readonly #holders = new Map<string, string>();
   readonly #listeners = new Set<() => void>();
   readonly #stopFollowing: () => void;
-  #wanted: readonly RoutableDriver[] = [];
-  #withheld: readonly Withheld[] = [];
   /** An Envoy that is behind this revision may hold drivers that an earlier process published. */
   #first: number | undefined;
 
   constructor(options: XdsFleetOptions) {
     this.#options = options;
     this.#stopFollowing = options.revisions.onAck(() => {
-      this.#apply();
+      this.#forget();
       this.#notify();
     });
   }
 
   publish(drivers: readonly RoutableDriver[]): void {
-    this.#wanted = drivers;
-    this.#write(this.#placeWanted());
+    this.#write(drivers);
     this.#first ??= this.#options.cache.revision;
-    this.#apply();
+    this.#forget();
     this.#notify();
   }
 
@@ -120,14 +118,14 @@ export class XdsFleet implements EnvoyFleet {
     return this.#isFirstPublicationAcknowledged(namespace);
   }
 
+  holderOf({ address, port }: Pick<RoutableDriver, 'address' | 'port'>): string | undefined {
+    const key = hostPort(address, port);
+    return this.#holders.get(key) ?? this.#leaving.get(key)?.driver.uid;
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
-  }
-
-  /** Drivers that were asked for but are not told to Envoy, and why. */
-  withheld(): readonly Withheld[] {
-    return this.#withheld;
   }
 
   close(): void {
@@ -135,39 +133,10 @@ export class XdsFleet implements EnvoyFleet {
     for (const state of this.#namespaces.values()) state.removal?.cancel();
   }
 
-  /** Publishes what had to wait for an address that every Envoy has forgotten by now. */
-  #apply(): void {
-    let isAnyForgotten = false;
+  #forget(): void {
     for (const [key, presence] of this.#leaving) {
-      if (!this.#isAcknowledged(presence)) continue;
-      this.#leaving.delete(key);
-      isAnyForgotten = true;
+      if (this.#isAcknowledged(presence)) this.#leaving.delete(key);
     }
-    if (isAnyForgotten && this.#withheld.length > 0) this.#write(this.#placeWanted());
-  }
-
-  #placeWanted(): readonly RoutableDriver[] {
-    const { routable, withheld } = place(
-      this.#wanted,
-      uidByAddress(this.#published.values()),
-      uidByAddress(this.#leaving.values()),
-    );
-    this.#report(withheld);
-    return routable;
-  }
-
-  #report(withheld: readonly Withheld[]): void {
-    const known = new Set(this.#withheld.map(({ driver, reason }) => `${driver.uid} ${reason}`));
-    for (const { driver, reason } of withheld) {
-      if (known.has(`${driver.uid} ${reason}`)) continue;
-      const { uid, namespace, address, port } = driver;
-      const level = reason === 'address_not_yet_forgotten' ? 'info' : 'warn';
-      this.#options.logger[level](
-        { driver: uid, namespace, address, port, reason },
-        'driver withheld from Envoy',
-      );
-    }
-    this.#withheld = withheld;
   }
 
   #write(routable: readonly RoutableDriver[]): void {
@@ -246,14 +215,15 @@ export class XdsFleet implements EnvoyFleet {
 
   #remember(routable: readonly RoutableDriver[], changed: ReadonlyMap<string, unknown>): void {
     const { revision } = this.#options.cache;
+    this.#holders.clear();
+    for (const driver of routable) this.#holders.set(addressOf(driver), driver.uid);
     const left = new Map(this.#published);
     for (const driver of routable) {
       const before = left.get(driver.uid);
-      const isSameAddress =
-        before !== undefined && addressKey(before.driver) === addressKey(driver);
+      const isSameAddress = before !== undefined && addressOf(before.driver) === addressOf(driver);
       if (isSameAddress) left.delete(driver.uid);
       if (isSameAddress && !changed.has(driver.namespace)) continue;
-      this.#leaving.delete(addressKey(driver));
+      this.#leaving.delete(addressOf(driver));
       this.#published.set(driver.uid, {
         driver,
         since: isSameAddress ? before.since : revision,
@@ -262,7 +232,7 @@ export class XdsFleet implements EnvoyFleet {
     const routableUids = new Set(routable.map(({ uid }) => uid));
     for (const [uid, { driver }] of left) {
       if (!routableUids.has(uid)) this.#published.delete(uid);
-      this.#leaving.set(addressKey(driver), { driver, since: revision });
+      this.#leaving.set(addressOf(driver), { driver, since: revision });
     }
   }
 
@@ -293,8 +263,8 @@ export class XdsFleet implements EnvoyFleet {
   }
 }
 
-function uidByAddress(presences: Iterable<Presence>): Map<string, string> {
-  return new Map([...presences].map(({ driver }) => [addressKey(driver), driver.uid]));
+function addressOf({ address, port }: RoutableDriver): string {
+  return hostPort(address, port);
 }
 
 function byNamespace(drivers: readonly RoutableDriver[]): Map<string, RoutableDriver[]> {

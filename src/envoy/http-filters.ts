@@ -6,7 +6,6 @@ import {
   TypedExtensionConfigSchema,
 } from '#gen/envoy/config/core/v3/extension_pb.js';
 import { ExtAuthzSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
-import { HealthCheckSchema } from '#gen/envoy/extensions/filters/http/health_check/v3/health_check_pb.js';
 import { RouterSchema } from '#gen/envoy/extensions/filters/http/router/v3/router_pb.js';
 import { StatefulSessionSchema } from '#gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.js';
 import {
@@ -16,18 +15,23 @@ import {
 import { HeaderBasedSessionStateSchema } from '#gen/envoy/extensions/http/stateful_session/header/v3/header_pb.js';
 import { StatusCode } from '#gen/envoy/type/v3/http_status_pb.js';
 import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
-import { CLIENT_ADDRESS_HEADER, INTERNAL_HEADER_PREFIX, PIN_HEADER } from '../model/names.js';
+import {
+  CLIENT_ADDRESS_HEADER,
+  INTERNAL_HEADER_PREFIX,
+  PIN_HEADER,
+  BODY_PREFIX_BYTES,
+} from '../model/names.js';
 import {
   fromAds,
   pack,
   TYPE_PREFIX,
-  HEALTH_PATH,
   ResourceNames,
   grpcService,
   type AuthzSettings,
   checkTimeoutMs,
   StaticClusters,
 } from './settings.js';
+import { UPLOAD_LIMIT, uploadLimitFilter } from './upload-limit.js';
 
 /**
  * Removes what a client must not say: every `x-spark-` header, on which the gateway routes, and every
@@ -80,21 +84,6 @@ function clientAddress(): HttpFilter {
 export function httpFilters(trustedProxies: number): HttpFilter[] {
   return [
     ...(trustedProxies > 0 ? [clientAddress()] : []),
-    filter('envoy.filters.http.health_check', {
-      case: 'typedConfig',
-      value: pack(HealthCheckSchema, {
-        passThroughMode: false,
-        headers: [
-          {
-            name: ':path',
-            headerMatchSpecifier: {
-              case: 'stringMatch',
-              value: { matchPattern: { case: 'exact', value: HEALTH_PATH } },
-            },
-          },
-        ],
-      }),
-    }),
     // No default: until the control plane has sent the filter, the listener does not open, and should
     // it ever be taken away, every request is refused.
     filter(ResourceNames.extAuthz, {
@@ -114,6 +103,7 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
         strict: true,
       }),
     }),
+    filter(UPLOAD_LIMIT, uploadLimitFilter()),
     filter('envoy.filters.http.router', {
       case: 'typedConfig',
       value: pack(RouterSchema, { suppressEnvoyHeaders: true }),
@@ -129,16 +119,11 @@ function filter(name: string, configType: FilterConfig): HttpFilter {
 
 // ECDS: the filter that asks authz. Sent apart from the listener, so that a change cuts no stream.
 
-/** Holds `session_id` and `user_context` of every Spark Connect request. */
-const BODY_PREFIX_BYTES = 1024;
-
 /** Headers that authz needs whatever the policy says. */
 const alwaysSent = [
   'authorization',
   'authentication',
-  'content-type',
   'grpc-encoding',
-  'user-agent',
   'x-request-id',
   CLIENT_ADDRESS_HEADER,
 ];

@@ -5,6 +5,10 @@ import { ClusterSchema } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
 import { TcpKeepaliveSchema } from '#gen/envoy/config/core/v3/address_pb.js';
 import { TypedExtensionConfigSchema } from '#gen/envoy/config/core/v3/extension_pb.js';
 import { HttpProtocolOptions_HeadersWithUnderscoresAction } from '#gen/envoy/config/core/v3/protocol_pb.js';
+import {
+  type FilterChain,
+  FilterChainSchema,
+} from '#gen/envoy/config/listener/v3/listener_components_pb.js';
 import { type Listener, ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js';
 import { RouteConfigurationSchema } from '#gen/envoy/config/route/v3/route_pb.js';
 import {
@@ -12,25 +16,32 @@ import {
   HttpConnectionManager_PathWithEscapedSlashesAction,
   HttpConnectionManagerSchema,
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
-import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 import { type EncodedResource, encodeResource } from '../xds/resource.js';
+import { addressGroups, byAddress, connectionLimit } from './address-groups.js';
 import { frontTransportSocket } from './clusters.js';
 import { frontTracing, collectorCluster } from './collector.js';
 import { httpFilters, withoutInternalHeaders, extAuthz } from './http-filters.js';
 import { frontAccessLog, localReplies } from './local-replies.js';
 import { routes } from './routes.js';
 import {
+  BUFFER_BYTES,
   duration,
   fromAds,
   pack,
   socketAddress,
+  typedStruct,
   type ListenerSettings,
   ResourceNames,
   type EnvoySettings,
 } from './settings.js';
 
-/** Idle clients are cheap to keep, and a notebook may be silent for hours; dead ones end by TCP keepalive. */
-const CONNECTION_IDLE_MS = 24 * 3_600_000;
+/**
+ * A connection that has no request for so long is told to go (GOAWAY) and ends; a gRPC client makes a
+ * new one with its next request. Envoy has no other way to end those that never had one.
+ */
+const CONNECTION_IDLE_MS = 5 * 60_000;
+/** For the first bytes of a connection, for TLS and for the headers of a request. */
+const HANDSHAKE_MS = 10_000;
 
 /**
  * The bytes depend on `settings` alone and stay the same for as long as an installation runs one
@@ -38,45 +49,64 @@ const CONNECTION_IDLE_MS = 24 * 3_600_000;
  * comes by RDS, ECDS and SDS.
  */
 export function listener(settings: ListenerSettings): Listener {
+  const limit = settings.maxConnectionsPerAddress;
+  const names = limit === undefined ? ['all'] : addressGroups();
   const value = create(ListenerSchema, {
     name: ResourceNames.listener,
     address: socketAddress(settings.address, settings.port),
-    perConnectionBufferLimitBytes: 1024 * 1024,
-    ...(settings.proxyProtocol ? { listenerFilters: [proxyProtocol()] } : {}),
-    filterChains: [
-      {
-        filters: [
-          {
-            name: 'envoy.filters.network.http_connection_manager',
-            configType: { case: 'typedConfig', value: connectionManager(settings) },
-          },
-        ],
-        ...(settings.tls ? { transportSocket: frontTransportSocket() } : {}),
-      },
+    perConnectionBufferLimitBytes: BUFFER_BYTES,
+    listenerFilters: [
+      ...(settings.proxyProtocol ? [proxyProtocol()] : []),
+      // Waits for a client's first bytes, which none of the rest of Envoy does with an end in time.
+      settings.tls ? inspector('tls') : inspector('http'),
     ],
+    listenerFiltersTimeout: duration(settings.handshakeMs ?? HANDSHAKE_MS),
+    filterChains: names.map((name) => filterChain(name, settings)),
+    ...(limit === undefined ? {} : { filterChainMatcher: byAddress(names) }),
   });
   value.$unknown = [tcpKeepalive()];
   return value;
+}
+
+function filterChain(name: string, settings: ListenerSettings): FilterChain {
+  const { handshakeMs = HANDSHAKE_MS, maxConnectionsPerAddress: limit, tls } = settings;
+  return create(FilterChainSchema, {
+    name,
+    filters: [
+      ...(limit === undefined ? [] : [connectionLimit(limit)]),
+      {
+        name: 'envoy.filters.network.http_connection_manager',
+        configType: { case: 'typedConfig' as const, value: connectionManager(settings) },
+      },
+    ],
+    ...(tls ? { transportSocket: frontTransportSocket() } : {}),
+    transportSocketConnectTimeout: duration(handshakeMs),
+  });
 }
 
 /** Its protos are not at hand, hence a TypedStruct; empty: versions 1 and 2, and nothing without a header. */
 function proxyProtocol() {
   return {
     name: 'envoy.filters.listener.proxy_protocol',
-    configType: {
-      case: 'typedConfig' as const,
-      value: pack(TypedStructSchema, {
-        typeUrl:
-          'type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol',
-        value: {},
-      }),
-    },
+    configType: typedStruct('envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol'),
+  };
+}
+
+/** Listener filters that only look at what a connection begins with; until it has begun, they hold it. */
+function inspector(protocol: 'tls' | 'http') {
+  const [message, name] =
+    protocol === 'tls'
+      ? ['tls_inspector.v3.TlsInspector', 'tls_inspector']
+      : ['http_inspector.v3.HttpInspector', 'http_inspector'];
+  return {
+    name: `envoy.filters.listener.${name}`,
+    configType: typedStruct(`envoy.extensions.filters.listener.${message}`),
   };
 }
 
 function connectionManager(settings: ListenerSettings) {
   return pack(HttpConnectionManagerSchema, {
-    codecType: HttpConnectionManager_CodecType.AUTO,
+    codecType: HttpConnectionManager_CodecType.HTTP2,
     statPrefix: 'front',
     serverName: 'spark-connect-gateway',
     routeSpecifier: {
@@ -95,15 +125,16 @@ function connectionManager(settings: ListenerSettings) {
     normalizePath: true,
     pathWithEscapedSlashesAction: HttpConnectionManager_PathWithEscapedSlashesAction.REJECT_REQUEST,
     commonHttpProtocolOptions: {
-      idleTimeout: duration(CONNECTION_IDLE_MS),
-      headersWithUnderscoresAction: HttpProtocolOptions_HeadersWithUnderscoresAction.ALLOW,
+      idleTimeout: duration(settings.idleMs ?? CONNECTION_IDLE_MS),
+      // Some servers take `_` for `-`: what one of them would read, the gateway must have read as well.
+      headersWithUnderscoresAction: HttpProtocolOptions_HeadersWithUnderscoresAction.DROP_HEADER,
     },
-    requestHeadersTimeout: duration(15_000),
+    requestHeadersTimeout: duration(settings.handshakeMs ?? HANDSHAKE_MS),
     http2ProtocolOptions: {
-      maxConcurrentStreams: 1000,
+      maxConcurrentStreams: 512,
       // An upload to a driver that does not read holds at most this much, per stream and connection.
       initialStreamWindowSize: 1024 * 1024,
-      initialConnectionWindowSize: 16 * 1024 * 1024,
+      initialConnectionWindowSize: 4 * 1024 * 1024,
     },
   });
 }
@@ -134,7 +165,7 @@ export function frontResources(settings: EnvoySettings): readonly EncodedResourc
       ? [encodeResource(ClusterSchema, ResourceNames.collector, collectorCluster(collector))]
       : []),
     encodeResource(ListenerSchema, ResourceNames.listener, listener(settings.listener)),
-    encodeResource(RouteConfigurationSchema, ResourceNames.routes, routes(settings.authz)),
+    encodeResource(RouteConfigurationSchema, ResourceNames.routes, routes(settings)),
     encodeResource(TypedExtensionConfigSchema, ResourceNames.extAuthz, extAuthz(settings.authz)),
   ];
 }

@@ -3,6 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import {
   type AccessLogFilter,
   AccessLogFilterSchema,
+  ComparisonFilter_Op,
   type AccessLog,
   AccessLogSchema,
 } from '#gen/envoy/config/accesslog/v3/accesslog_pb.js';
@@ -17,6 +18,7 @@ import { AccessMetadata, AUTHZ_METADATA_NAMESPACE, TRACE_HEADER } from '../model
 import { duration, grpcService, pack, StaticClusters } from './settings.js';
 
 const UNAVAILABLE = 503;
+const REQUEST_TIMEOUT = 408;
 
 /** Response flags: https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage */
 export function localReplies(): LocalReplyConfig {
@@ -25,6 +27,10 @@ export function localReplies(): LocalReplyConfig {
       reply(
         responseFlags('SI'),
         'The request sent nothing for too long before it had a driver. Send it again.',
+      ),
+      reply(
+        requestTimeout(),
+        'The first message of the request did not come in time. Send it again.',
       ),
       reply(
         responseFlags('NFCF'),
@@ -53,6 +59,21 @@ function reply(filter: AccessLogFilter, text: string) {
 function responseFlags(...flags: string[]): AccessLogFilter {
   return create(AccessLogFilterSchema, {
     filterSpecifier: { case: 'responseFlagFilter', value: { flags } },
+  });
+}
+
+/** No response flag tells of a request that took longer than its route allows. */
+function requestTimeout(): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: {
+      case: 'statusCodeFilter',
+      value: {
+        comparison: {
+          op: ComparisonFilter_Op.EQ,
+          value: { defaultValue: REQUEST_TIMEOUT, runtimeKey: 'spark_gateway.request_timeout' },
+        },
+      },
+    },
   });
 }
 
@@ -91,18 +112,8 @@ export function frontAccessLog(): AccessLog {
     name: 'envoy.access_loggers.http_grpc',
     filter: {
       filterSpecifier: {
-        case: 'andFilter',
-        value: {
-          filters: [
-            { filterSpecifier: { case: 'notHealthCheckFilter', value: {} } },
-            {
-              filterSpecifier: {
-                case: 'logTypeFilter',
-                value: { types: [AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd] },
-              },
-            },
-          ],
-        },
+        case: 'logTypeFilter',
+        value: { types: [AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd] },
       },
     },
     configType: {

@@ -8,6 +8,7 @@ import {
   type HeaderMatcher,
   HeaderMatcherSchema,
   RouteAction_ClusterNotFoundResponseCode,
+  RouteActionSchema,
 } from '#gen/envoy/config/route/v3/route_components_pb.js';
 import { ExtAuthzPerRouteSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
 import {
@@ -19,23 +20,31 @@ import {
 import {
   duration,
   pack,
-  type AuthzSettings,
+  type EnvoySettings,
   ResourceNames,
   unassignedIdleTimeoutMs,
+  unassignedLimitMs,
 } from './settings.js';
+import { uploadLimit, UPLOAD_LIMIT } from './upload-limit.js';
+
+/** Of drivers that say nothing else. */
+const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
 
 /** Never defined: a request that arrives there was not stamped and is answered UNAVAILABLE. */
 const NO_CLUSTER = 'unassigned';
 
 /**
- * Three routes, first match wins. Envoy matches again after authz has stamped the request
+ * The first match wins. Envoy matches again after authz has stamped the request
  * (`clear_route_cache`):
- * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes;
+ * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes,
+ *    the messages of an upload are looked at (upload-limit.ts);
  * 2. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
- *    client stream which never sends its first message meets an idle timeout;
+ *    client stream which never sends its first message, or sends it byte by byte, meets a timeout;
  * 3. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
  */
-export function routes(authz: AuthzSettings): RouteConfiguration {
+export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): RouteConfiguration {
+  const { authz } = settings;
+  const assigned = { grpc: {}, headers: [nonEmpty(CLUSTER_HEADER), nonEmpty(PIN_HEADER)] };
   const pathSpecifier = { case: 'prefix' as const, value: `/${SPARK_CONNECT_SERVICE}/` };
   return create(RouteConfigurationSchema, {
     name: ResourceNames.routes,
@@ -45,29 +54,17 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
         domains: ['*'],
         routes: [
           {
-            name: 'driver',
+            name: 'driver_upload',
             match: {
-              pathSpecifier,
-              grpc: {},
-              headers: [nonEmpty(CLUSTER_HEADER), nonEmpty(PIN_HEADER)],
+              pathSpecifier: { case: 'path', value: `/${SPARK_CONNECT_SERVICE}/AddArtifacts` },
+              ...assigned,
             },
-            action: {
-              case: 'route',
-              value: {
-                clusterSpecifier: { case: 'clusterHeader', value: CLUSTER_HEADER },
-                clusterNotFoundResponseCode:
-                  RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
-                timeout: duration(0),
-                idleTimeout: duration(0),
-                hashPolicy: [
-                  {
-                    policySpecifier: { case: 'header', value: { headerName: AFFINITY_HEADER } },
-                    terminal: true,
-                  },
-                ],
-              },
+            action: toDriver(),
+            typedPerFilterConfig: {
+              [UPLOAD_LIMIT]: uploadLimit(settings.drivers.maxMessageBytes ?? MAX_MESSAGE_BYTES),
             },
           },
+          { name: 'driver', match: { pathSpecifier, ...assigned }, action: toDriver() },
           {
             name: 'unassigned',
             match: { pathSpecifier, grpc: {} },
@@ -79,6 +76,8 @@ export function routes(authz: AuthzSettings): RouteConfiguration {
                   RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
                 timeout: duration(0),
                 idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
+                // Ends with the choice of the driver's route.
+                maxStreamDuration: { maxStreamDuration: duration(unassignedLimitMs(authz)) },
               },
             },
           },
@@ -117,4 +116,22 @@ function nonEmpty(name: string): HeaderMatcher {
       value: { matchPattern: { case: 'safeRegex', value: { regex: '.+' } } },
     },
   });
+}
+
+function toDriver() {
+  return {
+    case: 'route' as const,
+    value: create(RouteActionSchema, {
+      clusterSpecifier: { case: 'clusterHeader', value: CLUSTER_HEADER },
+      clusterNotFoundResponseCode: RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
+      timeout: duration(0),
+      idleTimeout: duration(0),
+      hashPolicy: [
+        {
+          policySpecifier: { case: 'header', value: { headerName: AFFINITY_HEADER } },
+          terminal: true,
+        },
+      ],
+    }),
+  };
 }

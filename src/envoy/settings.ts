@@ -1,4 +1,9 @@
-import { type DescMessage, type MessageInitShape, create } from '@bufbuild/protobuf';
+import {
+  type DescMessage,
+  type JsonObject,
+  type MessageInitShape,
+  create,
+} from '@bufbuild/protobuf';
 import { anyPack, DurationSchema, type Any, type Duration } from '@bufbuild/protobuf/wkt';
 import { type Address, AddressSchema } from '#gen/envoy/config/core/v3/address_pb.js';
 import {
@@ -8,6 +13,7 @@ import {
   ConfigSourceSchema,
 } from '#gen/envoy/config/core/v3/config_source_pb.js';
 import { type GrpcService, GrpcServiceSchema } from '#gen/envoy/config/core/v3/grpc_service_pb.js';
+import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 
 /**
  * What Envoy's configuration is made of, beside the drivers. All durations are milliseconds.
@@ -46,6 +52,15 @@ export interface ListenerSettings {
   readonly trustedProxies: number;
   /** Whether every connection begins with a PROXY protocol header, which names the client. */
   readonly proxyProtocol?: boolean;
+  /**
+   * Connections of one address at most; undefined: no limit. Addresses share it in groups
+   * (address-groups.ts).
+   */
+  readonly maxConnectionsPerAddress?: number;
+  /** For a connection's first bytes, for TLS, and for the headers of a request; 10 s by default. */
+  readonly handshakeMs?: number;
+  /** How long a connection may have no request; 5 min by default. */
+  readonly idleMs?: number;
   /** How often a running stream is reported by the access log. */
   readonly accessLogIntervalMs: number;
   /** undefined: requests are not traced. */
@@ -60,6 +75,8 @@ export interface AuthzSettings {
    * 10 s by default.
    */
   readonly marginMs?: number;
+  /** For the first message of a request, from its headers on; 30 s by default. */
+  readonly firstMessageMs?: number;
   /**
    * Names of request headers that policy reads (team, environment, user), beside the credentials
    * and what the protocol needs. Only these are sent to authz.
@@ -71,6 +88,10 @@ export interface DriverConnectionSettings {
   /** TCP connections of one Envoy to one driver at most. Streams share them. */
   readonly maxConnectionsPerDriver: number;
   readonly connectTimeoutMs: number;
+  /** The largest message that drivers accept, bytes; 256 MiB by default. */
+  readonly maxMessageBytes?: number;
+  /** How long what was sent to a driver may be unacknowledged before the connection ends; 45 s by default. */
+  readonly unacknowledgedMs?: number;
   /** Whether drivers are reached by mutual TLS; secrets come by SDS. */
   readonly tls: boolean;
   /** Name for the handshake (SNI); without it none is sent. */
@@ -100,10 +121,8 @@ export const StaticClusters = {
   extAuthz: 'ext_authz',
 } as const;
 
-/** Answers load balancers and probes: 200, or 503 once Envoy was told to fail its health check. */
-export const HEALTH_PATH = '/healthz';
-
 const DEFAULT_MARGIN_MS = 10_000;
+const DEFAULT_FIRST_MESSAGE_MS = 30_000;
 
 /** How long authz may take before Envoy gives up on it: longer than the longest hold. */
 export function checkTimeoutMs(authz: AuthzSettings): number {
@@ -115,6 +134,11 @@ export function unassignedIdleTimeoutMs(authz: AuthzSettings): number {
   return authz.longestHoldMs + 2 * (authz.marginMs ?? DEFAULT_MARGIN_MS);
 }
 
+/** From a request's headers until it has a driver: its first message, and the check. An absolute limit. */
+export function unassignedLimitMs(authz: AuthzSettings): number {
+  return (authz.firstMessageMs ?? DEFAULT_FIRST_MESSAGE_MS) + unassignedIdleTimeoutMs(authz);
+}
+
 // Small pieces that several resources are made of.
 
 /** Of the type URLs of protobuf messages. */
@@ -122,6 +146,17 @@ export const TYPE_PREFIX = 'type.googleapis.com/';
 
 export function pack<D extends DescMessage>(schema: D, value: MessageInitShape<D>): Any {
   return anyPack(schema, create(schema, value));
+}
+
+/** What Envoy buffers of one stream in each direction before it stops to read; the same on both sides. */
+export const BUFFER_BYTES = 1024 * 1024;
+
+/** The configuration of an extension whose protos are not at hand. */
+export function typedStruct(type: string, value: JsonObject = {}) {
+  return {
+    case: 'typedConfig' as const,
+    value: pack(TypedStructSchema, { typeUrl: `${TYPE_PREFIX}${type}`, value }),
+  };
 }
 
 export function duration(ms: number): Duration {

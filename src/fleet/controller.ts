@@ -3,16 +3,18 @@
  * time to look; each pass reads everything, decides by `planFleet` and applies the decision.
  */
 import type { Logger } from 'pino';
-import type { Clock } from '../model/clock.js';
+import { Backoff, type Clock } from '../model/clock.js';
 import { withPhase } from '../model/driver-record.js';
-import type {
-  DriverRecord,
-  ObservedDriver,
-  RequestedDriver,
-  DriverFactory,
-  DriverSource,
+import {
+  isLeaving,
+  type DriverRecord,
+  type ObservedDriver,
+  type RequestedDriver,
+  type DriverFactory,
+  type DriverSource,
+  type SessionRecord,
 } from '../model/driver.js';
-import { GatewayError, reasonOf } from '../model/errors.js';
+import { GatewayError, reasonOf, retryAfterOf } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import type { PoolPolicy, Policy } from '../model/policy.js';
@@ -30,6 +32,8 @@ import {
 } from '../model/pool.js';
 import type { FleetReport } from '../model/reports.js';
 import { type Applied, applyPlan, PendingWrites, newDriverName } from './apply-plan.js';
+import { Deletions } from './deletions.js';
+import { FleetMemory } from './fleet-memory.js';
 import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
 import { poolProblems, fleetReport } from './fleet-report.js';
 import { RecordShapes } from './lifecycle.js';
@@ -46,16 +50,20 @@ const LONGEST_REST_MS = 1_000;
 const RESYNC_MS = 30_000;
 /** After a read or a write that failed. */
 const RETRY_MS = 1_000;
-const RETRY_DELETE_MS = 5_000;
+const LONGEST_RETRY_MS = 8_000;
 
 export class PoolController implements Observations, PoolStatusSource, ProblemSource {
   readonly #options: PoolControllerOptions;
   readonly #creating: Background;
-  readonly #deleting: Background;
+  readonly #deleting: Deletions;
   readonly #writes: PendingWrites;
   readonly #passes: Passes;
   readonly #publication: Publication;
-  readonly #notReadySince = new Map<string, number>();
+  readonly #memory = new FleetMemory();
+  readonly #retry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
+  readonly #writeRetry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
+  /** Before when no driver is made of a pool, by its key: whoever makes them asked for it. */
+  readonly #notBefore = new Map<string, number>();
   readonly #shapes = new RecordShapes();
   readonly #stops: (() => void)[] = [];
   readonly #lookListeners = new Set<(epoch: number | undefined) => void>();
@@ -77,8 +85,8 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#publication = new Publication(fleet, clock);
     const again = () => this.trigger();
     this.#passes = new Passes(clock, () => this.#reconcile());
-    this.#creating = new Background(clock, 0, again);
-    this.#deleting = new Background(clock, RETRY_DELETE_MS, again);
+    this.#creating = new Background(clock, again);
+    this.#deleting = new Deletions(clock, again);
     this.#writes = new PendingWrites({
       onSettled: (error) => this.#written(error),
       onEnd: again,
@@ -182,7 +190,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     await ledger.update(uid, (current) => {
       const { drainDeadlineMs, ...rest } = current;
       const done = current.phase === 'draining' && drainDeadlineMs === deadlineMs;
-      if (done || current.phase === 'gone' || current.phase === 'expired') return current;
+      if (done || isLeaving(current.phase)) return current;
       return {
         ...withPhase(rest, 'draining', clock.now(), 'It is drained by an operator.'),
         ...(deadlineMs === undefined ? {} : { drainDeadlineMs: deadlineMs }),
@@ -203,14 +211,15 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     const { sources, factory, clock, log } = this.#options;
     this.#passes.wakeAt(clock.now() + RESYNC_MS);
     try {
-      const listed = [this.#creating.beforeList(), this.#deleting.beforeList()];
+      const drop = this.#creating.beforeList();
       // Requests first: a driver that comes up in between is then seen as a driver.
       const requested = (await factory?.list()) ?? [];
       const observed = (await Promise.all(sources.map((source) => source.list()))).flat();
       if (this.#stopped) return;
-      for (const drop of listed) drop();
+      drop();
       if (this.#readError !== undefined) log.info('discovery can be read again');
       this.#readError = undefined;
+      this.#retry.reset();
       this.#lastReadMs = clock.now();
       this.#see(observed);
       this.#decide(requested);
@@ -220,15 +229,18 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       const reason = reasonOf(error);
       if (this.#readError !== reason) log.error({ err: error }, 'reconciling the pools failed');
       this.#readError = reason;
-      this.#passes.wakeAt(clock.now() + RETRY_MS);
+      this.#passes.wakeAt(clock.now() + this.#retry.next(retryAfterOf(error)));
     }
   }
 
   /** A record that went back to what it was is itself a reason to look: not at once, or it would go on and on. */
   #written(error: unknown): void {
     this.#writeError = error === undefined ? undefined : reasonOf(error);
-    if (error === undefined) return;
-    this.#passes.rest(RETRY_MS);
+    if (error === undefined) {
+      this.#writeRetry.reset();
+      return;
+    }
+    this.#passes.rest(this.#writeRetry.next(retryAfterOf(error)));
     this.#passes.trigger();
   }
 
@@ -239,14 +251,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     for (const { message } of this.#sightings.problems) {
       if (!previous.has(message)) log.warn(message);
     }
-    for (const uid of this.#notReadySince.keys()) {
-      if (this.get(uid)?.condition !== 'not_ready') this.#notReadySince.delete(uid);
-    }
-    for (const [uid, { condition }] of this.#sightings.drivers) {
-      if (condition === 'not_ready' && !this.#notReadySince.has(uid)) {
-        this.#notReadySince.set(uid, clock.now());
-      }
-    }
+    this.#memory.note(this.#sightings, ledger, clock.now());
   }
 
   /** Plans and applies in one synchronous step. What is to be deleted waits until its record is durable. */
@@ -256,6 +261,9 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     if (epoch !== this.#epoch) {
       this.#epoch = epoch;
       this.#tookOverAtMs = clock.now();
+      this.#failures = new Map();
+      this.#memory.newTerm();
+      this.#notBefore.clear();
     }
     const inForce = policy();
     const pools = {
@@ -265,7 +273,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     };
     if (epoch === undefined) {
       // A follower shows what the leader has recorded.
-      this.#planned = followedPools(pools, [...ledger.all()]);
+      this.#planned = followedPools(pools, this.#memory.known(ledger));
       this.#publishRecorded((uid) => this.get(uid));
       this.#writeError = undefined;
       this.#looked(undefined);
@@ -273,20 +281,31 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     }
     const deadlines = new Deadlines(clock.now());
     const records = new Map([...ledger.all()].map((record) => [record.uid, record]));
+    const coming = [...requested, ...this.#creating.resources()];
+    this.#memory.noteComing(coming, this.#sightings, records.values());
+    this.#deleting.left(leftOver(requested, records.values()));
     const plan = planFleet(
       {
         ...pools,
         records: records.values(),
         sightings: this.#sightings,
         creating: this.#creating.resources(),
-        deleting: new Set(this.#deleting.resources().map(({ resource }) => resource)),
+        deleting: this.#deleting.resting(),
+        asked: this.#deleting.accepted(),
+        awaited: this.#memory.awaited,
+        remembered: (uid) => this.#memory.record(uid),
         failures: this.#failures,
         waiting: (pool) => demand.waiting(pool),
         routedSinceMs: (uid) => this.#publication.sinceMs(uid),
-        notReadySinceMs: (uid) => this.#notReadySince.get(uid),
+        silentSinceMs: (uid) => this.#memory.silentSinceMs(uid),
         known: (uid) => fleet.knows(uid),
+        holderOf: (driver) => fleet.holderOf(driver),
         forgotten: (gone) => this.#forgotten(gone, deadlines),
+        isUnanswered: (session) => this.#options.isUnanswered?.(session) === true,
         canCreate: factory !== undefined,
+        inDoubt: (namespace) => factory?.inDoubt?.(namespace) === true,
+        template: (pool) => factory?.template?.(pool),
+        notBeforeMs: (key) => this.#notBefore.get(key),
         tombstoneTtlMs: this.#options.tombstoneTtlMs,
         epoch,
       },
@@ -344,7 +363,15 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   }
 
   #publishRecorded(observed: Observations['get']): void {
-    this.#publish(routing(this.#options.ledger.all(), observed, () => false).routable);
+    const { ledger, fleet } = this.#options;
+    this.#publish(
+      routing(
+        this.#memory.known(ledger),
+        observed,
+        () => false,
+        (driver) => fleet.holderOf(driver),
+      ).routable,
+    );
   }
 
   #publish(routable: FleetPlan['routable']): void {
@@ -362,8 +389,20 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       () => factory.create(resource, namespace, variant),
       this.#inThisEpoch(),
       (error) => {
+        const retryAfterMs = retryAfterOf(error);
+        if (retryAfterMs !== undefined) {
+          log.info({ resource, namespace, variant, reason: reasonOf(error) }, 'a driver waits');
+          this.#notBefore.set(key, clock.now() + retryAfterMs);
+          return;
+        }
         log.error({ err: error, resource, namespace, variant }, 'a driver could not be made');
-        const failure = afterFailure(this.#failures.get(key), reasonOf(error), clock.now());
+        const template = factory.template?.({ namespace, variant });
+        const failure = afterFailure(
+          this.#failures.get(key),
+          reasonOf(error),
+          template,
+          clock.now(),
+        );
         this.#failures = new Map(this.#failures).set(key, failure);
       },
     );
@@ -394,6 +433,18 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   }
 }
 
+/** What is still there of drivers, by resource. */
+function leftOver(
+  requested: readonly RequestedDriver[],
+  records: Iterable<DriverRecord>,
+): ReadonlySet<string> {
+  const left = new Set(requested.map(({ resource }) => resource));
+  for (const { resource, phase } of records) {
+    if (resource !== undefined && phase !== 'gone') left.add(resource);
+  }
+  return left;
+}
+
 // What the pool controller works with.
 
 export interface PoolControllerOptions {
@@ -417,6 +468,8 @@ export interface PoolControllerOptions {
    * longest time a sidecar may use a cached assignment. Default 60 s.
    */
   readonly addressQuietMs?: number;
+  /** Whether no request of this session had an answer of its driver yet. Absent: every one had. */
+  readonly isUnanswered?: (session: SessionRecord) => boolean;
   /** Names a new driver; a DNS label. Default `driver-` and 12 random characters. */
   readonly newResourceName?: (namespace: string) => string;
 }

@@ -1,5 +1,5 @@
 /** Drivers that this process has seen come up, as far as their records say. */
-import type { DriverPhase } from '../model/driver.js';
+import { isLeaving, type DriverPhase } from '../model/driver.js';
 import type { Ledger } from '../model/ledger.js';
 import type { DriverStart, DriverStarts } from '../model/pool.js';
 
@@ -42,7 +42,7 @@ export class StartedDrivers implements DriverStarts {
     const seen = { ...before, phase: record.phase };
     this.#seen.set(uid, seen);
     if (before?.phase !== 'warming') return;
-    this.#ended(uid, record, record.phase === 'expired' ? 'failed' : 'ready');
+    this.#ended(uid, record, isLeaving(record.phase) ? 'failed' : 'ready');
   }
 
   #ended(

@@ -3,8 +3,13 @@
  * report, the records and the policy to the next records and what is to be made and deleted.
  */
 import { withoutOldTombstones, withPhase } from '../model/driver-record.js';
-import type { DriverRecord, ObservedDriver, RoutableDriver } from '../model/driver.js';
-import { poolKey, type PoolName } from '../model/pool.js';
+import type {
+  DriverRecord,
+  ObservedDriver,
+  RoutableDriver,
+  SessionRecord,
+} from '../model/driver.js';
+import { poolKey, poolOfKey, type PoolName } from '../model/pool.js';
 import { advance, hasSessions, isManaged, startTimeout } from './lifecycle.js';
 import { countPools, liveByPool, type PoolCount, type PoolsInput } from './pool-counts.js';
 import { type Deadlines, planPool, afterFailure, type StartFailures } from './pool-plan.js';
@@ -20,18 +25,34 @@ interface FleetInput extends PoolsInput {
   readonly records: Iterable<DriverRecord>;
   readonly sightings: Sightings;
   readonly creating: readonly Resource[];
-  /** Deletions under way. */
+  /** Deletions that are under way or not to be asked for again yet. */
   readonly deleting: ReadonlySet<string>;
+  /** Deletions that the factory has taken on. */
+  readonly asked: ReadonlySet<string>;
+  /** Requests that were waited for before their driver was seen. */
+  readonly awaited: ReadonlySet<string>;
+  /** What the record of a live driver was that the store has lost. */
+  remembered(uid: string): DriverRecord | undefined;
   /** By `poolKey`. */
   readonly failures: ReadonlyMap<string, StartFailures>;
   waiting(pool: PoolName): number;
   routedSinceMs(uid: string): number | undefined;
-  notReadySinceMs(uid: string): number | undefined;
+  silentSinceMs(uid: string): number | undefined;
   /** Every connected Envoy has acknowledged the driver. */
   known(uid: string): boolean;
+  /** The driver that an Envoy may reach at this address. */
+  holderOf(driver: Pick<RoutableDriver, 'address' | 'port'>): string | undefined;
   /** Nothing can still lead a request to the driver that is gone. */
   forgotten(gone: DriverRecord): boolean;
+  /** Whether no request of the session had an answer yet. */
+  isUnanswered(session: SessionRecord): boolean;
   readonly canCreate: boolean;
+  /** Whether it cannot be told now what exists in this namespace: nothing is made and given up there. */
+  inDoubt(namespace: string): boolean;
+  /** What the pool's drivers are made from now. */
+  template(pool: PoolName): string | undefined;
+  /** Before when no driver of the pool is to be made, by `poolKey`. */
+  notBeforeMs(key: string): number | undefined;
   readonly tombstoneTtlMs: number;
   readonly epoch: number;
 }
@@ -57,10 +78,16 @@ export interface FleetPlan {
 export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
   const { nowMs } = deadlines;
   const before = new Map([...input.records].map((record) => [record.uid, record]));
-  const failures = new Map(input.failures);
+  // A pool that is no more fails no more, and another template is tried at once.
+  const failures = new Map(
+    [...input.failures].filter(([key, { template }]) => {
+      const pool = poolOfKey(key);
+      return input.pool(pool) !== undefined && template === input.template(pool);
+    }),
+  );
   const failed = (pool: PoolName, reason: string) => {
     const key = poolKey(pool);
-    failures.set(key, afterFailure(failures.get(key), reason, nowMs));
+    failures.set(key, afterFailure(failures.get(key), reason, input.template(pool), nowMs));
   };
 
   const followed = followSightings(before, input, nowMs);
@@ -68,6 +95,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
     followed.values(),
     (uid) => input.sightings.drivers.get(uid),
     (gone) => input.forgotten(gone),
+    (driver) => input.holderOf(driver),
   );
   const routed = new Set(routable.map(({ uid }) => uid));
 
@@ -77,11 +105,14 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
       record,
       {
         driver: input.sightings.drivers.get(uid),
+        inDoubt: input.sightings.doubtful.has(uid),
         policy: input.pool(record),
         routedSinceMs: routed.has(uid) ? input.routedSinceMs(uid) : undefined,
         known: routed.has(uid) && input.known(uid),
         withheld: withheld.get(uid),
-        notReadySinceMs: input.notReadySinceMs(uid),
+        silentSinceMs: input.silentSinceMs(uid),
+        isUnanswered: Object.values(record.sessions).every((one) => input.isUnanswered(one)),
+        isAsked: record.resource !== undefined && input.asked.has(record.resource),
       },
       deadlines,
     );
@@ -108,7 +139,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
     const pool = { namespace, variant };
     const policy = input.pool(pool);
     if (policy?.schedule) deadlines.passed(policy.schedule.at(nowMs).untilMs);
-    if (!policy) continue;
+    if (!policy || input.inDoubt(namespace)) continue;
     const plan = planPool(
       {
         policy,
@@ -123,18 +154,19 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
       },
       deadlines,
     );
-    if (plan.create > 0) create.push({ ...pool, count: plan.create });
+    const isAllowed = deadlines.passed(input.notBeforeMs(key) ?? 0);
+    if (plan.create > 0 && isAllowed) create.push({ ...pool, count: plan.create });
     for (const [uid, reason] of plan.expire) {
       const record = after.get(uid);
       if (record) after.set(uid, withPhase(record, 'expired', nowMs, reason));
     }
   }
 
-  const asked = new Set([
+  const listed = new Set([
     ...input.requested.map(({ resource }) => resource),
     ...input.creating.map(({ resource }) => resource),
-    ...input.deleting,
   ]);
+  const wanted = (resource: string) => listed.has(resource) || input.deleting.has(resource);
   const forget = [...after.values()]
     .filter(
       (record) =>
@@ -142,7 +174,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
         Object.values(record.tombstones).every(({ endedAtMs }) =>
           deadlines.passed(endedAtMs + input.tombstoneTtlMs),
         ) &&
-        !(record.resource !== undefined && asked.has(record.resource)) &&
+        !(record.resource !== undefined && wanted(record.resource)) &&
         input.forgotten(record),
     )
     .map(({ uid }) => uid);
@@ -151,7 +183,7 @@ export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {
     records: [...after.values()].filter((record) => before.get(record.uid) !== record),
     forget,
     create,
-    delete: [...requests.delete, ...endedDrivers(after.values(), asked)].filter(
+    delete: [...requests.delete, ...endedDrivers(after.values(), listed)].filter(
       ({ resource }) => !input.deleting.has(resource),
     ),
     failures,
@@ -180,8 +212,15 @@ function followSightings(
   const requests = new Map(input.requested.map((request) => [request.resource, request]));
   for (const [uid, driver] of drivers) {
     if (before.has(uid) || driver.condition === 'ended') continue;
-    const request = driver.resource === undefined ? undefined : requests.get(driver.resource);
-    after.set(uid, firstRecord(driver, request, nowMs, input.epoch));
+    const { resource } = driver;
+    const remembered = input.remembered(uid);
+    if (remembered) {
+      after.set(uid, follow({ ...remembered, epoch: input.epoch }, driver, nowMs));
+    } else if (driver.condition !== 'in_doubt') {
+      const request = resource === undefined ? undefined : requests.get(resource);
+      const isNew = resource !== undefined && input.awaited.has(resource);
+      after.set(uid, firstRecord(driver, request, isNew, nowMs, input.epoch));
+    }
   }
   return after;
 }
@@ -199,14 +238,14 @@ function mayReturn(
   );
 }
 
-/** What is left of drivers that have ended or are to end. */
-function endedDrivers(records: Iterable<DriverRecord>, asked: ReadonlySet<string>): Resource[] {
+/** What is to be deleted of drivers that have ended or are to end. `listed`: what the factory still shows. */
+function endedDrivers(records: Iterable<DriverRecord>, listed: ReadonlySet<string>): Resource[] {
   return [...records]
     .filter(isManaged)
     .filter(
       (record) =>
         (record.phase === 'expired' && !hasSessions(record)) ||
-        (record.phase === 'gone' && asked.has(record.resource)),
+        ((record.phase === 'ending' || record.phase === 'gone') && listed.has(record.resource)),
     )
     .map(({ resource, namespace, variant }) => ({ resource, namespace, variant }));
 }
@@ -220,7 +259,7 @@ function lingeringByPool(
   for (const record of records) {
     const driver = drivers.get(record.uid);
     if (record.phase !== 'gone' || !isManaged(record)) continue;
-    if (driver === undefined || driver.condition === 'ended') continue;
+    if (driver === undefined || driver.condition === 'ended' || driver.overdue === true) continue;
     const key = poolKey(record);
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
@@ -261,6 +300,10 @@ function planRequests(
     const pool: PoolName = { namespace, variant };
     listed.add(resource);
     if (recorded.has(resource)) continue;
+    if (request.inDoubt === true) {
+      expect(pool);
+      continue;
+    }
     const reason = failure ?? ended.get(resource);
     if (input.deleting.has(resource)) {
       // Until it is deleted it may still come up, so it keeps its place.

@@ -71,7 +71,7 @@ function poolReport(
     waiting: facts.waiting(pool),
     available: count('available'),
     inUse: count('in_use'),
-    draining: count('draining') + count('expired'),
+    draining: count('draining') + count('expired') + count('ending'),
     sessions: records.reduce((sum, record) => sum + Object.keys(record.sessions).length, 0),
   };
 }

@@ -7,16 +7,27 @@ import type { Deadlines } from './pool-plan.js';
 /** A driver becomes available this long after it was published, even if an Envoy has not acknowledged it. */
 const PUBLISH_GRACE_MS = 5_000;
 
+/** How long a first request may wait for a driver that does not even greet. */
+const FIRST_ANSWER_MS = 20_000;
+/** A driver whose sessions nobody knows any more is left to finish what runs on it for this long. */
+const PAST_UNKNOWN_MS = 5 * 60_000;
+
 export interface DriverSituation {
   readonly driver: ObservedDriver | undefined;
+  /** It was not seen, perhaps only because it cannot be read now. */
+  readonly inDoubt: boolean;
   readonly policy: PoolPolicy | undefined;
   /** When it was first published to Envoy; undefined while it is not. */
   readonly routedSinceMs: number | undefined;
   /** Whether every connected Envoy has acknowledged it. */
   readonly known: boolean;
   readonly withheld: string | undefined;
-  /** Since when it has been ready no more. */
-  readonly notReadySinceMs: number | undefined;
+  /** Since when it does not answer. */
+  readonly silentSinceMs: number | undefined;
+  /** No request of any of its sessions had an answer yet. */
+  readonly isUnanswered: boolean;
+  /** The factory was asked to delete it, and has taken that on. */
+  readonly isAsked: boolean;
 }
 
 /** Made by our factory, so ours to delete. */
@@ -43,11 +54,13 @@ export function advance(
       return stuckIdle(record, situation, deadlines);
     case 'in_use':
       if (!hasSessions(record)) return afterUse(record, situation.policy, nowMs);
-      return lost(record, situation, deadlines);
+      return lost(stillborn(record, situation, deadlines), situation, deadlines);
     case 'draining':
-      return draining(record, deadlines);
+      return draining(lost(record, situation, deadlines), deadlines);
     case 'expired':
-      return hasSessions(record) ? withPhase(record, 'draining', nowMs, record.reason) : record;
+      if (hasSessions(record)) return withPhase(record, 'draining', nowMs, record.reason);
+      return situation.isAsked ? withPhase(record, 'ending', nowMs, record.reason) : record;
+    case 'ending':
     case 'gone':
       break;
   }
@@ -56,10 +69,11 @@ export function advance(
 
 function warming(
   record: DriverRecord,
-  { driver, policy, routedSinceMs, known, withheld }: DriverSituation,
+  { driver, inDoubt, policy, routedSinceMs, known, withheld }: DriverSituation,
   deadlines: Deadlines,
 ): DriverRecord {
   const { nowMs } = deadlines;
+  if (inDoubt || driver?.condition === 'in_doubt') return record;
   if (
     driver?.condition === 'ready' &&
     routedSinceMs !== undefined &&
@@ -70,7 +84,9 @@ function warming(
   const reason = withheld ?? driver?.reason;
   if (isManaged(record) && !hasSessions(record)) {
     if (!policy) return withPhase(record, 'expired', nowMs, 'Its namespace has no pool any more.');
-    if (deadlines.passed(record.createdAtMs + policy.startTimeoutMs)) {
+    // One that has come up is late for nothing; it may be withheld for a while, or wait for an Envoy.
+    const sinceMs = driver?.condition === 'ready' ? record.phaseSinceMs : record.createdAtMs;
+    if (deadlines.passed(sinceMs + policy.startTimeoutMs)) {
       return withPhase(record, 'expired', nowMs, startTimeout(policy.startTimeoutMs, reason));
     }
   }
@@ -86,34 +102,58 @@ export function startTimeout(timeoutMs: number, detail: string | undefined): str
 /** An idle driver that has stopped answering for as long as a new one would take is replaced. */
 function stuckIdle(
   record: DriverRecord,
-  { policy, notReadySinceMs }: DriverSituation,
+  { driver, inDoubt, policy, silentSinceMs }: DriverSituation,
   deadlines: Deadlines,
 ): DriverRecord {
-  if (!isManaged(record)) return record;
+  if (!isManaged(record) || inDoubt || driver?.condition === 'in_doubt') return record;
   if (!policy) {
     return withPhase(record, 'expired', deadlines.nowMs, 'Its namespace has no pool any more.');
   }
-  if (notReadySinceMs !== undefined && deadlines.passed(notReadySinceMs + policy.startTimeoutMs)) {
+  if (silentSinceMs !== undefined && deadlines.passed(silentSinceMs + policy.startTimeoutMs)) {
     return withPhase(record, 'expired', deadlines.nowMs, 'It was idle and stopped answering.');
   }
   return record;
 }
 
 /**
- * Waiting for a driver that may have ended is safe for ever; a policy may set an end to it. Then the
- * driver is ended by the gateway itself, so that what its clients are told is true. One that someone
- * else runs cannot be ended.
+ * A driver that stands still since before its first session's first answer has nothing that could be
+ * lost: it is given up, so that its client is told instead of waiting for ever.
+ */
+function stillborn(
+  record: DriverRecord,
+  { driver, inDoubt, silentSinceMs, isUnanswered }: DriverSituation,
+  deadlines: Deadlines,
+): DriverRecord {
+  if (!isManaged(record) || !hasSessions(record) || !isUnanswered) return record;
+  if (inDoubt || driver?.condition !== 'not_ready' || silentSinceMs === undefined) return record;
+  if (!deadlines.passed(silentSinceMs + FIRST_ANSWER_MS)) return record;
+  const { nowMs } = deadlines;
+  const ended = Object.keys(record.sessions).reduce<DriverRecord>(
+    (current, id) => withoutSession(current, id, 'driver_gone', nowMs),
+    record,
+  );
+  const reason = 'It stopped answering before the first request of its session had an answer.';
+  return withPhase(ended, 'expired', nowMs, reason);
+}
+
+/**
+ * Waiting for a driver that may have ended is safe for ever; a policy may set an end to it, counted
+ * from when the driver last answered, be it in use, draining or asked to end: a pod of a dead node is
+ * Terminating for ever. Then the driver is ended by the gateway itself, so that what its clients are
+ * told is true. One that someone else runs cannot be ended, and of one in doubt nothing is concluded.
  */
 function lost(
   record: DriverRecord,
-  { policy, notReadySinceMs }: DriverSituation,
+  { driver, inDoubt, policy, silentSinceMs }: DriverSituation,
   deadlines: Deadlines,
 ): DriverRecord {
+  if (record.phase === 'expired') return record;
+  if (inDoubt || driver?.condition === 'in_doubt' || !hasSessions(record)) return record;
   const endAfterMs = policy?.onDriverLoss?.endAfterMs;
-  if (!isManaged(record) || endAfterMs === undefined || notReadySinceMs === undefined) {
+  if (!isManaged(record) || endAfterMs === undefined || silentSinceMs === undefined) {
     return record;
   }
-  if (!deadlines.passed(notReadySinceMs + endAfterMs)) return record;
+  if (!deadlines.passed(silentSinceMs + endAfterMs)) return record;
   const { nowMs } = deadlines;
   const seconds = Math.round(endAfterMs / 1000);
   const reason = `It did not answer for ${seconds} s and was ended, as the policy says.`;
@@ -149,6 +189,7 @@ function draining(record: DriverRecord, deadlines: Deadlines): DriverRecord {
     );
   }
   if (hasSessions(next) || !isManaged(next)) return next;
+  if (next.pastUnknown && !deadlines.passed(next.phaseSinceMs + PAST_UNKNOWN_MS)) return next;
   return withPhase(next, 'expired', nowMs, next.reason);
 }
 

@@ -80,23 +80,20 @@ export class Passes {
 const CALLS_AT_ONCE = 32;
 
 interface Call extends Resource {
-  /** From when on the next list shows its result, or it may be tried again. */
+  /** From when on the next list shows its result. */
   overAtMs: number | undefined;
 }
 
 export class Background {
   readonly #clock: Clock;
-  readonly #retryMs: number;
   readonly #onEnd: () => void;
   readonly #calls = new Map<string, Call>();
   readonly #running = new Set<Promise<void>>();
   readonly #inTurn = pLimit(CALLS_AT_ONCE);
   #stopped = false;
 
-  /** `retryMs`: how long a call that failed still counts as under way. */
-  constructor(clock: Clock, retryMs: number, onEnd: () => void) {
+  constructor(clock: Clock, onEnd: () => void) {
     this.#clock = clock;
-    this.#retryMs = retryMs;
     this.#onEnd = onEnd;
   }
 
@@ -127,7 +124,7 @@ export class Background {
       await this.#inTurn(begin);
       call.overAtMs = this.#clock.now();
     } catch (error) {
-      call.overAtMs = this.#clock.now() + this.#retryMs;
+      call.overAtMs = this.#clock.now();
       onFailure(error);
     }
     this.#onEnd();
@@ -147,15 +144,6 @@ export class Background {
   /** What is under way. */
   resources(): readonly Resource[] {
     return [...this.#calls.values()];
-  }
-
-  /** When the next call that failed may be tried again, milliseconds since the epoch. */
-  nextRetryMs(): number | undefined {
-    const nowMs = this.#clock.now();
-    const due = [...this.#calls.values()].flatMap(({ overAtMs }) =>
-      overAtMs !== undefined && overAtMs > nowMs ? [overAtMs] : [],
-    );
-    return due.length === 0 ? undefined : Math.min(...due);
   }
 
   /** No call begins any more. Resolves when those that have begun are over. */

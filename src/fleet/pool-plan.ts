@@ -1,5 +1,5 @@
 /** How many drivers a pool makes and which idle ones it gives up. */
-import type { DriverRecord, ObservedDriver } from '../model/driver.js';
+import { isLeaving, type DriverRecord, type ObservedDriver } from '../model/driver.js';
 import type { PoolPolicy } from '../model/policy.js';
 import { hasSessions, isManaged } from './lifecycle.js';
 
@@ -30,14 +30,21 @@ export interface PoolPlan {
 export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPlan {
   const { policy, records, coming, lingering, waiting, failures, canCreate, outdated } = situation;
   const idle = records.filter((record) => record.phase === 'available' && !hasSessions(record));
+  const isInDoubt = ({ uid }: DriverRecord) =>
+    (situation.observed(uid)?.condition ?? 'in_doubt') === 'in_doubt';
   const fresh = idle.filter((record) => record.tenant === undefined);
   const answering = fresh.filter((r) => situation.observed(r.uid)?.condition === 'ready').length;
   const warming =
     coming + records.filter((record) => record.phase === 'warming' && isManaged(record)).length;
-  const total = records.length + coming + lingering;
+  // One whose node is gone uses nothing, and may stay for ever.
+  const present = records.filter(({ uid }) => situation.observed(uid)?.overdue !== true);
+  const total = present.length + coming + lingering;
   // A new template is tried with one driver more before idle ones of the old template go.
   const isOutdated = (record: DriverRecord) => isManaged(record) && outdated(record.resource);
-  const rolling = canCreate && failures === undefined ? fresh.filter(isOutdated) : [];
+  const rolling =
+    canCreate && (failures === undefined || deadlines.passed(failures.retryAtMs))
+      ? fresh.filter((record) => isOutdated(record) && !isInDoubt(record))
+      : [];
   const surge = rolling.length > 0 ? 1 : 0;
 
   const atRisk = policy.onDriverLoss?.startReplacement === true ? countAtRisk(situation) : 0;
@@ -49,7 +56,7 @@ export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPl
     waiting > 0 ? waiting - answering - warming : 0,
   );
   const room = policy.maximum - total;
-  const leaving = lingering + records.filter((record) => record.phase === 'expired').length;
+  const leaving = lingering + present.filter(({ phase }) => isLeaving(phase)).length;
   let create = canCreate ? Math.max(0, Math.min(wanted, room)) : 0;
   if (create > 0 && failures !== undefined) {
     // After a failure one driver at a time shows whether the cause has gone.
@@ -60,10 +67,12 @@ export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPl
   const giveUp = (candidates: readonly DriverRecord[], count: number, reason: string) => {
     for (const record of candidates.slice(0, Math.max(0, count))) expire.set(record.uid, reason);
   };
-  const ours = idle.filter(isManaged).toSorted((a, b) => a.phaseSinceMs - b.phaseSinceMs);
+  const ours = idle
+    .filter((record) => isManaged(record) && !isInDoubt(record))
+    .toSorted((a, b) => a.phaseSinceMs - b.phaseSinceMs);
   const ofTenants = ours.filter((record) => record.tenant !== undefined);
   giveUp(ofTenants.filter(isOutdated), ofTenants.length, 'Its template has changed.');
-  if (warming === 0 && leaving === 0 && (answering > size || room <= 0)) {
+  if (failures === undefined && warming === 0 && leaving === 0 && (answering > size || room <= 0)) {
     giveUp(rolling, 1, 'Its template has changed.');
   }
   const { idleTtlMs } = policy;
@@ -92,11 +101,12 @@ export function planPool(situation: PoolSituation, deadlines: Deadlines): PoolPl
   return { create, expire };
 }
 
-/** Drivers with sessions that do not answer or are being ended. */
+/** Drivers with sessions that do not answer or are being ended. Of one in doubt nothing is concluded. */
 function countAtRisk({ records, observed }: PoolSituation): number {
-  return records.filter(
-    (record) => hasSessions(record) && observed(record.uid)?.condition !== 'ready',
-  ).length;
+  return records.filter((record) => {
+    const condition = observed(record.uid)?.condition ?? 'in_doubt';
+    return hasSessions(record) && condition !== 'ready' && condition !== 'in_doubt';
+  }).length;
 }
 
 /** What is remembered of a pool whose drivers fail to come up. */
@@ -107,6 +117,8 @@ export interface StartFailures {
   readonly reason: string;
   /** No driver is made before this moment. */
   readonly retryAtMs: number;
+  /** What those drivers were made from: another template may do better. */
+  readonly template: string | undefined;
 }
 
 const FIRST_DELAY_MS = 5_000;
@@ -116,12 +128,13 @@ const LONGEST_DELAY_MS = 5 * 60_000;
 export function afterFailure(
   previous: StartFailures | undefined,
   reason: string,
+  template: string | undefined,
   nowMs: number,
 ): StartFailures {
-  if (previous && nowMs < previous.retryAtMs) return { ...previous, reason };
+  if (previous && nowMs < previous.retryAtMs) return { ...previous, reason, template };
   const count = (previous?.count ?? 0) + 1;
   const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(count - 1, 20));
-  return { count, reason, retryAtMs: nowMs + delayMs };
+  return { count, reason, retryAtMs: nowMs + delayMs, template };
 }
 
 /** Collects the moments at which a plan made now would come out differently, so that the next look is in time. */

@@ -2,6 +2,7 @@
 import type { Clock } from '../model/clock.js';
 import {
   hostPort,
+  isLeaving,
   type DriverRecord,
   type ObservedDriver,
   type RoutableDriver,
@@ -17,13 +18,15 @@ export interface Routing {
 }
 
 /**
- * Every driver that has answered once and is not gone. A driver whose address is another's, or was
- * and may still be remembered by an Envoy or a sidecar (`forgotten` says false), is withheld.
+ * Every driver that has answered once and is not gone. Envoy merges endpoints of one address in
+ * silence, and a pin names an address: so a driver is withheld whose address another one has, or had
+ * and may still be reached at by an Envoy (`holderOf`) or a sidecar (`forgotten` says false).
  */
 export function routing(
   records: Iterable<DriverRecord>,
   observed: (uid: string) => ObservedDriver | undefined,
   forgotten: (gone: DriverRecord) => boolean,
+  holderOf: EnvoyFleet['holderOf'],
 ): Routing {
   const holders = new Map<string, string>();
   const claimants: DriverRecord[] = [];
@@ -41,13 +44,17 @@ export function routing(
     }
   }
 
+  const live = new Set(claimants.map(({ uid }) => uid));
   const taken = new Map<string, string>();
   const routable: RoutableDriver[] = [];
   const withheld = new Map<string, string>();
   const duplicated = new Set<string>();
   for (const record of claimants.toSorted(byClaim)) {
     const address = hostPort(record.address, record.port);
-    const holder = taken.get(address) ?? (isNewcomer(record) ? holders.get(address) : undefined);
+    const holder =
+      taken.get(address) ??
+      other(record, holderOf(record)) ??
+      (isNewcomer(record) ? holders.get(address) : undefined);
     if (holder === undefined) {
       taken.set(address, record.uid);
       routable.push({
@@ -58,11 +65,15 @@ export function routing(
         draining: takesNoSession(record, observed(record.uid)),
       });
     } else {
-      if (taken.has(address)) duplicated.add(record.uid);
+      if (live.has(holder)) duplicated.add(record.uid);
       withheld.set(record.uid, `Withheld: its address ${address} is held by driver ${holder}.`);
     }
   }
   return { routable, withheld, duplicated };
+}
+
+function other({ uid }: DriverRecord, holder: string | undefined): string | undefined {
+  return holder === uid ? undefined : holder;
 }
 
 /** Has never had a session, and was perhaps never published: nothing is lost by withholding it. */
@@ -77,8 +88,8 @@ function hasAnswered(record: DriverRecord, driver: ObservedDriver | undefined): 
 }
 
 function takesNoSession(record: DriverRecord, driver: ObservedDriver | undefined): boolean {
-  if (record.phase === 'draining' || record.phase === 'expired') return true;
-  return driver?.condition === 'not_ready' || driver?.condition === 'terminating';
+  if (record.phase === 'draining' || isLeaving(record.phase)) return true;
+  return driver !== undefined && driver.condition !== 'ready' && driver.condition !== 'starting';
 }
 
 /** Who held the address first keeps it; the rest of the order only makes the answer stable. */

@@ -1,11 +1,12 @@
 /** What discovery reported, checked: entries that cannot be believed are set apart and reported. */
 import { isIP } from 'node:net';
 import { asGone, withPhase } from '../model/driver-record.js';
-import type {
-  DriverRecord,
-  DriverSource,
-  ObservedDriver,
-  RequestedDriver,
+import {
+  type DriverRecord,
+  type DriverSource,
+  type ObservedDriver,
+  isLeaving,
+  type RequestedDriver,
 } from '../model/driver.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
 
@@ -75,13 +76,22 @@ function canonicalAddress(address: string): string {
 
 // Brings records in line with what discovery saw.
 
-/** The record of a driver that is seen for the first time. */
+/**
+ * The record of a driver that is seen for the first time. `isNew`: whether it was waited for, so that
+ * nobody can have used it. One of ours that is up already, of which there is no record any more, may
+ * hold anybody's memory: it is drained.
+ */
 export function firstRecord(
   driver: ObservedDriver,
   request: RequestedDriver | undefined,
+  isNew: boolean,
   nowMs: number,
   epoch: number,
 ): DriverRecord {
+  const isUsed = !isNew && driver.resource !== undefined && driver.condition !== 'starting';
+  const reason = isUsed
+    ? 'Its record was lost, so nobody knows whose memory it holds.'
+    : driver.reason;
   return {
     uid: driver.uid,
     instance: driver.instance,
@@ -91,12 +101,13 @@ export function firstRecord(
     address: driver.address,
     port: driver.port,
     ...(driver.cluster === undefined ? {} : { cluster: driver.cluster }),
-    phase: 'warming',
-    ...(driver.reason === undefined ? {} : { reason: driver.reason }),
+    phase: isUsed ? 'draining' : 'warming',
+    ...(reason === undefined ? {} : { reason }),
     createdAtMs: request?.createdAtMs ?? nowMs,
     phaseSinceMs: nowMs,
     sessions: {},
     tombstones: {},
+    ...(isUsed ? { pastUnknown: true } : {}),
     epoch,
   };
 }
@@ -112,7 +123,7 @@ export function follow(
 ): DriverRecord {
   if (record.phase === 'gone') return record;
   if (!driver) {
-    const reason = record.phase === 'expired' ? record.reason : undefined;
+    const reason = isLeaving(record.phase) ? record.reason : undefined;
     return asGone(record, nowMs, reason ?? 'It does not exist any more.');
   }
   if (driver.condition === 'ended') {
@@ -128,7 +139,7 @@ export function follow(
   if (record.address === '' && driver.address !== '') {
     next = { ...next, address: driver.address, port: driver.port };
   }
-  if (next.phase === 'draining' || next.phase === 'expired') return next;
+  if (next.phase === 'draining' || isLeaving(next.phase)) return next;
   if (driver.address !== '' && (next.address !== driver.address || next.port !== driver.port)) {
     // Its sessions are pinned to the old address; only an end of the driver may end them.
     return withPhase(
@@ -155,7 +166,7 @@ export function seenAgain(
   epoch: number,
 ): DriverRecord {
   return {
-    ...firstRecord(driver, undefined, nowMs, epoch),
+    ...firstRecord(driver, undefined, true, nowMs, epoch),
     tombstones: record.tombstones,
     ...(record.tenant !== undefined && record.instance === driver.instance
       ? { tenant: record.tenant }

@@ -4,6 +4,11 @@ import type { Principal, Caller } from './principal.js';
 export interface Assignment {
   readonly sessionId: string;
   readonly principal: Principal;
+  /**
+   * What the session's first request claimed: for Spark the same id with another user is another session,
+   * which nobody would count or end. undefined: a control plane of an earlier release does not tell.
+   */
+  readonly userId?: string | undefined;
   readonly driverUid: string;
   /** Name of the EDS cluster that holds the driver. */
   readonly cluster: string;
@@ -61,6 +66,8 @@ export interface ActivitySink {
    */
   streamOpened(sessionId: string, streamId: string, atMs: number, reporterId: string): void;
   streamClosed(sessionId: string, streamId: string, atMs: number): void;
+  /** The driver answered an RPC of this session. */
+  answered?(sessionId: string): void;
   /** The driver answered a ReleaseSession with OK. */
   released(sessionId: string, atMs: number): void;
   /**

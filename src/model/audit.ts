@@ -1,5 +1,6 @@
 /** What is written down for those who ask later who did what. The records' form is in docs/audit.md. */
 import type { ErrorCode } from './errors.js';
+import type { SparkRpc } from './names.js';
 import type { Principal } from './principal.js';
 
 /** What an operator did, or tried to do. Holds no token, no SQL, no body. */
@@ -8,7 +9,7 @@ export interface AdminAction {
   readonly principal: Principal | undefined;
   /** What was asked for: kind of object and verb, such as `driver.drain`. */
   readonly action: string;
-  /** Which one it was asked of, such as a driver's uid or a session's id. */
+  /** Which one it was asked of, such as a driver's uid or a session's id; empty as long as nobody known has asked. */
   readonly object: string;
   /** `refused`: nothing was done. `failed`: it may have been done in part. */
   readonly outcome: 'done' | 'refused' | 'failed';
@@ -31,8 +32,7 @@ export interface AuditedRpc {
   readonly envoy: string;
   /** IP address of the client. */
   readonly client: string | undefined;
-  /** Last segment of the path. */
-  readonly method: string;
+  readonly method: SparkRpc | 'other';
   /** The verified principal's subject and issuer. */
   readonly principal: string | undefined;
   readonly issuer: string | undefined;

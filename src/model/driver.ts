@@ -11,6 +11,7 @@ export const SPARK_CONNECT_PORT = 15002;
  * - `in_use`: has sessions; takes more if its pool shares drivers and there is room;
  * - `draining`: takes no new session, keeps those it has;
  * - `expired`: has no session and is to be deleted;
+ * - `ending`: was asked to end, and is waited for;
  * - `gone`: surely ended; the record stays for its tombstones.
  */
 export const driverPhases = [
@@ -19,9 +20,15 @@ export const driverPhases = [
   'in_use',
   'draining',
   'expired',
+  'ending',
   'gone',
 ] as const;
 export type DriverPhase = (typeof driverPhases)[number];
+
+/** Whether a driver in this phase is on its way out, or gone, without sessions: nothing is left to decide about it. */
+export function isLeaving(phase: DriverPhase): boolean {
+  return phase === 'expired' || phase === 'ending' || phase === 'gone';
+}
 
 export function isDriverPhase(text: string): text is DriverPhase {
   return driverPhases.some((phase) => phase === text);
@@ -36,6 +43,8 @@ export type DriverCondition =
   | 'not_ready'
   /** Asked to end: takes no new session, stays routable until it has ended. */
   | 'terminating'
+  /** What it is in cannot be read now: takes no new session, stays routable, and nothing is concluded of it. */
+  | 'in_doubt'
   /** Its process or container has surely ended. */
   | 'ended';
 
@@ -56,6 +65,12 @@ export interface ObservedDriver {
   readonly condition: DriverCondition;
   /** Why it is not ready, for people. */
   readonly reason?: string;
+  /** Since when it does not answer, whatever its condition, milliseconds since the epoch; absent while it answers. */
+  readonly silentSinceMs?: number;
+  /** When it was last seen to answer, where that is asked again and again. */
+  readonly answeredAtMs?: number;
+  /** It should have ended long ago: where it runs may be gone. It takes no room in its pool. */
+  readonly overdue?: boolean;
   /** The driver's own `spark.connect.authenticate.token`. Never logged. */
   readonly token?: string;
   /** Where several clusters are in use: the one it runs in. */
@@ -99,15 +114,24 @@ export interface RequestedDriver {
   readonly failure?: string;
   /** Made from a template that has changed since. */
   readonly outdated?: boolean;
+  /** What has become of it cannot be read now, so nothing is concluded of it. */
+  readonly inDoubt?: boolean;
 }
 
 /** Makes and deletes drivers. Both calls are idempotent. */
 export interface DriverFactory {
+  /** Whether it cannot be told now what exists in this namespace, so that nothing may be made there. Absent: it can always be told. */
+  inDoubt?(namespace: string): boolean;
+  /** What the pool's drivers are made from now: another text when that has changed. Absent: it never changes. */
+  template?(pool: {
+    readonly namespace: string;
+    readonly variant?: string | undefined;
+  }): string | undefined;
   /** Everything this gateway asked for and that still exists. */
   list(): Promise<readonly RequestedDriver[]>;
   /** Resolves once the request is durable: a crash afterwards leaves it to be found by `list`. */
   create(resource: string, namespace: string, variant?: string): Promise<void>;
-  /** Ends the driver and removes every trace of the request. */
+  /** Has the driver end and every trace of the request be removed, which may take its time after this resolves. */
   delete(resource: string, namespace: string): Promise<void>;
 }
 
@@ -173,6 +197,8 @@ export interface DriverRecord {
   };
   /** When a draining driver's remaining sessions are ended. */
   readonly drainDeadlineMs?: number;
+  /** An earlier record of the driver was lost: it may hold anybody's memory, and sessions that nobody knows. */
+  readonly pastUnknown?: true;
   /** The epoch of the leader that wrote it last. */
   readonly epoch: number;
 }
@@ -185,6 +211,11 @@ export interface RoutableDriver {
   readonly port: number;
   /** Takes no new session: published as DRAINING, still reached by pinned requests. */
   readonly draining: boolean;
+}
+
+/** How long a driver is to keep an idle session: longer than the gateway, or it would be lost for no reason. Milliseconds. */
+export function driverSessionTimeoutMs(sessionTtlMs: number): number {
+  return 2 * sessionTtlMs + 3_600_000;
 }
 
 /** `ip:port` in the form that Envoy's strict pin compares: IPv6 in brackets. */

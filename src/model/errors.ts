@@ -44,6 +44,10 @@ const statusByCode = {
   TOKEN_AUDIENCE_REFUSED: GrpcStatus.UNAUTHENTICATED,
   TOKEN_EXPIRED: GrpcStatus.UNAUTHENTICATED,
   TOKEN_NOT_YET_VALID: GrpcStatus.UNAUTHENTICATED,
+  /** Its end is further away than any issuer means it. */
+  TOKEN_LIFE_TOO_LONG: GrpcStatus.UNAUTHENTICATED,
+  /** It names a key that is not known, and the issuer was asked for its keys a moment ago: it may be new. */
+  TOKEN_KEY_UNKNOWN: GrpcStatus.UNAVAILABLE,
   /** The issuer's keys cannot be had now, so the token can be neither believed nor refused. */
   ISSUER_UNREACHABLE: GrpcStatus.UNAVAILABLE,
 
@@ -90,6 +94,8 @@ const statusByCode = {
   ADMIN_API_UNREACHABLE: GrpcStatus.UNAVAILABLE,
   /** The gateway refuses what the command line asks, with a code of a newer release. */
   ADMIN_API_REFUSED: GrpcStatus.UNKNOWN,
+  /** As many policies are being compared as may be at a time. */
+  POLICY_DIFF_BUSY: GrpcStatus.RESOURCE_EXHAUSTED,
   HTTP_PATH_UNKNOWN: GrpcStatus.NOT_FOUND,
   HTTP_METHOD_REFUSED: GrpcStatus.UNIMPLEMENTED,
   HTTP_BODY_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,
@@ -147,6 +153,14 @@ export const errorCodes: readonly ErrorCode[] = Object.keys(statusByCode).filter
 /** A one-line reason for people, whatever was thrown. */
 export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+/** When whoever refused it wants to be asked again, milliseconds; undefined where that was not said. */
+export function retryAfterOf(thrown: unknown): number | undefined {
+  if (!(thrown instanceof Error)) return undefined;
+  if ('retryAfterMs' in thrown && typeof thrown.retryAfterMs === 'number')
+    return thrown.retryAfterMs;
+  return retryAfterOf(thrown.cause);
 }
 
 /** Whether this is Node's error of that code, such as ENOENT. */

@@ -16,6 +16,12 @@ export const problemKinds = [
   'address_duplicated',
   /** A driver that does not come up: its image, a quota, its application… */
   'driver_start_failed',
+  /** A driver that is up, as its pod says, and does not answer. */
+  'driver_silent',
+  /** A driver that was asked to end and is there long after its time. */
+  'driver_not_ending',
+  /** A driver that did not get its token: whoever reaches it could use it. */
+  'driver_without_token',
   /** The last attempt to bring up a driver of a pool failed; the next waits. */
   'pool_failing',
   /** The API server refuses what a pool's template makes. */

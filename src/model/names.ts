@@ -2,6 +2,37 @@
 
 export const SPARK_CONNECT_SERVICE = 'spark.connect.SparkConnectService';
 
+/** The RPCs of Spark Connect 3.5 to 4.x. */
+export const SPARK_RPCS = [
+  'ExecutePlan',
+  'AnalyzePlan',
+  'Config',
+  'AddArtifacts',
+  'ArtifactStatus',
+  'Interrupt',
+  'ReattachExecute',
+  'ReleaseExecute',
+  'ReleaseSession',
+  'FetchErrorDetails',
+  'CloneSession',
+  'GetStatus',
+] as const;
+
+export type SparkRpc = (typeof SPARK_RPCS)[number];
+
+const rpcByPath = new Map<string, SparkRpc>(
+  SPARK_RPCS.map((name) => [`/${SPARK_CONNECT_SERVICE}/${name}`, name]),
+);
+
+/**
+ * What is written down of the `:path` of a request: the name of a known RPC, or `other`. A path and its
+ * query are the client's own text, which may hold a secret.
+ */
+export function rpcOfPath(path: string): SparkRpc | 'other' {
+  const end = path.indexOf('?');
+  return rpcByPath.get(end === -1 ? path : path.slice(0, end)) ?? 'other';
+}
+
 /**
  * Headers that authz stamps and Envoy routes on. Every client copy of an `x-spark-` header is
  * dropped before authz sees the request.
@@ -19,6 +50,12 @@ export const CLIENT_ADDRESS_HEADER = 'x-spark-client-address';
 export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
+
+/**
+ * What Envoy shows authz of a body. A request that is decided on its whole message fits: its ids, and a
+ * user agent of 2,048 characters.
+ */
+export const BODY_PREFIX_BYTES = 4096;
 
 /** The trace that a request is part of (W3C Trace Context). */
 export const TRACE_HEADER = 'traceparent';

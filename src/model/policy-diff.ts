@@ -73,5 +73,8 @@ export function isPolicyDiff(answer: PolicyDiffAnswer): answer is PolicyDiff {
   return 'changes' in answer;
 }
 
-/** Compares a policy, as written, with the one in force. Rejects with CONTROL_PLANE_UNAVAILABLE while nobody leads. */
-export type DiffPolicy = (text: string) => Promise<PolicyDiffAnswer>;
+/**
+ * Compares a policy, as written, with the one in force. Rejects with CONTROL_PLANE_UNAVAILABLE while
+ * nobody leads, and with the signal's reason when that fires.
+ */
+export type DiffPolicy = (text: string, signal: AbortSignal) => Promise<PolicyDiffAnswer>;

@@ -103,6 +103,8 @@ export interface IssuerPolicy {
   readonly discoveryUrl?: string;
   /** The key set, for an issuer without a discovery document. */
   readonly jwksUri?: string;
+  /** PEM file of the authorities that sign the issuer's own certificate; undefined: the well-known ones. */
+  readonly caFile?: string;
   /** Accepted `aud` values; empty: any audience. */
   readonly audiences: readonly string[];
   /** Accepted OAuth clients (`cid`, or `azp`); empty: any client. */

@@ -12,6 +12,12 @@ export function poolKey({ namespace, variant }: PoolName): string {
   return variant === undefined ? namespace : `${namespace}/${variant}`;
 }
 
+/** What `poolKey` was made of. */
+export function poolOfKey(key: string): PoolName {
+  const [namespace = '', variant] = key.split('/');
+  return { namespace, variant };
+}
+
 /** The pool with the size that its schedule gives it at a moment. */
 export function poolAt(pool: PoolPolicy, nowMs: number): PoolPolicy {
   if (!pool.schedule) return pool;
@@ -75,10 +81,12 @@ export interface DriverStarts {
 
 /** The Envoys, seen from those who decide which drivers they may reach. */
 export interface EnvoyFleet {
-  /** Makes exactly these drivers routable. No two may share an address and port. */
+  /** Makes exactly these drivers routable. No two may share an address, and none may be at another's (`holderOf`). */
   publish(drivers: readonly RoutableDriver[]): void;
   /** Whether every connected Envoy that is to know this driver has acknowledged it. True when none is connected. */
   knows(uid: string): boolean;
+  /** uid of the driver that an Envoy may reach at this address: published there, or not yet forgotten everywhere. */
+  holderOf(driver: Pick<RoutableDriver, 'address' | 'port'>): string | undefined;
   /** Whether no connected Envoy still routes to this driver: its removal is acknowledged everywhere. */
   hasForgotten(driver: Pick<RoutableDriver, 'uid' | 'namespace'>): boolean;
   /** Calls back when an answer of `knows` or `hasForgotten` may have changed. */

@@ -1,4 +1,5 @@
 import { GatewayError } from './errors.js';
+import { isObject } from './json.js';
 import type { IssuerPolicy, Policy } from './policy.js';
 import { issuerUnknown, tokenMissing } from './refusals.js';
 
@@ -80,6 +81,21 @@ export function callerOf(claims: Claims, issuer: IssuerPolicy): Caller {
     groups: groups.filter((group) => typeof group === 'string'),
     claims,
   };
+}
+
+/**
+ * Whether the issuer left the groups out because there are too many for a token, as Microsoft's do (claims
+ * `_claim_names` and `hasgroups` of their reference on groups overage).
+ */
+export function leavesGroupsOut(claims: Claims, groupsClaim: string): boolean {
+  if (claims[groupsClaim] !== undefined) return false;
+  const elsewhere = claims['_claim_names'];
+  const hasGroups = claims['hasgroups'];
+  return (
+    (isObject(elsewhere) && Object.hasOwn(elsewhere, groupsClaim)) ||
+    hasGroups === true ||
+    hasGroups === 'true'
+  );
 }
 
 /** The caller with the name and groups that this policy takes from its token; audiences are not compared. */

@@ -23,6 +23,14 @@ export function namespaceWithoutPool(namespace: string): GatewayError {
   );
 }
 
+/** One session id with two users would be two sessions for Spark, of which the gateway knows one. */
+export function userIdChanged(): GatewayError {
+  return new GatewayError(
+    'USER_ID_MISMATCH',
+    'This session began with another user_id. Keep the one that it began with, or leave session_id out of the sc:// URL for a session of its own.',
+  );
+}
+
 /** A pause after which asking again makes sense when nothing better is known. */
 export const RETRY_MS = 2000;
 

@@ -90,6 +90,15 @@ export interface SidecarPolicy {
   readonly problem: string | undefined;
   /** undefined: nothing is tried out. */
   readonly shadow: ShadowReport | undefined;
+  /** Token issuers whose keys could not be fetched the last time. Default: none. */
+  readonly issuers?: readonly IssuerProblem[];
+}
+
+export interface IssuerProblem {
+  readonly issuer: string;
+  readonly problem: string;
+  /** Whether keys from before are in use. */
+  readonly keysKnown: boolean;
 }
 
 /** What is tried out and not enforced: a candidate policy, and rules of the policy in force. */

@@ -2,8 +2,8 @@
 import { quote, didYouMean } from '../lib/yaml/problem.js';
 import type { Reader } from '../lib/yaml/schema.js';
 import { GatewayError } from '../model/errors.js';
-import type { ExplainedRule, Target } from '../model/policy.js';
-import type { Caller } from '../model/principal.js';
+import type { ExplainedRule, IssuerPolicy, Target } from '../model/policy.js';
+import { type Caller, leavesGroupsOut } from '../model/principal.js';
 import type { AccessEntry } from './document.js';
 import { compileExpression, type Expression, ExpressionProblem, NoAnswer } from './expression.js';
 import type { Steps } from './match.js';
@@ -180,15 +180,42 @@ function compileRule(entry: AccessEntry, reader: Reader): Rule {
   };
 }
 
+/** In one rule, which is compiled in one step. */
+const MOST_NAMES = 20_000;
+/** Patterns that an index of beginnings and ends may not tell apart (name-index.ts). */
+const MOST_UNSORTED = 1_000;
+
+function isUnsorted(pattern: string): boolean {
+  return pattern.indexOf('*') !== pattern.lastIndexOf('*');
+}
+
 /** Mistakes that only the document as a whole shows. */
 export function* checkAccess(
   entries: readonly AccessEntry[],
   known: KnownNames & { readonly environments: readonly string[] | undefined },
   reader: Reader,
 ): Steps<void> {
-  for (const { who, what } of entries) {
+  let unsorted = 0;
+  for (const { who } of entries) {
     yield;
     checkWho(who, known, reader);
+    const names = [...who.groups, ...who.principals, ...who.services];
+    if (names.length > MOST_NAMES) {
+      const field = who.groups.length > 0 ? 'groups' : undefined;
+      reader.refuseAt(who, field, `more than ${MOST_NAMES} names in one rule: make several of it`);
+    }
+    const before = unsorted;
+    unsorted += names.filter(isUnsorted).length;
+    if (before <= MOST_UNSORTED && unsorted > MOST_UNSORTED) {
+      reader.refuseAt(
+        who,
+        undefined,
+        `more than ${MOST_UNSORTED} patterns of this policy have two "*" and more: callers are compared with each of them. Write names, or patterns with one "*"`,
+      );
+    }
+  }
+  for (const { what } of entries) {
+    yield;
     for (const environment of what.environments) {
       const { environments } = known;
       if (!environments || environments.some((name) => new NameSet([environment]).matches(name))) {
@@ -252,12 +279,14 @@ export function refusedUse(
   target: Target,
   grants: readonly Grant[],
   url: ClientUrl,
+  issuers: readonly IssuerPolicy[],
 ): GatewayError {
+  const note = noteOnGroups(caller, issuers);
   const refused = `${quote(caller.principal.subject)} may not use team ${quote(target.team)} in environment ${quote(target.environment)}.`;
   if (grants.length === 0) {
     return new GatewayError(
       'NAMESPACE_REFUSED',
-      `${refused} The policy allows this caller no team at all: ask the owners of the Spark gateway for access.`,
+      `${refused} The policy allows this caller no team at all: ask the owners of the Spark gateway for access.${note}`,
     );
   }
   const listed = grants
@@ -277,8 +306,15 @@ export function refusedUse(
   );
   return new GatewayError(
     'NAMESPACE_REFUSED',
-    `${refused} You may use: ${listed}${more}. Connect with ${example}`,
+    `${refused} You may use: ${listed}${more}. Connect with ${example}${note}`,
   );
+}
+
+function noteOnGroups({ principal, claims }: Caller, issuers: readonly IssuerPolicy[]): string {
+  const groupsClaim = issuers.find(({ issuer }) => issuer === principal.issuer)?.groupsClaim;
+  return groupsClaim !== undefined && leavesGroupsOut(claims, groupsClaim)
+    ? ` (Your token names none of your groups, as its issuer found too many for one token: its claim "_claim_names" or "hasgroups" says so. Ask whoever runs the issuer to put only the groups that this application needs into its tokens.)`
+    : '';
 }
 
 function isPlain(pattern: string): boolean {

@@ -105,6 +105,7 @@ function compileIssuer(entry: IssuerEntry): IssuerPolicy {
     issuer: entry.issuer,
     ...(entry.discovery_url === undefined ? {} : { discoveryUrl: entry.discovery_url }),
     ...(entry.jwks_uri === undefined ? {} : { jwksUri: entry.jwks_uri }),
+    ...(entry.ca_file === undefined ? {} : { caFile: entry.ca_file }),
     audiences: Object.freeze([...entry.audiences]),
     clientIds: Object.freeze([...entry.client_ids]),
     algorithms: Object.freeze([...entry.algorithms]),
@@ -149,7 +150,17 @@ export function compileAdministration(
   reader: Reader,
 ): (caller: Caller) => AdministrationRole {
   if (!entry) return () => 'none';
-  for (const who of [...entry.read, ...entry.admin]) checkWho(who, known, reader);
+  for (const who of [...entry.read, ...entry.admin]) {
+    checkWho(who, known, reader);
+    const isOfTokens = who.groups.length + who.principals.length > 0;
+    if (!isOfTokens || who.issuers.length > 0 || known.issuers.length < 2) continue;
+    // Whoever runs one of the issuers could otherwise write a name of another's into a token.
+    reader.refuseAt(
+      who,
+      undefined,
+      `with several issuers it must say whose tokens it is for: add issuers: [<one or more of ${known.issuers.join(', ')}>]`,
+    );
+  }
   const admins = entry.admin.map(compileWho);
   const readers = entry.read.map(compileWho);
   return (caller) => {

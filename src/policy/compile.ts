@@ -139,7 +139,7 @@ export function* compileDocument(
     refuseUse: (caller: Caller, target: Target, host = '') =>
       access.allows({ caller, target, host })
         ? undefined
-        : refusedUse(caller, target, access.grants(caller), clientUrl),
+        : refusedUse(caller, target, access.grants(caller), clientUrl, issuers),
     refuseUserId: shadowUserId ? () => undefined : userId,
     refuseConfig: (caller: Caller, target: Target, asked: ConfigRequest) =>
       config.refuse(caller, target, asked),

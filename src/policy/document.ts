@@ -26,6 +26,7 @@ import {
   namesApart,
   sizeWithinMaximum,
   modeField,
+  absolutePath,
   algorithms,
   durationOrNever,
   hostPattern,
@@ -56,6 +57,10 @@ const issuer = object(
       optional(text(issuerUrl)),
     ),
     jwks_uri: about('The key set, of an issuer without discovery.', optional(text(issuerUrl))),
+    ca_file: about(
+      'PEM of the authorities that sign its certificate, where authz and control planes have it; default: the well-known ones.',
+      optional(text(absolutePath)),
+    ),
     audiences: about(
       'One of these must be in aud; default: any.',
       withDefault(list(text(plainText)), []),

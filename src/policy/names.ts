@@ -130,8 +130,9 @@ export class NameSet {
   readonly globs: readonly Glob[];
 
   constructor(patterns: readonly string[]) {
-    this.exact = new Set(patterns.filter((pattern) => !pattern.includes('*')));
-    this.globs = patterns.filter((pattern) => pattern.includes('*')).map((p) => compileGlob(p));
+    const different = [...new Set(patterns)];
+    this.exact = new Set(different.filter((pattern) => !pattern.includes('*')));
+    this.globs = different.filter((pattern) => pattern.includes('*')).map((p) => compileGlob(p));
   }
 
   matches(name: string): boolean {
@@ -144,7 +145,7 @@ export class NameSet {
 interface Node<T> {
   /** Of the key, behind what the nodes above it have. */
   readonly label: string;
-  readonly values: readonly T[];
+  readonly values: T[];
   /** By the first UTF-16 code unit of their labels, as read from `side`. */
   readonly next: Map<number, Node<T>>;
 }
@@ -181,7 +182,10 @@ class AffixTree<T> {
   #with(node: Node<T>, key: string, value: T): Node<T> {
     const { label, values, next } = node;
     const rest = this.#behind(key, label.length);
-    if (rest === '') return { label, values: [...values, value], next };
+    if (rest === '') {
+      values.push(value);
+      return node;
+    }
     const unit = this.#unit(rest, 0);
     const child = next.get(unit);
     const below = child

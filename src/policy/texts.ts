@@ -29,6 +29,9 @@ export const name = matching(
   63,
 );
 
+/** A policy is read in several places: what it names is in the same place in each. */
+export const absolutePath = matching('an absolute path', /^\/[^\0]{0,4094}$/);
+
 export const label = matching(
   'lower-case letters, digits and "-"',
   /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,

@@ -141,7 +141,7 @@ function consoleSources({
     replica,
     activity: (session) => leader()?.activityOf(session),
     policy: () => policy.current,
-    diffPolicy: (candidate) => (leader()?.diffPolicy ?? elsewhere)(candidate),
+    diffPolicy: (candidate, signal) => (leader()?.diffPolicy ?? elsewhere)(candidate, signal),
     policyReport: () => {
       const { error, ...revision } = policy.status;
       return { ...revision, source: policy.source, problem: error };
@@ -250,16 +250,18 @@ export interface AdminServerOptions {
   readonly readiness: Readiness;
   readonly routes?: Routes;
   readonly logger: Logger;
+  readonly httpsOnly?: boolean;
   /** undefined: plain HTTP. */
   readonly tls?: HttpServerOptions['tls'];
 }
 
 /** Rejects when the address cannot be listened on, or the certificate not be used (SETTINGS_INVALID). */
 export function startAdminServer(options: AdminServerOptions): Promise<HttpServer> {
-  const { address, registry, readiness, logger, tls } = options;
+  const { address, registry, readiness, logger, httpsOnly = false, tls } = options;
   return startHttpServer({
     address,
     logger,
+    httpsOnly,
     tls,
     routes: {
       'GET /metrics': async () => ({

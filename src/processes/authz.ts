@@ -10,8 +10,10 @@ import { clientCredentials } from '../lib/grpc/tls.js';
 import { text } from '../lib/http/answer.js';
 import { formatAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
+import { issuerNote } from '../model/issuer-note.js';
 import type { PolicyObserver } from '../model/policy.js';
 import type { PolicySource } from '../policy/sources/last-good.js';
+import { authzAddress } from '../settings/authz-address.js';
 import { policyOptions } from '../settings/policy-options.js';
 import type { Settings } from '../settings/table.js';
 import type { ConfigurationSource } from '../xds/relay/relay.js';
@@ -76,6 +78,10 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   if (!policy) return;
   closing.add(() => policy.close());
   policySource = policy;
+  for (const { issuer } of policy.current.issuers) {
+    const note = issuerNote(issuer, issuer === settings.oktaIssuer);
+    if (note !== undefined) logger.warn({ issuer }, note);
+  }
   policyMetrics(registry, policy);
   const shadowPolicy = openShadowPolicy(settings.policyShadowFile, { compile, clock, logger });
   closing.add(() => shadowPolicy.close());
@@ -88,12 +94,12 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     logger,
     onCache: (result) => metrics.assignmentCache(result),
     name: hostname(),
-    policy: () => sidecarPolicy(policy, shadowPolicy, shadowTally),
+    policy: () => sidecarPolicy(policy, shadowPolicy, shadowTally, server?.issuerKeys() ?? []),
   });
   closing.add(() => assignments.close());
   assignments.start();
   const checks = await startAuthzServer({
-    address: authz.listenAddr,
+    address: authzAddress(settings),
     policy: () => policy.current,
     shadowPolicy: () => shadowPolicy.current(),
     shadowTally,
@@ -108,10 +114,14 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     routingHeaders: [headers.team, headers.environment],
     userHeader: headers.user,
     holdMs: authz.holdTimeMs,
-    expiredTokenGraceMs: authz.expiredTokenGraceMs,
+    afterExpiry: {
+      queryMs: authz.queryFinishTimeMs,
+      sessionMs: authz.expiredTokenGraceMs,
+    },
     tokenCacheSize: authz.tokenCacheSize,
     keyRefreshMs: authz.keysMaxAgeMs,
     keyCooldownMs: authz.keysCooldownMs,
+    keyGreatestAgeMs: authz.keysExpireAfterMs,
   });
   server = checks;
   closing.add(() => checks.close(settings.drainTimeMs));

@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SocketAddress } from '../model/address.js';
+import { authzAddress } from '../settings/authz-address.js';
 import type { Settings } from '../settings/table.js';
 import {
   type ControlPlaneTls,
@@ -20,16 +21,17 @@ const template = fileURLToPath(new URL('../../../envoy/bootstrap.yaml', import.m
  * this writes into `state_dir`; Envoy watches the certificates that they name.
  */
 export function bootstrapOf(settings: Settings): string {
-  const { envoy, xds, assignments, authz } = settings;
+  const { envoy, xds, assignments } = settings;
   return renderBootstrap(readFileSync(template, 'utf8'), {
     nodeId: envoy.nodeId ?? hostname(),
     nodeCluster: envoy.nodeCluster,
     admin: envoy.adminAddr,
+    health: envoy.healthAddr,
     xds: xds.relayAddr ? { relay: localServer(xds.relayAddr) } : [xds.connectAddr],
     adsProtocol: 'incremental',
     accessLog: [assignments.connectAddr],
     controlPlaneTls: writeControlPlaneTls(settings),
-    authz: localServer(authz.listenAddr),
+    authz: localServer(authzAddress(settings)),
     heapBytes: envoy.maxHeapBytes,
     downstreamConnections: envoy.maxConnections,
   });

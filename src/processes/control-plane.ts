@@ -10,6 +10,7 @@ import type { CallLeader } from '../console/replicas.js';
 import { Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import { startAdminServer, adminRoutes, adminTls, consoleParts } from './admin.js';
+import type { SessionRecord } from '../model/driver.js';
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
@@ -106,8 +107,10 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   });
   closing.add(() => forwarder.close());
 
+  let leader: Leader | undefined;
+  const isUnanswered = (session: SessionRecord) => leader?.isUnanswered(session) === true;
   const place: Place = access
-    ? await openReplica(settings, access, { policy, clock, logger })
+    ? await openReplica(settings, access, { policy, isUnanswered, clock, logger })
     : await openOwn(settings, { clock, logger });
   const { records, drivers } = place;
   closing.add(() => drivers.close());
@@ -125,7 +128,6 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     clock,
     onAssigned: (kind, durationMs) => times.assigned(kind, durationMs),
   });
-  let leader: Leader | undefined;
   const accessLogPath = `/${AccessLogService.typeName}/${AccessLogService.method.streamAccessLogs.name}`;
   const succession: Succession = new Succession({
     createLeader: (term) =>
@@ -170,6 +172,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     log: logger,
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
     addressQuietMs: settings.assignments.cacheTtlMs,
+    isUnanswered,
   });
   closing.add(() => pools.stop());
   policySource.onChange(() => {
@@ -206,9 +209,9 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     queries: () => leader?.queries.counts(),
     leading,
   });
-  const toLeader: CallLeader = (method, message) => {
+  const toLeader: CallLeader = (method, message, signal) => {
     if (!tls) return Promise.reject(replicasNeedCertificates());
-    return forwarder.call(method, message, OPERATION_TIMEOUT_MS);
+    return forwarder.call(method, message, OPERATION_TIMEOUT_MS, signal);
   };
   const administration = adminRoutes({
     pools,
@@ -231,10 +234,22 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     registry,
     readiness: () => starting ?? place.unready(pools),
     routes: administration.routes,
+    httpsOnly: settings.console.publicUrl?.startsWith('https:') ?? false,
     tls: adminTls(settings, clock),
     logger,
   });
   closing.add(() => admin.close());
+  // Apart from what people use: their connections do not stop a probe.
+  const { healthAddr } = settings.admin;
+  if (healthAddr) {
+    const health = await startAdminServer({
+      address: healthAddr,
+      registry,
+      readiness: () => starting ?? place.unready(pools),
+      logger,
+    });
+    closing.add(() => health.close());
+  }
   await port.listen();
   const serving = place.start({ pools, succession }).then(async () => {
     if (stop.aborted) return;

@@ -12,16 +12,19 @@ import { classArchivePath, makeClassArchive } from '../discovery/local/class-arc
 import type { MakeDriverCommand } from '../discovery/local/local-driver.js';
 import { LocalProcesses } from '../discovery/local/local-drivers.js';
 import { sparkCommand, type SparkCommandOptions } from '../discovery/local/spark-command.js';
-import { tcpProbe } from '../discovery/port-monitor.js';
+import { PodProbes } from '../discovery/pod-probes.js';
+import { tcpProbe, http2Probe } from '../discovery/port-monitor.js';
 import { StaticFile } from '../discovery/static/static-drivers.js';
 import type { Clock } from '../model/clock.js';
 import {
   SPARK_CONNECT_PORT,
+  driverSessionTimeoutMs,
   type DriverFactory,
   type DriverSource,
   type DriverRecord,
+  type SessionRecord,
 } from '../model/driver.js';
-import { GatewayError, reasonOf } from '../model/errors.js';
+import { GatewayError } from '../model/errors.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
@@ -194,7 +197,7 @@ function sparkOptions(settings: Settings): SparkCommandOptions {
     master: `local[${local.cores}]`,
     memory: `${Math.floor(local.memoryBytes / 1024 / 1024)}m`,
     maxMessageBytes: settings.listener.maxMessageSizeBytes,
-    sessionTimeoutMs: 2 * settings.sessionTtlMs + 3_600_000,
+    sessionTimeoutMs: driverSessionTimeoutMs(settings.sessionTtlMs),
     conf: local.sparkConf,
   };
 }
@@ -204,6 +207,8 @@ function sparkOptions(settings: Settings): SparkCommandOptions {
 export interface KubernetesDriversContext {
   readonly records: Pick<ReplicaRecords, 'ledger' | 'leadership' | 'unreadable'>;
   readonly policy: () => Policy;
+  /** Whether no request of the session had an answer of its driver yet. */
+  readonly isUnanswered: (session: SessionRecord) => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -228,7 +233,13 @@ export async function openKubernetesDrivers(
   const templates =
     templatesFile === undefined
       ? undefined
-      : await WatchedTemplates.open({ path: templatesFile, clock, logger, onChange: changed });
+      : await WatchedTemplates.open({
+          path: templatesFile,
+          sessionTtlMs: settings.sessionTtlMs,
+          clock,
+          logger,
+          onChange: changed,
+        });
   const parts = access.clusters.map((cluster) =>
     openCluster(cluster, { settings, access, context, templates }),
   );
@@ -280,14 +291,21 @@ function openCluster(
     clock,
     logger,
   });
-  const pods = new KubernetesDrivers({
+  const pods: KubernetesDrivers = new KubernetesDrivers({
     api,
     resources,
     selectors: kubernetes.selectors,
     namespaces,
     port: SPARK_CONNECT_PORT,
     trusts: (namespace) => templates?.trusts(namespace) ?? false,
-    isRecorded: (uid) => records.ledger.get(uid) !== undefined,
+    record: (uid) => records.ledger.get(uid),
+    gateway,
+    probes: new PodProbes({
+      probe: settings.drivers.tls.certFile === undefined ? http2Probe : tcpProbe,
+      isWatched: (uid) => isProbed(records.ledger.get(uid), context),
+      clock,
+      onChange: () => source.changed(),
+    }),
     leadership: records.leadership,
     key,
     ...(place ? { cluster: place } : {}),
@@ -303,7 +321,7 @@ function openCluster(
     clock,
     logger,
   });
-  const source = new FilteredSource(pods, () => records.unreadable());
+  const source: FilteredSource = new FilteredSource(pods, () => records.unreadable());
   const factory = new KubernetesFactory({
     api,
     resources,
@@ -312,6 +330,8 @@ function openCluster(
     key,
     template: (namespace, variant) => templates?.template(namespace, variant),
     podLabels: (namespace) => ({ ...policy().parseNamespace?.(namespace) }),
+    sessionsPerDriver: (namespace) => policy().pool(namespace)?.sessionsPerDriver,
+    podsInDoubt: (namespace) => pods.inDoubt({ namespace, ...(place ? { cluster: place } : {}) }),
     leadership: records.leadership,
     clock,
     logger,
@@ -331,12 +351,7 @@ function openCluster(
     async read() {
       if (templates) budgets.start();
       pods.start();
-      await Promise.all([
-        pods.read(),
-        resources.start().catch((error: unknown) => {
-          logger.warn({ reason: reasonOf(error) }, 'the drivers cannot be read yet');
-        }),
-      ]);
+      await Promise.all([pods.read(), resources.start()]);
     },
     stop() {
       void pods.stop();
@@ -344,6 +359,16 @@ function openCluster(
       void budgets.stop();
     },
   };
+}
+
+/** By the leader: those whose silence nobody would notice. */
+function isProbed(
+  record: DriverRecord | undefined,
+  { records, isUnanswered }: Pick<KubernetesDriversContext, 'records' | 'isUnanswered'>,
+): boolean {
+  if (!record || records.leadership.epoch() === undefined) return false;
+  if (record.phase === 'warming' || record.phase === 'available') return true;
+  return record.phase === 'in_use' && Object.values(record.sessions).every(isUnanswered);
 }
 
 /** Drivers of ours with sessions, unless their template wants no budget. */

@@ -9,7 +9,7 @@ import { KubernetesError } from '../lib/kubernetes/http.js';
 import { type GatewayKey, loadGatewayKey } from '../lib/kubernetes/ownership.js';
 import type { Clock } from '../model/clock.js';
 import type { ClusterPlace } from '../model/driver.js';
-import { GatewayError, reasonOf } from '../model/errors.js';
+import { GatewayError, reasonOf, retryAfterOf } from '../model/errors.js';
 import type { Settings } from '../settings/table.js';
 
 export interface Cluster {
@@ -126,7 +126,7 @@ async function loadKey(
     try {
       return await loadGatewayKey(api, namespace, name);
     } catch (error) {
-      const away = error instanceof KubernetesError && error.outcomeUnknown;
+      const away = error instanceof KubernetesError && error.verdict !== 'refused';
       if (!away || attempt === KEY_ATTEMPTS) {
         throw new GatewayError(
           'SETTINGS_INVALID',
@@ -135,7 +135,7 @@ async function loadKey(
         );
       }
       logger.warn({ reason: reasonOf(error) }, 'the API server does not answer yet');
-      await pause(KEY_PAUSE_MS);
+      await pause(Math.max(KEY_PAUSE_MS, retryAfterOf(error) ?? 0));
     }
   }
 }

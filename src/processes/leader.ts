@@ -9,7 +9,7 @@ import { clientCredentials } from '../lib/grpc/tls.js';
 import type { Operations, DriverOutcome, SessionOutcome } from '../model/administration.js';
 import type { ActivitySink, QueryReports } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
-import type { SessionRecord, DriverRecord } from '../model/driver.js';
+import { type SessionRecord, isLeaving, type DriverRecord } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import type { Ledger } from '../model/ledger.js';
 import type { DiffPolicy } from '../model/policy-diff.js';
@@ -55,6 +55,8 @@ export interface Leader {
     /** RPCs that run now. */
     readonly openStreams: number;
   };
+  /** Whether no request of the session had an answer of its driver yet. */
+  isUnanswered(session: SessionRecord): boolean;
   /** Registers what sidecars and other replicas ask for. */
   addServices(server: Server): void;
   /** Begins to end sessions that are idle. */
@@ -117,6 +119,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
       lastActiveMs: expiry.activity.lastActiveMs(session),
       openStreams: expiry.activity.openStreams(session.sessionId),
     }),
+    isUnanswered: (session) => expiry.activity.isUnanswered(session),
     addServices(server) {
       addAssignmentService(server, {
         assigner,
@@ -194,7 +197,7 @@ export class LeaderOperations implements Operations {
   /** Nothing is left to do for a driver that is gone or on its way out without sessions. */
   async #drain(driverUid: string, deadlineMs: number | undefined): Promise<void> {
     const { phase } = this.#known(driverUid);
-    if (phase === 'gone' || phase === 'expired') return;
+    if (isLeaving(phase)) return;
     const { records, pools } = this.#o;
     try {
       await records.askDrain?.(driverUid, deadlineMs);

@@ -1,7 +1,9 @@
 /** Where a role has its routing policy from: a file, a custom resource, or the control plane. */
+import type { IssuerKeyState } from '../authz/token/verifier.js';
 import { join } from 'node:path';
 import type { ChannelCredentials, Server } from '@grpc/grpc-js';
 import { LRUCache } from 'lru-cache';
+import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import type { ShadowTally } from '../authz/shadow.js';
 import { formatAddress } from '../model/address.js';
@@ -209,6 +211,7 @@ export function sidecarPolicy(
   policy: Pick<PolicySource, 'status'>,
   candidate: Pick<ShadowPolicy, 'status'>,
   { counts, examples }: ShadowTally,
+  issuerKeys: readonly IssuerKeyState[],
 ): SidecarPolicy {
   const { version, error: problem } = policy.status;
   const tried = candidate.status();
@@ -216,7 +219,10 @@ export function sidecarPolicy(
     tried || counts.length > 0
       ? { version: tried?.version, problem: tried?.problem, counts, examples }
       : undefined;
-  return { version, problem, shadow };
+  const issuers = issuerKeys.flatMap(({ issuer, problem: why, fetchedAtMs }) =>
+    why === undefined ? [] : [{ issuer, problem: why, keysKnown: fetchedAtMs !== undefined }],
+  );
+  return { version, problem, shadow, issuers };
 }
 
 // What a policy would change, said by the leader: it knows the sessions and, from its sidecars, who has them.
@@ -229,11 +235,24 @@ export interface PolicyDiffOptions {
   readonly seen: { list(): readonly SeenRequest[] };
 }
 
+/** That are under way or wait; each holds its text. */
+const MOST_AT_A_TIME = 8;
+/** For the turn and the comparison. */
+const LIMIT_MS = 60_000;
+
+function tooMany(): GatewayError {
+  return new GatewayError(
+    'POLICY_DIFF_BUSY',
+    'Too many policies are being compared, or this one takes too long. Try again later, or with a smaller one.',
+    { retryAfterMs: 10_000 },
+  );
+}
+
 /** One at a time, beside what else this process does. */
 export function policyDiffer({ policy, compile, ledger, seen }: PolicyDiffOptions): DiffPolicy {
-  async function diff(text: string): Promise<PolicyDiffAnswer> {
+  async function diff(text: string, signal: AbortSignal): Promise<PolicyDiffAnswer> {
     try {
-      const candidate = await compileAside({ text, file: 'candidate' }, compile);
+      const candidate = await compileAside({ text, file: 'candidate' }, compile, signal);
       const records = [...ledger.all()].filter(({ phase }) => phase !== 'gone');
       const present = {
         sessions: records.flatMap(({ namespace, sessions }) =>
@@ -246,17 +265,22 @@ export function policyDiffer({ policy, compile, ledger, seen }: PolicyDiffOption
         seen: seen.list(),
         namespaces: records.map(({ namespace }) => namespace),
       };
-      return await inSlices(diffPolicies(policy(), candidate.policy, present));
+      return await inSlices(diffPolicies(policy(), candidate.policy, present), signal);
     } catch (error) {
       if (!(error instanceof GatewayError) || error.code !== 'POLICY_INVALID') throw error;
       return { problems: error.message.split('\n') };
     }
   }
-  let last: Promise<unknown> = Promise.resolve();
-  return (text) => {
-    const answer = last.then(() => diff(text));
-    last = answer.catch(() => undefined);
-    return answer;
+  const turn = pLimit(1);
+  return (text, asked) => {
+    if (turn.activeCount + turn.pendingCount >= MOST_AT_A_TIME) return Promise.reject(tooMany());
+    const signal = AbortSignal.any([asked, AbortSignal.timeout(LIMIT_MS)]);
+    return turn(() => {
+      signal.throwIfAborted();
+      return diff(text, signal);
+    }).catch((error: unknown) => {
+      throw signal.aborted && !asked.aborted ? tooMany() : error;
+    });
   };
 }
 

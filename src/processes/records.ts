@@ -17,14 +17,19 @@ import { KubernetesLease, addressOfReplica, replicaIdentity } from '../fleet/rec
 import { openLedger } from '../fleet/records/ledger.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock, Timer } from '../model/clock.js';
+import { isLeaving } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import type { ProblemSource, FleetProblem } from '../model/fleet-problem.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
-import type { Policy } from '../model/policy.js';
 import type { ReplicaReport } from '../model/reports.js';
 import type { Settings } from '../settings/table.js';
 import { secretFile } from './admin.js';
-import { openOwnDrivers, type Drivers, openKubernetesDrivers } from './drivers.js';
+import {
+  openOwnDrivers,
+  type Drivers,
+  type KubernetesDriversContext,
+  openKubernetesDrivers,
+} from './drivers.js';
 import type { KubernetesAccess } from './kubernetes.js';
 import type { Succession } from './leader.js';
 import { type ProblemBoard, problemEvents } from './telemetry.js';
@@ -106,8 +111,8 @@ function openReplicaRecords(
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): ReplicaRecords {
   const { api } = home;
-  const store = new KubernetesRecordStore({ api, namespace, clock, logger });
-  const mirror = new KubernetesRecordMirror({ api, namespace, clock, logger });
+  const store = new KubernetesRecordStore({ api, namespace, gateway, clock, logger });
+  const mirror = new KubernetesRecordMirror({ api, namespace, gateway, clock, logger });
   const identity = replicaIdentity(process.env['POD_NAME'] ?? hostname(), ownAddress(settings));
   const lease = new KubernetesLease({
     api,
@@ -194,7 +199,7 @@ function followDrains(
 ): void {
   const drain = (uid: string, { deadlineMs }: DrainRequest) => {
     const record = records.ledger.get(uid);
-    if (!record || record.phase === 'expired' || record.phase === 'gone') return;
+    if (!record || isLeaving(record.phase)) return;
     if (record.phase === 'draining' && record.drainDeadlineMs === deadlineMs) return;
     pools.drain(uid, deadlineMs).catch((error: unknown) => {
       logger.warn({ driver: uid, reason: reasonOf(error) }, 'a driver is not drained yet');
@@ -264,11 +269,20 @@ export async function openOwn(settings: Settings, context: Context): Promise<Pla
 export async function openReplica(
   settings: Settings,
   access: KubernetesAccess,
-  { policy, ...context }: Context & { readonly policy: () => Policy },
+  {
+    policy,
+    isUnanswered,
+    ...context
+  }: Context & Pick<KubernetesDriversContext, 'policy' | 'isUnanswered'>,
 ): Promise<Place> {
   const { logger } = context;
   const records = openReplicaRecords(settings, access, context);
-  const drivers = await openKubernetesDrivers(settings, access, { records, policy, ...context });
+  const drivers = await openKubernetesDrivers(settings, access, {
+    records,
+    policy,
+    isUnanswered,
+    ...context,
+  });
   return {
     records,
     drivers,

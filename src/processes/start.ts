@@ -13,6 +13,7 @@ import { Supervisor } from '../lib/child-processes/supervisor.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import { systemClock, type Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
+import { authzAddress } from '../settings/authz-address.js';
 import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
 import { writeBootstrap } from './bootstrap.js';
 import { archivesFolder, driversFolder } from './drivers.js';
@@ -114,13 +115,16 @@ function neededPorts(settings: Settings): readonly NeededPort[] {
     { setting: 'admin.listen_addr', address: admin.listenAddr },
     { setting: 'authz.metrics_addr', address: authz.metricsAddr },
     { setting: 'envoy.admin_addr', address: envoy.adminAddr },
+    { setting: 'envoy.health_addr', address: envoy.healthAddr },
   ];
-  if (!('path' in authz.listenAddr)) {
-    ports.push({ setting: 'authz.listen_addr', address: authz.listenAddr });
+  const authzAddr = authzAddress(settings);
+  if (!('path' in authzAddr)) {
+    ports.push({ setting: 'authz.listen_addr', address: authzAddr });
   }
   if (xds.relayAddr && !('path' in xds.relayAddr)) {
     ports.push({ setting: 'xds.relay_addr', address: xds.relayAddr });
   }
+  if (admin.healthAddr) ports.push({ setting: 'admin.health_addr', address: admin.healthAddr });
   if (issuer.enabled) ports.push({ setting: 'issuer.listen_addr', address: issuer.listenAddr });
   return ports;
 }

@@ -101,7 +101,8 @@ export function createXds(
 
 function envoySettings(settings: Settings): EnvoySettings {
   const { authz, drivers, headers, listenAddr, listener, maxConnsPerHost } = settings;
-  const { otlp, tlsCertFile, tracing } = settings;
+  const { envoy, otlp, tlsCertFile, tracing } = settings;
+  const perAddress = listener.maxConnectionsPerAddress ?? Math.ceil(envoy.maxConnections / 4);
   const traced = tracing.enabled ? otlp.endpoint : undefined;
   return {
     listener: {
@@ -110,6 +111,8 @@ function envoySettings(settings: Settings): EnvoySettings {
       tls: tlsCertFile !== undefined,
       trustedProxies: listener.trustedProxies,
       proxyProtocol: listener.proxyProtocol,
+      // Proxies in front have few addresses, and the clients of all of them.
+      ...(listener.trustedProxies > 0 ? {} : { maxConnectionsPerAddress: perAddress }),
       accessLogIntervalMs: accessLogIntervalMs(settings),
       ...(traced ? { tracing: { samplePercent: tracing.samplePercent } } : {}),
     },
@@ -121,6 +124,7 @@ function envoySettings(settings: Settings): EnvoySettings {
     drivers: {
       maxConnectionsPerDriver: maxConnsPerHost,
       connectTimeoutMs: 5_000,
+      maxMessageBytes: listener.maxMessageSizeBytes,
       tls: drivers.tls.certFile !== undefined,
       ...(drivers.tls.serverName === undefined ? {} : { serverName: drivers.tls.serverName }),
     },

@@ -20,6 +20,7 @@ interface Seen {
   readonly streams: Set<string>;
   /** Who told of it, and might have told more while they were away. */
   readonly reporters: Set<string>;
+  isAnswered: boolean;
 }
 
 export class ActivityTable implements ActivitySink {
@@ -28,9 +29,11 @@ export class ActivityTable implements ActivitySink {
   /** Reporters by id: since when they are away, or undefined while they are connected. */
   readonly #reporters = new Map<string, number | undefined>();
   #quietUntilMs: number;
+  readonly #startedMs: number;
 
   constructor(options: ActivityOptions) {
     this.#options = options;
+    this.#startedMs = options.clock.now();
     // What happened before this process began, nobody told it.
     this.#quietUntilMs = options.clock.now() + options.sessionTtlMs;
   }
@@ -51,6 +54,19 @@ export class ActivityTable implements ActivitySink {
 
   streamClosed(sessionId: string, streamId: string, atMs: number): void {
     this.#touch(sessionId, atMs)?.streams.delete(streamId);
+  }
+
+  answered(sessionId: string): void {
+    const seen = this.#seen.get(sessionId);
+    if (seen) seen.isAnswered = true;
+    else if (this.#isLive(sessionId)) {
+      this.#seen.set(sessionId, { ...newlySeen(), isAnswered: true });
+    }
+  }
+
+  /** Whether no RPC of the session had an answer yet: surely not, of one that began before this process looked. */
+  isUnanswered({ sessionId, createdAtMs }: SessionRecord): boolean {
+    return createdAtMs >= this.#startedMs && this.#seen.get(sessionId)?.isAnswered !== true;
   }
 
   released(sessionId: string, atMs: number): void {
@@ -148,5 +164,5 @@ export class ActivityTable implements ActivitySink {
 }
 
 function newlySeen(): Seen {
-  return { lastActiveMs: 0, streams: new Set(), reporters: new Set() };
+  return { lastActiveMs: 0, streams: new Set(), reporters: new Set(), isAnswered: false };
 }

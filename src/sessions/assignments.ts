@@ -13,8 +13,8 @@ import { RateLimiter, refuseByRate } from '../model/limits.js';
 import { clusterName } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
-import { samePrincipal, type Principal } from '../model/principal.js';
-import { cancelled, namespaceWithoutPool, notLeading } from '../model/refusals.js';
+import { samePrincipal } from '../model/principal.js';
+import { cancelled, namespaceWithoutPool, notLeading, userIdChanged } from '../model/refusals.js';
 import {
   isFull,
   isSameDriver,
@@ -84,6 +84,7 @@ export class SessionAssigner implements Assigner {
     if (!samePrincipal(attempt.request.principal, request.principal)) {
       throw refusals.sessionOfAnother();
     }
+    if (attempt.request.userId !== request.userId) throw userIdChanged();
     if (attempt.request.namespace !== request.namespace) {
       throw refusals.sessionElsewhere(attempt.request.namespace, request.namespace);
     }
@@ -107,6 +108,7 @@ export class SessionAssigner implements Assigner {
     return {
       sessionId,
       principal,
+      userId: session.userId,
       driverUid: record.uid,
       cluster: clusterName(namespace),
       address: hostPort(record.address, record.port),
@@ -121,7 +123,7 @@ export class SessionAssigner implements Assigner {
   /** The durable record of a live session of the caller's. Throws what the caller is to be told otherwise. */
   async #durable(
     sessionId: string,
-    caller: { readonly principal: Principal; readonly namespace: string },
+    caller: Pick<AssignRequest, 'principal' | 'userId' | 'namespace'>,
   ): Promise<DriverRecord> {
     const found = this.#o.ledger.bySession(sessionId);
     if (!found) throw refusals.sessionUnknown();
@@ -133,6 +135,7 @@ export class SessionAssigner implements Assigner {
     const owner = session?.principal ?? record.tombstones[sessionId]?.principal;
     if (!owner || !samePrincipal(owner, caller.principal)) throw refusals.sessionOfAnother();
     if (!session) throw refusals.sessionEnded(record.tombstones[sessionId]?.end ?? 'driver_gone');
+    if (session.userId !== caller.userId) throw userIdChanged();
     if (record.namespace !== caller.namespace) {
       throw refusals.sessionElsewhere(record.namespace, caller.namespace);
     }

@@ -126,13 +126,18 @@ const outcomes: readonly string[] = [
 ] satisfies readonly ShadowKind['would'][];
 
 function readSidecarPolicy(
-  { version, problem, shadow }: PolicyMessage,
+  { version, problem, shadow, issuers }: PolicyMessage,
   nowMs: number,
 ): SidecarPolicy {
   return {
     version,
     problem: problem === '' ? undefined : problem,
     shadow: shadow && readShadow(shadow, nowMs),
+    issuers: issuers.map(({ issuer, problem: why, keysKnown }) => ({
+      issuer,
+      problem: why,
+      keysKnown,
+    })),
   };
 }
 

@@ -1,4 +1,5 @@
 /** What settings must fulfil together. */
+import { authzAddress } from './authz-address.js';
 import { formatAddress, isLoopback, type TcpAddress } from '../model/address.js';
 import type { Settings } from './table.js';
 
@@ -22,6 +23,13 @@ export const checks: readonly Check[] = [
     check: ({ listener, tlsCertFile }) =>
       listener.clientCaFile !== undefined && tlsCertFile === undefined
         ? 'listener.client_ca_file needs tls_cert_file: clients show certificates over TLS only'
+        : undefined,
+  },
+  {
+    names: ['okta_ca_file', 'okta_issuer'],
+    check: ({ oktaCaFile, oktaIssuer }) =>
+      oktaCaFile !== undefined && oktaIssuer === undefined
+        ? 'okta_ca_file needs okta_issuer'
         : undefined,
   },
   {
@@ -61,10 +69,20 @@ export const checks: readonly Check[] = [
   })),
   {
     names: ['xds.relay_addr', 'authz.listen_addr'],
-    check: ({ authz, xds }) =>
-      xds.relayAddr && formatAddress(xds.relayAddr) === formatAddress(authz.listenAddr)
+    check: ({ xds, ...settings }) =>
+      xds.relayAddr && formatAddress(xds.relayAddr) === formatAddress(authzAddress(settings))
         ? 'xds.relay_addr and authz.listen_addr must differ'
         : undefined,
+  },
+  {
+    names: ['state_dir', 'authz.listen_addr'],
+    check: (settings) => {
+      const address = authzAddress(settings);
+      // sockaddr_un.sun_path holds 108 bytes with its end (unix(7)).
+      return 'path' in address && Buffer.byteLength(address.path) > 107
+        ? `authz listens on the unix socket ${address.path}, and such a path may have 107 bytes: set authz.listen_addr or a shorter state_dir`
+        : undefined;
+    },
   },
   {
     names: ['audit.otlp', 'otlp.endpoint'],

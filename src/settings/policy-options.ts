@@ -1,5 +1,6 @@
 /** What the routing policy takes from the settings. */
 import { formatAddress } from '../model/address.js';
+import { issuerNote } from '../model/issuer-note.js';
 import type { IssuerPolicy } from '../model/policy.js';
 import type { Settings } from './table.js';
 
@@ -38,6 +39,7 @@ export function policyOptions(settings: Settings): {
 /** `okta_issuer`, with what Okta puts into its tokens. */
 function oktaIssuers({
   oktaAudience,
+  oktaCaFile,
   oktaClientId,
   oktaIssuer,
 }: Settings): readonly IssuerPolicy[] {
@@ -46,6 +48,7 @@ function oktaIssuers({
     {
       ...OKTA_LIKE,
       issuer: oktaIssuer,
+      ...(oktaCaFile === undefined ? {} : { caFile: oktaCaFile }),
       audiences: oktaAudience === undefined ? [] : [oktaAudience],
       clientIds: oktaClientId === undefined ? [] : [oktaClientId],
     },
@@ -70,3 +73,15 @@ const OKTA_LIKE = {
   principalClaim: 'sub',
   clockSkewMs: 60_000,
 } as const;
+
+/** What is probably a mistake, and no rule forbids; each a sentence without its end. */
+export function settingsNotes({ oktaIssuer }: Settings): readonly string[] {
+  const note = oktaIssuer === undefined ? undefined : issuerNote(oktaIssuer, true);
+  return note === undefined ? [] : [`okta_issuer: ${note}`];
+}
+
+/** For `settings validate`. */
+export function describeGoodSettings(settings: Settings): string {
+  const notes = settingsNotes(settings).map((note) => `Note: ${note}.\n`);
+  return `The settings are good.\n${notes.join('')}`;
+}

@@ -52,6 +52,11 @@ export const settingsTable = {
     roles: servers,
     about: 'The audience (aud claim) that a token of okta_issuer must name.',
   }),
+  okta_ca_file: optional(path, {
+    roles: servers,
+    about:
+      "PEM of the authorities that sign okta_issuer's own certificate, such as those of a proxy that looks into TLS. Default: the well-known ones.",
+  }),
   policy_file: setting(path, {
     default: '/etc/spark-gateway/policy.yaml',
     roles: servers,
@@ -69,7 +74,7 @@ export const settingsTable = {
   }),
   state_dir: setting(path, {
     default: '/var/lib/spark-gateway',
-    roles: [...servers, ...issuers],
+    roles: [...servers, 'bootstrap', ...issuers],
     about:
       'Where this process keeps what must outlive it: driver records, keys, logs of drivers; beside an Envoy its last configuration, private keys included.',
   }),

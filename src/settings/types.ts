@@ -71,13 +71,11 @@ export const labelSelectors = textType<readonly string[]>(
   },
 );
 
-/** RFC 9110 section 5.1; lower case, as HTTP/2 sends it. */
+/** RFC 9110 section 5.1; lower case, as HTTP/2 sends it. Envoy drops headers with "_" (src/xds/resources/listener.ts). */
 export const headerName = textType(
-  'a header name in lower case that does not start with x-spark- or :',
+  'a header name in lower case, without "_", that does not start with x-spark- or :',
   (text) =>
-    /^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$/.test(text) && !text.startsWith('x-spark-')
-      ? text
-      : undefined,
+    /^[a-z0-9!#$%&'*+.^`|~-]{1,128}$/.test(text) && !text.startsWith('x-spark-') ? text : undefined,
 );
 
 /** OTLP over gRPC has no path. */

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { CheckMemory } from '../../src/authz/check-memory.js';
 import * as fc from 'fast-check';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
@@ -15,6 +16,8 @@ const metadata = fc.dictionary(
   fc.option(text, { nil: undefined }),
   { maxKeys: 8 },
 );
+
+const { texts } = new CheckMemory();
 
 test('reads what the generated code writes', (t) => {
   fc.assert(
@@ -70,7 +73,7 @@ test('reads what the generated code writes', (t) => {
             },
           }),
         );
-        const decoded = decodeCheckRequest(Buffer.from(bytes));
+        const decoded = decodeCheckRequest(Buffer.from(bytes), texts);
         t.is(decoded.path, fields.path);
         t.is(decoded.host, fields.host);
         t.is(decoded.sourceAddress, fields.address);
@@ -140,7 +143,7 @@ test('bytes that are no message are refused and nothing else', (t) => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       try {
-        decodeCheckRequest(Buffer.from(bytes));
+        decodeCheckRequest(Buffer.from(bytes), texts);
       } catch (error) {
         t.true(error instanceof MalformedMessage);
       }

@@ -160,11 +160,27 @@ const refusals: Record<string, Refusal> = {
       body: frame(encode([2, encode([1, 'ann'])])),
     }),
   },
-  'an unreadable body, even with a bad token': {
+  'an unreadable body': {
     code: 'REQUEST_UNREADABLE',
     status: 3,
     message: /first message has not arrived/,
-    options: () => ({ token: 'bad', body: Buffer.alloc(0) }),
+    options: async (gateway) => ({ token: await gateway.token(), body: Buffer.alloc(0) }),
+  },
+  'a bad token before it looks at the body': {
+    code: 'TOKEN_MALFORMED',
+    status: 16,
+    message: /not a JSON Web Token/,
+    options: () => ({
+      token: 'bad',
+      headers: { 'grpc-encoding': 'gzip' },
+      body: frame(Buffer.from('no gzip'), true),
+    }),
+  },
+  'a missing token before it looks at the body': {
+    code: 'TOKEN_MISSING',
+    status: 16,
+    message: /no token/,
+    options: () => ({ body: Buffer.alloc(0) }),
   },
   'a path that is none of Spark Connect’s': {
     code: 'METHOD_UNKNOWN',
@@ -394,31 +410,53 @@ test('a clone is pinned to the driver of its source, whose owner alone may clone
   t.is(elsewhere.code, 'SESSION_ELSEWHERE');
 });
 
-test('an owner’s expired token is good for what finishes a running query, within the grace', async (t) => {
-  const gateway = await AuthzGateway.start({}, { expiredTokenGraceMs: 60_000 });
+test('an owner’s expired token finishes what began with it, each for a time of its own', async (t) => {
+  const gateway = await AuthzGateway.start(
+    {},
+    { afterExpiry: { queryMs: 3_600_000, sessionMs: 60_000 } },
+  );
   const token = await gateway.token({ exp: gateway.clock.now() / 1000 + 10 });
+  const finishing = ['ReattachExecute', 'ReleaseExecute', 'Interrupt', 'FetchErrorDetails'];
+  const others = ['ExecutePlan', 'AnalyzePlan', 'Config', 'AddArtifacts', 'GetStatus'];
+  const good = async (methods: readonly string[]) => {
+    for (const method of methods) {
+      t.truthy(allowed(await gateway.client.check({ token, method })), method);
+    }
+  };
+  const expired = async (methods: readonly string[]) => {
+    for (const method of methods) {
+      const { code, message } = denied(await gateway.client.check({ token, method }));
+      t.is(code, 'TOKEN_EXPIRED', method);
+      t.true(message.includes(`;session_id=${SESSION};token=<token>").create()`), message);
+    }
+  };
+  // The issuer's policy allows clocks to differ by 30 s.
   await gateway.clock.advance(10_000 + 30_000);
-  for (const method of [
-    'ReattachExecute',
-    'ReleaseExecute',
-    'ReleaseSession',
-    'Interrupt',
-    'FetchErrorDetails',
-  ]) {
-    t.truthy(allowed(await gateway.client.check({ token, method })), method);
-  }
-  for (const method of ['ExecutePlan', 'AnalyzePlan', 'Config', 'AddArtifacts', 'GetStatus']) {
-    t.is(denied(await gateway.client.check({ token, method })).code, 'TOKEN_EXPIRED', method);
-  }
+  await good([...finishing, 'ReleaseSession']);
+  await expired(others);
+  await gateway.clock.advance(60_000);
+  await good(finishing);
+  await expired([...others, 'ReleaseSession']);
+  const elsewhere = gateway.assign;
   for (const code of ['SESSION_UNKNOWN', 'SESSION_OF_ANOTHER'] as const) {
     gateway.assign = () => Promise.reject(new GatewayError(code, 'no'));
     const refusal = denied(await gateway.client.check({ token, method: 'ReattachExecute' }));
     t.is(refusal.code, 'TOKEN_EXPIRED', code);
+    t.false(refusal.message.includes(SESSION), 'nobody is told to go on with what is not theirs');
   }
-  await gateway.clock.advance(60_000);
-  const late = denied(await gateway.client.check({ token, method: 'ReattachExecute' }));
-  t.is(late.code, 'TOKEN_EXPIRED');
+  gateway.assign = elsewhere;
+  await gateway.clock.advance(3_600_000);
+  await expired([...finishing, 'ReleaseSession']);
   await gateway.close();
+});
+
+test('a token that has expired is told so whatever its request is', async (t) => {
+  const { gateway } = t.context;
+  const token = await gateway.token({ exp: gateway.clock.now() / 1000 + 10 });
+  await gateway.clock.advance(100_000);
+  const refused = denied(await gateway.client.check({ token, body: Buffer.alloc(3) }));
+  t.is(refused.code, 'TOKEN_EXPIRED');
+  t.regex(refused.message, /Get a new one and connect with it/);
 });
 
 for (const [what, options] of Object.entries({

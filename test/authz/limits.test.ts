@@ -36,7 +36,7 @@ test('a message larger than the policy allows is refused with both sizes and wha
   t.is(refused.grpcStatus, 8);
   t.is(refused.retryAfterMs, undefined, 'trying again would not help');
   t.regex(refused.message, /1\.01 MiB, and the policy allows 1 MiB in sjns-data-prod\. Have Spark/);
-  for (const method of ['Config', 'AnalyzePlan', 'AddArtifacts', 'ReattachExecute']) {
+  for (const method of ['Config', 'AnalyzePlan', 'AddArtifacts', 'ArtifactStatus']) {
     t.is(denied(await check(LIMIT + 1, method)).code, 'MESSAGE_TOO_LARGE', method);
   }
   const elsewhere = { 'x-doordash-environment': 'dev' };

@@ -1,7 +1,9 @@
 import test from 'ava';
+import { CheckMemory } from '../../src/authz/check-memory.js';
 import * as fc from 'fast-check';
 import { encodeDecision } from '../../src/authz/server.js';
-import { allowedResponse, type Metadata } from '../../src/authz/response.js';
+import { allowedResponse, deniedResponse, type Metadata } from '../../src/authz/response.js';
+import { GatewayError } from '../../src/model/errors.js';
 import type { Assignment } from '../../src/model/assignment.js';
 import { AccessMetadata } from '../../src/model/names.js';
 
@@ -31,6 +33,8 @@ const headers = fc.uniqueArray(
 );
 const requests = fc.array(fc.record({ metadata, headers, driver: fc.nat(1) }), { maxLength: 30 });
 
+const memory = new CheckMemory();
+
 test('an answer like the one before it is made of the same bytes, and of the right ones', (t) => {
   fc.assert(
     fc.property(requests, (all) => {
@@ -39,7 +43,10 @@ test('an answer like the one before it is made of the same bytes, and of the rig
         const client = new Map(names.map((name) => [name, 'x']));
         const remembered = drivers[driver] ?? assignment(undefined);
         const respond = (to: Assignment) =>
-          encodeDecision({ allowed: true, response: allowedResponse(to, client, known) });
+          encodeDecision(
+            { allowed: true, response: allowedResponse(to, client, known, memory.responses) },
+            memory,
+          );
         const answer = respond(remembered);
         t.deepEqual(answer, respond({ ...remembered }));
         t.is(respond(remembered), answer);
@@ -49,3 +56,20 @@ test('an answer like the one before it is made of the same bytes, and of the rig
   );
   t.pass();
 });
+
+for (const [what, text] of [
+  [
+    'a stack of an operator',
+    'java.lang.IllegalStateException: no\n\tat a.b.C(D.java:1)\n'.repeat(300),
+  ],
+  ['letters that are encoded', 'ÄÖÜ日本語%😀'.repeat(2_000)],
+  ['half a character', '\ud83d'.repeat(5_000)],
+] as const) {
+  test(`a refusal stays below 4 KiB, whatever it quotes: ${what}`, (t) => {
+    const error = new GatewayError('DRIVER_START_FAILED', text, { retryAfterMs: 1_000 });
+    const { set, grpcStatus } = deniedResponse(error, {});
+    const bytes = set.reduce((sum, header) => sum + header.name.length + header.value.length, 0);
+    t.true(bytes < 4_096, `${bytes} bytes`);
+    t.is(grpcStatus, error.status);
+  });
+}

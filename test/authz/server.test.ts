@@ -122,24 +122,32 @@ test('health is served for the server and for the service, and not for others', 
   client.close();
 });
 
-test('who watches health is told that the server drains', async (t) => {
+test('a server that drains tells its connections to go', async (t) => {
   const { gateway } = t.context;
+  const held = new Signal<() => void>();
+  gateway.assign = (request) =>
+    new Promise((resolve) => held.emit(() => resolve(assignmentFor(request))));
+  const check = gateway.client.check({ token: await gateway.token() });
+  const release = await held.next();
   const client = session(gateway);
-  const stream = client.request({
-    ':method': 'POST',
-    ':path': '/grpc.health.v1.Health/Watch',
-    'content-type': 'application/grpc',
-  });
-  stream.end(Buffer.alloc(5));
-  const [first] = (await once(stream, 'data')) as [Buffer];
-  t.deepEqual(first, Buffer.from([0, 0, 0, 0, 2, 0x08, 1]));
-  const next = once(stream, 'data') as Promise<[Buffer]>;
+  const path = '/grpc.health.v1.Health/Check';
+  t.deepEqual((await raw(client, path, Buffer.alloc(5))).body, Buffer.from([0, 0, 0, 0, 2, 8, 1]));
   const goaway = once(client, 'goaway');
-  gateway.client.close();
   const drained = gateway.drain();
-  t.deepEqual((await next)[0], Buffer.from([0, 0, 0, 0, 2, 0x08, 2]));
   t.is((await goaway)[0], constants.NGHTTP2_NO_ERROR);
+  release();
+  t.truthy(allowed(await check));
+  client.close();
   await drained;
+});
+
+test('whatever is no POST is refused', async (t) => {
+  const client = session(t.context.gateway);
+  const stream = client.request({ ':method': 'GET', ':path': CHECK_PATH });
+  const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+  t.is(headers[':status'], 405);
+  stream.resume();
+  client.close();
 });
 
 test('a drain lets a check under way finish and takes no new one', async (t) => {

@@ -90,7 +90,7 @@ interface Container {
 }
 
 interface Probe {
-  readonly tcpSocket?: { readonly port: string };
+  readonly httpGet?: { readonly port: string; readonly path: string };
   readonly failureThreshold?: number;
   readonly periodSeconds?: number;
 }
@@ -161,9 +161,13 @@ test('containers, Services, NetworkPolicies and settings agree on the ports', (t
   t.deepEqual(ports('spark-gateway-control-plane', 'control-plane'), {
     xds: portOf(settings.xds.listenAddr),
     assignments: portOf(settings.assignments.listenAddr),
-    metrics: portOf(settings.admin.listenAddr),
+    admin: portOf(settings.admin.listenAddr),
+    health: 9092,
   });
-  t.deepEqual(ports('spark-gateway-envoy', 'envoy'), { grpc: portOf(settings.listenAddr) });
+  t.deepEqual(ports('spark-gateway-envoy', 'envoy'), {
+    grpc: portOf(settings.listenAddr),
+    health: 9902,
+  });
   t.deepEqual(ports('spark-gateway-envoy', 'authz'), {
     'authz-metrics': portOf(settings.authz.metricsAddr),
   });
@@ -289,7 +293,7 @@ test('nothing kills an Envoy that waits for its control plane', (t) => {
   const [envoy] = deployment(render(), 'spark-gateway-envoy').template.spec.containers;
   const { startupProbe, livenessProbe } = envoy ?? {};
   // Liveness is looked at only after the startup probe has succeeded once.
-  t.deepEqual(startupProbe?.tcpSocket, livenessProbe?.tcpSocket);
+  t.deepEqual(startupProbe?.httpGet, livenessProbe?.httpGet);
   const seconds = (startupProbe?.failureThreshold ?? 0) * (startupProbe?.periodSeconds ?? 0);
   t.true(seconds > 10 * 365 * 86_400);
 });

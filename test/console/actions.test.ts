@@ -87,10 +87,16 @@ test('whoever may only read is refused, and that is recorded', async (t) => {
   t.is((await api.ask(path, { token: await api.tokenOf('operator') })).status, 405);
   t.deepEqual(asked, []);
   t.deepEqual(
-    api.actions.map((action) => [action.principal?.subject, action.outcome, action.code]),
+    api.actions.map((action) => [
+      action.principal?.subject,
+      action.object,
+      action.outcome,
+      action.code,
+    ]),
     [
-      ['reader@example.com', 'refused', 'ADMINISTRATION_REFUSED'],
-      [undefined, 'refused', 'TOKEN_MISSING'],
+      ['reader@example.com', 'driver-1', 'refused', 'ADMINISTRATION_REFUSED'],
+      // The address of a request of nobody known may hold anything.
+      [undefined, '', 'refused', 'TOKEN_MISSING'],
     ],
   );
 });

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
 import { GatewayError } from '../../src/model/errors.js';
 import type { PolicyDiff, PolicyDiffAnswer } from '../../src/model/policy-diff.js';
 import { type AdminApi, type AdminApiOptions, startAdminApi } from '../support/admin-api.js';
+import { Signal } from '../support/signal.js';
 import { driverRecord, NAMESPACE, sessionId, sessionRecord } from '../support/driver-records.js';
 
 const session = sessionRecord(sessionId(1));
@@ -79,4 +81,53 @@ test('while nobody leads, the asker is told to try again', async (t) => {
     (await ask(t, ({ issuer }) => candidate(issuer.url), { diffPolicy: nobodyLeads })).status,
     503,
   );
+});
+
+/** Comparisons that end only when their requests do. */
+function held() {
+  const signals: AbortSignal[] = [];
+  const begun = new Signal<void>();
+  const diffPolicy = (_text: string, signal: AbortSignal) => {
+    signals.push(signal);
+    begun.emit();
+    return new Promise<never>((_resolve, reject) => {
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- as everywhere with signals
+      signal.addEventListener('abort', () => reject(signal.reason));
+    });
+  };
+  return { diffPolicy, signals, begun };
+}
+
+test('everyone has one comparison at a time, which ends with its request', async (t) => {
+  const { diffPolicy, signals, begun } = held();
+  const api = await startAdminApi(t, { records, diffPolicy });
+  const token = await api.tokenOf('reader');
+  const post = (signal?: AbortSignal) =>
+    api.ask('policy/diff', { method: 'POST', body: 'x', token, ...(signal ? { signal } : {}) });
+  const leave = new AbortController();
+  const first = post(leave.signal);
+  while (signals.length < 1) await begun.next();
+  const second = await post();
+  t.is(second.status, 429);
+  t.regex(await second.text(), /POLICY_DIFF_BUSY/);
+  // Somebody else is not kept waiting.
+  const other = new AbortController();
+  const theirs = api.ask('policy/diff', {
+    method: 'POST',
+    body: 'x',
+    token: await api.tokenOf('operator'),
+    signal: other.signal,
+  });
+  while (signals.length < 2) await begun.next();
+  const ended = once(signals[0] as AbortSignal, 'abort');
+  leave.abort();
+  await t.throwsAsync(first, { any: true });
+  await ended;
+  // It is over for its asker, too.
+  const third = new AbortController();
+  const again = post(third.signal);
+  while (signals.length < 3) await begun.next();
+  for (const gone of [other, third]) gone.abort();
+  await t.throwsAsync(theirs, { any: true });
+  await t.throwsAsync(again, { any: true });
 });

@@ -106,8 +106,12 @@ test('a replica asks the leader on behalf of an operator', async (t) => {
 
 test('a replica asks the leader what a policy would change', async (t) => {
   const { as, replica, sidecar } = await startLeader(t);
-  t.deepEqual(await as(replica).diff('kind: X'), { problems: ['candidate:1: kind: X'] });
-  await t.throwsAsync(as(sidecar).diff('kind: X'), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  t.deepEqual(await as(replica).diff('kind: X', new AbortController().signal), {
+    problems: ['candidate:1: kind: X'],
+  });
+  await t.throwsAsync(as(sidecar).diff('kind: X', new AbortController().signal), {
+    code: 'CONTROL_PLANE_UNAVAILABLE',
+  });
 });
 
 test("a sidecar's certificate, good for assignments, is refused: it could name any operator", async (t) => {

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { pino } from 'pino';
 import type { MeView } from '../../src/model/admin-api.js';
 import { systemClock } from '../../src/model/clock.js';
 import {
@@ -8,7 +9,8 @@ import {
   Sealer,
   SessionCookie,
 } from '../../src/console/sign-in/session-cookie.js';
-import { returnPath } from '../../src/console/sign-in/sign-in.js';
+import { Provider } from '../../src/console/sign-in/provider.js';
+import { returnPath, signInRoutes } from '../../src/console/sign-in/sign-in.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { driverRecord } from '../support/driver-records.js';
 
@@ -102,6 +104,42 @@ test('over https the cookie is Secure and bound to the host', async (t) => {
   const [first = ''] = await cookie.begin(await console.issuer.mintToken('alice'));
   t.regex(first, /^__Host-spark-console=.*; Path=\/; .*; Secure$/);
   t.true(Number(/Max-Age=(\d+)/.exec(first)?.[1]) <= 60, 'it ends with the token');
+});
+
+test('over https the cookie of a sign-in attempt is bound to the host, too', async (t) => {
+  const console = await startTestConsole(t, { host: HOST });
+  const publicUrl = new URL('https://console.example.com');
+  const clock = systemClock;
+  const sealer = new Sealer(Buffer.alloc(32, 1), clock);
+  const tokens = { verify: () => Promise.reject(new Error('nobody came back')) };
+  const routes = signInRoutes({
+    provider: new Provider({
+      issuer: console.issuer.url,
+      clientId: 'spark-console',
+      clientSecret: undefined,
+      scope: 'openid',
+      redirectUri: `${publicUrl.origin}/auth/callback`,
+    }),
+    sealer,
+    session: new SessionCookie({ sealer, tokens, publicUrl, ttlMs: 1_000, clock }),
+    publicUrl,
+    clock,
+    logger: pino({ level: 'silent' }),
+  });
+  const answer = await routes['GET /auth/sign-in']?.({
+    method: 'GET',
+    path: '/auth/sign-in',
+    query: new URLSearchParams(),
+    headers: { host: publicUrl.host },
+    parameters: {},
+    client: undefined,
+    signal: new AbortController().signal,
+    body: () => Promise.resolve(Buffer.alloc(0)),
+  });
+  t.regex(
+    String(answer?.headers['set-cookie']),
+    /^__Host-spark-console-sign-in-\w+=\S+; Path=\/; Max-Age=600; HttpOnly; SameSite=Lax; Secure$/,
+  );
 });
 
 test('a long token is kept in several cookies; one that is too long is refused', async (t) => {
@@ -245,8 +283,14 @@ test('after the sign-out the browser has no session; another site cannot sign an
     jar.fetch(`${console.url}/auth/sign-out`, { method: 'POST', headers: { origin } });
   t.is((await out('https://evil.example.com')).status, 403);
   t.is((await me(console, jar)).role, 'admin');
+  const copy = [...jar.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
   t.is((await out(console.url)).status, 204);
   t.is((await jar.fetch(`${console.url}/api/v1/me`)).status, 401);
+  // A copy of the cookie is no good either; another session of the same person is.
+  const asked = await fetch(`${console.url}/api/v1/me`, { headers: { cookie: copy } });
+  t.is(asked.status, 401);
+  const { jar: again } = await signIn(console, 'alice');
+  t.is((await me(console, again)).role, 'admin');
 });
 
 test('files of the page are sent again only when they have changed, and are no way to others', async (t) => {

@@ -161,3 +161,22 @@ test.serial('a driver that is used again is for the same user only', async (t) =
   const [former] = (await gateway.drivers()).filter(({ uid }) => uid === first);
   t.is(former?.phase ?? 'gone', 'gone');
 });
+
+test.serial(
+  'a client with the longest user agent can do everything, and its stop() ends its session',
+  async (t) => {
+    const { gateway, pyspark } = t.context;
+    const url = `${await gateway.url({})};user_agent=${'a'.repeat(2048)}`;
+    const { sessionId } = await pyspark.connect('long', url);
+    t.deepEqual((await pyspark.sql('long', 'SELECT 1')).rows, [[1]]);
+    t.like(await pyspark.toPandas('long', 1000), { rows: 1000 });
+    await pyspark.interrupt('long');
+    t.true((await gateway.sessions()).some(({ id }) => id === sessionId));
+    await pyspark.stop('long');
+    await gateway.until(
+      () => gateway.sessions(),
+      (sessions) => !sessions.some(({ id }) => id === sessionId),
+    );
+    t.pass();
+  },
+);

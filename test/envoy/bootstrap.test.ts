@@ -13,6 +13,7 @@ const values: BootstrapValues = {
   nodeId: 'n',
   nodeCluster: 'front',
   admin: { host: '127.0.0.1', port: 9901 },
+  health: { host: '127.0.0.1', port: 9902 },
   xds: [{ host: '127.0.0.1', port: 18000 }],
   adsProtocol: 'incremental',
   accessLog: [{ host: '127.0.0.1', port: 18001 }],

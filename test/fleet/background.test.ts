@@ -4,7 +4,7 @@ import { ManualClock, settle } from '../support/manual-clock.js';
 
 /** Forty calls, of which as many as may be have begun and go on until `finish`. */
 async function setUp() {
-  const background = new Background(new ManualClock(), 0, () => undefined);
+  const background = new Background(new ManualClock(), () => undefined);
   let allowed = true;
   let begun = 0;
   const ends: (() => void)[] = [];

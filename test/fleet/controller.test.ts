@@ -1,4 +1,5 @@
 import test from 'ava';
+import { GatewayError } from '../../src/model/errors.js';
 import { withSession } from '../../src/model/driver-record.js';
 import { bob, NAMESPACE, sessionId, sessionRecord } from '../support/driver-records.js';
 import { POOL, PoolWorld } from '../support/pool-world.js';
@@ -199,9 +200,9 @@ test('a deletion that fails is tried again', async (t) => {
   await world.assign('uid-of-d1', sessionId(1));
   await world.release('uid-of-d1', sessionId(1));
   t.is(world.phaseOf('uid-of-d1'), 'expired');
-  await world.pass(4_000);
+  await world.pass(2_000);
   t.deepEqual(world.drivers.deleted, []);
-  await world.pass(7_000);
+  await world.pass(15_000);
   t.deepEqual(world.drivers.deleted, ['d1']);
 });
 
@@ -297,7 +298,7 @@ test('while discovery cannot be read nothing changes', async (t) => {
   t.is(world.fleet.uids.length, 3);
   t.is(world.controller.report().readError, 'API server away');
   world.drivers.unreadable = undefined;
-  await world.pass(1_000);
+  await world.pass(8_000);
   t.is(world.phaseOf('uid-of-d1'), 'gone');
   t.is(world.controller.report().readError, undefined);
 });
@@ -422,5 +423,36 @@ test('a replica that does not lead any more has no problem with writing', async 
   t.is(world.controller.problems().length, 1);
   world.leadership.held = undefined;
   await world.pass(2_000);
+  t.deepEqual(world.controller.problems(), []);
+});
+
+test('a driver that is to be made later is no failure, and is made then', async (t) => {
+  const world = new PoolWorld();
+  const retryAfterMs = 10_000;
+  const later = new GatewayError('DRIVER_START_FAILED', 'Too many requests.', { retryAfterMs });
+  world.drivers.createFailures.push(later, later);
+  await world.start();
+  await world.pass(9_000);
+  t.deepEqual(world.drivers.created, []);
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, undefined);
+  t.deepEqual(world.controller.problems(), []);
+  await world.pass(2_000);
+  t.is(world.drivers.created.length, 2);
+});
+
+test('a leader that loses its term, and a pool that goes, take their failures with them', async (t) => {
+  const world = new PoolWorld();
+  world.drivers.createFailures.push(new Error('quota'), new Error('quota'));
+  await world.start();
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, 'quota');
+  world.leadership.held = undefined;
+  await world.pass(60_000);
+  t.deepEqual(world.controller.problems(), []);
+  world.leadership.held = 2;
+  world.drivers.createFailures.push(new Error('quota'), new Error('quota'));
+  await world.pass(60_000);
+  t.is(world.controller.problems()[0]?.kind, 'pool_failing');
+  world.pools.clear();
+  await world.pass(60_000);
   t.deepEqual(world.controller.problems(), []);
 });

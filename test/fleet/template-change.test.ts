@@ -62,3 +62,19 @@ test('a driver that is not seen while its cluster cannot be read is not gone', a
   await world.pass();
   t.is(world.phaseOf('uid-of-d1'), 'gone');
 });
+
+test('a rollout that failed goes on when the template changes again', async (t) => {
+  const world = new PoolWorld();
+  await world.start();
+  await world.allReady();
+  world.drivers.createFailures.push(new Error('no such image'));
+  world.drivers.changeTemplate();
+  await world.pass();
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, 'no such image');
+  t.deepEqual(world.drivers.deleted, [], 'a template that fails costs no driver that works');
+  world.drivers.changeTemplate();
+  for (let step = 0; step < 6; step += 1) await world.allReady();
+  t.is(world.controller.status({ namespace: NAMESPACE }).failure, undefined);
+  t.deepEqual(world.drivers.deleted.toSorted(), ['d1', 'd2']);
+  t.is(world.records('available').length, POOL.size);
+});

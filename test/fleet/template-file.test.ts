@@ -83,6 +83,22 @@ test('the hash of a template is that of its content', (t) => {
   t.not(one, other);
 });
 
+test('a driver of Spark 4 knows a session for longer than the gateway', (t) => {
+  for (const ttlMs of [600_000, 86_400_000]) {
+    const { template } = compileTemplates(`${HEAD}templates:\n  - ${LEAST}\n`, 'f', ttlMs);
+    t.true((template('any')?.sessionTimeoutMs ?? 0) > ttlMs);
+  }
+});
+
+test('Spark 3.5, which forgets in silence after an hour, is refused where sessions live for longer', (t) => {
+  const written = `${HEAD}templates:\n  - ${LEAST.replace('4.1.3\n', '3.5.8\n')}\n`;
+  t.truthy(compileTemplates(written, 'f', 3_599_000).template('any'));
+  t.throws(() => compileTemplates(written, 'f', 3_600_000), {
+    code: 'SETTINGS_INVALID',
+    message: /f:\d+:\d+: .*session_ttl must be shorter than 1h/,
+  });
+});
+
 for (const { what, entry, message } of [
   {
     what: 'a SparkApplication without a program',

@@ -3,12 +3,14 @@ import test from 'ava';
 import type { ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/api.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import type { KubernetesList, KubernetesObject, Pod } from '../../src/lib/kubernetes/objects.js';
+import { systemClock } from '../../src/model/clock.js';
 import type { DriverTemplate } from '../../src/discovery/kubernetes/template.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { Signal } from '../support/signal.js';
 import { operatorCrds } from '../support/kube-manifests.js';
 import { TestLeadership } from '../support/leadership.js';
 import { MISSING_IMAGE } from './stand-in/kubelet.js';
+import { evict, markNotReady } from './stand-in/node-controller.js';
 import { messages, openGateway, startStandIns, TEMPLATE, until } from './world.js';
 
 let server: KubeApiServer;
@@ -283,4 +285,111 @@ test('a driver is kept when only the answer about its Secret was lost', async (t
   await gateway.factory.create('d1', namespace);
   const [driver] = await until(gateway, ([first]) => first?.condition === 'ready');
   t.like(driver, { resource: 'd1', namespace });
+});
+
+/** The machine's clock, with what a test adds to it. */
+function skewedClock() {
+  let aheadMs = 0;
+  return {
+    clock: { ...systemClock, now: () => systemClock.now() + aheadMs },
+    skip: (ms: number) => (aheadMs += ms),
+  };
+}
+
+test('a pod of a dead node is silent, then to end, and in the end a problem that is told', async (t) => {
+  const namespace = await newNamespace();
+  const { clock, skip } = skewedClock();
+  const gateway = await openGateway(t, server, [namespace], { drivers: { clock } });
+  await gateway.factory.create('d1', namespace);
+  await until(gateway, ([driver]) => driver?.condition === 'ready');
+  standIns.kubelet.loseNode(namespace);
+  await markNotReady(admin, namespace);
+  const [silent] = await until(gateway, ([driver]) => driver?.condition === 'not_ready');
+  t.truthy(silent?.silentSinceMs);
+  await evict(admin, namespace);
+  const [ending] = await until(gateway, ([driver]) => driver?.condition === 'terminating');
+  t.is(ending?.silentSinceMs, silent?.silentSinceMs, 'it is as silent as before');
+  t.is(ending?.overdue, undefined);
+  t.deepEqual(gateway.drivers.problems(), []);
+  skip(120_000);
+  const [overdue] = await gateway.drivers.list();
+  t.true(overdue?.overdue);
+  t.regex(messages(gateway), /d1-server was asked to end by .* and is still there/);
+  standIns.kubelet.findNode(namespace);
+});
+
+test('a pod that lacks its token is withheld and told', async (t) => {
+  const namespace = await newNamespace();
+  standIns.operator.ignoresTemplatesIn.add(namespace);
+  const gateway = await openGateway(t, server, [namespace], { template: application });
+  await gateway.factory.create('d1', namespace);
+  const [driver] = await until(
+    gateway,
+    ([first]) => first?.reason === 'Its pod was made without its token.',
+  );
+  t.is(driver?.condition, 'starting');
+  t.regex(messages(gateway), /made without the token/);
+});
+
+test('the drivers of another gateway are left alone, without a word', async (t) => {
+  const namespace = await newNamespace();
+  const gateway = await openGateway(t, server, [namespace]);
+  const other = await openGateway(t, server, [namespace], { gateway: 'other' });
+  const trusting = await openGateway(t, server, [namespace], {
+    gateway: 'third',
+    drivers: { trusts: () => true },
+  });
+  await gateway.factory.create('d1', namespace);
+  await until(gateway, ([driver]) => driver?.condition === 'ready');
+  for (const { drivers, resources } of [other, trusting]) {
+    await drivers.read();
+    await resources.refresh();
+    t.deepEqual(await drivers.list(), []);
+    t.deepEqual(drivers.problems(), []);
+  }
+});
+
+test('a pod that waits for its Secret at its start is no problem', async (t) => {
+  const namespace = await newNamespace();
+  const { clock, skip } = skewedClock();
+  const gateway = await openGateway(t, server, [namespace], {
+    drivers: { clock, trusts: () => true },
+  });
+  standIns.kubelet.loseNode(namespace);
+  const path = `/api/v1/namespaces/${namespace}/pods`;
+  await admin.request({
+    method: 'POST',
+    path,
+    body: {
+      metadata: { name: 'p', labels: { 'spark-role': 'driver', 'spark-connect': 'enabled' } },
+      spec: { containers: [{ name: 'spark-kubernetes-driver', image: 'spark' }] },
+    },
+  });
+  const waiting = { reason: 'CreateContainerConfigError', message: 'secret "p-token" not found' };
+  await admin.request({
+    method: 'PATCH',
+    path: `${path}/p/status`,
+    contentType: 'application/merge-patch+json',
+    body: {
+      status: {
+        phase: 'Pending',
+        containerStatuses: [
+          {
+            name: 'spark-kubernetes-driver',
+            image: '',
+            imageID: '',
+            ready: false,
+            restartCount: 0,
+            state: { waiting },
+          },
+        ],
+      },
+    },
+  });
+  const [driver] = await until(gateway, (all) => all.length === 1);
+  t.is(driver?.reason, 'Its pod is not ready yet.');
+  t.deepEqual(gateway.drivers.problems(), []);
+  skip(60_000);
+  await gateway.drivers.list();
+  t.regex(messages(gateway), /CreateContainerConfigError: secret "p-token" not found/);
 });

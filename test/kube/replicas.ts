@@ -24,6 +24,7 @@ export async function startCluster(runtime?: Runtime) {
   );
   return {
     server,
+    standIns,
     stop: async () => {
       await standIns.stop();
       await server.stop();
@@ -51,7 +52,8 @@ export class Replicas {
   /** The namespace of the drivers. */
   readonly drivers: string;
   readonly #server: KubeApiServer;
-  readonly #records: string;
+  /** Of the records, as a collection of the API server. */
+  readonly recordsPath: string;
 
   /** Starts replicas of a gateway with namespaces of its own. Resolves when one leads and its pool is there. */
   static async start(t: ExecutionContext, options: ReplicasOptions): Promise<Replicas> {
@@ -87,7 +89,7 @@ export class Replicas {
     all: readonly Replica[],
   ) {
     this.#server = server;
-    this.#records = `/apis/spark-gateway.io/v1alpha1/namespaces/${namespace}/sparkdrivers`;
+    this.recordsPath = `/apis/spark-gateway.io/v1alpha1/namespaces/${namespace}/sparkdrivers`;
     this.drivers = drivers;
     this.all = all;
   }
@@ -113,7 +115,7 @@ export class Replicas {
   async records(): Promise<readonly DriverRecord[]> {
     const { items } = await this.#server
       .admin()
-      .request<KubernetesList<KubernetesObject>>({ path: this.#records });
+      .request<KubernetesList<KubernetesObject>>({ path: this.recordsPath });
     return items.map((object) => decodeRecord(object).record);
   }
 

@@ -114,6 +114,49 @@ for (const [what, template] of [
   });
 }
 
+test('nothing of a SparkApplication depends on the webhook of the operator', async (t) => {
+  const { driver, executor, image, volumes } = sparkApplication(
+    { ...everything, kind: 'SparkApplication' },
+    request,
+  )['spec'] as {
+    driver: { labels: object; template: { spec: { containers: object[] } } };
+    executor: { template: { spec: { containers: object[] } } };
+    image: string;
+    volumes?: unknown;
+  };
+  // Each of these becomes a setting of Spark.
+  for (const [role, fields] of [
+    [driver, ['annotations', 'cores', 'labels', 'memory', 'serviceAccount', 'template']],
+    [executor, ['cores', 'instances', 'labels', 'memory', 'serviceAccount', 'template']],
+  ] as const) {
+    t.deepEqual(Object.keys(role).toSorted(), [...fields]);
+  }
+  t.is(volumes, undefined);
+  const namespace = 'application-pod';
+  await server.createNamespace(namespace, { 'pod-security.kubernetes.io/enforce': 'restricted' });
+  await server.serviceAccount(namespace, 'spark');
+  const {
+    labels,
+    template: { spec },
+  } = driver;
+  const { priorityClassName: _, ...pod } = spec as Record<string, unknown>;
+  const [container] = spec.containers;
+  t.regex(JSON.stringify(container), /"driver-1-token"/);
+  const body = {
+    metadata: { name: 'p', labels },
+    spec: { ...pod, containers: [{ ...container, image }] },
+  };
+  await t.notThrowsAsync(
+    admin.request({
+      method: 'POST',
+      path: `/api/v1/namespaces/${namespace}/pods`,
+      query: { dryRun: 'All', fieldValidation: 'Strict' },
+      body,
+    }),
+  );
+  t.regex(JSON.stringify(executor.template.spec), /"allowPrivilegeEscalation":false/);
+});
+
 test('no secret stands in the Spark settings, and the role label is left to the operator', (t) => {
   for (const manifest of [
     sparkConnect(everything, request),

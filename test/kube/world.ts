@@ -33,6 +33,8 @@ export const TEMPLATE: DriverTemplate = {
 
 export interface GatewayOptions {
   readonly api?: KubernetesApi;
+  /** The gateway's name. */
+  readonly gateway?: string;
   readonly template?: DriverTemplate;
   /** Templates of the drivers that canaries have, by name. */
   readonly variants?: Readonly<Record<string, DriverTemplate>>;
@@ -49,14 +51,14 @@ export async function openGateway(
   namespaces: readonly string[] | undefined,
   options: GatewayOptions = {},
 ) {
-  const { api = server.admin(), leadership = new TestLeadership() } = options;
+  const { api = server.admin(), gateway = GATEWAY, leadership = new TestLeadership() } = options;
   const logger = pino({ level: 'silent' });
   const clock = systemClock;
   const resources = new DriverResources({
     api,
     namespaces,
     kinds: ['SparkConnect', 'SparkApplication'],
-    gateway: GATEWAY,
+    gateway,
     key: KEY,
     clock,
     logger,
@@ -65,24 +67,26 @@ export async function openGateway(
   const factory = new KubernetesFactory({
     api,
     resources,
-    gateway: GATEWAY,
+    gateway,
     key: KEY,
     template: (_, variant) =>
       variant === undefined ? templates.current : options.variants?.[variant],
     podLabels: () => ({ team: 'ads', environment: 'dev' }),
+    podsInDoubt: (namespace): boolean => drivers.inDoubt({ namespace }),
     leadership,
     clock,
     logger,
     onChange: () => {},
   });
-  const drivers = new KubernetesDrivers({
+  const drivers: KubernetesDrivers = new KubernetesDrivers({
     api,
     resources,
     selectors: SELECTORS,
     namespaces: options.pods ?? namespaces,
     port: 15002,
     trusts: () => false,
-    isRecorded: () => false,
+    record: () => undefined,
+    gateway,
     leadership,
     key: KEY,
     clock,

@@ -45,7 +45,7 @@ function refused(name: string): AccessRecord {
     streamId: name,
     startedAtMs: 0,
     durationMs: 3,
-    method: name,
+    method: 'other',
     session: name,
     principal: name,
     issuer: name,

@@ -120,3 +120,36 @@ test('a long list of rights is cut short', (t) => {
   t.regex(message, /; and 44 more\./);
   t.true(message.length < 600);
 });
+
+for (const [what, claims] of Object.entries({
+  'names them elsewhere': { _claim_names: { groups: 'src1' }, _claim_sources: {} },
+  'only says that there are some': { hasgroups: true },
+})) {
+  test(`a token that ${what}, as its groups are too many, is told so in the refusal`, (t) => {
+    const target = { team: 'ml-a', environment: 'dev', namespace: 'sjns-ml-a-dev' };
+    const refused = policy.refuseUse(caller('frank', { claims }), target);
+    t.regex(refused?.message ?? '', /names none of your groups.*too many for one token/);
+    const named = policy.refuseUse(caller('frank', { claims: { ...claims, groups: [] } }), target);
+    t.notRegex(named?.message ?? 'allowed', /too many/);
+  });
+}
+
+function rule(patterns: readonly string[]): string {
+  const groups = patterns.map((pattern) => JSON.stringify(pattern)).join();
+  return `access: [{who: {groups: [${groups}]}, what: {teams: [a], environments: [b]}}]`;
+}
+
+test('patterns with which every caller would have to be compared are few', (t) => {
+  const inner = Array.from({ length: 1_001 }, (_, i) => `*${i}*`);
+  t.throws(() => policyOf(rule(inner)), { message: /more than 1000 patterns .* two "\*"/ });
+  t.notThrows(() => policyOf(rule(inner.slice(1))));
+  t.notThrows(() => policyOf(rule(inner.map((pattern) => pattern.slice(0, -1)))));
+});
+
+test('a rule of tens of thousands of names is refused, with what to do', (t) => {
+  const names = Array.from({ length: 20_001 }, (_, i) => `g${i}`).join();
+  t.throws(
+    () => policyOf(`access: [{who: {groups: [${names}]}, what: {teams: [a], environments: [b]}}]`),
+    { message: /more than 20000 names in one rule: make several/ },
+  );
+});

@@ -42,6 +42,19 @@ test('without the part nobody has a role', (t) => {
   t.is(policyOf('').administration(caller('root@example.com')), 'none');
 });
 
+test('with several issuers a rule says whose tokens it is for', (t) => {
+  const two = HEAD.replace(
+    'issuers: [',
+    'issuers: [{issuer: "https://other.example.com", audiences: [api]}, ',
+  );
+  const rules = (who: string) =>
+    mistakesIn(`${two}access: []\nadministration: {admin: [${who}]}\n`);
+  t.deepEqual(rules('{groups: [sre]}'), [
+    `policy.yaml:5:26: with several issuers it must say whose tokens it is for: add issuers: [<one or more of https://other.example.com, ${ISSUER}>]`,
+  ]);
+  t.deepEqual(rules(`{groups: [sre], issuers: ["${ISSUER}"]}`), []);
+});
+
 test('mistakes are those of access rules', (t) => {
   t.deepEqual(
     mistakesIn(`${HEAD}access: []\nadministration: {read: [{}], admin: [{services: [x]}]}\n`),

@@ -20,3 +20,18 @@ test('a handler that fails is one bad answer, not the end of the process', async
   t.is((await ask('/broken')).status, 500);
   t.is((await ask('/healthz')).status, 200);
 });
+
+test('what is reached by https says that it always is; what is not says nothing', async (t) => {
+  for (const httpsOnly of [true, false]) {
+    const server = await startAdminServer({
+      address: { host: '127.1.40.1', port: 0 },
+      logger: pino({ enabled: false }),
+      registry: new Registry(),
+      readiness: () => undefined,
+      httpsOnly,
+    });
+    t.teardown(() => server.close());
+    const { headers } = await fetch(`http://127.1.40.1:${server.port}/healthz`);
+    t.is(headers.get('strict-transport-security'), httpsOnly ? 'max-age=31536000' : null);
+  }
+});

@@ -139,13 +139,13 @@ test.serial('authz gets the first bytes of the body and few headers', async (t) 
   await front.publish(drivers.map((driver) => routable(driver)));
   stampAsAsked(front, drivers);
   const [{ uid } = { uid: '' }] = drivers;
-  const message = 'm'.repeat(3000);
+  const message = 'm'.repeat(9000);
   const { code } = await front
     .client()
     .ask('ExecutePlan', { [WANTED]: uid, authorization: 'Bearer t', 'x-other': 'o' }, message);
   t.is(code, GrpcStatus.OK);
   const http = front.authz.requests.at(-1)?.attributes?.request?.http;
-  t.is(http?.rawBody.length, 1024);
+  t.is(http?.rawBody.length, 4096);
   t.is(http?.headers['authorization'], 'Bearer t');
   t.is(http?.headers['x-other'], undefined);
   t.is(drivers[0]?.calls.at(-1)?.messages[0]?.length, message.length);

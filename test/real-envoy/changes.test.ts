@@ -77,7 +77,7 @@ test.serial('drivers come, drain and go, even the stream’s own', async (t) => 
 test.serial('routes', async (t) => {
   const { front } = t.context;
   const changed = create(RouteConfigurationSchema, {
-    ...routes({ ...testSettings.authz, longestHoldMs: 1000 }),
+    ...routes({ ...testSettings, authz: { ...testSettings.authz, longestHoldMs: 1000 } }),
   });
   await survives(t, () =>
     front.update([encodeResource(RouteConfigurationSchema, ResourceNames.routes, changed)]),

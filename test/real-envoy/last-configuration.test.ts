@@ -153,6 +153,7 @@ class Site {
       nodeId: 'envoy-1',
       nodeCluster: 'test',
       admin: { host: LOOPBACK, port: 0 },
+      health: { host: LOOPBACK, port: 0 },
       xds: { relay },
       adsProtocol: 'incremental',
       accessLog: [{ host: LOOPBACK, port: 1 }],

@@ -1,6 +1,9 @@
 /** A request's trace through a real Envoy, with and without a collector. */
+import { once } from 'node:events';
+import { connect } from 'node:http2';
 import test, { type ExecutionContext } from 'ava';
 import { GrpcStatus } from '../../src/model/errors.js';
+import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
 import { LOOPBACK, routable, startFront, testSettings } from '../support/front.js';
 import { OtlpCollector } from '../support/otlp-collector.js';
 import { allow } from '../support/scripted-authz.js';
@@ -67,3 +70,44 @@ test('a collector that is away harms no request', async (t) => {
   const client = front.client();
   for (let n = 0; n < 20; n += 1) t.is((await client.ask('Config')).code, GrpcStatus.OK);
 });
+
+test('neither traces nor audit records hold the path of a request or its query', async (t) => {
+  const collector = await OtlpCollector.start(`${LOOPBACK}:0`);
+  t.teardown(() => collector.stop());
+  const { front } = await setUp(t, collector.address, 100);
+  const paths = [
+    `/x?access_token=secret`,
+    `/${SPARK_CONNECT_SERVICE}/secret`,
+    `/${SPARK_CONNECT_SERVICE}/Config?access_token=secret/Config`,
+    `/secret/${SPARK_CONNECT_SERVICE}/Config`,
+  ];
+  for (const path of paths) {
+    for (const contentType of ['application/grpc', 'text/plain']) {
+      await rawPost(front.address, path, contentType);
+    }
+  }
+  const count = paths.length * 2;
+  await collector.until(() => collector.spans.length >= count);
+  t.notRegex(JSON.stringify(collector.spans), /secret/);
+  while (front.auditLog.length < count) await rawPost(front.address, '/', 'text/plain');
+  t.notRegex(JSON.stringify(front.auditLog), /secret/);
+  t.deepEqual([...new Set(front.auditLog.map(({ method }) => method))].toSorted(), [
+    'Config',
+    'other',
+  ]);
+});
+
+/** A request as no gRPC library makes it; resolves when the answer has come as a whole. */
+async function rawPost(address: string, path: string, contentType: string): Promise<void> {
+  const session = connect(`http://${address}`);
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': path,
+    'content-type': contentType,
+    te: 'trailers',
+  });
+  stream.end(Buffer.alloc(5));
+  stream.resume();
+  await once(stream, 'close');
+  session.close();
+}

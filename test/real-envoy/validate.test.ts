@@ -11,6 +11,7 @@ const oneMachine: BootstrapValues = {
   nodeId: 'envoy-1',
   nodeCluster: 'front',
   admin: { host: '127.1.2.1', port: 0 },
+  health: { host: '127.1.2.1', port: 0 },
   xds: [{ host: '127.1.2.1', port: 18000 }],
   adsProtocol: 'incremental',
   accessLog: [{ host: '127.1.2.1', port: 18001 }],

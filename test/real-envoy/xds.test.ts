@@ -66,6 +66,7 @@ async function startEnvoy(t: ExecutionContext, port: number, adsProtocol: Adapte
     nodeId: 'envoy-1',
     nodeCluster: 'edge',
     admin: { host: HOST, port: 0 },
+    health: { host: HOST, port: 0 },
     xds: [xds],
     adsProtocol,
     accessLog: [xds],

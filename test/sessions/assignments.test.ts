@@ -91,6 +91,19 @@ test("another's session is refused, alive, waiting or ended", async (t) => {
   await t.throwsAsync(f.assign(sessionId(1), { principal: sameName }), refused);
 });
 
+test('a session keeps the user_id that it began with, waiting, alive and cloned', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  const refused = { code: 'USER_ID_MISMATCH', message: /began with another user_id/ };
+  t.is((await f.assign(sessionId(1))).userId, 'alice');
+  const other = { userId: 'mallory' };
+  await t.throwsAsync(f.assign(sessionId(1), other), refused);
+  await t.throwsAsync(f.assign(sessionId(1), { userId: '' }), refused);
+  await t.throwsAsync(f.assign(sessionId(9), { ...other, cloneOf: sessionId(1) }), refused);
+  watch(f.assign(sessionId(2)));
+  await t.throwsAsync(f.assign(sessionId(2), other), refused);
+  t.deepEqual(Object.keys(f.ledger.get('d1')?.sessions ?? {}), [sessionId(1)]);
+});
+
 test('a session stays in the namespace it began in', async (t) => {
   const f = await sessionFixture([driverRecord('d1')]);
   await f.assign(sessionId(1));

@@ -5,6 +5,7 @@ import {
   compileSettings,
   type SettingsSources,
 } from '../../src/settings/compile.js';
+import { authzAddress } from '../../src/settings/authz-address.js';
 import type { Settings } from '../../src/settings/table.js';
 
 function compile(text = '', rest: Partial<SettingsSources> = {}): Settings {
@@ -194,3 +195,18 @@ for (const [text, expected] of together) {
     t.regex(found[0] ?? '', expected);
   });
 }
+
+test('authz listens on a unix socket in state_dir unless another place is said, and its path fits', (t) => {
+  t.deepEqual(authzAddress(compile('state_dir: /var/lib/one')), {
+    path: '/var/lib/one/authz.sock',
+  });
+  t.deepEqual(authzAddress(compile('authz: {listen_addr: "127.0.0.1:9191"}')), {
+    host: '127.0.0.1',
+    port: 9191,
+  });
+  const long = `state_dir: /${'long/'.repeat(30)}`;
+  t.throws(() => compile(long), {
+    message: /107 bytes: set authz\.listen_addr or a shorter state_dir/,
+  });
+  t.notThrows(() => compile(`${long}\nauthz: {listen_addr: "unix:/run/authz.sock"}`));
+});

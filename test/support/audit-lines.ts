@@ -9,12 +9,15 @@ import { adminRecord } from '../../src/telemetry/audit/record.js';
 
 export const silent = pino({ level: 'silent' });
 
-/** A record that tells of number `n`. */
-export function numbered(n: number, padding = 0): AuditLine {
+/** A record that tells of number `n`. `by`: of somebody who is known. */
+export function numbered(n: number, padding = 0, by: 'known' | 'unverified' = 'known'): AuditLine {
   return auditLine(
     adminRecord(
       {
-        principal: { issuer: 'https://issuer.example.com', subject: 'ada@example.com' },
+        principal:
+          by === 'known'
+            ? { issuer: 'https://issuer.example.com', subject: 'ada@example.com' }
+            : undefined,
         action: 'driver.drain',
         object: String(n),
         outcome: 'done',
@@ -39,7 +42,13 @@ export function numbersIn(text: string): (number | string)[] {
 /** What was counted. */
 export class CountedAudit implements AuditMetrics {
   writtenCount = 0;
-  readonly drops: Record<DropReason, number> = { queue_full: 0, rejected: 0, shutdown: 0 };
+  readonly drops: Record<DropReason, number> = {
+    queue_full: 0,
+    rejected: 0,
+    shutdown: 0,
+    unverified: 0,
+  };
+  readonly unverifiedCount = { rpc: 0, admin: 0 };
   state: Parameters<AuditMetrics['destination']>[1] | undefined;
 
   destination(_name: string, state: Parameters<AuditMetrics['destination']>[1]): void {
@@ -50,6 +59,9 @@ export class CountedAudit implements AuditMetrics {
   }
   dropped(_destination: string, reason: DropReason, count: number): void {
     this.drops[reason] += count;
+  }
+  unverified(event: 'rpc' | 'admin'): void {
+    this.unverifiedCount[event] += 1;
   }
 }
 

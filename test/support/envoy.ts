@@ -126,7 +126,7 @@ export class EnvoyProcess {
   /** `ip:port` on which the listener really listens. */
   async listenerAddress(): Promise<string> {
     const text = await this.admin('/listeners');
-    const address = /::(\S+)/.exec(text)?.[1];
+    const address = /^spark_connect::(\S+)/m.exec(text)?.[1];
     if (!address) throw new Error(`No listener: ${text}`);
     return address;
   }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../src/model/clock.js';
 import type {
   DriverCondition,
   DriverFactory,
@@ -6,7 +7,13 @@ import type {
   RequestedDriver,
 } from '../../src/model/driver.js';
 
-/** Drivers that a test brings up and down: what a factory makes, a source shows. */
+/** How long a deleted driver is seen to end, unless a test says otherwise. */
+const GRACE_MS = 20;
+
+/**
+ * Drivers that a test brings up and down: what a factory makes, a source shows. As on a cluster, what
+ * is deleted is gone after its grace period, and a namespace may be unreadable for itself.
+ */
 export class FakeDrivers {
   readonly requests = new Map<string, RequestedDriver>();
   readonly observed = new Map<string, ObservedDriver>();
@@ -21,17 +28,25 @@ export class FakeDrivers {
   failsFor: string | undefined;
   /** The address of the next driver; by default each has a new one. */
   nextAddress: string | undefined;
+  /** How long a deleted driver is seen to end; Infinity: for ever, as on a dead node. */
+  graceMs = GRACE_MS;
+  /** How often the factory was asked to delete, by resource. */
+  readonly deletions = new Map<string, number>();
   /** Whether the source cannot say which drivers exist. */
   inDoubt = false;
+  /** Namespaces of which neither source nor factory can say what exists there. */
+  readonly unreadableNamespaces = new Set<string>();
+  /** What new drivers are made from. */
+  template = 1;
   /** Whether a created driver is seen at once, as starting. */
   showsCreated = true;
   onDelete: (resource: string) => void = () => {};
-  now: () => number;
+  readonly #clock: Clock;
   #listeners = new Set<() => void>();
   #count = 0;
 
-  constructor(now: () => number) {
-    this.now = now;
+  constructor(clock: Clock) {
+    this.#clock = clock;
   }
 
   readonly source: DriverSource = {
@@ -39,7 +54,7 @@ export class FakeDrivers {
       if (this.unreadable) throw this.unreadable;
       return [...this.observed.values()];
     },
-    inDoubt: () => this.inDoubt,
+    inDoubt: ({ namespace }) => this.inDoubt || this.unreadableNamespaces.has(namespace),
     watch: (listener) => {
       this.#listeners.add(listener);
       return () => this.#listeners.delete(listener);
@@ -49,27 +64,47 @@ export class FakeDrivers {
   readonly factory: DriverFactory = {
     list: async () => {
       if (this.unreadable) throw this.unreadable;
-      return [...this.requests.values()];
+      return [...this.requests.values()].map((request) =>
+        this.unreadableNamespaces.has(request.namespace) ? { ...request, inDoubt: true } : request,
+      );
     },
+    inDoubt: (namespace) => this.unreadableNamespaces.has(namespace),
+    template: () => String(this.template),
     create: async (resource, namespace, variant) => {
       const fails = this.failsFor === undefined || this.failsFor === variant;
       const failure = fails ? this.createFailures.shift() : undefined;
       if (failure) throw failure;
       this.created.push(resource);
       const kind = variant === undefined ? {} : { variant };
-      this.requests.set(resource, { resource, namespace, ...kind, createdAtMs: this.now() });
+      this.requests.set(resource, { resource, namespace, ...kind, createdAtMs: this.#clock.now() });
       if (this.showsCreated) this.show(resource, 'starting');
     },
     delete: async (resource) => {
+      this.deletions.set(resource, (this.deletions.get(resource) ?? 0) + 1);
       const failure = this.deleteFailures.shift();
       if (failure) throw failure;
       this.onDelete(resource);
       this.deleted.push(resource);
       this.requests.delete(resource);
-      this.observed.delete(this.uid(resource));
+      this.#terminate(this.uid(resource));
       this.changed();
     },
   };
+
+  #terminate(uid: string): void {
+    const driver = this.observed.get(uid);
+    if (!driver) return;
+    if (driver.condition === 'ended') {
+      this.observed.delete(uid);
+      return;
+    }
+    this.set(uid, { condition: 'terminating' });
+    if (!Number.isFinite(this.graceMs)) return;
+    const { instance } = driver;
+    this.#clock.setTimer(this.graceMs, () => {
+      if (this.observed.get(uid)?.instance === instance) this.remove(uid);
+    });
+  }
 
   /** The uid of the driver that comes of a request. */
   uid(resource: string): string {
@@ -107,6 +142,7 @@ export class FakeDrivers {
 
   /** The template changes: what was requested until now is outdated. */
   changeTemplate(): void {
+    this.template += 1;
     for (const [resource, request] of this.requests) {
       this.requests.set(resource, { ...request, outdated: true });
     }

@@ -1,4 +1,4 @@
-import type { RoutableDriver } from '../../src/model/driver.js';
+import { hostPort, type RoutableDriver } from '../../src/model/driver.js';
 import type { EnvoyFleet, SidecarCaches } from '../../src/model/pool.js';
 
 /** Envoys that acknowledge at once, or when a test says so. */
@@ -6,6 +6,8 @@ export class FakeFleet implements EnvoyFleet {
   published: readonly RoutableDriver[] = [];
   acknowledges = true;
   #acknowledged: Set<string>;
+  /** The driver last published at each address. */
+  readonly #known = new Map<string, string>();
   readonly #listeners = new Set<() => void>();
 
   /** `acknowledged`: what the Envoys know from an earlier control plane. */
@@ -19,6 +21,7 @@ export class FakeFleet implements EnvoyFleet {
 
   publish(drivers: readonly RoutableDriver[]): void {
     this.published = drivers;
+    for (const { uid, address, port } of drivers) this.#known.set(hostPort(address, port), uid);
     if (this.acknowledges) this.acknowledge();
   }
 
@@ -37,6 +40,14 @@ export class FakeFleet implements EnvoyFleet {
 
   hasForgotten({ uid }: Pick<RoutableDriver, 'uid'>): boolean {
     return !this.#acknowledged.has(uid) && !this.uids.includes(uid);
+  }
+
+  holderOf({ address, port }: Pick<RoutableDriver, 'address' | 'port'>): string | undefined {
+    const key = hostPort(address, port);
+    const published = this.published.find((one) => hostPort(one.address, one.port) === key);
+    const former = this.#known.get(key);
+    if (published) return published.uid;
+    return former !== undefined && this.#acknowledged.has(former) ? former : undefined;
   }
 
   onChange(listener: () => void): () => void {

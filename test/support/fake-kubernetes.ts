@@ -1,20 +1,25 @@
 import type { ApiRequest } from '../../src/lib/kubernetes/api.js';
-import { KubernetesError } from '../../src/lib/kubernetes/http.js';
+import { errorOfStatus, KubernetesError } from '../../src/lib/kubernetes/http.js';
 import type { KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 
-/** What becomes of a request: carried out and answered, carried out but the answer is lost, or lost itself. */
-export type Fate = 'answered' | 'answer lost' | 'lost';
+/** What becomes of a request: carried out and answered, carried out but the answer is lost, lost itself, or put off by a server that sheds load. */
+export type Fate = 'answered' | 'answer lost' | 'lost' | 'put off';
 
 /** Objects by path, with resource versions and conflicts as the API server has them. For tests that need time to stand still. */
 export class FakeKubernetes {
   readonly objects = new Map<string, KubernetesObject>();
   /** Decides over each request; called before it is carried out. */
   fate: (request: ApiRequest) => Fate = () => 'answered';
+  /** What those are told that are put off. */
+  retryAfterSeconds = 1;
   #version = 0;
 
   request = async <T>(request: ApiRequest): Promise<T> => {
     const fate = this.fate(request);
     if (fate === 'lost') throw new KubernetesError(0, 'ECONNRESET', 'the request was lost');
+    if (fate === 'put off') {
+      throw errorOfStatus(429, undefined, request.path, String(this.retryAfterSeconds));
+    }
     const answer = this.#carryOut(request);
     if (fate === 'answer lost') throw new KubernetesError(0, 'ECONNRESET', 'the answer was lost');
     return answer as T;

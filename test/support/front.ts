@@ -40,6 +40,8 @@ export interface FrontOptions {
   /** Resources beside those of the settings: secrets. */
   readonly resources?: readonly EncodedResource[];
   readonly check?: Check;
+  /** In place of what the bootstrap holds otherwise. */
+  readonly bootstrap?: Partial<BootstrapValues>;
   /** Authority of the front's certificate, PEM; clients speak TLS then. */
   readonly clientTrust?: string;
   readonly adsProtocol?: BootstrapValues['adsProtocol'];
@@ -156,6 +158,7 @@ async function start(
     nodeId: 'envoy-1',
     nodeCluster: 'test',
     admin: { host: LOOPBACK, port: 0 },
+    health: { host: LOOPBACK, port: 0 },
     xds: [{ host: LOOPBACK, port: xds.port }],
     adsProtocol: options.adsProtocol ?? 'incremental',
     accessLog: [{ host: LOOPBACK, port: await bind(logServer, tls) }],
@@ -165,6 +168,7 @@ async function start(
     authz: { socketPath },
     heapBytes: 2 ** 30,
     downstreamConnections: 1000,
+    ...options.bootstrap,
   });
   ends.push(() => envoy.stop());
   const address = await envoy.listenerAddress();

@@ -86,7 +86,7 @@ export interface UrlOptions {
 }
 
 type Ports = Readonly<
-  Record<'listen' | 'admin' | 'authzMetrics' | 'issuer' | 'envoyAdmin', number>
+  Record<'listen' | 'admin' | 'authzMetrics' | 'issuer' | 'envoyAdmin' | 'envoyHealth', number>
 >;
 
 export class Gateway {
@@ -114,6 +114,7 @@ export class Gateway {
       authzMetrics: await unusedPort(),
       issuer: await unusedPort(),
       envoyAdmin: await unusedPort(),
+      envoyHealth: await unusedPort(),
     };
     mkdirSync(join(folder, 'state'));
     writeFileSync(
@@ -444,7 +445,11 @@ function settingsOf(
     assignments: { listen_addr: at('assignments'), connect_addr: at('assignments') },
     admin: { listen_addr: at('admin') },
     authz: { listen_addr: `unix:${join(folder, 'authz.sock')}`, metrics_addr: at('authzMetrics') },
-    envoy: { admin_addr: at('envoyAdmin'), concurrency: '1' },
+    envoy: {
+      admin_addr: at('envoyAdmin'),
+      health_addr: at('envoyHealth'),
+      concurrency: '1',
+    },
     drivers: {
       local: { address_range: addressRange, memory: '768MiB', cores: '1', class_archive: 'false' },
     },

@@ -7,6 +7,8 @@ export interface PlainPolicyOptions {
   readonly issuers: readonly IssuerPolicy[];
   /** Asks that `user_id` be the token's subject. */
   readonly matchUserId?: boolean;
+  /** Default `sjns-`. */
+  readonly namespacePrefix?: string;
   readonly rateLimits?: NonNullable<Policy['rateLimits']>;
   readonly limits?: NonNullable<Policy['limits']>;
   readonly service?: (peer: PeerCertificate) => Caller | undefined;
@@ -14,6 +16,7 @@ export interface PlainPolicyOptions {
 }
 
 export function plainPolicy(options: PlainPolicyOptions): Policy {
+  const prefix = options.namespacePrefix ?? 'sjns-';
   return {
     version: 'test',
     issuers: options.issuers,
@@ -29,7 +32,7 @@ export function plainPolicy(options: PlainPolicyOptions): Policy {
           'Say the environment: sc://…/;x-doordash-environment=….',
         );
       }
-      return { team, environment, namespace: `sjns-${team}-${environment}` };
+      return { team, environment, namespace: `${prefix}${team}-${environment}` };
     },
     refuseUse: (caller, target) =>
       caller.groups.includes(target.team)

@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import type { Policy, PoolPolicy } from '../../src/model/policy.js';
 import type { DriverRecord } from '../../src/model/driver.js';
+import type { Ledger } from '../../src/model/ledger.js';
 import { poolKey, type DemandSource, type PoolName } from '../../src/model/pool.js';
 import { withSession, withoutSession } from '../../src/model/driver-record.js';
 import { PoolController, type PoolControllerOptions } from '../../src/fleet/controller.js';
@@ -52,7 +53,7 @@ export class PoolWorld {
   readonly clock = new ManualClock();
   readonly store = new MemoryStore();
   readonly leadership = new TestLeadership();
-  readonly drivers = new FakeDrivers(() => this.clock.now());
+  readonly drivers = new FakeDrivers(this.clock);
   readonly demand = new FakeDemand();
   readonly caches = new FakeCaches();
   readonly pools = new Map<string, PoolPolicy>([[NAMESPACE, POOL]]);
@@ -73,7 +74,7 @@ export class PoolWorld {
     this.controller = new PoolController({
       sources: [this.drivers.source],
       factory: this.drivers.factory,
-      ledger: this.ledger,
+      ledger: this.#shownLedger(),
       demand: this.demand,
       fleet: this.fleet,
       caches: this.caches,
@@ -87,6 +88,29 @@ export class PoolWorld {
     });
     this.controller.start();
     await this.pass();
+  }
+
+  /** Every record is gone from the store; this process sees it as a follower does. */
+  async loseRecords(): Promise<void> {
+    const { store, leadership, clock } = this;
+    store.records.clear();
+    this.ledger = await openLedger({ store, leadership, clock, logger: pino({ enabled: false }) });
+  }
+
+  /** The ledger of now. */
+  #shownLedger(): Ledger {
+    const { ledger } = this;
+    return {
+      get: (uid) => this.ledger.get(uid),
+      all: () => this.ledger.all(),
+      bySession: (id) => this.ledger.bySession(id),
+      byNamespace: (namespace) => this.ledger.byNamespace(namespace),
+      create: (record) => this.ledger.create(record),
+      update: (uid, change) => this.ledger.update(uid, change),
+      updateLazily: (uid, change) => this.ledger.updateLazily(uid, change),
+      delete: (uid) => this.ledger.delete(uid),
+      onChange: (listener) => ledger.onChange(listener),
+    };
   }
 
   /** Lets the controller look, and look again at what it did. */

@@ -135,6 +135,7 @@ function asked(
           assignment: {
             sessionId: request.sessionId,
             ...(request.principal ? { principal: request.principal } : {}),
+            userId: request.userId,
             driverUid,
             cluster: `spark/${request.namespace}`,
             address: '127.1.3.9:15002',

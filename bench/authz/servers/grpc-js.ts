@@ -60,10 +60,13 @@ function encodeGenerated({ allowed, response }: Decision): Uint8Array {
   return toBinary(CheckResponseSchema, message);
 }
 
-const decode = generated ? decodeGenerated : decodeCheckRequest;
+const { memory } = service;
+const decode = generated
+  ? decodeGenerated
+  : (bytes: Buffer) => decodeCheckRequest(bytes, memory.texts);
 const encode = generated
   ? encodeGenerated
-  : (decision: Decision) => encodeDecision(decision).subarray(MESSAGE_HEADER_BYTES);
+  : (decision: Decision) => encodeDecision(decision, memory).subarray(MESSAGE_HEADER_BYTES);
 
 const server = new Server();
 server.addService(

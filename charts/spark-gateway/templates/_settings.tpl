@@ -5,8 +5,10 @@
 clients: 15002
 xds: 18000
 assignments: 18001
-metrics: 9090
+admin: 9090
 authzMetrics: 9091
+controlPlaneHealth: 9092
+envoyHealth: 9902
 runner: 50051
 playground: 8080
 drivers: 15002
@@ -43,8 +45,12 @@ drivers: 15002
     "authz" (dict
       "listen_addr" "unix:/run/spark-gateway/authz.sock"
       "metrics_addr" (printf "0.0.0.0:%v" $ports.authzMetrics))
-    "admin" (dict "listen_addr" (printf "0.0.0.0:%v" $ports.metrics))
-    "envoy" (dict "max_heap" .Values.envoy.maxHeap)
+    "admin" (dict
+      "listen_addr" (printf "0.0.0.0:%v" $ports.admin)
+      "health_addr" (printf "0.0.0.0:%v" $ports.controlPlaneHealth))
+    "envoy" (dict
+      "health_addr" (printf "0.0.0.0:%v" $ports.envoyHealth)
+      "max_heap" .Values.envoy.maxHeap)
     "drivers" (dict "source" "kubernetes" "kubernetes" $kubernetes)
 -}}
 {{- if .Values.policyResource -}}{{- $_ := set $own "policy_resource" .Values.policyResource -}}

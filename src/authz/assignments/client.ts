@@ -228,8 +228,8 @@ function changing(): GatewayError {
 
 /** Everything on which an answer depends. */
 function flightKey(request: AssignRequest): string {
-  const { sessionId, principal, namespace, mayCreate, cloneOf } = request;
-  return `${sessionId} ${namespace} ${mayCreate} ${cloneOf ?? ''} ${principalKey(principal)}`;
+  const { sessionId, principal, userId, namespace, mayCreate, cloneOf } = request;
+  return `${sessionId} ${namespace} ${mayCreate} ${cloneOf ?? ''} ${principalKey(principal)} ${userId}`;
 }
 
 /** Rejects with the signal's reason when that fires first. */
@@ -275,6 +275,7 @@ function fromMessage({ assignment }: AssignResponse): Assignment {
   return {
     sessionId,
     principal: { issuer: principal.issuer, subject: principal.subject },
+    userId: assignment.userId,
     driverUid,
     cluster,
     address,

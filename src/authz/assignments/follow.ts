@@ -2,7 +2,7 @@
  * The stream that keeps this sidecar's cache in step with the control plane
  * (`AssignmentService.Follow`): reports go up, notices come down.
  */
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
@@ -161,7 +161,6 @@ export class Follow implements SeenRequestSink {
     }
     const now = momentOf(clock);
     const { report, activity } = this.#reports.next(now);
-    const policy = this.#policy.next(clock.now());
     stream.write(
       create(FollowRequestSchema, {
         sidecarId,
@@ -173,16 +172,30 @@ export class Follow implements SeenRequestSink {
           ageMs: Math.max(0, now.wallMs - atMs),
           released,
         })),
-        seen: this.#seen.next().map(({ caller, sessionId = '', ...told }) => ({
-          ...told,
-          sessionId,
-          principal: { ...caller.principal },
-          headers: { ...told.headers },
-        })),
-        ...(policy && { policy }),
+        ...this.#asides(now.wallMs),
       }),
     );
     this.#reportTimer = clock.setTimer(REPORT_INTERVAL_MS, () => this.#report());
+  }
+
+  /** What people are shown. The lease, on which sessions depend, does not depend on it. */
+  #asides(nowMs: number): Pick<MessageInitShape<typeof FollowRequestSchema>, 'seen' | 'policy'> {
+    try {
+      const policy = this.#policy.next(nowMs);
+      const seen = this.#seen.next().map(({ caller, sessionId = '', ...told }) => ({
+        ...told,
+        sessionId,
+        principal: { ...caller.principal },
+        headers: { ...told.headers },
+      }));
+      return policy ? { seen, policy } : { seen };
+    } catch (error) {
+      this.#options.logger.error(
+        { err: error },
+        'what a control plane shows of this authz is left out',
+      );
+      return {};
+    }
   }
 
   #apply(notice: FollowResponse): void {

@@ -123,10 +123,14 @@ export class PolicyReports {
 }
 
 function messageOf(
-  { version, problem = '', shadow }: SidecarPolicy,
+  { version, problem = '', shadow, issuers = [] }: SidecarPolicy,
   nowMs: number,
 ): MessageInitShape<typeof SidecarPolicySchema> {
-  const told = { version, problem: problem.slice(0, LONGEST_PROBLEM) };
+  const told = {
+    version,
+    problem: problem.slice(0, LONGEST_PROBLEM),
+    issuers: issuers.map((one) => ({ ...one, problem: one.problem.slice(0, LONGEST_PROBLEM) })),
+  };
   if (!shadow) return told;
   return {
     ...told,

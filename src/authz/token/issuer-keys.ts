@@ -5,14 +5,12 @@ import {
   type CryptoKey,
   type JWK,
   type JWSHeaderParameters,
-  type JSONWebKeySet,
 } from 'jose';
 import type { Logger } from 'pino';
-import { isLoopback } from '../../model/address.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
-import { isObject } from '../../model/json.js';
+import { GatewayError, reasonOf } from '../../model/errors.js';
 import type { IssuerPolicy } from '../../model/policy.js';
+import type { FetchKeys } from './fetch-keys.js';
 
 export interface IssuerKeysOptions {
   readonly issuer: IssuerPolicy;
@@ -25,18 +23,26 @@ export interface IssuerKeysOptions {
   readonly refreshMs: number;
   /** The least time between two fetches that unknown key ids ask for. */
   readonly cooldownMs: number;
+  /** How long keys are believed that cannot be fetched again: one of them may have been withdrawn. */
+  readonly greatestAgeMs: number;
 }
 
 /** How soon a failed fetch is tried again; also the least time between two that requests ask for. */
 const RETRY_MS = 2_000;
 /** More keys than any issuer has; bounds the work that a token without a key id can cause. */
 const MAX_CANDIDATES = 8;
+/** Unknown key ids that are remembered: enough for every key that an issuer may have made. */
+const MAX_UNKNOWN = 100;
+/** Of a key id in a message, characters. */
+const SHOWN_KID = 64;
 
 /** One published key. */
 export interface SigningKey {
   readonly kid: string | undefined;
   /** False once the issuer no longer publishes it. */
   published: boolean;
+  /** When it is believed no longer, unless it is fetched again. */
+  goodUntilMs: number;
   /** Rejects with JWKSNoMatchingKey if the key is not made for the header's algorithm. */
   readonly cryptoKey: (header: JWSHeaderParameters) => Promise<CryptoKey>;
 }
@@ -47,8 +53,9 @@ export interface Candidate {
 }
 
 /**
- * Keys that are known go on being served while the issuer is down. An unknown key id asks for one
- * fetch, which all who wait share, and not again before the cool-down is over.
+ * Keys that are known go on being served while the issuer is down, up to their greatest age. An unknown
+ * key id asks for one fetch, which all who wait share, and not again before the cool-down is over: until
+ * then it may be that of a key which is new, so that its tokens are doubt and no refusal.
  */
 export class IssuerKeys {
   readonly #options: IssuerKeysOptions;
@@ -59,6 +66,11 @@ export class IssuerKeys {
   #lastFetch: { readonly endedMs: number; readonly ok: boolean } | undefined;
   #fetchedAtMs: number | undefined;
   #timer: Timer | undefined;
+  #problem: string | undefined;
+  /** Key ids that were asked for since the last fetch began and are in no key set so far. */
+  #unknown = new Set<string>();
+  /** Of those that were asked for before it, the ones that it did not bring. */
+  #absent: ReadonlySet<string> = new Set();
 
   constructor(options: IssuerKeysOptions) {
     this.#options = options;
@@ -74,6 +86,11 @@ export class IssuerKeys {
     return this.#keys !== undefined;
   }
 
+  /** Why the last fetch failed; undefined if it did not. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   /** When a fetch last succeeded. */
   get fetchedAtMs(): number | undefined {
     return this.#fetchedAtMs;
@@ -87,33 +104,58 @@ export class IssuerKeys {
 
   /**
    * The keys that may have signed a token with this header. Throws ISSUER_UNREACHABLE when they
-   * cannot be had, TOKEN_SIGNATURE_INVALID when the issuer publishes none such.
+   * cannot be had, TOKEN_KEY_UNKNOWN when they may not be asked for yet, TOKEN_SIGNATURE_INVALID when
+   * the issuer publishes none such.
    */
   async find(header: JWSHeaderParameters): Promise<readonly Candidate[]> {
     const known = await this.#select(header);
     if (known.length > 0) return known;
-    if (this.#fetching || this.#mayFetch()) {
+    const asks = this.#fetching !== undefined || this.#mayFetch();
+    if (asks) {
+      // One that is under way may have been answered before this key was made.
+      const isNew = this.#fetching === undefined;
       await this.#fetch();
       const fetched = await this.#select(header);
       if (fetched.length > 0) return fetched;
+      if (isNew && this.#lastFetch?.ok === true) throw this.#notPublished();
     }
-    const { issuer } = this.#options.issuer;
-    if (this.#lastFetch?.ok !== true) {
-      throw new GatewayError(
-        'ISSUER_UNREACHABLE',
-        `The gateway cannot fetch the keys of the token issuer ${issuer} now; try again shortly.`,
-        { retryAfterMs: RETRY_MS },
-      );
-    }
-    throw new GatewayError(
+    if (this.#lastFetch?.ok !== true) throw this.#unreachable();
+    const kid = header.kid ?? '';
+    if (this.#absent.has(kid)) throw this.#notPublished();
+    if (this.#unknown.size < MAX_UNKNOWN) this.#unknown.add(kid);
+    throw this.#notAskedYet(kid, this.#lastFetch.endedMs);
+  }
+
+  #notPublished(): GatewayError {
+    return new GatewayError(
       'TOKEN_SIGNATURE_INVALID',
-      `Your token is signed with a key that its issuer ${issuer} does not publish. Get a new token.`,
+      `Your token is signed with a key that its issuer ${this.#options.issuer.issuer} does not publish. Get a new token.`,
+    );
+  }
+
+  #unreachable(): GatewayError {
+    return new GatewayError(
+      'ISSUER_UNREACHABLE',
+      `The gateway cannot fetch the keys of the token issuer ${this.#options.issuer.issuer} now; try again shortly.`,
+      { retryAfterMs: RETRY_MS },
+    );
+  }
+
+  #notAskedYet(kid: string, fetchedMs: number): GatewayError {
+    const { clock, cooldownMs, issuer } = this.#options;
+    const leftMs = Math.max(1, fetchedMs + cooldownMs - clock.now());
+    return new GatewayError(
+      'TOKEN_KEY_UNKNOWN',
+      `Your token is signed with the key ${JSON.stringify(kid.slice(0, SHOWN_KID))}, which the gateway has not seen so far: it asks the issuer ${issuer.issuer} for its keys again in ${Math.ceil(leftMs / 1000)} s. The client tries again by itself.`,
+      { retryAfterMs: leftMs },
     );
   }
 
   async #select(header: JWSHeaderParameters): Promise<readonly Candidate[]> {
     const found: Candidate[] = [];
+    const nowMs = this.#options.clock.now();
     for (const key of this.#keys?.values() ?? []) {
+      if (key.goodUntilMs <= nowMs) continue;
       if (header.kid !== undefined && key.kid !== header.kid) continue;
       try {
         found.push({ key, cryptoKey: await key.cryptoKey(header) });
@@ -145,13 +187,17 @@ export class IssuerKeys {
   async #load(): Promise<void> {
     const { issuer, fetchKeys, clock, logger, onFetch, refreshMs } = this.#options;
     let ok = false;
+    const asked = this.#unknown;
+    this.#unknown = new Set();
     try {
       const { keys } = await fetchKeys(issuer, this.#closing.signal);
       if (this.#closing.signal.aborted) return;
-      this.#replace(keys);
+      this.#absent = new Set([...asked, ...this.#replace(keys)]);
+      this.#problem = undefined;
       ok = true;
     } catch (error) {
       if (this.#closing.signal.aborted) return;
+      this.#problem = reasonOf(error);
       logger.warn(
         { err: error, issuer: issuer.issuer, keysKnown: this.#keys?.size ?? 0 },
         'cannot fetch the keys of a token issuer; those that are known stay in use',
@@ -166,87 +212,33 @@ export class IssuerKeys {
     });
   }
 
-  /** A key that is published unchanged keeps its object, and so what was verified with it. */
-  #replace(published: readonly JWK[]): void {
+  /**
+   * A key that is published unchanged keeps its object, and so what was verified with it. Returns the ids
+   * of those that are published no longer.
+   */
+  #replace(published: readonly JWK[]): readonly string[] {
     const before = this.#keys;
     const now = new Map<string, SigningKey>();
+    const goodUntilMs = this.#options.clock.now() + this.#options.greatestAgeMs;
     for (const jwk of published) {
       // Never a shared secret: a token could be signed with what everyone can read.
       if (typeof jwk !== 'object' || jwk === null || Array.isArray(jwk)) continue;
       if (jwk.kty === 'oct') continue;
       const content = JSON.stringify(Object.entries(jwk).toSorted(([a], [b]) => (a < b ? -1 : 1)));
-      now.set(content, before?.get(content) ?? signingKey(jwk));
+      const key = before?.get(content) ?? signingKey(jwk);
+      key.goodUntilMs = goodUntilMs;
+      now.set(content, key);
     }
-    for (const [content, key] of before ?? []) {
-      if (!now.has(content)) key.published = false;
-    }
+    const withdrawn = [...(before ?? [])].filter(([content]) => !now.has(content));
+    for (const [, key] of withdrawn) key.published = false;
     this.#keys = now;
+    return withdrawn.map(([, { kid }]) => kid ?? '');
   }
 }
 
 function signingKey(jwk: JWK): SigningKey {
-  return { kid: jwk.kid, published: true, cryptoKey: createLocalJWKSet({ keys: [jwk] }) };
+  const cryptoKey = createLocalJWKSet({ keys: [jwk] });
+  return { kid: jwk.kid, published: true, goodUntilMs: 0, cryptoKey };
 }
 
 // Fetches an issuer's keys: its discovery document, then the key set that the document names.
-
-/** Resolves with the issuer's current keys; rejects with an Error that says what is wrong. */
-export type FetchKeys = (issuer: IssuerPolicy, signal: AbortSignal) => Promise<JSONWebKeySet>;
-
-/** No discovery document or key set comes near this size. */
-const MAX_BYTES = 1024 * 1024;
-const TIMEOUT_MS = 5_000;
-
-/** OpenID Connect Discovery 1.0, section 4. */
-export const fetchKeysOverHttp: FetchKeys = async (issuer, signal) => {
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-  const keySet = await fetchJson(issuer.jwksUri ?? (await discover(issuer, limited)), limited);
-  if (!Array.isArray(keySet['keys'])) throw new Error('The key set has no list "keys".');
-  return { keys: keySet['keys'] };
-};
-
-async function discover(issuer: IssuerPolicy, signal: AbortSignal): Promise<string> {
-  const url =
-    issuer.discoveryUrl ?? `${issuer.issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
-  const document = await fetchJson(url, signal);
-  if (document['issuer'] !== issuer.issuer) {
-    throw new Error(
-      `The discovery document at ${url} is of issuer ${JSON.stringify(document['issuer'])}, not ${JSON.stringify(issuer.issuer)}.`,
-    );
-  }
-  const jwksUri = document['jwks_uri'];
-  if (typeof jwksUri !== 'string') {
-    throw new Error(`The discovery document at ${url} has no jwks_uri.`);
-  }
-  return jwksUri;
-}
-
-async function fetchJson(url: string, signal: AbortSignal): Promise<Record<string, unknown>> {
-  const { protocol, hostname } = new URL(url);
-  if (protocol !== 'https:' && !(protocol === 'http:' && isLoopback(hostname))) {
-    throw new Error(`${url} is not an https URL; http is accepted on loopback only.`);
-  }
-  const response = await fetch(url, {
-    signal,
-    redirect: 'error',
-    headers: { accept: 'application/json' },
-  });
-  if (response.status !== 200) {
-    await response.body?.cancel();
-    throw new Error(`${url} answered with status ${response.status}.`);
-  }
-  const parsed: unknown = JSON.parse(await bodyText(response, url));
-  if (!isObject(parsed)) throw new Error(`${url} answered with something other than an object.`);
-  return parsed;
-}
-
-async function bodyText(response: Response, url: string): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of response.body ?? []) {
-    length += chunk.length;
-    if (length > MAX_BYTES) throw new Error(`${url} answered with more than ${MAX_BYTES} bytes.`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}

@@ -16,7 +16,8 @@ import type { IssuerPolicy, Policy } from '../../model/policy.js';
 import { type Caller, callerOf, refuseClient } from '../../model/principal.js';
 import { issuerUnknown } from '../../model/refusals.js';
 import type { Eventually } from '../grpc-wire.js';
-import { fetchKeysOverHttp, type FetchKeys, IssuerKeys, type SigningKey } from './issuer-keys.js';
+import { type FetchKeys, keysOverHttps } from './fetch-keys.js';
+import { IssuerKeys, type SigningKey } from './issuer-keys.js';
 
 export interface TokenVerifierOptions {
   readonly clock: Clock;
@@ -30,6 +31,8 @@ export interface TokenVerifierOptions {
   readonly keyRefreshMs?: number;
   /** The least time between two fetches that unknown key ids ask for. Default 30 s. */
   readonly keyCooldownMs?: number;
+  /** How long keys are believed that cannot be fetched again. Default 1 day. */
+  readonly keyGreatestAgeMs?: number;
   readonly onCache?: (result: 'hit' | 'miss') => void;
   readonly onKeyFetch?: (issuer: string, ok: boolean) => void;
 }
@@ -38,6 +41,8 @@ export interface IssuerKeyState {
   readonly issuer: string;
   /** When its keys were last fetched with success; undefined: never. */
   readonly fetchedAtMs: number | undefined;
+  /** Why they could not be fetched the last time; undefined: they could. */
+  readonly problem: string | undefined;
 }
 
 /** A token whose signature, issuer, audience, client and not-before time are good. */
@@ -53,6 +58,9 @@ const ASYMMETRIC = new Set(
 );
 
 const UNCHANGED = Promise.resolve();
+const DAY_MS = 86_400_000;
+/** No issuer has people wait longer for the end of what was stolen from them. */
+const LONGEST_LIFE_MS = 366 * DAY_MS;
 
 interface Issuer {
   readonly policy: IssuerPolicy;
@@ -62,14 +70,13 @@ interface Issuer {
 
 interface CachedToken {
   readonly verified: VerifiedToken;
-  readonly expiresAtMs: number;
   readonly issuer: Issuer;
   readonly key: SigningKey;
 }
 
 /**
- * A token that was verified is remembered until it expires, its key is withdrawn, or the settings of
- * its issuer change. Refused tokens are not remembered.
+ * A token that was verified is remembered until its key is withdrawn or too old, or the settings of its
+ * issuer change; whether it has expired is for the caller to judge. Refused tokens are not remembered.
  */
 export class TokenVerifier {
   readonly #options: TokenVerifierOptions;
@@ -124,6 +131,7 @@ export class TokenVerifier {
     return [...this.#issuers].map(([issuer, { keys }]) => ({
       issuer,
       fetchedAtMs: keys.fetchedAtMs,
+      problem: keys.problem,
     }));
   }
 
@@ -135,13 +143,13 @@ export class TokenVerifier {
   /**
    * Verifies everything but the expiry, which is for the caller to judge by `goodUntilMs`; a token
    * that is remembered is there at once. Rejects with TOKEN_MALFORMED, TOKEN_ISSUER_UNKNOWN, TOKEN_ALGORITHM_REFUSED, TOKEN_SIGNATURE_INVALID,
-   * TOKEN_AUDIENCE_REFUSED, TOKEN_NOT_YET_VALID or ISSUER_UNREACHABLE.
+   * TOKEN_AUDIENCE_REFUSED, TOKEN_NOT_YET_VALID, TOKEN_LIFE_TOO_LONG, TOKEN_KEY_UNKNOWN or ISSUER_UNREACHABLE.
    */
   verify(token: string): Eventually<VerifiedToken> {
     const cached = this.#cache.get(token);
     if (cached) {
       if (
-        cached.expiresAtMs > this.#options.clock.now() &&
+        cached.key.goodUntilMs > this.#options.clock.now() &&
         cached.key.published &&
         this.#issuers.get(cached.issuer.policy.issuer) === cached.issuer
       ) {
@@ -155,11 +163,9 @@ export class TokenVerifier {
   }
 
   async #verifyAndRemember(token: string): Promise<VerifiedToken> {
-    const { result, expiresAtMs, issuer, key } = await this.#verifyAfresh(token);
-    if (expiresAtMs > this.#options.clock.now()) {
-      this.#cache.set(token, { verified: result, expiresAtMs, issuer, key });
-    }
-    return result;
+    const { verified, issuer, key } = await this.#verifyAfresh(token);
+    this.#cache.set(token, { verified, issuer, key });
+    return verified;
   }
 
   async #verifyAfresh(token: string) {
@@ -180,12 +186,20 @@ export class TokenVerifier {
     if (!payload || !key) throw tokenRefusal(failure, issuer.policy);
     const refusal = refuseClient(payload, issuer.policy);
     if (refusal) throw refusal;
-    const expiresAtMs = (payload.exp ?? 0) * 1000;
-    const result: VerifiedToken = {
+    const verified: VerifiedToken = {
       caller: callerOf(payload, issuer.policy),
-      goodUntilMs: expiresAtMs + issuer.policy.clockSkewMs,
+      goodUntilMs: this.#expiryMs(payload) + issuer.policy.clockSkewMs,
     };
-    return { result, expiresAtMs, issuer, key };
+    return { verified, issuer, key };
+  }
+
+  #expiryMs({ exp = 0 }: JWTPayload): number {
+    const lifeMs = exp * 1000 - this.#options.clock.now();
+    if (lifeMs <= LONGEST_LIFE_MS) return exp * 1000;
+    throw new GatewayError(
+      'TOKEN_LIFE_TOO_LONG',
+      `Your token ends in ${Math.floor(lifeMs / DAY_MS)} days, and one is accepted for ${LONGEST_LIFE_MS / DAY_MS} days at most. Get one that ends sooner.`,
+    );
   }
 
   /** The issuer that the token names, unverified, and its header. */
@@ -239,21 +253,22 @@ export class TokenVerifier {
   }
 
   #issuerKeys(issuer: IssuerPolicy): IssuerKeys {
-    const { clock, logger, fetchKeys, keyRefreshMs, keyCooldownMs, onKeyFetch } = this.#options;
+    const { clock, logger, fetchKeys, onKeyFetch, ...options } = this.#options;
     return new IssuerKeys({
       issuer,
       clock,
       logger,
-      fetchKeys: fetchKeys ?? fetchKeysOverHttp,
-      refreshMs: keyRefreshMs ?? 5 * 60_000,
-      cooldownMs: keyCooldownMs ?? 30_000,
+      fetchKeys: fetchKeys ?? keysOverHttps(),
+      refreshMs: options.keyRefreshMs ?? 5 * 60_000,
+      cooldownMs: options.keyCooldownMs ?? 30_000,
+      greatestAgeMs: options.keyGreatestAgeMs ?? DAY_MS,
       onFetch: onKeyFetch ?? (() => undefined),
     });
   }
 }
 
 function sameKeySource(a: IssuerPolicy, b: IssuerPolicy): boolean {
-  return a.discoveryUrl === b.discoveryUrl && a.jwksUri === b.jwksUri;
+  return a.discoveryUrl === b.discoveryUrl && a.jwksUri === b.jwksUri && a.caFile === b.caFile;
 }
 
 // Failures of jose as refusals that tell the user what to do.

@@ -82,7 +82,9 @@ export class RecentActions {
     this.#clock = clock;
   }
 
+  /** What nobody known has asked for was refused, and anybody could fill the list with it. */
   note(action: AdminAction): void {
+    if (!action.principal) return;
     this.#actions = [{ at: isoTime(this.#clock.now()), ...action }, ...this.#actions].slice(
       0,
       KEPT,

@@ -92,7 +92,11 @@ export function Driver({ data, uid, nowMs, act }: DriverProps) {
       {driver ? <Known driver={driver} nowMs={nowMs} /> : null}
       {driver && act ? (
         <div class="actions">
-          <button type="button" disabled={driver.phase === 'expired'} onClick={() => act('drain')}>
+          <button
+            type="button"
+            disabled={driver.phase === 'expired' || driver.phase === 'ending'}
+            onClick={() => act('drain')}
+          >
             Drain …
           </button>
           <button type="button" class="danger" onClick={() => act('evict')}>

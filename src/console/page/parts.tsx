@@ -57,6 +57,7 @@ const tones: Readonly<Record<string, string>> = {
   STALE: 'warning',
   draining: 'warning',
   expired: 'warning',
+  ending: 'warning',
   unreachable: 'bad',
   NACKED: 'bad',
   refused: 'bad',

@@ -30,11 +30,15 @@ interface Session {
 const FORGERY_HEADER = 'x-spark-console-token';
 
 const PURPOSE = 'session';
+/** Ended sessions that are remembered until they would have been over. */
+const MOST_ENDED = 10_000;
 
 export class SessionCookie implements Identification {
   readonly #options: SessionCookieOptions;
   readonly #name: string;
   readonly #scope: CookieScope;
+  /** Forgery tokens of sessions that were ended before their time, with that time; the oldest first. */
+  readonly #ended = new Map<string, number>();
 
   constructor(options: SessionCookieOptions) {
     this.#options = options;
@@ -63,8 +67,16 @@ export class SessionCookie implements Identification {
     );
   }
 
-  /** `set-cookie` headers that end the session in this browser. */
-  end(): string[] {
+  /**
+   * Ends the session that the request has: its cookie is no good any more, wherever a copy of it may be.
+   * @returns `set-cookie` headers that remove it from this browser
+   */
+  async end(request: IdentifiableRequest): Promise<string[]> {
+    const session = await this.#session(request);
+    if (session) {
+      this.#ended.set(session.forgeryToken, session.goodUntilMs);
+      this.#forget();
+    }
     return clearPieces(this.#name, this.#scope);
   }
 
@@ -91,12 +103,22 @@ export class SessionCookie implements Identification {
     return (await this.#session(request))?.forgeryToken;
   }
 
+  /** Those that are over anyhow, and the oldest of too many. */
+  #forget(): void {
+    const now = this.#options.clock.now();
+    for (const [forgeryToken, goodUntilMs] of this.#ended) {
+      if (goodUntilMs > now && this.#ended.size <= MOST_ENDED) continue;
+      this.#ended.delete(forgeryToken);
+    }
+  }
+
   async #session({ headers }: IdentifiableRequest): Promise<Session | undefined> {
     const sealed = joinPieces(this.#name, cookiesOf(headers['cookie']));
     const opened =
       sealed === undefined ? undefined : await this.#options.sealer.open(PURPOSE, sealed);
     const { token, forgeryToken, exp } = opened ?? {};
     if (typeof token !== 'string' || typeof forgeryToken !== 'string') return undefined;
+    if (this.#ended.has(forgeryToken)) return undefined;
     return { token, forgeryToken, goodUntilMs: (exp ?? 0) * 1000 };
   }
 }

@@ -4,7 +4,8 @@ import type { Logger } from 'pino';
 import type { Answer } from '../../lib/http/answer.js';
 import type { Exchange, Routes } from '../../lib/http/router.js';
 import type { Clock } from '../../model/clock.js';
-import { toGatewayError } from '../../model/errors.js';
+import { reasonOf, toGatewayError } from '../../model/errors.js';
+import { UnverifiedSample } from '../../model/unverified-sample.js';
 import { notice } from '../assets.js';
 import type { Attempt, Provider } from './provider.js';
 import {
@@ -32,20 +33,28 @@ const ATTEMPT_TTL_MS = 10 * 60_000;
 const PURPOSE = 'attempt';
 
 export function signInRoutes(options: SignInOptions): Routes {
-  const { session, publicUrl } = options;
+  const { session, publicUrl, clock, logger } = options;
+  const sample = new UnverifiedSample({
+    clock,
+    onOmitted: ({ kinds }) => logger.warn({ kinds }, 'further sign-ins did not succeed'),
+  });
   return {
-    [`GET ${SIGN_IN_PATH}`]: (exchange) => begin(options, exchange),
-    [`GET ${CALLBACK_PATH}`]: (exchange) => finish(options, exchange),
-    'POST /auth/sign-out': (exchange) => {
+    [`GET ${SIGN_IN_PATH}`]: (exchange) => begin(options, sample, exchange),
+    [`GET ${CALLBACK_PATH}`]: (exchange) => finish(options, sample, exchange),
+    'POST /auth/sign-out': async (exchange) => {
       refuseOtherSites(exchange, publicUrl);
-      return { status: 204, headers: { 'set-cookie': session.end() }, body: '' };
+      return { status: 204, headers: { 'set-cookie': await session.end(exchange) }, body: '' };
     },
     'GET /auth/signed-out': () =>
       notice({ title: 'Signed out', text: 'You have left the console.', link: signInLink('/') }),
   };
 }
 
-async function begin(options: SignInOptions, { headers, query }: Exchange): Promise<Answer> {
+async function begin(
+  options: SignInOptions,
+  sample: UnverifiedSample,
+  { client, headers, query }: Exchange,
+): Promise<Answer> {
   const { provider, sealer, publicUrl, clock, logger } = options;
   const returnTo = returnPath(query.get('return_to'), publicUrl);
   // Cookies are kept for each host apart, and the issuer leads back to the public one.
@@ -58,14 +67,16 @@ async function begin(options: SignInOptions, { headers, query }: Exchange): Prom
     const goodUntilMs = clock.now() + ATTEMPT_TTL_MS;
     const sealed = await sealer.seal(PURPOSE, { ...attempt, returnTo }, goodUntilMs);
     const cookie = setCookie(
-      attemptCookie(attempt.state),
+      attemptCookie(attempt.state, publicUrl),
       sealed,
       attemptScope(publicUrl),
       ATTEMPT_TTL_MS,
     );
     return redirect(url.href, [cookie]);
   } catch (error) {
-    logger.error({ err: error }, 'the issuer of the console does not answer');
+    if (sample.take(client, 'issuer')) {
+      logger.error({ reason: reasonOf(error) }, 'the issuer of the console does not answer');
+    }
     return notice({
       status: 503,
       title: 'Sign-in is not possible now',
@@ -75,9 +86,13 @@ async function begin(options: SignInOptions, { headers, query }: Exchange): Prom
   }
 }
 
-async function finish(options: SignInOptions, { headers, query }: Exchange): Promise<Answer> {
+async function finish(
+  options: SignInOptions,
+  sample: UnverifiedSample,
+  { client, headers, query }: Exchange,
+): Promise<Answer> {
   const { provider, sealer, session, publicUrl, logger } = options;
-  const name = attemptCookie(query.get('state') ?? '');
+  const name = attemptCookie(query.get('state') ?? '', publicUrl);
   const sealed = cookiesOf(headers.cookie).get(name);
   const kept = sealed === undefined ? undefined : await sealer.open(PURPOSE, sealed);
   const returnTo = returnPath(kept?.['returnTo'], publicUrl);
@@ -96,7 +111,10 @@ async function finish(options: SignInOptions, { headers, query }: Exchange): Pro
     return redirect(returnTo, [over, ...(await session.begin(token))]);
   } catch (error) {
     const { code, message } = toGatewayError(error);
-    logger.warn({ err: error }, 'a sign-in to the console did not succeed');
+    // The error of a library may hold what the browser brought: codes, tokens.
+    if (sample.take(client, code)) {
+      logger.warn({ code, reason: reasonOf(error) }, 'a sign-in to the console did not succeed');
+    }
     return notice({
       status: 403,
       title: 'The sign-in did not succeed',
@@ -111,13 +129,19 @@ async function finish(options: SignInOptions, { headers, query }: Exchange): Pro
 }
 
 /** One for each attempt, so that two tabs do not end each other's. */
-function attemptCookie(state: string): string {
+function attemptCookie(state: string, publicUrl: URL): string {
   const name = createHash('sha256').update(state).digest('hex').slice(0, 16);
-  return `spark-console-sign-in-${name}`;
+  return `${isSecure(publicUrl) ? '__Host-' : ''}spark-console-sign-in-${name}`;
 }
 
 function attemptScope(publicUrl: URL): CookieScope {
-  return { secure: publicUrl.protocol === 'https:', path: CALLBACK_PATH };
+  // A name that begins with __Host- wants a cookie of the whole host (RFC 6265bis section 4.1.3.2):
+  // no other host of the domain can set it.
+  return isSecure(publicUrl) ? { secure: true, path: '/' } : { secure: false, path: CALLBACK_PATH };
+}
+
+function isSecure({ protocol }: URL): boolean {
+  return protocol === 'https:';
 }
 
 function attemptOf(kept: Readonly<Record<string, unknown>>): Attempt | undefined {

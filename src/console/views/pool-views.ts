@@ -39,7 +39,7 @@ function counts(drivers: readonly DriverStatus[]) {
     warming: count('warming'),
     available: count('available'),
     inUse: count('in_use'),
-    draining: count('draining', 'expired'),
+    draining: count('draining', 'expired', 'ending'),
     sessions: drivers.reduce((sum, { sessions }) => sum + sessions, 0),
   };
 }

@@ -27,6 +27,7 @@ export function statusView(sources: ConsoleSources): StatusView {
       in_use: count(drivers, 'in_use'),
       draining: count(drivers, 'draining'),
       expired: count(drivers, 'expired'),
+      ending: count(drivers, 'ending'),
       gone: count(drivers, 'gone'),
     },
     problems: problemsOf(sources, envoys),
@@ -58,7 +59,21 @@ function problemsOf(sources: ConsoleSources, envoys: readonly EnvoyView[]): read
       if (reason !== undefined) found.push(`Envoy ${node} rejects its ${type}: ${reason}`);
     }
   }
-  return [...found, ...sources.problems().map(problemSentence)];
+  return [...found, ...issuerProblems(sources), ...sources.problems().map(problemSentence)];
+}
+
+/** Each once, with those who say so. */
+function issuerProblems({ sidecars }: Pick<ConsoleSources, 'sidecars'>): readonly string[] {
+  const tellers = new Map<string, string[]>();
+  for (const { connected, name, sidecarId, policy } of sidecars()) {
+    if (!connected) continue;
+    for (const { issuer, problem, keysKnown } of policy?.issuers ?? []) {
+      const meanwhile = keysKnown ? 'those from before are in use' : 'its tokens are UNAVAILABLE';
+      const sentence = `The keys of the token issuer ${issuer} cannot be fetched, so ${meanwhile}: ${problem}`;
+      tellers.set(sentence, [...(tellers.get(sentence) ?? []), name || sidecarId]);
+    }
+  }
+  return [...tellers].map(([sentence, names]) => `${sentence} (authz ${names.join(', ')})`);
 }
 
 // What is wrong, as the admin API shows it.

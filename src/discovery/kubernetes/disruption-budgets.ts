@@ -11,8 +11,8 @@ import { hasStatus } from '../../lib/kubernetes/http.js';
 import { ownershipLabels, ownershipSelector } from '../../lib/kubernetes/ownership.js';
 import { Reflector } from '../../lib/kubernetes/reflector.js';
 import { collectionPath, scopes } from '../../lib/kubernetes/objects.js';
-import type { Clock } from '../../model/clock.js';
-import { reasonOf } from '../../model/errors.js';
+import { Backoff, type Clock } from '../../model/clock.js';
+import { reasonOf, retryAfterOf } from '../../model/errors.js';
 import type { Leadership } from '../../model/ledger.js';
 
 export interface DisruptionBudgetsOptions {
@@ -37,11 +37,14 @@ interface Budget {
 const GROUP_VERSION = 'policy/v1';
 const PLURAL = 'poddisruptionbudgets';
 const WRITES_AT_ONCE = 16;
+const RETRY_MS = 2_000;
+const LONGEST_RETRY_MS = 5 * 60_000;
 
 export class DisruptionBudgets {
   readonly #options: DisruptionBudgetsOptions;
   readonly #reflectors: readonly Reflector<Budget>[];
   readonly #underWay = new Set<string>();
+  readonly #attempts = new Map<string, { readonly backoff: Backoff; againAtMs: number }>();
   readonly #inTurn = pLimit(WRITES_AT_ONCE);
   #failure: string | undefined;
 
@@ -86,23 +89,39 @@ export class DisruptionBudgets {
     for (const { resource: name, namespace } of protect) {
       const key = keyOf({ name, namespace });
       wanted.add(key);
-      if (budgets.has(key)) continue;
+      if (budgets.has(key)) {
+        this.#attempts.delete(key);
+        continue;
+      }
       const resource = this.#options.resources.find(name, namespace);
       if (resource) this.#do(key, () => this.#create(resource));
+    }
+    for (const key of this.#attempts.keys()) {
+      if (!wanted.has(key) && !budgets.has(key)) this.#attempts.delete(key);
     }
     for (const [key, budget] of budgets) {
       if (!wanted.has(key)) this.#do(key, () => this.#delete(budget));
     }
   }
 
-  /** What fails is tried again at the next look. */
+  /** What fails, or does not show in the watch, is tried again with growing pauses. */
   #do(key: string, work: () => Promise<void>): void {
-    if (this.#underWay.has(key)) return;
+    const { clock } = this.#options;
+    const attempt = this.#attempts.get(key) ?? {
+      backoff: new Backoff(RETRY_MS, LONGEST_RETRY_MS),
+      againAtMs: 0,
+    };
+    if (this.#underWay.has(key) || clock.now() < attempt.againAtMs) return;
+    this.#attempts.set(key, attempt);
     this.#underWay.add(key);
     this.#inTurn(work)
       .then(
-        () => (this.#failure = undefined),
+        () => {
+          this.#failure = undefined;
+          attempt.againAtMs = clock.now() + attempt.backoff.next();
+        },
         (error: unknown) => {
+          attempt.againAtMs = clock.now() + attempt.backoff.next(retryAfterOf(error));
           const reason = reasonOf(error);
           if (reason !== this.#failure) {
             this.#options.logger.warn(

@@ -2,9 +2,13 @@
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import { driverKinds, type DriverKind } from './driver-resources.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
-import { type GatewayKey, driverToken, ownershipLabels } from '../../lib/kubernetes/ownership.js';
+import {
+  type GatewayKey,
+  driverToken,
+  ownershipLabels,
+  tokenSecretName,
+} from '../../lib/kubernetes/ownership.js';
 import { collectionPath } from '../../lib/kubernetes/objects.js';
-import { tokenSecretName } from './template.js';
 
 /** The resource that the parts are collected together with. */
 export interface PartsOwner {

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import type { FleetProblem, ObjectReference } from '../../model/fleet-problem.js';
+import { tellingLine } from '../../model/telling-line.js';
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import {
   type GatewayKey,
@@ -11,7 +12,7 @@ import {
   TOKEN_ANNOTATION,
   VARIANT_ANNOTATION,
 } from '../../lib/kubernetes/ownership.js';
-import { Reflector } from '../../lib/kubernetes/reflector.js';
+import { ScopedCopies } from '../../lib/kubernetes/scoped-copies.js';
 import { scopes, type KubernetesObject } from '../../lib/kubernetes/objects.js';
 
 export type DriverKind = 'SparkConnect' | 'SparkApplication';
@@ -74,55 +75,56 @@ const UNSEEN_MS = 30_000;
 type Kept = DriverResource | { readonly foreign: FleetProblem };
 
 export class DriverResources {
-  readonly #reflectors: readonly Reflector<Kept>[];
+  /** One for each kind. */
+  readonly #kinds: readonly ScopedCopies<Kept>[];
   readonly #listeners = new Set<() => void>();
   /** Made a moment ago and not seen in the watch yet, by uid. */
   readonly #made = new Map<string, { readonly resource: DriverResource; readonly atMs: number }>();
   readonly #options: DriverResourcesOptions;
   /** The watched ones; made when it is first asked for after a change. */
   #byName: ReadonlyMap<string, DriverResource> | undefined;
-  #readAt: number | undefined;
 
   constructor(options: DriverResourcesOptions) {
     const { api, namespaces, kinds, gateway, clock, logger } = options;
     this.#options = options;
-    this.#reflectors = kinds.flatMap((kind) =>
-      scopes(driverKinds[kind].groupVersion, driverKinds[kind].plural, namespaces).map(
-        ({ path }) =>
-          new Reflector<Kept>({
-            api,
-            path,
-            labelSelector: ownershipSelector(gateway),
-            keep: (object) => this.#keep(kind, object),
-            optional: true,
-            clock,
-            logger,
-            onChange: () => this.#changed(),
-          }),
-      ),
+    this.#kinds = kinds.map(
+      (kind) =>
+        new ScopedCopies<Kept>({
+          api,
+          scopes: scopes(driverKinds[kind].groupVersion, driverKinds[kind].plural, namespaces),
+          labelSelector: ownershipSelector(gateway),
+          keep: (object) => this.#keep(kind, object),
+          optional: true,
+          clock,
+          logger,
+          onChange: () => this.#changed(),
+        }),
     );
   }
 
-  /** Resolves when everything was read once; rejects when it could not be, and goes on trying. */
+  /** Resolves when every scope was read once, or could not be: then its reflector goes on trying. */
   async start(): Promise<void> {
-    for (const reflector of this.#reflectors) reflector.start();
+    for (const copies of this.#kinds) copies.start();
     await this.refresh();
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#reflectors.map((reflector) => reflector.stop()));
+    await Promise.all(this.#kinds.map((copies) => copies.stop()));
   }
 
-  /** Reads everything again, consistently. */
+  /** Reads everything again, consistently, as far as it can be read. */
   async refresh(): Promise<void> {
-    await Promise.all(this.#reflectors.map((reflector) => reflector.refresh()));
+    await Promise.all(this.#kinds.map((copies) => copies.readAll()));
   }
 
-  /** Reads everything again unless that was done under this epoch: a new leader does not build on what was seen before. */
-  async refreshFor(epoch: number | undefined): Promise<void> {
-    if (epoch === undefined || this.#readAt === epoch) return;
-    await this.refresh();
-    this.#readAt = epoch;
+  /** Reads everything again unless that was done under this epoch. */
+  async readFor(epoch: number | undefined): Promise<void> {
+    await Promise.all(this.#kinds.map((copies) => copies.readFor(epoch)));
+  }
+
+  /** Whether there may be other resources in this namespace than are known. */
+  inDoubt(namespace: string, epoch: number | undefined): boolean {
+    return this.#kinds.some((copies) => copies.inDoubt(namespace, epoch));
   }
 
   *values(): Generator<DriverResource, void> {
@@ -140,16 +142,16 @@ export class DriverResources {
     return undefined;
   }
 
-  /** Why the resources may be out of date; undefined while they are kept up to date. */
-  get problem(): string | undefined {
-    return this.#reflectors.find(({ problem }) => problem !== undefined)?.problem;
+  /** What cannot be read. */
+  problems(where: string): FleetProblem[] {
+    return this.#kinds.flatMap((copies) => copies.problems(where));
   }
 
   /** Resources that carry our labels and that we did not make. */
   foreign(): FleetProblem[] {
     const found: FleetProblem[] = [];
-    for (const reflector of this.#reflectors) {
-      for (const kept of reflector.values()) if ('foreign' in kept) found.push(kept.foreign);
+    for (const copies of this.#kinds) {
+      for (const kept of copies.values()) if ('foreign' in kept) found.push(kept.foreign);
     }
     return found;
   }
@@ -190,8 +192,8 @@ export class DriverResources {
   }
 
   *#watched(): Generator<DriverResource, void> {
-    for (const reflector of this.#reflectors) {
-      for (const kept of reflector.values()) if (!('foreign' in kept)) yield kept;
+    for (const copies of this.#kinds) {
+      for (const kept of copies.values()) if (!('foreign' in kept)) yield kept;
     }
   }
 
@@ -203,7 +205,7 @@ export class DriverResources {
   }
 
   #isWatched(uid: string): boolean {
-    return this.#reflectors.some((reflector) => reflector.get(uid) !== undefined);
+    return this.#kinds.some((copies) => copies.has(uid));
   }
 
   #changed(): void {
@@ -265,12 +267,17 @@ function statusOf(kind: DriverKind, object: KubernetesObject) {
   if (kind === 'SparkConnect') {
     const { state = '', server, conditions }: SparkConnectStatus = object.status;
     const failed = conditions?.find(({ status }) => status === 'False');
-    return { podName: server?.podName || undefined, state, message: failed?.message || undefined };
+    return { podName: server?.podName || undefined, state, message: messageOf(failed?.message) };
   }
   const { applicationState, driverInfo }: SparkApplicationStatus = object.status;
   return {
     podName: driverInfo?.podName || undefined,
     state: applicationState?.state ?? '',
-    message: applicationState?.errorMessage || undefined,
+    message: messageOf(applicationState?.errorMessage),
   };
+}
+
+/** An operator puts the whole output of spark-submit into it. */
+function messageOf(text: string | undefined): string | undefined {
+  return text ? tellingLine(text) : undefined;
 }

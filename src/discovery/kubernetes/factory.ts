@@ -7,7 +7,7 @@ import {
   type DriverResource,
   type DriverResources,
 } from './driver-resources.js';
-import { hasStatus, isOpen, KubernetesError } from '../../lib/kubernetes/http.js';
+import { hasStatus, isLater, isOpen, KubernetesError } from '../../lib/kubernetes/http.js';
 import {
   type GatewayKey,
   isOurs,
@@ -19,20 +19,22 @@ import {
   VARIANT_ANNOTATION,
 } from '../../lib/kubernetes/ownership.js';
 import { collectionPath, type KubernetesObject } from '../../lib/kubernetes/objects.js';
-import type { Clock } from '../../model/clock.js';
+import { Backoff, type Clock } from '../../model/clock.js';
 import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
-import { GatewayError, reasonOf } from '../../model/errors.js';
+import { GatewayError, reasonOf, retryAfterOf } from '../../model/errors.js';
 import {
   type FleetProblem,
   namespaceReference,
   type ProblemSource,
 } from '../../model/fleet-problem.js';
 import type { Leadership } from '../../model/ledger.js';
+import type { PoolName } from '../../model/pool.js';
 import { makeParts, type PartsOwner } from './driver-parts.js';
 import { QuotaWatch } from './nearest-factory.js';
 import { sparkApplication, sparkConnect } from './spark-objects.js';
 import {
   hasDriverToken,
+  isSpark4,
   templateHash,
   type DriverRequest,
   type DriverTemplate,
@@ -49,6 +51,10 @@ export interface KubernetesFactoryOptions {
   readonly template: (namespace: string, variant?: string) => DriverTemplate | undefined;
   /** Labels that a namespace's pods carry, such as its team and environment. */
   readonly podLabels: (namespace: string) => Readonly<Record<string, string>>;
+  /** As the policy has it; undefined: it has no pool there. */
+  readonly sessionsPerDriver?: (namespace: string) => number | undefined;
+  /** Whether it cannot be told which pods there are in this namespace. */
+  readonly podsInDoubt: (namespace: string) => boolean;
   readonly leadership: Leadership;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -58,9 +64,12 @@ export interface KubernetesFactoryOptions {
 
 /** Without a pod for this long, a request is looked into. */
 const PATIENCE_MS = 15_000;
+/** What Spark 3.5's server keeps at most. */
+const SPARK_3_SESSIONS = 100;
 /** Longer than the longest pause between two attempts: a pool that wants no driver any more has no problem. */
 const REFUSAL_MS = 6 * 60_000;
 const RETRY_MS = 5_000;
+const LONGEST_RETRY_MS = 5 * 60_000;
 /** States of a SparkApplication that no driver comes back from under `restartPolicy: Never`. */
 const FINAL_STATES = new Set(['FAILED', 'SUBMISSION_FAILED', 'COMPLETED', 'FAILING', 'SUCCEEDING']);
 /** States in which a driver has all that it needs, or needs nothing any more. */
@@ -71,6 +80,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   readonly #quotas: QuotaWatch;
   /** What the API server said of the last driver of a pool, by namespace and variant. */
   readonly #refusals = new Map<string, { readonly message: string; readonly atMs: number }>();
+  readonly #completing = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
   /** The epoch under which what former leaders made was looked through. */
   #completedAt: number | undefined;
 
@@ -79,16 +89,11 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     this.#quotas = new QuotaWatch(options.api, options.clock, options.onChange);
   }
 
+  /** Never rejects for a part that cannot be read: what was known of it is in doubt. */
   async list(): Promise<readonly RequestedDriver[]> {
     const { resources, leadership } = this.#options;
     const epoch = leadership.epoch();
-    await resources.refreshFor(epoch);
-    if (resources.problem !== undefined) {
-      throw new GatewayError(
-        'CONTROL_PLANE_UNAVAILABLE',
-        `The drivers' resources cannot be read now: ${resources.problem}`,
-      );
-    }
+    await resources.readFor(epoch);
     if (epoch !== undefined && epoch !== this.#completedAt) {
       this.#completedAt = epoch;
       void this.#completeParts(epoch);
@@ -96,6 +101,16 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     return [...resources.values()]
       .filter(({ deleting }) => !deleting)
       .map((resource) => this.#requested(resource));
+  }
+
+  inDoubt(namespace: string): boolean {
+    const { resources, leadership, podsInDoubt } = this.#options;
+    return resources.inDoubt(namespace, leadership.epoch()) || podsInDoubt(namespace);
+  }
+
+  template({ namespace, variant }: PoolName): string | undefined {
+    const template = this.#options.template(namespace, variant);
+    return template && templateHash(template);
   }
 
   *problems(): Generator<FleetProblem, void> {
@@ -121,7 +136,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       this.#refusals.delete(pool);
     } catch (error) {
       const { cause = error } = error instanceof Error ? error : {};
-      if (cause instanceof KubernetesError && !cause.outcomeUnknown) {
+      if (cause instanceof KubernetesError && cause.verdict === 'refused') {
         this.#refusals.set(pool, {
           message: `The API server refuses what the template makes: ${reasonOf(cause)}`,
           atMs: this.#options.clock.now(),
@@ -135,6 +150,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     const { api, gateway, key, resources, leadership } = this.#options;
     const epoch = leadership.epoch();
     const template = this.#template(namespace, variant);
+    this.#refuseForgetful(template, namespace);
     const { kind } = template;
     const request: DriverRequest = {
       name: resource,
@@ -173,28 +189,55 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   }
 
   async delete(resource: string, namespace: string): Promise<void> {
-    const { api, key, resources } = this.#options;
-    for (const kind of this.#kindsOf(resource, namespace)) {
-      const { groupVersion, plural } = driverKinds[kind];
-      const path = `${collectionPath(groupVersion, namespace, plural)}/${resource}`;
-      try {
-        const found = await api.request<KubernetesObject>({ path });
-        if (!isOurs(key, kind, found)) continue;
-        const { uid = '' } = found.metadata;
-        await api.request({
-          method: 'DELETE',
-          path,
-          body: {
-            apiVersion: 'v1',
-            kind: 'DeleteOptions',
-            propagationPolicy: 'Background',
-            preconditions: { uid },
-          },
-        });
-        resources.unmade(uid);
-      } catch (error) {
-        if (!hasStatus(error, 404)) throw error;
-      }
+    const known = this.#options.resources.find(resource, namespace);
+    if (known) {
+      await this.#deleteOne(known.kind, resource, namespace, known.uid);
+      return;
+    }
+    // What is not known may have been made a moment ago by another leader.
+    for (const kind of ['SparkConnect', 'SparkApplication'] as const) {
+      const found = await this.#find(kind, resource, namespace);
+      if (!found || !isOurs(this.#options.key, kind, found)) continue;
+      await this.#deleteOne(kind, resource, namespace, found.metadata.uid ?? '');
+    }
+  }
+
+  /** That one and no other that has its name by now. */
+  async #deleteOne(
+    kind: DriverKind,
+    resource: string,
+    namespace: string,
+    uid: string,
+  ): Promise<void> {
+    const { api, resources } = this.#options;
+    try {
+      await api.request({
+        method: 'DELETE',
+        path: pathOf(kind, resource, namespace),
+        body: {
+          apiVersion: 'v1',
+          kind: 'DeleteOptions',
+          propagationPolicy: 'Background',
+          preconditions: { uid },
+        },
+      });
+    } catch (error) {
+      if (!hasStatus(error, 404) && !hasStatus(error, 409)) throw error;
+    }
+    resources.unmade(uid);
+  }
+
+  async #find(
+    kind: DriverKind,
+    resource: string,
+    namespace: string,
+  ): Promise<KubernetesObject | undefined> {
+    try {
+      const path = pathOf(kind, resource, namespace);
+      return await this.#options.api.request<KubernetesObject>({ path });
+    } catch (error) {
+      if (hasStatus(error, 404)) return undefined;
+      throw error;
     }
   }
 
@@ -208,10 +251,13 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     );
   }
 
-  /** What is not known may have been made a moment ago by another leader. */
-  #kindsOf(resource: string, namespace: string): readonly DriverKind[] {
-    const known = this.#options.resources.find(resource, namespace);
-    return known ? [known.kind] : ['SparkConnect', 'SparkApplication'];
+  #refuseForgetful(template: DriverTemplate, namespace: string): void {
+    const sessions = this.#options.sessionsPerDriver?.(namespace) ?? 0;
+    if (isSpark4(template) || sessions <= SPARK_3_SESSIONS) return;
+    throw new GatewayError(
+      'DRIVER_START_FAILED',
+      `The policy gives ${sessions} sessions to a driver of ${namespace}, and Spark 3.5 forgets the oldest in silence beyond ${SPARK_3_SESSIONS}: set sessions_per_driver to ${SPARK_3_SESSIONS} at most, or use Spark 4.`,
+    );
   }
 
   async #readOurs(
@@ -219,10 +265,8 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
     resource: string,
     namespace: string,
   ): Promise<KubernetesObject> {
-    const { groupVersion, plural } = driverKinds[kind];
-    const path = `${collectionPath(groupVersion, namespace, plural)}/${resource}`;
-    const found = await this.#options.api.request<KubernetesObject>({ path });
-    if (isOurs(this.#options.key, kind, found)) return found;
+    const found = await this.#find(kind, resource, namespace);
+    if (found && isOurs(this.#options.key, kind, found)) return found;
     throw new GatewayError(
       'DRIVER_START_FAILED',
       `${kind} ${namespace}/${resource} exists and is someone else's.`,
@@ -236,7 +280,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   async #halfMade({ name, namespace }: PartsOwner, epoch: number | undefined, error: unknown) {
     const { leadership, logger } = this.#options;
     if (leadership.epoch() !== epoch || epoch === undefined) throw failed(name, namespace, error);
-    if (isOpen(error)) {
+    if (isOpen(error) || isLater(error)) {
       logger.warn({ resource: name, namespace, reason: reasonOf(error) }, 'a driver is half made');
       this.#completeLater(epoch);
       return;
@@ -257,14 +301,17 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       late.map((resource) => makeParts(resource, this.#options)),
     );
     const failure = results.find((result) => result.status === 'rejected');
-    if (!failure) return;
+    if (!failure) {
+      this.#completing.reset();
+      return;
+    }
     logger.warn({ reason: reasonOf(failure.reason) }, 'what a driver needs could not be made');
-    this.#completeLater(epoch);
+    this.#completeLater(epoch, retryAfterOf(failure.reason));
   }
 
-  #completeLater(epoch: number): void {
+  #completeLater(epoch: number, atLeastMs?: number): void {
     const { clock, leadership } = this.#options;
-    clock.setTimer(RETRY_MS, () => {
+    clock.setTimer(this.#completing.next(atLeastMs), () => {
       if (leadership.epoch() === epoch) void this.#completeParts(epoch);
     });
   }
@@ -284,6 +331,7 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
         ? { failure: message === undefined ? `It is ${state}.` : `${state}: ${message}` }
         : {}),
       ...(template && templateHash(template) !== resource.template ? { outdated: true } : {}),
+      ...(this.inDoubt(namespace) ? { inDoubt: true } : {}),
     };
   }
 
@@ -302,11 +350,16 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
   }
 }
 
+function pathOf(kind: DriverKind, resource: string, namespace: string): string {
+  const { groupVersion, plural } = driverKinds[kind];
+  return `${collectionPath(groupVersion, namespace, plural)}/${resource}`;
+}
+
 function failed(resource: string, namespace: string, error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;
   return new GatewayError(
     'DRIVER_START_FAILED',
     `Driver ${resource} could not be made in ${namespace}: ${reasonOf(error)}`,
-    { cause: error },
+    { cause: error, ...(isLater(error) ? { retryAfterMs: error.retryAfterMs ?? RETRY_MS } : {}) },
   );
 }

@@ -9,15 +9,9 @@ import type { Logger } from 'pino';
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import type { DriverResource, DriverResources } from './driver-resources.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
-import { type GatewayKey, driverToken } from '../../lib/kubernetes/ownership.js';
-import { Reflector } from '../../lib/kubernetes/reflector.js';
-import {
-  collectionPath,
-  covers,
-  scopes,
-  type Scope,
-  type Pod,
-} from '../../lib/kubernetes/objects.js';
+import { type GatewayKey, driverToken, tokenSecretName } from '../../lib/kubernetes/ownership.js';
+import { isCurrent, ScopedCopies } from '../../lib/kubernetes/scoped-copies.js';
+import { collectionPath, scopes, type Pod } from '../../lib/kubernetes/objects.js';
 import type { Clock } from '../../model/clock.js';
 import type {
   ClusterPlace,
@@ -27,7 +21,8 @@ import type {
 } from '../../model/driver.js';
 import type { FleetProblem, ObjectReference, ProblemSource } from '../../model/fleet-problem.js';
 import type { Leadership } from '../../model/ledger.js';
-import { viewPod, type PodView } from './pod.js';
+import { NOT_READY_YET, viewPod, type PodView } from './pod.js';
+import type { PodProbes } from '../pod-probes.js';
 
 export interface KubernetesDriversOptions {
   readonly api: Pick<KubernetesApi, 'request' | 'watch'>;
@@ -40,8 +35,12 @@ export interface KubernetesDriversOptions {
   readonly port: number;
   /** Whether drivers that others run in this namespace count. */
   readonly trusts: (namespace: string) => boolean;
-  /** Whether there is a record for this uid. */
-  readonly isRecorded: (uid: string) => boolean;
+  /** The record of this uid. */
+  readonly record: (uid: string) => Pick<DriverRecord, 'resource' | 'variant'> | undefined;
+  /** This gateway's name: pods that another gateway made are left alone. */
+  readonly gateway: string;
+  /** Absent: what pods say of themselves is believed. */
+  readonly probes?: Pick<PodProbes, 'observe' | 'close'>;
   /** A new leader reads everything afresh before its first answer. */
   readonly leadership: Leadership;
   readonly key: GatewayKey;
@@ -51,23 +50,19 @@ export interface KubernetesDriversOptions {
   readonly logger: Logger;
 }
 
-interface WatchedScope {
-  readonly scope: Scope;
-  readonly reflector: Reflector<PodView>;
-  /** The epoch under which it was last read afresh. */
-  readAt: number | undefined;
-  /** Since when it cannot be kept up to date. */
-  brokenSinceMs: number | undefined;
-}
-
-/** Drivers of a cluster that has been out of reach for this long take no new session. */
+/** Drivers of a part that has been out of reach for this long take no new session. */
 const DOUBT_MS = 30_000;
 /** More pods than this that vanish together are confirmed by one list instead of one by one. */
 const MANY = 20;
+/** A pod that is there for so long after its grace period is not ending. */
+const OVERDUE_MS = 30_000;
+/** What passes by itself at a start has passed after this. */
+const BEGINNING_MS = 20_000;
 
 export class KubernetesDrivers implements DriverSource, ProblemSource {
   readonly #options: KubernetesDriversOptions;
-  readonly #scopes: readonly WatchedScope[];
+  /** One for each selector. */
+  readonly #pods: readonly ScopedCopies<PodView>[];
   readonly #listeners = new Set<() => void>();
   /** What was last answered, by uid. */
   #answered = new Map<string, { readonly view: PodView; readonly driver: ObservedDriver }>();
@@ -77,47 +72,47 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   constructor(options: KubernetesDriversOptions) {
     this.#options = options;
     const { api, selectors, namespaces, port, clock, logger } = options;
-    this.#scopes = selectors.flatMap((labelSelector) =>
-      scopes('v1', 'pods', namespaces).map((scope) => ({
-        scope,
-        reflector: new Reflector<PodView>({
+    this.#pods = selectors.map(
+      (labelSelector) =>
+        new ScopedCopies<PodView>({
           api,
-          path: scope.path,
+          scopes: scopes('v1', 'pods', namespaces),
           labelSelector,
           keep: (object) => viewPod(object, port),
           clock,
           logger,
           onChange: () => this.#changed(),
         }),
-        readAt: undefined,
-        brokenSinceMs: undefined,
-      })),
     );
   }
 
   start(): void {
     this.#stopWatching = this.#options.resources.onChange(() => this.#changed());
-    for (const { reflector } of this.#scopes) reflector.start();
+    for (const copies of this.#pods) copies.start();
   }
 
-  /** Resolves when every part that can be read has been read once, from a start in the same turn on. */
+  /** Resolves when every part was read once, or could not be, from a start in the same turn on. */
   async read(): Promise<void> {
-    await Promise.all(this.#scopes.map(({ reflector }) => reflector.refresh().catch(() => {})));
+    await Promise.all(this.#pods.map((copies) => copies.readAll()));
   }
 
   async stop(): Promise<void> {
     this.#stopWatching?.();
-    await Promise.all(this.#scopes.map(({ reflector }) => reflector.stop()));
+    this.#options.probes?.close();
+    await Promise.all(this.#pods.map((copies) => copies.stop()));
   }
 
   /** Never rejects for a part that cannot be read: `inDoubt` tells which. */
   async list(): Promise<readonly ObservedDriver[]> {
     await this.#readAfresh();
+    const { resources, leadership } = this.#options;
+    const epoch = leadership.epoch();
     const views = this.#views();
     const claims = this.#claims();
     const answer = new Map<string, { view: PodView; driver: ObservedDriver }>();
     const problems: FleetProblem[] = [];
     for (const view of views.values()) {
+      if (view.gateway !== undefined && view.gateway !== this.#options.gateway) continue;
       const resource = claims.get(`${view.namespace}/${view.name}`);
       if (resource && (view.controller === undefined || view.controller === resource.uid)) {
         answer.set(view.uid, { view, driver: this.#driver(view, resource) });
@@ -125,7 +120,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       } else if (this.#counts(view)) {
         answer.set(view.uid, { view, driver: this.#driver(view, undefined) });
         problems.push(...this.#troubles(view, undefined));
-      } else if (view.condition === 'ready') {
+      } else if (view.condition === 'ready' && !resources.inDoubt(view.namespace, epoch)) {
         problems.push({
           kind: 'pod_foreign',
           object: this.#reference(view),
@@ -135,15 +130,16 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
     }
     await this.#confirmVanished(views, answer);
     this.#answered = answer;
-    this.#problems = problems;
-    return [...answer.values()].map(({ driver }) => driver);
+    const drivers = [...answer.values()].map(({ driver }) => driver);
+    const judged = this.#options.probes?.observe(drivers) ?? drivers;
+    this.#problems = [...problems, ...judged.flatMap((driver) => silence(driver, answer))];
+    return judged;
   }
 
   inDoubt({ namespace, cluster }: Pick<DriverRecord, 'namespace' | 'cluster'>): boolean {
     if (cluster?.name !== this.#options.cluster?.name) return false;
-    return this.#scopes.some(
-      (watched) => covers(watched.scope, namespace) && !this.#isCurrent(watched),
-    );
+    const epoch = this.#options.leadership.epoch();
+    return this.#pods.some((copies) => copies.inDoubt(namespace, epoch));
   }
 
   watch(listener: () => void): () => void {
@@ -155,65 +151,39 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   problems(): readonly FleetProblem[] {
     const where =
       this.#options.cluster === undefined ? '' : `Cluster ${this.#options.cluster.name}: `;
-    const broken = this.#scopes.flatMap(({ scope, reflector }): FleetProblem[] =>
-      reflector.problem === undefined
-        ? []
-        : [
-            {
-              kind: 'unreadable',
-              message: `${where}${scope.path} cannot be read: ${reflector.problem}`,
-            },
-          ],
-    );
     const { resources } = this.#options;
-    if (resources.problem !== undefined) {
-      const message = `${where}The resources that drivers are made as cannot be read: ${resources.problem}`;
-      broken.push({ kind: 'unreadable', message });
-    }
-    return [...broken, ...this.#problems, ...resources.foreign()];
+    return [
+      ...this.#pods.flatMap((copies) => copies.problems(where)),
+      ...resources.problems(where),
+      ...this.#problems,
+      ...resources.foreign(),
+    ];
   }
 
   #changed(): void {
-    const nowMs = this.#options.clock.now();
-    for (const watched of this.#scopes) {
-      if (watched.reflector.problem === undefined) watched.brokenSinceMs = undefined;
-      else watched.brokenSinceMs ??= nowMs;
-    }
     for (const listener of this.#listeners) listener();
   }
 
   async #readAfresh(): Promise<void> {
     const epoch = this.#options.leadership.epoch();
-    if (epoch === undefined) return;
-    const stale = this.#scopes.filter(({ readAt }) => readAt !== epoch);
-    if (stale.length === 0) return;
     // Pods that the resources' status does not name yet are seen as drivers a moment later.
-    await this.#options.resources.refreshFor(epoch).catch(() => {});
-    await Promise.all(
-      stale.map(async (watched) => {
-        try {
-          await watched.reflector.refresh();
-          watched.readAt = epoch;
-        } catch {
-          // It stays in doubt; the reflector has logged why and goes on trying.
-        }
-      }),
-    );
-  }
-
-  #isCurrent({ reflector, readAt }: WatchedScope): boolean {
-    const epoch = this.#options.leadership.epoch();
-    return reflector.problem === undefined && (epoch === undefined || readAt === epoch);
+    await this.#options.resources.readFor(epoch);
+    await Promise.all(this.#pods.map((copies) => copies.readFor(epoch)));
   }
 
   #views(): Map<string, PodView> {
     const nowMs = this.#options.clock.now();
+    const epoch = this.#options.leadership.epoch();
     const views = new Map<string, PodView>();
-    for (const { reflector, scope, brokenSinceMs } of this.#scopes) {
-      const doubtful = brokenSinceMs !== undefined && nowMs - brokenSinceMs >= DOUBT_MS;
+    for (const copy of this.#pods.flatMap((copies) => copies.copies())) {
+      const { reflector, scope, brokenSinceMs } = copy;
+      const doubtful = !isCurrent(copy, epoch);
+      const isOld = brokenSinceMs !== undefined && nowMs - brokenSinceMs >= DOUBT_MS;
       for (const view of reflector.values()) {
         const reason = `${scope.path} cannot be read: ${reflector.problem}`;
-        views.set(view.uid, doubtful ? asDoubtful(view, reason) : view);
+        // What was ready a moment ago is believed for a while, so that a blip stops nobody.
+        const believed = !doubtful || (view.condition === 'ready' && !isOld);
+        views.set(view.uid, believed ? view : asDoubtful(view, reason));
       }
     }
     return views;
@@ -230,8 +200,8 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   }
 
   #counts({ uid, namespace }: PodView): boolean {
-    const { trusts, isRecorded } = this.#options;
-    return this.#answered.has(uid) || trusts(namespace) || isRecorded(uid);
+    const { trusts, record } = this.#options;
+    return this.#answered.has(uid) || trusts(namespace) || record(uid) !== undefined;
   }
 
   /**
@@ -244,7 +214,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   ): Promise<void> {
     const vanished = [...this.#answered.values()].filter(({ view }) => !views.has(view.uid));
     if (vanished.length > MANY) {
-      await Promise.all(this.#scopes.map(({ reflector }) => reflector.refresh().catch(() => {})));
+      await this.read();
       const still = this.#views();
       for (const { view, driver } of vanished) {
         const found = still.get(view.uid);
@@ -275,11 +245,30 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
 
   /** Told of the resource, which people look at, and of the pod where there is none of ours. */
   #troubles(view: PodView, resource: DriverResource | undefined): FleetProblem[] {
-    if (view.trouble === undefined) return [];
+    const pod = `Driver pod ${view.namespace}/${view.name}`;
+    if (this.#isOverdue(view)) {
+      const message = `${pod} was asked to end by ${new Date(view.endsAtMs ?? 0).toISOString()} and is still there; where it runs may be gone (kubectl describe pod says where). Deleting that Node, or the pod by kubectl delete --force, removes it.`;
+      return [{ kind: 'driver_not_ending', object: this.#reference(view), message }];
+    }
+    if (view.condition === 'ready' && lacksToken(view, resource)) {
+      const message = `${pod} was made without the token that it must have, so it is not used: does the operator know templates of pods?`;
+      return [{ kind: 'driver_without_token', object: this.#reference(view), message }];
+    }
+    if (view.trouble === undefined || this.#isBeginning(view)) return [];
     const own = view.trouble === 'pod_without_address' || resource === undefined;
     const object = own ? this.#reference(view) : this.#options.resources.reference(resource);
-    const message = `Driver pod ${view.namespace}/${view.name} does not come up: ${view.reason}`;
+    const message = `${pod} does not come up: ${view.reason}`;
     return [{ kind: view.trouble, object, message }];
+  }
+
+  #isOverdue({ endsAtMs, condition }: PodView): boolean {
+    if (endsAtMs === undefined || condition === 'in_doubt') return false;
+    return this.#options.clock.now() >= endsAtMs + OVERDUE_MS;
+  }
+
+  #isBeginning({ isPassing, createdAtMs }: PodView): boolean {
+    if (isPassing !== true || createdAtMs === undefined) return false;
+    return this.#options.clock.now() < createdAtMs + BEGINNING_MS;
   }
 
   #reference({ name, namespace, uid }: PodView): ObjectReference {
@@ -294,14 +283,28 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
     };
   }
 
-  /** A pod whose resource is gone keeps what was known of it: it may still run for a moment. */
+  #conditionOf(
+    view: PodView,
+    resource: DriverResource | undefined,
+  ): Pick<ObservedDriver, 'condition' | 'reason'> {
+    const { condition } = view;
+    if (condition === 'ready' && lacksToken(view, resource)) {
+      return { condition: 'starting', reason: 'Its pod was made without its token.' };
+    }
+    const reason = this.#isBeginning(view) ? NOT_READY_YET : view.reason;
+    return { condition, ...(reason === undefined ? {} : { reason }) };
+  }
+
+  /** A pod whose resource is not seen keeps what was known of it, if only by its record. */
   #driver(view: PodView, resource: DriverResource | undefined): ObservedDriver {
-    const { key, cluster } = this.#options;
-    const before = this.#answered.get(view.uid)?.driver;
+    const { key, cluster, record } = this.#options;
+    const before = this.#answered.get(view.uid)?.driver ?? record(view.uid);
     const name = resource?.name ?? before?.resource;
     const variant = resource ? resource.variant : before?.variant;
+    const hasToken =
+      resource?.hasToken ?? (name !== undefined && view.tokenSecret === tokenSecretName(name));
     const token =
-      resource?.hasToken === true ? driverToken(key, view.namespace, resource.name) : before?.token;
+      hasToken && name !== undefined ? driverToken(key, view.namespace, name) : undefined;
     return {
       uid: view.uid,
       instance: view.instance,
@@ -310,8 +313,9 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       ...(variant === undefined ? {} : { variant }),
       address: view.address,
       port: view.port,
-      condition: view.condition,
-      ...(view.reason === undefined ? {} : { reason: view.reason }),
+      ...this.#conditionOf(view, resource),
+      ...(view.silentSinceMs === undefined ? {} : { silentSinceMs: view.silentSinceMs }),
+      ...(this.#isOverdue(view) ? { overdue: true } : {}),
       ...(token === undefined ? {} : { token }),
       ...(cluster === undefined ? {} : { cluster }),
       object: this.#reference(view),
@@ -319,8 +323,25 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
   }
 }
 
-/** What was last known, but it takes no new session. */
+/** A driver whose pod is ready and that does not answer. */
+function silence(
+  { uid, namespace, condition, reason, object, silentSinceMs }: ObservedDriver,
+  answer: ReadonlyMap<string, { readonly view: PodView }>,
+): FleetProblem[] {
+  const view = answer.get(uid)?.view;
+  if (condition !== 'not_ready' || view?.condition !== 'ready' || silentSinceMs === undefined) {
+    return [];
+  }
+  const message = `Driver pod ${namespace}/${view.name} does not answer: ${reason}`;
+  return [{ kind: 'driver_silent', ...(object ? { object } : {}), message }];
+}
+
+/** Whether anybody who reaches the driver could use it, although its template says otherwise. */
+function lacksToken(view: PodView, resource: DriverResource | undefined): boolean {
+  return resource?.hasToken === true && view.tokenSecret !== tokenSecretName(resource.name);
+}
+
+/** Its end, once seen, is certain; all else may have changed. */
 function asDoubtful(view: PodView, reason: string): PodView {
-  const condition = view.condition === 'ready' ? 'not_ready' : view.condition;
-  return { ...view, condition, reason };
+  return view.condition === 'ended' ? view : { ...view, condition: 'in_doubt', reason };
 }

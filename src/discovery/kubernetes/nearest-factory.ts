@@ -1,7 +1,7 @@
 /** Makes drivers in the nearest of several clusters that can be reached, and finds them in all. */
 import type { Logger } from 'pino';
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
-import { isOpen } from '../../lib/kubernetes/http.js';
+import { isLater, isOpen } from '../../lib/kubernetes/http.js';
 import {
   collectionPath,
   type KubernetesList,
@@ -11,6 +11,8 @@ import type { Clock } from '../../model/clock.js';
 import type { DriverFactory, RequestedDriver } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
 import type { ProblemSource } from '../../model/fleet-problem.js';
+import type { PoolName } from '../../model/pool.js';
+import { cut } from '../../model/telling-line.js';
 
 export interface ClusterFactory extends ProblemSource {
   readonly name: string;
@@ -58,12 +60,21 @@ export class NearestFactory implements DriverFactory {
     return this.#clusters.flatMap(({ name }) => this.#known.get(name) ?? []);
   }
 
+  inDoubt(namespace: string): boolean {
+    return this.#clusters.every((cluster) => this.#isInDoubt(cluster, namespace));
+  }
+
+  /** The same in every cluster. */
+  template(pool: PoolName): string | undefined {
+    return this.#clusters[0]?.factory.template?.(pool);
+  }
+
   async create(resource: string, namespace: string, variant?: string): Promise<void> {
     const nowMs = this.#clock.now();
     const isAvoided = ({ name }: ClusterFactory) =>
       (this.#avoided.get(`${name}/${namespace}`) ?? 0) > nowMs;
     const reachable = this.#clusters
-      .filter(({ name }) => !this.#unreachable.has(name))
+      .filter((cluster) => !this.#isInDoubt(cluster, namespace))
       .toSorted((a, b) => Number(isAvoided(a)) - Number(isAvoided(b)));
     let failure: unknown;
     for (const { name, factory } of reachable) {
@@ -76,8 +87,9 @@ export class NearestFactory implements DriverFactory {
           { cluster: name, resource, namespace, err: error },
           'a driver could not be made in this cluster',
         );
-        // It may have been made all the same, and the next list shows it: one elsewhere would be one too many.
-        if (error instanceof GatewayError && isOpen(error.cause)) break;
+        // It may have been made all the same, and the next list shows it: one elsewhere would be one too
+        // many. A cluster that has too much to do for a moment is still the nearest.
+        if (error instanceof GatewayError && (isOpen(error.cause) || isLater(error.cause))) break;
       }
     }
     throw failure ?? new GatewayError('DRIVER_START_FAILED', 'No cluster can be reached now.');
@@ -97,6 +109,10 @@ export class NearestFactory implements DriverFactory {
     const clusters = holders.length > 0 ? holders : this.#clusters;
     await Promise.all(clusters.map(({ factory }) => factory.delete(resource, namespace)));
   }
+
+  #isInDoubt({ name, factory }: ClusterFactory, namespace: string): boolean {
+    return this.#unreachable.has(name) || factory.inDoubt?.(namespace) === true;
+  }
 }
 
 // Finds out whether a namespace's quota is what keeps drivers from being made: the operator does not say so in a resource.
@@ -109,6 +125,7 @@ interface ResourceQuota extends KubernetesObject {
 }
 
 const ASK_EVERY_MS = 30_000;
+const LONGEST = 300;
 
 export class QuotaWatch {
   readonly #api: Pick<KubernetesApi, 'request'>;
@@ -158,5 +175,5 @@ function usedUp(quotas: readonly ResourceQuota[]): string | undefined {
       .filter(([name, hard]) => status?.used?.[name] === hard)
       .map(([name, hard]) => `quota ${metadata.name} is used up: ${name} ${hard} of ${hard}`),
   );
-  return lines.length === 0 ? undefined : lines.join('; ');
+  return lines.length === 0 ? undefined : cut(lines.join('; '), LONGEST);
 }

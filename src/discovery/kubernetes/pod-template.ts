@@ -1,8 +1,8 @@
 /** The parts of a driver's pod that both kinds of resource share. Pure. */
+import { TOKEN_VARIABLE, tokenSecretName } from '../../lib/kubernetes/ownership.js';
 import { SPARK_CONNECT_PORT } from '../../model/driver.js';
 import {
   hasDriverToken,
-  tokenSecretName,
   type DriverRequest,
   type DriverTemplate,
   type RawObject,
@@ -12,6 +12,7 @@ import {
 
 /** Name that the operator gives the container that Spark runs in. */
 export const DRIVER_CONTAINER = 'spark-kubernetes-driver';
+export const EXECUTOR_CONTAINER = 'spark-kubernetes-executor';
 const LOGS = 'spark-logs';
 const LOG_FOLDER = '/opt/spark/logs';
 const OTLP_PORT = 4317;
@@ -47,10 +48,9 @@ export function env(template: DriverTemplate, request: DriverRequest): RawObject
       ? { [unityCatalog.tokenEnv ?? 'UNITY_CATALOG_TOKEN']: unityCatalog.token }
       : {}),
     ...template.env,
-    // Read by Spark's server where spark.connect.authenticate.token is not set.
     ...(hasDriverToken(template)
       ? {
-          SPARK_CONNECT_AUTHENTICATE_TOKEN: {
+          [TOKEN_VARIABLE]: {
             secret: tokenSecretName(request.name),
             key: 'token',
           },
@@ -84,7 +84,7 @@ export const restrictedContainer = {
 };
 
 /** 185 is the user of Spark's own image. */
-export function podSecurityContext(template: DriverTemplate): RawObject {
+function podSecurityContext(template: DriverTemplate): RawObject {
   return (
     template.podSecurityContext ?? {
       runAsNonRoot: true,
@@ -94,6 +94,19 @@ export function podSecurityContext(template: DriverTemplate): RawObject {
       seccompProfile: { type: 'RuntimeDefault' },
     }
   );
+}
+
+/** Where and as whom a pod runs, a driver's or an executor's. */
+export function placement(template: DriverTemplate): RawObject {
+  return present({
+    serviceAccountName: template.serviceAccount,
+    imagePullSecrets: template.imagePullSecrets?.map((name) => ({ name })),
+    nodeSelector: template.nodeSelector,
+    tolerations: template.tolerations,
+    affinity: template.affinity,
+    priorityClassName: template.priorityClass,
+    securityContext: podSecurityContext(template),
+  });
 }
 
 export function volumes(template: DriverTemplate): RawObject[] {

@@ -1,8 +1,9 @@
 /** What a pod says about the driver in it. Pure. */
 import { isIP } from 'node:net';
-import { controllerOf } from '../../lib/kubernetes/ownership.js';
+import { controllerOf, gatewayOf, TOKEN_VARIABLE } from '../../lib/kubernetes/ownership.js';
 import type { ContainerStatus, Pod } from '../../lib/kubernetes/objects.js';
 import type { DriverCondition } from '../../model/driver.js';
+import { tellingLine } from '../../model/telling-line.js';
 
 export interface PodView {
   readonly uid: string;
@@ -10,11 +11,23 @@ export interface PodView {
   readonly namespace: string;
   /** UID of the resource that controls it. */
   readonly controller: string | undefined;
+  /** The gateway that says to have made it. */
+  readonly gateway?: string;
   readonly instance: string;
   readonly address: string;
   readonly port: number;
   readonly condition: DriverCondition;
   readonly reason: string | undefined;
+  /** Name of the Secret that its driver takes its token from. */
+  readonly tokenSecret?: string;
+  /** When it came into being, milliseconds since the epoch. */
+  readonly createdAtMs: number | undefined;
+  /** Since when it is ready no more, in whatever condition. */
+  readonly silentSinceMs?: number;
+  /** When it is to have ended, where it was asked to. */
+  readonly endsAtMs?: number;
+  /** Its reason is one that passes by itself in the first seconds: the Secret with its token is made after it. */
+  readonly isPassing?: boolean;
   /** What keeps it from becoming ready, where that will not pass by waiting. */
   readonly trouble?: 'pod_without_address' | 'driver_start_failed';
 }
@@ -22,27 +35,43 @@ export interface PodView {
 /** Names that the operator gives the container that Spark runs in. */
 const DRIVER_CONTAINERS = ['spark-kubernetes-driver', 'spark-connect-server'];
 const PORT_NAME = 'spark-connect';
-const LONGEST_REASON = 1_000;
 /** Why a container waits that is about to start. */
 const BEGINNINGS = new Set(['PodInitializing', 'ContainerCreating']);
+const NOT_CONFIGURED = 'CreateContainerConfigError';
 
 export function viewPod(pod: Pod, defaultPort: number): PodView {
   const { name, namespace = '', uid = '' } = pod.metadata;
   const container = driverContainer(pod);
   const { condition, reason, trouble } = conditionOf(pod, container);
+  const silentSinceMs = silentSince(pod, container);
+  const endsAtMs = Date.parse(pod.metadata.deletionTimestamp ?? '');
+  const createdAtMs = Date.parse(pod.metadata.creationTimestamp ?? '');
   const address = pod.status?.podIP ?? '';
+  const tokenSecret = tokenSecretOf(pod);
+  const gateway = gatewayOf(pod.metadata);
   return {
     uid,
     name,
     namespace,
     controller: controllerOf(pod.metadata),
+    ...(gateway === undefined ? {} : { gateway }),
     instance: container?.containerID ?? '',
     address: isIP(address) === 0 ? '' : address,
     port: portOf(pod, container?.name) ?? defaultPort,
     condition,
-    reason: reason?.slice(0, LONGEST_REASON),
+    reason,
+    createdAtMs: Number.isNaN(createdAtMs) ? undefined : createdAtMs,
+    ...(silentSinceMs === undefined ? {} : { silentSinceMs }),
+    ...(Number.isNaN(endsAtMs) ? {} : { endsAtMs }),
+    ...(reason?.includes(NOT_CONFIGURED) === true ? { isPassing: true } : {}),
+    ...(tokenSecret === undefined ? {} : { tokenSecret }),
     ...(trouble === undefined ? {} : { trouble }),
   };
+}
+
+function tokenSecretOf(pod: Pod): string | undefined {
+  const variables = (pod.spec?.containers ?? []).flatMap(({ env = [] }) => env);
+  return variables.find(({ name }) => name === TOKEN_VARIABLE)?.valueFrom?.secretKeyRef?.name;
 }
 
 /** Status of the container that Spark runs in: by its name, by its port, or the first. */
@@ -61,6 +90,8 @@ function portOf(pod: Pod, container: string | undefined): number | undefined {
     .flatMap((candidate) => candidate.ports ?? []);
   return ports.find(({ name }) => name === PORT_NAME)?.containerPort;
 }
+
+export const NOT_READY_YET = 'Its pod is not ready yet.';
 
 interface Found {
   readonly condition: DriverCondition;
@@ -87,15 +118,22 @@ function conditionOf(pod: Pod, container: ContainerStatus | undefined): Found {
       trouble: 'pod_without_address',
     };
   }
-  // Set when the pod came into being, and from then on whenever it changes.
-  const since = Date.parse(ready?.lastTransitionTime ?? '');
-  const started = Date.parse(container?.state?.running?.startedAt ?? '');
   const reason = podReason(pod);
+  const wasReady = silentSince(pod, container) !== undefined;
   return {
-    condition: since > started ? 'not_ready' : 'starting',
-    reason: reason ?? 'Its pod is not ready yet.',
-    ...(reason === undefined || since > started ? {} : { trouble: 'driver_start_failed' }),
+    condition: wasReady ? 'not_ready' : 'starting',
+    reason: reason ?? (wasReady ? 'Its pod is ready no more.' : NOT_READY_YET),
+    ...(reason === undefined || wasReady ? {} : { trouble: 'driver_start_failed' }),
   };
+}
+
+/** The condition is set when the pod comes into being, and from then on whenever it changes. */
+function silentSince(pod: Pod, container: ContainerStatus | undefined): number | undefined {
+  const ready = pod.status?.conditions?.find(({ type }) => type === 'Ready');
+  if (ready === undefined || ready.status === 'True') return undefined;
+  const since = Date.parse(ready.lastTransitionTime ?? '');
+  const started = Date.parse(container?.state?.running?.startedAt ?? '');
+  return since > started ? since : undefined;
 }
 
 /** The most telling of what a pod says about itself. */
@@ -127,5 +165,5 @@ function endOf({
 }
 
 function text(reason: string, message: string | undefined): string {
-  return message === undefined || message === '' ? reason : `${reason}: ${message.trim()}`;
+  return message === undefined || message === '' ? reason : `${reason}: ${tellingLine(message)}`;
 }

@@ -2,14 +2,19 @@
  * A driver as the operator's SparkApplication (sparkoperator.k8s.io/v1beta2). Spark's own Connect
  * server cannot be submitted in cluster mode, so a program that stays alive loads Spark Connect as a
  * plugin. Pure.
+ *
+ * All that matters of the pods goes through Spark's own pod templates (`driver.template`): most other
+ * fields of `driver` and `executor` are added by the operator's webhook, and where that is missing the
+ * pods come up without them, the token and the security context among them.
  */
 import { GatewayError } from '../../model/errors.js';
 import {
   DRIVER_CONTAINER,
   env,
+  EXECUTOR_CONTAINER,
+  placement,
   podAnnotations,
   podLabels,
-  podSecurityContext,
   ports,
   present,
   readinessProbe,
@@ -23,6 +28,7 @@ import {
 import type { DriverRequest, DriverTemplate, RawObject } from './template.js';
 
 const CONNECT_PLUGIN = 'org.apache.spark.sql.connect.SparkConnectPlugin';
+const MAIN_VOLUME = 'spark-gateway-main';
 
 /** Throws SETTINGS_INVALID for a template without a program. */
 export function sparkApplication(template: DriverTemplate, request: DriverRequest): RawObject {
@@ -57,38 +63,51 @@ export function sparkApplication(template: DriverTemplate, request: DriverReques
       },
       hadoopConf: template.hadoopConf,
       dynamicAllocation: dynamicAllocation(template),
-      volumes: volumes(template),
+      // These the operator hands on as settings of Spark, which need no webhook.
       driver: present({
-        ...placement(template),
         ...template.driver,
+        serviceAccount: template.serviceAccount,
         labels: podLabels(template, request),
         annotations: podAnnotations(template),
-        env: env(template, request),
-        volumeMounts: volumeMounts(template),
-        sidecars: sidecars(template),
-        ports,
-        configMaps: main.configMap ? [main.configMap] : undefined,
-        // What the operator has no field for goes through Spark's own pod template.
-        template: { spec: { containers: [{ name: DRIVER_CONTAINER, readinessProbe }] } },
+        template: { spec: driverPod(template, request) },
       }),
       executor: present({
-        ...placement(template),
         ...template.executor,
+        serviceAccount: template.serviceAccount,
         labels: { ...template.labels, ...request.podLabels },
+        template: {
+          spec: {
+            ...placement(template),
+            containers: [{ name: EXECUTOR_CONTAINER, securityContext: restrictedContainer }],
+          },
+        },
       }),
     }),
   };
 }
 
-function placement(template: DriverTemplate): RawObject {
+function driverPod(template: DriverTemplate, request: DriverRequest): RawObject {
+  const config = template.main?.configMap;
   return present({
-    serviceAccount: template.serviceAccount,
-    nodeSelector: template.nodeSelector,
-    tolerations: template.tolerations,
-    affinity: template.affinity,
-    priorityClassName: template.priorityClass,
-    podSecurityContext: podSecurityContext(template),
-    securityContext: restrictedContainer,
+    ...placement(template),
+    containers: [
+      present({
+        name: DRIVER_CONTAINER,
+        env: env(template, request),
+        ports,
+        readinessProbe,
+        volumeMounts: [
+          ...volumeMounts(template),
+          ...(config ? [{ name: MAIN_VOLUME, mountPath: config.path, readOnly: true }] : []),
+        ],
+        securityContext: restrictedContainer,
+      }),
+      ...sidecars(template),
+    ],
+    volumes: [
+      ...volumes(template),
+      ...(config ? [{ name: MAIN_VOLUME, configMap: { name: config.name } }] : []),
+    ],
   });
 }
 
@@ -121,10 +140,10 @@ export function sparkConnect(template: DriverTemplate, request: DriverRequest): 
         template: {
           metadata: { labels: { ...template.labels, ...request.podLabels } },
           spec: {
-            ...serverPlacement(template),
+            ...placement(template),
             containers: [
               present({
-                name: 'spark-kubernetes-executor',
+                name: EXECUTOR_CONTAINER,
                 imagePullPolicy: template.imagePullPolicy,
                 securityContext: restrictedContainer,
               }),
@@ -140,7 +159,7 @@ function serverPod(template: DriverTemplate, request: DriverRequest): RawObject 
   return present({
     // A driver that ended has lost its sessions: a new one is made instead.
     restartPolicy: 'Never',
-    ...serverPlacement(template),
+    ...placement(template),
     containers: [
       present({
         name: DRIVER_CONTAINER,
@@ -162,18 +181,6 @@ function serverPod(template: DriverTemplate, request: DriverRequest): RawObject 
       ...sidecars(template),
     ],
     volumes: volumes(template),
-  });
-}
-
-function serverPlacement(template: DriverTemplate): RawObject {
-  return present({
-    serviceAccountName: template.serviceAccount,
-    imagePullSecrets: template.imagePullSecrets?.map((name) => ({ name })),
-    nodeSelector: template.nodeSelector,
-    tolerations: template.tolerations,
-    affinity: template.affinity,
-    priorityClassName: template.priorityClass,
-    securityContext: podSecurityContext(template),
   });
 }
 

@@ -8,6 +8,7 @@ import { formatProblems } from '../../lib/yaml/problem.js';
 import { Reader } from '../../lib/yaml/schema.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
+import { driverSessionTimeoutMs } from '../../model/driver.js';
 import { type DriverTemplate, templateDocument, type TemplateEntry } from './template.js';
 
 interface DriverTemplates {
@@ -20,13 +21,23 @@ interface DriverTemplates {
   readonly trusts: (namespace: string) => boolean;
 }
 
-/** Throws SETTINGS_INVALID whose message holds every mistake, one on each line. `file` is shown in it. */
-export function compileTemplates(written: string, file: string): DriverTemplates {
+/** Spark 3.5 forgets a session in silence when so long no request of it came. */
+const FORGETS_AFTER_MS = 60 * 60_000;
+
+/**
+ * Throws SETTINGS_INVALID whose message holds every mistake, one on each line. `file` is shown in it.
+ * `sessionTtlMs`: how long the gateway keeps an idle session, which its driver must know for longer.
+ */
+export function compileTemplates(
+  written: string,
+  file: string,
+  sessionTtlMs?: number,
+): DriverTemplates {
   const reader = new Reader(dirname(file));
   const parsed = parseYaml(written, file);
   reader.problems.push(...parsed.problems);
   const document = parsed.wellFormed ? templateDocument.read(parsed.value, reader) : undefined;
-  for (const entry of document?.templates ?? []) check(entry, reader);
+  for (const entry of document?.templates ?? []) check(entry, reader, sessionTtlMs);
   if (!document || reader.problems.length > 0) {
     throw new GatewayError('SETTINGS_INVALID', formatProblems(reader.problems));
   }
@@ -35,7 +46,12 @@ export function compileTemplates(written: string, file: string): DriverTemplates
   const templates = document.templates.map((entry, index) => ({
     name: entry.name,
     matches: matcher(entry.namespaces),
-    template: Object.freeze(compile(entry, typed.templates[index] ?? {})),
+    template: Object.freeze({
+      ...compile(entry, typed.templates[index] ?? {}),
+      ...(sessionTtlMs === undefined || isSpark3(entry)
+        ? {}
+        : { sessionTimeoutMs: driverSessionTimeoutMs(sessionTtlMs) }),
+    }),
   }));
   const trusts = matcher(document.trusted_namespaces);
   return {
@@ -45,7 +61,18 @@ export function compileTemplates(written: string, file: string): DriverTemplates
   };
 }
 
-function check(entry: TemplateEntry, reader: Reader): void {
+function isSpark3(entry: TemplateEntry): boolean {
+  return entry.spark_version.startsWith('3');
+}
+
+function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | undefined): void {
+  if (isSpark3(entry) && (sessionTtlMs ?? 0) >= FORGETS_AFTER_MS) {
+    reader.refuseAt(
+      entry,
+      'spark_version',
+      'Spark 3.5 forgets a session in silence after an hour without a request: session_ttl must be shorter than 1h, or this Spark 4',
+    );
+  }
   if (entry.kind === 'SparkApplication' && !entry.main) {
     reader.refuseAt(
       entry,
@@ -53,7 +80,7 @@ function check(entry: TemplateEntry, reader: Reader): void {
       'a SparkApplication needs "main": a program that starts a SparkSession and stays alive',
     );
   }
-  if (entry.driver_token === true && entry.spark_version.startsWith('3')) {
+  if (entry.driver_token === true && isSpark3(entry)) {
     reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4');
   }
   const allocation = entry.dynamic_allocation;
@@ -149,6 +176,7 @@ function matcher(patterns: readonly string[]): (namespace: string) => boolean {
 
 export interface WatchedTemplatesOptions {
   readonly path: string;
+  readonly sessionTtlMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called after another version came into force. */
@@ -169,7 +197,7 @@ export class WatchedTemplates implements DriverTemplates {
   private constructor(options: WatchedTemplatesOptions, text: string) {
     this.#options = options;
     this.#text = text;
-    this.#current = compileTemplates(text, options.path);
+    this.#current = compileTemplates(text, options.path, options.sessionTtlMs);
     this.#readSoon();
   }
 
@@ -198,11 +226,11 @@ export class WatchedTemplates implements DriverTemplates {
   }
 
   async #reread(): Promise<void> {
-    const { path, logger, onChange } = this.#options;
+    const { path, sessionTtlMs, logger, onChange } = this.#options;
     try {
       const text = await readTemplates(path);
       if (text !== this.#text) {
-        this.#current = compileTemplates(text, path);
+        this.#current = compileTemplates(text, path, sessionTtlMs);
         this.#text = text;
         logger.info({ path }, 'driver templates read again');
         onChange();

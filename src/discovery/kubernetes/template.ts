@@ -130,11 +130,6 @@ export function hasDriverToken(template: DriverTemplate): boolean {
   return template.driverToken ?? isSpark4(template);
 }
 
-/** Name of the Secret that holds a driver's own token, under the key `token`. */
-export function tokenSecretName(resource: string): string {
-  return `${resource}-token`;
-}
-
 // The format of a file of driver templates, as people write it.
 
 export const API_VERSION = 'spark-gateway/v1alpha1';

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readSync, fstatSync } from 'node:fs';
 import type { ObservedDriver, RequestedDriver } from '../../model/driver.js';
 import { reasonOf } from '../../model/errors.js';
+import { cut } from '../../model/telling-line.js';
 import type { PortState } from '../port-monitor.js';
 import { type LocalFolders, type LocalRequest, marker } from './local-folders.js';
 import { isAlive, listensOn, processId, type ProcessId } from './proc.js';
@@ -224,5 +225,5 @@ function lastErrorLine(logTail: string): string | undefined {
     .split('\n')
     .findLast((text) => /\b(ERROR|Error|Exception)\b|Exception:|Error:/.test(text))
     ?.trim();
-  return line !== undefined && line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
+  return line === undefined ? undefined : cut(line, LONGEST);
 }

@@ -8,8 +8,9 @@
  * long as the API server is away.
  */
 import type { Logger } from 'pino';
-import type { Clock, Timer } from '../../model/clock.js';
+import { Backoff, type Clock, type Timer } from '../../model/clock.js';
 import type { DriverRecord } from '../../model/driver.js';
+import { retryAfterOf } from '../../model/errors.js';
 import type { Leadership, Ledger, RecordStore } from '../../model/ledger.js';
 import type { KubernetesRecordMirror } from './kubernetes-mirror.js';
 import type { KubernetesLease } from './lease.js';
@@ -29,12 +30,16 @@ export interface Term {
 export interface ElectedLedgerOptions {
   readonly lease: Pick<KubernetesLease, 'epoch' | 'onChange'>;
   readonly store: RecordStore;
-  readonly mirror: Pick<KubernetesRecordMirror, 'records' | 'record' | 'onChange' | 'refresh'>;
+  readonly mirror: Pick<
+    KubernetesRecordMirror,
+    'records' | 'record' | 'shows' | 'problem' | 'onChange' | 'refresh'
+  >;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 const RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 8_000;
 
 export class ElectedLedger implements Ledger, Leadership {
   readonly #options: ElectedLedgerOptions;
@@ -48,6 +53,7 @@ export class ElectedLedger implements Ledger, Leadership {
   /** The epoch under which the records are being read. */
   #reading: number | undefined;
   #retry: Timer | undefined;
+  readonly #backoff = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
 
   constructor(options: ElectedLedgerOptions) {
     this.#options = options;
@@ -57,6 +63,7 @@ export class ElectedLedger implements Ledger, Leadership {
         if (this.#current === this.#follower) this.#tell(uid);
       }),
       options.lease.onChange(() => this.#elected()),
+      options.mirror.onChange((uid) => this.#restore(uid)),
     );
     this.#elected();
   }
@@ -152,13 +159,14 @@ export class ElectedLedger implements Ledger, Leadership {
       const before = this.#current;
       const term = { epoch, ledger, leadership };
       this.#leading = term;
+      this.#backoff.reset();
       this.#former = undefined;
       logger.info({ epoch, records: [...ledger.all()].length }, 'every record was read');
       for (const listener of this.#termListeners) listener(term);
       this.#switched(before, ledger);
     } catch (error) {
       logger.error({ err: error, epoch }, 'the records cannot be read, so nothing is decided');
-      this.#retry = clock.setTimer(RETRY_MS, () => this.#elected());
+      this.#retry = clock.setTimer(this.#backoff.next(retryAfterOf(error)), () => this.#elected());
     } finally {
       if (this.#reading === epoch) this.#reading = undefined;
     }
@@ -166,15 +174,29 @@ export class ElectedLedger implements Ledger, Leadership {
 
   async #catchUp(former: StoredLedger): Promise<void> {
     const { mirror, clock } = this.#options;
+    const backoff = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
     while (this.#former === former) {
       try {
         await mirror.refresh();
         if (this.#former !== former) return;
         this.#former = undefined;
         this.#switched(former, this.#follower);
-      } catch {
-        await new Promise<void>((resolve) => clock.setTimer(RETRY_MS, resolve));
+      } catch (error) {
+        const pauseMs = backoff.next(retryAfterOf(error));
+        await new Promise<void>((resolve) => clock.setTimer(pauseMs, resolve));
       }
+    }
+  }
+
+  /** While this process leads, nobody else may delete a record; whoever did is not obeyed. */
+  #restore(changed: string | undefined): void {
+    const ledger = this.#leading?.ledger;
+    if (!ledger) return;
+    const { mirror } = this.#options;
+    if (mirror.problem !== undefined) return;
+    const uids = changed === undefined ? [...ledger.all()].map(({ uid }) => uid) : [changed];
+    for (const uid of uids) {
+      if (ledger.get(uid) && ledger.isStored(uid) && !mirror.shows(uid)) ledger.restore(uid);
     }
   }
 

@@ -1,7 +1,7 @@
 /** Driver records as objects of the kind SparkDriver (k8s/crd/sparkdrivers.yaml), and back. */
 import type { DriverRecord, SessionRecord, Tombstone } from '../../model/driver.js';
-import { MANAGED_BY, MANAGED_BY_LABEL } from '../../lib/kubernetes/ownership.js';
-import type { ObjectMeta } from '../../lib/kubernetes/objects.js';
+import { gatewayOf, MANAGED_BY, MANAGED_BY_LABEL } from '../../lib/kubernetes/ownership.js';
+import type { KubernetesObject, ObjectMeta } from '../../lib/kubernetes/objects.js';
 import { isObject } from '../../model/json.js';
 import { parseDriverRecord, RecordSchemaError } from './record-schema.js';
 
@@ -40,12 +40,22 @@ export function encodeStatus(record: DriverRecord, revision: number): Record<str
       ? {}
       : { drainDeadline: time(record.drainDeadlineMs) }),
     ...(tenant === undefined ? {} : { tenant }),
+    ...(record.pastUnknown === undefined ? {} : { pastUnknown: record.pastUnknown }),
     sessions: mapValues(sessions, encodeSession),
     tombstones: mapValues(tombstones, encodeTombstone),
     sessionCount: Object.keys(sessions).length,
     epoch: record.epoch,
     revision,
   };
+}
+
+/** Whether another gateway than this one wrote it. */
+export function isOfAnotherGateway(
+  { metadata }: KubernetesObject,
+  gateway: string | undefined,
+): boolean {
+  const writer = gatewayOf(metadata);
+  return gateway !== undefined && writer !== undefined && writer !== gateway;
 }
 
 /** Checks every field; throws RecordSchemaError for an object that no gateway wrote. */

@@ -12,7 +12,7 @@ import type { DriverRecord } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../../model/fleet-problem.js';
 import { isObject } from '../../model/json.js';
-import { API_VERSION, decodeRecord, KIND } from './kubernetes-codec.js';
+import { API_VERSION, decodeRecord, isOfAnotherGateway, KIND } from './kubernetes-codec.js';
 import { RecordSchemaError } from './record-schema.js';
 
 export interface DrainRequest {
@@ -23,6 +23,8 @@ export interface DrainRequest {
 export interface KubernetesMirrorOptions {
   readonly api: Pick<KubernetesApi, 'request' | 'watch'>;
   readonly namespace: string;
+  /** As the store's. */
+  readonly gateway?: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -43,11 +45,11 @@ export class KubernetesRecordMirror implements ProblemSource {
   readonly #drains = new Map<string, DrainRequest>();
   readonly #unreadable = new Map<string, FleetProblem>();
 
-  constructor({ api, namespace, clock, logger }: KubernetesMirrorOptions) {
+  constructor({ api, namespace, gateway, clock, logger }: KubernetesMirrorOptions) {
     this.#reflector = new Reflector<Mirrored>({
       api,
       path: `/apis/${API_VERSION}/namespaces/${namespace}/sparkdrivers`,
-      keep,
+      keep: (object) => (isOfAnotherGateway(object, gateway) ? undefined : keep(object)),
       clock,
       logger,
       onChange: (change) => this.#changed(change),
@@ -78,6 +80,11 @@ export class KubernetesRecordMirror implements ProblemSource {
   record(uid: string): DriverRecord | undefined {
     const kept = this.#byName.get(uid);
     return kept && 'record' in kept ? kept.record : undefined;
+  }
+
+  /** Whether there is an object of this driver, be it readable or not. */
+  shows(uid: string): boolean {
+    return this.#byName.has(uid);
   }
 
   /** Drivers that operators want drained, by uid. */

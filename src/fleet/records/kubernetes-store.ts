@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { JSON_PATCH, type KubernetesApi } from '../../lib/kubernetes/api.js';
 import { hasStatus, KubernetesError, isOpen } from '../../lib/kubernetes/http.js';
 import type { KubernetesList, KubernetesObject } from '../../lib/kubernetes/objects.js';
-import { MANAGED_BY, MANAGED_BY_LABEL } from '../../lib/kubernetes/ownership.js';
+import { GATEWAY_LABEL, MANAGED_BY, MANAGED_BY_LABEL } from '../../lib/kubernetes/ownership.js';
 import type { Clock } from '../../model/clock.js';
 import type { DriverRecord } from '../../model/driver.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
@@ -15,6 +15,7 @@ import {
   DRIVER_NAMESPACE_LABEL,
   encodeDriver,
   encodeStatus,
+  isOfAnotherGateway,
   KIND,
   type StoredObject,
 } from './kubernetes-codec.js';
@@ -24,6 +25,8 @@ export interface KubernetesStoreOptions {
   readonly api: Pick<KubernetesApi, 'request'>;
   /** The gateway's own namespace. */
   readonly namespace: string;
+  /** Its name, where several gateways share the namespace: another's records are left alone. */
+  readonly gateway?: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -94,6 +97,7 @@ export class KubernetesRecordStore implements RecordStore {
     const driver = encodeDriver(record);
     const status = encodeStatus(record, revision);
     refuseTooLarge(record, { driver, status });
+    const { gateway } = this.#options;
     const answer = await this.#send(record.uid, version, () =>
       previous
         ? this.#options.api.request<StoredObject>({
@@ -121,6 +125,7 @@ export class KubernetesRecordStore implements RecordStore {
                 name: record.uid,
                 labels: {
                   [MANAGED_BY_LABEL]: MANAGED_BY,
+                  ...(gateway === undefined ? {} : { [GATEWAY_LABEL]: gateway }),
                   [DRIVER_NAMESPACE_LABEL]: record.namespace,
                 },
               },
@@ -197,6 +202,7 @@ export class KubernetesRecordStore implements RecordStore {
     const records: StoredRecord[] = [];
     const unreadable: UnreadableObject[] = [];
     for (const object of objects) {
+      if (isOfAnotherGateway(object, this.#options.gateway)) continue;
       try {
         const { record, stored } = decodeRecord(object);
         records.push({ record, version: versionOf(stored) });

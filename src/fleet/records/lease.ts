@@ -13,7 +13,7 @@ import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import type { KubernetesObject } from '../../lib/kubernetes/objects.js';
 import { type Clock, type Moment, momentOf, passedMs, type Timer } from '../../model/clock.js';
-import { reasonOf } from '../../model/errors.js';
+import { reasonOf, retryAfterOf } from '../../model/errors.js';
 import type { Leadership } from '../../model/ledger.js';
 
 export interface LeaseOptions {
@@ -115,35 +115,42 @@ export class KubernetesLease implements Leadership {
   }
 
   #tryAndAgain(): void {
-    this.#attempt = this.#tryOnce().then((done) => {
+    this.#attempt = this.#tryOnce().then((outcome) => {
       if (this.#stopped) return;
-      const pauseMs = this.#pauseMs(done);
+      const pauseMs = this.#pauseMs(outcome);
       this.#timer = this.#options.clock.setTimer(pauseMs, () => this.#tryAndAgain());
     });
   }
 
-  #pauseMs(done: boolean): number {
-    const usualMs = this.#options.durationMs / ATTEMPTS / (done ? 1 : HASTE);
-    if (!this.#seen) return usualMs;
-    const leftMs = this.#seen.sinceMs + this.#seen.durationMs - this.#options.clock.monotonic();
-    return leftMs > 0 ? Math.min(usualMs, leftMs) : usualMs;
+  /** `outcome`: the failure, if there was one. An API server that sheds load is obeyed, but not at the price of what is held. */
+  #pauseMs({ error }: { readonly error?: unknown }): number {
+    const { clock, durationMs } = this.#options;
+    const usualMs = durationMs / ATTEMPTS / (error === undefined ? 1 : HASTE);
+    if (this.#held) {
+      const leftMs = durationMs * (1 - MARGIN) - passedMs(clock, this.#held.since);
+      const askedMs = Math.min(retryAfterOf(error) ?? 0, leftMs / 2);
+      return Math.max(usualMs, askedMs);
+    }
+    const pauseMs = Math.max(usualMs, retryAfterOf(error) ?? 0);
+    if (!this.#seen) return pauseMs;
+    const leftMs = this.#seen.sinceMs + this.#seen.durationMs - clock.monotonic();
+    return leftMs > 0 ? Math.min(pauseMs, leftMs) : pauseMs;
   }
 
-  /** Whether the API server answered. */
-  async #tryOnce(): Promise<boolean> {
-    let done = true;
+  async #tryOnce(): Promise<{ readonly error?: unknown }> {
     try {
       if (this.#held) await this.#renew(this.#held);
       else await this.#acquire();
+      return {};
     } catch (error) {
-      done = false;
       this.#options.logger.warn(
         { reason: reasonOf(error), leading: this.epoch() !== undefined },
         'the lease could not be asked for',
       );
+      return { error };
+    } finally {
+      this.#report();
     }
-    this.#report();
-    return done;
   }
 
   async #renew({ epoch, lease }: { epoch: number; lease: Lease }): Promise<void> {

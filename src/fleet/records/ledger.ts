@@ -121,6 +121,17 @@ export class StoredLedger implements Ledger {
     await (writer.current ? writer.set(undefined, epoch) : writer.barrier(epoch));
   }
 
+  /** Whether the store has held a record of this driver, and nothing is under way to it. */
+  isStored(uid: string): boolean {
+    return this.#writers.get(uid)?.isStored === true;
+  }
+
+  /** The store shows no record of this driver any more. If there should be one, it is written again. */
+  restore(uid: string): void {
+    if (this.#options.leadership.epoch() === undefined) return;
+    this.#writers.get(uid)?.writeAgain();
+  }
+
   onChange(listener: (uid: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

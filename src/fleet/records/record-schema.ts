@@ -41,6 +41,7 @@ export function parseDriverRecord(value: unknown): DriverRecord {
     tombstones: bySession(o['tombstones'], 'tombstones', tombstone),
     ...(tenant === undefined ? {} : { tenant }),
     ...(drainDeadlineMs === undefined ? {} : { drainDeadlineMs }),
+    ...(o['pastUnknown'] === true ? { pastUnknown: true } : {}),
     epoch: number(o['epoch'], 'epoch'),
   };
 }

@@ -8,13 +8,14 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import type { Clock } from '../../model/clock.js';
+import { Backoff, type Clock } from '../../model/clock.js';
 import type { DriverRecord } from '../../model/driver.js';
-import { GatewayError } from '../../model/errors.js';
+import { GatewayError, retryAfterOf } from '../../model/errors.js';
 import type { Leadership, RecordStore, StoredRecord } from '../../model/ledger.js';
 
 /** How long to wait before the store is asked again about a record in doubt. */
 const DOUBT_RETRY_MS = 1000;
+const LONGEST_DOUBT_RETRY_MS = 8000;
 
 export interface WriterContext {
   readonly store: RecordStore;
@@ -47,6 +48,7 @@ export class RecordWriter {
   #running = false;
   #flushWanted = false;
   #inDoubt = false;
+  readonly #retry = new Backoff(DOUBT_RETRY_MS, LONGEST_DOUBT_RETRY_MS);
 
   constructor(uid: string, context: WriterContext, stored?: StoredRecord) {
     this.uid = uid;
@@ -58,6 +60,11 @@ export class RecordWriter {
   /** As memory shows it now; undefined when deleted or not yet created. */
   get current(): DriverRecord | undefined {
     return this.#current;
+  }
+
+  /** Whether the store holds it by all that is known, and nothing is under way. */
+  get isStored(): boolean {
+    return this.#stored !== undefined && this.idle;
   }
 
   /** Whether a request is under way. */
@@ -90,6 +97,13 @@ export class RecordWriter {
     if (this.#waiters.length === 0 && this.#inFlight.length === 0) return Promise.resolve();
     if (this.#waiters.length > 0) return this.#wait(epoch);
     return new Promise((resolve, reject) => this.#inFlight.push({ epoch, resolve, reject }));
+  }
+
+  /** Writes the record although nothing changed: the store may have lost it. Never rejects. */
+  writeAgain(): void {
+    if (this.#inDoubt || !this.#stored || !this.#current) return;
+    this.#flushWanted = true;
+    void this.#run();
   }
 
   /** Writes lazy changes. Never rejects. */
@@ -168,25 +182,49 @@ export class RecordWriter {
         this.#stored = found && wanted ? { record: wanted, version: found.version } : undefined;
         return true;
       }
+      if (wanted && !found && this.#stored) {
+        this.#makeAnew();
+        return false;
+      }
       this.#takeBack(found, refusal);
     } catch (error) {
       this.#context.logger.warn({ err: error, driver: this.uid }, 'a driver record is in doubt');
       this.#inDoubt = true;
-      this.#context.clock.setTimer(DOUBT_RETRY_MS, () => void this.#readAgain());
+      this.#readAgainLater(error);
       for (const waiter of this.#takeWaiters()) waiter.reject(unavailable());
     }
     return false;
+  }
+
+  /** Someone deleted what only the leader may delete: memory knows it, so it is written as a new one. */
+  #makeAnew(): void {
+    this.#context.logger.warn({ driver: this.uid }, 'a driver record was deleted; it is made anew');
+    this.#stored = undefined;
+    this.#waiters = [...this.#inFlight, ...this.#waiters];
+    this.#inFlight = [];
+    this.#flushWanted = true;
   }
 
   async #readAgain(): Promise<void> {
     try {
       const found = await this.#context.store.read(this.uid);
       this.#inDoubt = false;
+      this.#retry.reset();
+      if (!found && this.#stored && this.#current) {
+        this.#makeAnew();
+        void this.#run();
+        return;
+      }
       this.#takeBack(found, unavailable());
       this.#context.settled(this);
-    } catch {
-      this.#context.clock.setTimer(DOUBT_RETRY_MS, () => void this.#readAgain());
+    } catch (error) {
+      this.#readAgainLater(error);
     }
+  }
+
+  #readAgainLater(failure: unknown): void {
+    const pauseMs = this.#retry.next(retryAfterOf(failure));
+    this.#context.clock.setTimer(pauseMs, () => void this.#readAgain());
   }
 
   /** Shows what the store holds again. A change that a listener makes at that is a new one, not rejected. */
@@ -207,7 +245,9 @@ export class RecordWriter {
 
 /** What a caller is told: a record that is full stays full, anything else may pass. */
 function refusalOf(error: unknown): GatewayError {
-  return error instanceof GatewayError && error.code === 'RECORD_FULL' ? error : unavailable();
+  return error instanceof GatewayError && error.code === 'RECORD_FULL'
+    ? error
+    : unavailable(retryAfterOf(error));
 }
 
 export function notLeader(): GatewayError {
@@ -218,10 +258,10 @@ export function notLeader(): GatewayError {
   );
 }
 
-function unavailable(): GatewayError {
+function unavailable(retryAfterMs = 2000): GatewayError {
   return new GatewayError(
     'CONTROL_PLANE_UNAVAILABLE',
     'The gateway cannot store its records now, so nothing was changed; try again in a moment.',
-    { retryAfterMs: 2000 },
+    { retryAfterMs },
   );
 }

@@ -35,6 +35,8 @@ export function channelOptions(
 ): ChannelOptions {
   return {
     ...paces[pace],
+    // A proxy of the environment is for what is outside: it knows nothing of this machine or cluster.
+    'grpc.enable_http_proxy': 0,
     ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName }),
   };
 }

@@ -65,12 +65,14 @@ export class Forwarder {
 
   /**
    * A call of this process's own, to where calls go now. Rejects with what the other server says, or
-   * with what `unavailable` makes. `timeoutMs`: how long an answer is waited for.
+   * with what `unavailable` makes. `timeoutMs`: how long an answer is waited for, unless the signal ends
+   * the call before.
    */
   call<I extends DescMessage, O extends DescMessage>(
     method: DescMethod & { readonly input: I; readonly output: O },
     message: MessageShape<I>,
     timeoutMs: number,
+    signal?: AbortSignal,
   ): Promise<MessageShape<O>> {
     const target = this.#target;
     if (!target) return Promise.reject(this.#options.unavailable());
@@ -78,7 +80,7 @@ export class Forwarder {
     const metadata = new Metadata();
     metadata.set(FORWARDED_HEADER, 'true');
     return new Promise((resolve, reject) => {
-      target.client.makeUnaryRequest(
+      const call = target.client.makeUnaryRequest(
         path,
         requestSerialize,
         responseDeserialize,
@@ -86,11 +88,17 @@ export class Forwarder {
         metadata,
         { deadline: Date.now() + timeoutMs },
         (error: ServiceError | null, response?: MessageShape<O>) => {
+          signal?.removeEventListener('abort', cancel);
           if (response) resolve(response);
           else if (error) reject(fromServiceError(error));
           else reject(this.#options.unavailable());
         },
       );
+      function cancel(): void {
+        call.cancel();
+      }
+      signal?.addEventListener('abort', cancel);
+      if (signal?.aborted) cancel();
     });
   }
 

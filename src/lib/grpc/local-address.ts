@@ -1,6 +1,7 @@
 /** Addresses that only this machine can reach, for servers that speak in the clear: unix sockets and loopback. */
-import { chmod, lstat, unlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import { isLoopback, type SocketAddress } from '../../model/address.js';
 import { GatewayError, hasCode } from '../../model/errors.js';
 
@@ -8,12 +9,13 @@ import { GatewayError, hasCode } from '../../model/errors.js';
 const SOCKET_MODE = 0o660;
 
 /**
- * To be called before listening. A socket file that a process left behind is removed; one that
+ * To be called before listening. The folder of a socket is made, for its user alone; a socket file that a process left behind is removed; one that
  * something answers on, a file of another kind, and an address that others reach are SETTINGS_INVALID.
  * @param server for messages: who listens, and why nobody else may reach it.
  */
 export async function prepareLocalAddress(address: SocketAddress, server: string): Promise<void> {
   if ('path' in address) {
+    await mkdir(dirname(address.path), { recursive: true, mode: 0o700 });
     await removeStaleSocket(address.path);
     return;
   }

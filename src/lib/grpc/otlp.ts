@@ -10,7 +10,7 @@ import {
   type Resource,
   ResourceSchema,
 } from '#gen/otlp/common_pb.js';
-import { formatAddress } from '../../model/address.js';
+import { formatAddress, isLoopback } from '../../model/address.js';
 import { GatewayError, GrpcStatus } from '../../model/errors.js';
 import { methodDefinition } from './client.js';
 
@@ -58,6 +58,7 @@ export class OtlpClient {
   constructor({ endpoint, caFile, timeoutMs = 10_000 }: OtlpOptions) {
     this.#client = new Client(formatAddress(endpoint), credentials(endpoint, caFile), {
       ...channelOptions,
+      ...(isLoopback(endpoint.host) ? { 'grpc.enable_http_proxy': 0 } : {}),
     });
     this.#timeoutMs = timeoutMs;
   }

@@ -4,8 +4,11 @@ import { anyPack, anyUnpack, DurationSchema } from '@bufbuild/protobuf/wkt';
 import { Metadata, type ServiceError } from '@grpc/grpc-js';
 import { ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
+import { cut } from '../../model/telling-line.js';
 import { GatewayError, GrpcStatus, isErrorCode, toGatewayError } from '../../model/errors.js';
 
+const LONGEST_MESSAGE = 1_000;
+const LONGEST_ENCODED = 1_500;
 const ERROR_DOMAIN = 'spark-connect-gateway';
 
 /**
@@ -44,9 +47,32 @@ export function statusDetails(error: GatewayError): Uint8Array {
   );
 }
 
+/**
+ * The error with a message that fits into a client's headers twice, as text and in the details: PySpark
+ * takes 8 KiB of headers, and a refusal that it cannot read is one that it does not wait for.
+ */
+export function fitForHeaders(error: GatewayError): GatewayError {
+  const { code, message, retryAfterMs, cause } = error;
+  let fits = cut(message, LONGEST_MESSAGE);
+  while (encodedLength(fits) > LONGEST_ENCODED) fits = cut(message, Math.floor(fits.length * 0.8));
+  if (fits === message) return error;
+  return new GatewayError(code, fits, {
+    cause,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+/** Percent-encoded, which is what makes most of texts that are not ASCII. */
+function encodedLength(text: string): number {
+  return (
+    Buffer.byteLength(text.replaceAll(/[^\x20-\x24\x26-\x7e]/gu, '')) +
+    3 * Buffer.byteLength(text.replaceAll(/[\x20-\x24\x26-\x7e]/gu, ''))
+  );
+}
+
 /** What a grpc-js handler rejects with. */
 export function toServiceError(thrown: unknown): Partial<ServiceError> & { code: number } {
-  const error = toGatewayError(thrown);
+  const error = fitForHeaders(toGatewayError(thrown));
   const metadata = new Metadata();
   metadata.set('grpc-status-details-bin', Buffer.from(statusDetails(error)));
   return { code: error.status, details: error.message, metadata };

@@ -10,6 +10,8 @@ export type Handler = (exchange: Exchange) => Answer | Promise<Answer>;
 export type Routes = Readonly<Record<string, Handler>>;
 
 interface Route {
+  /** As in `Routes`. */
+  readonly pattern: string;
   readonly method: string;
   readonly segments: readonly string[];
   readonly handler: Handler;
@@ -19,6 +21,7 @@ export type Match =
   | {
       readonly kind: 'found';
       readonly handler: Handler;
+      readonly pattern: string;
       readonly parameters: Readonly<Record<string, string>>;
     }
   /** The path is known, the method is not. */
@@ -31,7 +34,7 @@ export class Router {
   constructor(routes: Routes) {
     this.#routes = Object.entries(routes).map(([pattern, handler]) => {
       const [method = '', path = ''] = pattern.split(' ');
-      return { method, segments: path.split('/'), handler };
+      return { pattern, method, segments: path.split('/'), handler };
     });
   }
 
@@ -50,7 +53,8 @@ export class Router {
     if (!found) {
       return { kind: 'other methods', allowed: fitting.map(({ route }) => route.method) };
     }
-    return { kind: 'found', handler: found.route.handler, parameters: found.parameters };
+    const { handler, pattern } = found.route;
+    return { kind: 'found', handler, pattern, parameters: found.parameters };
   }
 }
 

@@ -23,6 +23,8 @@ export interface HttpServerOptions {
   readonly address: TcpAddress;
   readonly routes: Routes;
   readonly logger: Logger;
+  /** Whether browsers reach it by https only, here or at a proxy in front. */
+  readonly httpsOnly?: boolean;
   /** undefined: plain HTTP. */
   readonly tls?: Omit<CertificateOptions, 'logger'> | undefined;
 }
@@ -51,6 +53,9 @@ const securityHeaders: Answer['headers'] = {
   'x-frame-options': 'DENY',
 };
 
+/** RFC 6797. */
+const STRICT_TRANSPORT_SECURITY = 'max-age=31536000';
+
 const limits = {
   requestTimeout: REQUEST_TIMEOUT_MS,
   headersTimeout: HEADERS_TIMEOUT_MS,
@@ -64,18 +69,24 @@ export async function startHttpServer({
   address,
   routes,
   logger,
+  httpsOnly,
   tls,
 }: HttpServerOptions): Promise<HttpServer> {
   const router = new Router(routes);
+  const standing = {
+    ...securityHeaders,
+    ...(tls || httpsOnly ? { 'strict-transport-security': STRICT_TRANSPORT_SECURITY } : {}),
+  };
   const { server, release } = createOn(tls && { ...tls, logger }, (request, response) => {
     answerOf(router, request, response)
       .catch((error: unknown) => {
-        logFailure(logger, request, error);
+        // What is given up with its request is no failure.
+        if (!response.destroyed) logFailure(logger, router, request, error);
         return failure(error);
       })
-      .then((answer) => send(request, response, answer))
+      .then((answer) => send(request, response, answer, standing))
       .catch((error: unknown) => {
-        logFailure(logger, request, error);
+        logFailure(logger, router, request, error);
         response.destroy();
       });
   });
@@ -130,7 +141,7 @@ async function answerOf(
   response: ServerResponse,
 ): Promise<Answer> {
   const { method = 'GET', headers } = request;
-  const [path = '/', ...query] = (request.url ?? '/').split('?');
+  const [path, ...query] = pathAndQuery(request);
   const match = router.match(method, path);
   switch (match.kind) {
     case 'unknown':
@@ -160,9 +171,14 @@ async function answerOf(
   }
 }
 
-function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: Answer,
+  standing: Answer['headers'],
+): void {
   if (response.destroyed) return;
-  const headers: OutgoingHttpHeaders = { ...securityHeaders, ...answer.headers };
+  const headers: OutgoingHttpHeaders = { ...standing, ...answer.headers };
   // What is left of a body that nobody read would be taken for the next request.
   if (!request.complete) headers['connection'] = 'close';
   response.writeHead(answer.status, headers);
@@ -171,10 +187,22 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Answer
   else response.end(answer.body);
 }
 
-/** Refusals are the client's to know; a failure is ours. */
-function logFailure(logger: Logger, { method, url }: IncomingMessage, error: unknown): void {
+/** Refusals are the client's to know; a failure is ours. A path is the client's own text: it may hold a secret. */
+function logFailure(
+  logger: Logger,
+  router: Router,
+  request: IncomingMessage,
+  error: unknown,
+): void {
   if (toGatewayError(error).code !== 'INTERNAL') return;
-  logger.error({ err: error, method, path: url?.split('?', 1)[0] }, 'a request failed');
+  const match = router.match(request.method ?? 'GET', pathAndQuery(request)[0]);
+  const route = match.kind === 'found' ? match.pattern : 'other';
+  logger.error({ err: error, route }, 'a request failed');
+}
+
+function pathAndQuery({ url = '/' }: IncomingMessage): readonly [string, ...string[]] {
+  const [path = '/', ...query] = url.split('?');
+  return [path, ...query];
 }
 
 // The certificate of an HTTP server, from PEM files that may be renewed while it runs.

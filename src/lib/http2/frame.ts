@@ -63,13 +63,36 @@ export class ConnectionError extends Error {
   }
 }
 
+/** Throws ConnectionError for a frame that is about no stream. */
+export function checkStream(streamId: number): void {
+  if (streamId === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame needs a stream');
+}
+
+/** Throws ConnectionError for a frame about one stream that is none. */
+export function checkConnection(streamId: number): void {
+  if (streamId !== 0) {
+    throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame is not about one stream');
+  }
+}
+
+export function wrongSize(type: string): ConnectionError {
+  return new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${type} has another size`);
+}
+
+const WRITER_BYTES = 64 * 1024;
+
 /** Collects frames that are to be written at once. */
 export class FrameWriter {
-  #bytes = Buffer.allocUnsafe(64 * 1024);
+  #bytes = Buffer.allocUnsafe(WRITER_BYTES);
   #length = 0;
 
   get empty(): boolean {
     return this.#length === 0;
+  }
+
+  /** Bytes that wait to be taken. */
+  get length(): number {
+    return this.#length;
   }
 
   frame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
@@ -105,6 +128,8 @@ export class FrameWriter {
   take(): Buffer {
     const taken = Buffer.from(this.#bytes.subarray(0, this.#length));
     this.#length = 0;
+    // One burst is no reason to keep its room for good.
+    if (this.#bytes.length > 16 * WRITER_BYTES) this.#bytes = Buffer.allocUnsafe(WRITER_BYTES);
     return taken;
   }
 
@@ -131,64 +156,4 @@ export class FrameWriter {
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
   }
-}
-
-// Cuts what a client sends into frames (RFC 9113, sections 3.4 and 4.1).
-
-/** `payload` is a part of what was read, and changes hands with it. */
-export type FrameVisitor = (type: number, flags: number, streamId: number, payload: Buffer) => void;
-
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-
-export class FrameReader {
-  #unread: Buffer | undefined;
-  #prefaced = false;
-
-  /** Visits each frame that is whole by now. Throws ConnectionError. */
-  read(chunk: Buffer, visit: FrameVisitor): void {
-    const bytes = this.#unread ? Buffer.concat([this.#unread, chunk]) : chunk;
-    const start = this.#prefaced ? 0 : this.#preface(bytes);
-    const read = this.#prefaced ? readFrames(bytes, start, visit) : 0;
-    this.#unread = read < bytes.length ? bytes.subarray(read) : undefined;
-  }
-
-  /** Where the frames begin, once the whole preface has come. */
-  #preface(bytes: Buffer): number {
-    const seen = Math.min(bytes.length, PREFACE.length);
-    if (bytes.compare(PREFACE, 0, seen, 0, seen) !== 0) {
-      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'this is not HTTP/2');
-    }
-    this.#prefaced = seen === PREFACE.length;
-    return seen;
-  }
-}
-
-/** Returns where the first frame begins that is not whole. */
-function readFrames(bytes: Buffer, start: number, visit: FrameVisitor): number {
-  let at = start;
-  while (bytes.length - at >= FRAME_HEADER_BYTES) {
-    const length = ((bytes[at] ?? 0) << 16) | ((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0);
-    if (length > DEFAULT_FRAME_BYTES) {
-      throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, 'a frame is too large');
-    }
-    const from = at + FRAME_HEADER_BYTES;
-    const end = from + length;
-    if (end > bytes.length) break;
-    const streamId = bytes.readUInt32BE(at + 5) & LARGEST_STREAM_ID;
-    visit(bytes[at + 3] ?? 0, bytes[at + 4] ?? 0, streamId, bytes.subarray(from, end));
-    at = end;
-  }
-  return at;
-}
-
-/** The payload without its padding and the first `skipped` bytes after the padding's length. Throws ConnectionError. */
-export function unpadded(flags: number, payload: Buffer, skipped: number): Buffer {
-  const padded = (flags & Flag.PADDED) !== 0;
-  if (!padded && skipped === 0) return payload;
-  const start = (padded ? 1 : 0) + skipped;
-  const end = payload.length - (padded ? (payload[0] ?? 0) : 0);
-  if (start > end) {
-    throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame is shorter than its padding');
-  }
-  return payload.subarray(start, end);
 }

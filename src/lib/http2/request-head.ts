@@ -1,5 +1,4 @@
 /** The header fields of one request, as far as a gRPC server reads them. */
-import { HpackDecoder } from './hpack-decoder.js';
 
 /** About one connection only, so never in HTTP/2 (RFC 9113, section 8.2.2). */
 const CONNECTION_FIELDS = new Set([
@@ -9,6 +8,11 @@ const CONNECTION_FIELDS = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
+/** A token in lower case (RFC 9110, section 5.6.2; RFC 9113, section 8.2.1). */
+const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+/** RFC 9113, section 8.2.1: what could end a field, and space around it. */
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const BAD_VALUE = /[\0\r\n]|^[ \t]|[ \t]$/;
 /** SETTINGS_MAX_HEADER_LIST_SIZE of this side. */
 export const MAX_HEADER_LIST_BYTES = 64 * 1024;
 
@@ -43,6 +47,7 @@ export class RequestHead {
   add(name: string, value: string): void {
     this.#bytes += name.length + value.length + 32;
     if (this.tooLarge) return;
+    if (BAD_VALUE.test(value)) this.#malformed = true;
     if (name.startsWith(':')) this.#addPseudo(name, value);
     else {
       this.#regular = true;
@@ -72,44 +77,19 @@ export class RequestHead {
         this.traceparent = value;
         return;
       case 'content-length':
-        if (/^\d{1,15}$/.test(value)) this.contentLength = Number(value);
-        else this.#malformed = true;
+        this.#addContentLength(value);
         return;
       case 'te':
         if (value !== 'trailers') this.#malformed = true;
         return;
       default:
-        if (CONNECTION_FIELDS.has(name) || UPPER_CASE.test(name)) this.#malformed = true;
+        if (CONNECTION_FIELDS.has(name) || !NAME.test(name)) this.#malformed = true;
     }
   }
-}
 
-const UPPER_CASE = /[A-Z]/;
-
-// Reads the header blocks of one connection.
-
-/**
- * A peer that asks one thing sends the same block again and again: that is read once, for as long as
- * the table that it refers to stays what it was.
- */
-export class RequestHeads {
-  readonly #decoder = new HpackDecoder();
-  #block: Buffer | undefined;
-  /** The decoder's when the block was read, before and after. */
-  #revision = -1;
-  #head = new RequestHead();
-
-  /** Throws CompressionError. */
-  read(block: Buffer): RequestHead {
-    const { revision } = this.#decoder;
-    if (revision === this.#revision && this.#block?.equals(block)) return this.#head;
-    const head = new RequestHead();
-    this.#decoder.decode(block, (name, value) => head.add(name, value));
-    if (this.#decoder.revision === revision) {
-      this.#block = Buffer.from(block);
-      this.#revision = revision;
-      this.#head = head;
-    }
-    return head;
+  #addContentLength(value: string): void {
+    const length = /^\d{1,15}$/.test(value) ? Number(value) : undefined;
+    if (length === undefined || length !== (this.contentLength ?? length)) this.#malformed = true;
+    else this.contentLength = length;
   }
 }

@@ -2,25 +2,28 @@
  * The server's side of one HTTP/2 connection (RFC 9113): bytes in, whole requests and bytes out.
  * It holds no socket and no timer.
  */
+import { frameBudgets, HeldBytes, MAX_HELD_BYTES, MAX_STREAMS } from './budgets.js';
 import {
+  checkConnection,
+  checkStream,
   ConnectionError,
   DEFAULT_FRAME_BYTES,
   DEFAULT_WINDOW,
   ErrorCode,
   Flag,
-  FRAME_HEADER_BYTES,
   FrameType,
   FrameWriter,
   LARGEST_STREAM_ID,
   LARGEST_WINDOW,
   Setting,
-  FrameReader,
-  unpadded,
-  type FrameVisitor,
+  wrongSize,
 } from './frame.js';
+import { FrameReader, unpadded, type FrameVisitor } from './frame-reader.js';
 import { CompressionError } from './hpack-decoder.js';
-import { PeerSettings, ResponseWriter, windowOverflow } from './response-writer.js';
-import { MAX_HEADER_LIST_BYTES, RequestHeads } from './request-head.js';
+import { PeerSettings } from './peer-settings.js';
+import { MAX_HEADER_LIST_BYTES } from './request-head.js';
+import { PartialBlock, RequestHeads } from './request-heads.js';
+import { ResponseWriter, windowOverflow } from './response-writer.js';
 import { ServerStream } from './server-stream.js';
 
 export interface ServerConnectionOptions {
@@ -32,16 +35,16 @@ export interface ServerConnectionOptions {
   readonly onTooLarge: (stream: ServerStream) => void;
   /** There is output to take. Called again and again until it is taken. */
   readonly onOutput: () => void;
+  /** Milliseconds that never go back, for what a peer may send in a time. */
+  readonly now: () => number;
 }
 
 /** What a client may send on the connection before it hears of more: many small requests at once. */
 const RECEIVE_WINDOW = 16 * 1024 * 1024;
-/** Requests under way at a time: checks are held while drivers come up. */
-const MAX_STREAMS = 100_000;
-/** Header blocks beyond this are an attack (CVE-2024-27316). */
-const MAX_BLOCK_BYTES = 128 * 1024;
 /** Abandoned streams that are remembered: more than a peer has frames on their way to. */
 const MAX_ABANDONED = 100;
+/** A peer that takes data tells so twice at most, for the stream and for the connection. */
+const WINDOWS_PER_DATA = 2;
 const SHUTDOWN_PING = Buffer.from('shutdown');
 
 export class ServerConnection {
@@ -50,21 +53,27 @@ export class ServerConnection {
   readonly #writer = new FrameWriter();
   readonly #heads = new RequestHeads();
   readonly #peer = new PeerSettings();
-  readonly #responses = new ResponseWriter(this.#writer, this.#peer, (stream) =>
-    this.#ended(stream),
+  readonly #responses = new ResponseWriter(
+    this.#writer,
+    this.#peer,
+    (stream) => this.#ended(stream),
+    () => this.#budgets.windows.earn(WINDOWS_PER_DATA),
   );
+  readonly #budgets;
+  readonly #held = new HeldBytes();
   readonly #streams = new Map<number, ServerStream>();
   /** The last ones that this side ended early: frames may still be on their way to them. */
   readonly #abandoned: number[] = [];
   #lastStreamId = 0;
   #consumed = 0;
   /** A header block whose end has not come. */
-  #partial: { streamId: number; endStream: boolean; blocks: Buffer[]; bytes: number } | undefined;
+  #partial: PartialBlock | undefined;
   #shutdown: 'no' | 'announced' | 'final' = 'no';
   #failed = false;
 
   constructor(options: ServerConnectionOptions) {
     this.#options = options;
+    this.#budgets = frameBudgets(options.now);
     this.#writer.settings([
       [Setting.MAX_CONCURRENT_STREAMS, MAX_STREAMS],
       // No stream needs more than its largest body, so only the connection's window is kept open.
@@ -80,6 +89,16 @@ export class ServerConnection {
   /** Whether all has been said once the output is taken, so that the socket can be ended. */
   get finished(): boolean {
     return this.#failed || (this.#shutdown === 'final' && this.#streams.size === 0);
+  }
+
+  /** Whether the peer has shown that it speaks HTTP/2. */
+  get established(): boolean {
+    return this.#peer.known;
+  }
+
+  /** Bytes that are kept for the peer: unfinished requests, and answers that it has not taken. */
+  get heldBytes(): number {
+    return this.#held.bytes + this.#writer.length;
   }
 
   /** What is to be written now; undefined for nothing. */
@@ -108,6 +127,9 @@ export class ServerConnection {
   send(stream: ServerStream, data: Uint8Array): void {
     if (stream.closed) return;
     this.#responses.data(stream, data);
+    if (this.heldBytes > MAX_HELD_BYTES) {
+      this.#fail(new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'answers are not taken'));
+    }
     this.#announce();
   }
 
@@ -169,11 +191,12 @@ export class ServerConnection {
         return this.#readPriority(streamId, payload);
       case FrameType.GOAWAY:
         checkConnection(streamId);
-        return;
+        return this.#budgets.control.spend();
       case FrameType.PUSH_PROMISE:
         throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a client cannot push');
       default:
-      // Unknown types are ignored (RFC 9113, section 4.1).
+        // Unknown types are ignored (RFC 9113, section 4.1).
+        this.#budgets.control.spend();
     }
   };
 
@@ -181,7 +204,9 @@ export class ServerConnection {
     checkStream(streamId);
     this.#consume(payload.length);
     const data = unpadded(flags, payload, 0);
+    const endStream = (flags & Flag.END_STREAM) !== 0;
     const stream = this.#open(streamId);
+    if (!stream || (data.length === 0 && !endStream)) this.#budgets.control.spend();
     if (!stream) {
       if (!this.#abandoned.includes(streamId)) {
         this.#writer.number(FrameType.RST_STREAM, streamId, ErrorCode.STREAM_CLOSED);
@@ -189,16 +214,18 @@ export class ServerConnection {
       return;
     }
     if (stream.remoteClosed) {
-      this.reset(stream, ErrorCode.STREAM_CLOSED);
+      this.#refuse(stream, ErrorCode.STREAM_CLOSED);
       return;
     }
     const taken = stream.bodyBytes <= this.#options.maxBodyBytes;
     if (taken) stream.receive(data);
     if (taken && stream.bodyBytes > this.#options.maxBodyBytes) {
+      this.#budgets.resets.spend();
       this.#options.onTooLarge(stream);
       return;
     }
-    if (flags & Flag.END_STREAM) this.#requested(stream);
+    if (this.#held.tooMany) this.#refuse(stream, ErrorCode.ENHANCE_YOUR_CALM);
+    else if (endStream) this.#requested(stream);
   }
 
   #readHeaders(flags: number, streamId: number, payload: Buffer): void {
@@ -209,21 +236,16 @@ export class ServerConnection {
       this.#readBlock(streamId, endStream, block);
       return;
     }
-    this.#partial = { streamId, endStream, blocks: [Buffer.from(block)], bytes: block.length };
+    this.#partial = new PartialBlock(streamId, endStream, block);
   }
 
   #readContinuation(flags: number, payload: Buffer): void {
     const partial = this.#partial;
     if (!partial) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'no header block is open');
-    partial.blocks.push(Buffer.from(payload));
-    // Empty frames count, too.
-    partial.bytes += payload.length + FRAME_HEADER_BYTES;
-    if (partial.bytes > MAX_BLOCK_BYTES) {
-      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block is too large');
-    }
+    partial.add(payload);
     if (!(flags & Flag.END_HEADERS)) return;
     this.#partial = undefined;
-    this.#readBlock(partial.streamId, partial.endStream, Buffer.concat(partial.blocks));
+    this.#readBlock(partial.streamId, partial.endStream, partial.whole());
   }
 
   #readBlock(streamId: number, endStream: boolean, block: Buffer): void {
@@ -239,29 +261,30 @@ export class ServerConnection {
     // Said to be left to another connection (RFC 9113, section 6.8).
     if (this.#shutdown === 'final') return;
     this.#lastStreamId = streamId;
-    const stream = new ServerStream(streamId, head, this.#peer.initialWindow);
+    const stream = new ServerStream(streamId, head, this.#peer.initialWindow, this.#held);
     this.#streams.set(streamId, stream);
-    if (head.tooLarge) this.reset(stream, ErrorCode.ENHANCE_YOUR_CALM);
-    else if (head.malformed) this.reset(stream, ErrorCode.PROTOCOL_ERROR);
-    else if (this.#streams.size > MAX_STREAMS) this.reset(stream, ErrorCode.REFUSED_STREAM);
-    else if (endStream) this.#requested(stream);
+    if (head.tooLarge) this.#refuse(stream, ErrorCode.ENHANCE_YOUR_CALM);
+    else if (head.malformed) this.#refuse(stream, ErrorCode.PROTOCOL_ERROR);
+    else if (this.#streams.size > MAX_STREAMS || this.#held.tooMany) {
+      this.#refuse(stream, ErrorCode.REFUSED_STREAM);
+    } else if (endStream) this.#requested(stream);
   }
 
   #readTrailers(streamId: number, endStream: boolean): void {
-    if (this.#abandoned.includes(streamId)) return;
+    if (this.#abandoned.includes(streamId)) return this.#budgets.control.spend();
     const stream = this.#streams.get(streamId);
     if (!stream || stream.remoteClosed) {
       throw new ConnectionError(ErrorCode.STREAM_CLOSED, 'headers on a stream that is closed');
     }
     if (endStream) this.#requested(stream);
-    else this.reset(stream, ErrorCode.PROTOCOL_ERROR);
+    else this.#refuse(stream, ErrorCode.PROTOCOL_ERROR);
   }
 
   #requested(stream: ServerStream): void {
     stream.remoteClosed = true;
     const { contentLength } = stream.head;
     if (contentLength !== undefined && contentLength !== stream.bodyBytes) {
-      this.reset(stream, ErrorCode.PROTOCOL_ERROR);
+      this.#refuse(stream, ErrorCode.PROTOCOL_ERROR);
       return;
     }
     this.#options.onRequest(stream);
@@ -269,6 +292,7 @@ export class ServerConnection {
 
   #readSettings(flags: number, streamId: number, payload: Buffer): void {
     checkConnection(streamId);
+    this.#budgets.control.spend();
     if (flags & Flag.ACK) {
       if (payload.length > 0) throw wrongSize('SETTINGS');
       return;
@@ -279,12 +303,13 @@ export class ServerConnection {
     for (const stream of this.#streams.values()) {
       stream.sendWindow += grown;
       if (stream.sendWindow > LARGEST_WINDOW) throw windowOverflow();
+      if (stream.waiting.length > 0) this.#responses.flow(stream);
     }
-    this.#responses.unblock();
   }
 
   #readPing(flags: number, streamId: number, payload: Buffer): void {
     checkConnection(streamId);
+    this.#budgets.control.spend();
     if (payload.length !== SHUTDOWN_PING.length) throw wrongSize('PING');
     if (!(flags & Flag.ACK)) {
       this.#writer.frame(FrameType.PING, Flag.ACK, 0, payload);
@@ -296,6 +321,7 @@ export class ServerConnection {
   }
 
   #readWindowUpdate(streamId: number, payload: Buffer): void {
+    this.#budgets.windows.spend();
     if (payload.length !== 4) throw wrongSize('WINDOW_UPDATE');
     const increment = payload.readUInt32BE(0) & LARGEST_WINDOW;
     if (streamId === 0) {
@@ -306,13 +332,14 @@ export class ServerConnection {
     const stream = this.#open(streamId);
     if (!stream) return;
     stream.sendWindow += increment;
-    if (increment === 0) this.reset(stream, ErrorCode.PROTOCOL_ERROR);
-    else if (stream.sendWindow > LARGEST_WINDOW) this.reset(stream, ErrorCode.FLOW_CONTROL_ERROR);
+    if (increment === 0) this.#refuse(stream, ErrorCode.PROTOCOL_ERROR);
+    else if (stream.sendWindow > LARGEST_WINDOW) this.#refuse(stream, ErrorCode.FLOW_CONTROL_ERROR);
     else this.#responses.flow(stream);
   }
 
   #readReset(streamId: number, payload: Buffer): void {
     checkStream(streamId);
+    this.#budgets.resets.spend();
     if (payload.length !== 4) throw wrongSize('RST_STREAM');
     const stream = this.#open(streamId);
     if (stream) this.#close(stream);
@@ -321,6 +348,7 @@ export class ServerConnection {
   /** Priorities are not used, and the stream need not exist (RFC 9113, section 5.3.2). */
   #readPriority(streamId: number, payload: Buffer): void {
     checkStream(streamId);
+    this.#budgets.control.spend();
     if (payload.length === 5) return;
     this.#writer.number(FrameType.RST_STREAM, streamId, ErrorCode.FRAME_SIZE_ERROR);
     const stream = this.#streams.get(streamId);
@@ -359,9 +387,16 @@ export class ServerConnection {
     this.#close(stream);
   }
 
+  /** Ends a request that its peer is to blame for. Throws ConnectionError. */
+  #refuse(stream: ServerStream, code: ErrorCode): void {
+    this.#budgets.resets.spend();
+    this.reset(stream, code);
+  }
+
   #close(stream: ServerStream): void {
     if (stream.closed) return;
     stream.closed = true;
+    stream.letGo();
     this.#streams.delete(stream.id);
     this.#responses.forget(stream);
     stream.onClose();
@@ -380,18 +415,4 @@ export class ServerConnection {
   #announce(): void {
     if (!this.#writer.empty || this.finished) this.#options.onOutput();
   }
-}
-
-function checkStream(streamId: number): void {
-  if (streamId === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame needs a stream');
-}
-
-function checkConnection(streamId: number): void {
-  if (streamId !== 0) {
-    throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame is not about one stream');
-  }
-}
-
-function wrongSize(type: string): ConnectionError {
-  return new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${type} has another size`);
 }

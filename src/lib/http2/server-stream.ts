@@ -1,5 +1,8 @@
 /** One request and its response (RFC 9113, section 5.1). */
+import { type HeldBytes, STREAM_BYTES } from './budgets.js';
 import type { RequestHead } from './request-head.js';
+
+const NOTHING: Buffer = Buffer.alloc(0);
 
 export class ServerStream {
   readonly id: number;
@@ -17,27 +20,56 @@ export class ServerStream {
   /** Data that waits for the peer's window, and the trailers after it. */
   readonly waiting: Uint8Array[] = [];
   trailers: Uint8Array | undefined;
-  readonly #chunks: Buffer[] = [];
+  readonly #connection: HeldBytes;
+  #held = 0;
+  #body: Buffer = NOTHING;
   #bodyBytes = 0;
 
-  constructor(id: number, head: RequestHead, sendWindow: number) {
+  constructor(id: number, head: RequestHead, sendWindow: number, connection: HeldBytes) {
     this.id = id;
     this.head = head;
     this.sendWindow = sendWindow;
+    this.#connection = connection;
+    this.hold(STREAM_BYTES);
   }
 
   get bodyBytes(): number {
     return this.#bodyBytes;
   }
 
+  /** Counts bytes that are kept for this stream, or, below zero, are kept no longer. */
+  hold(bytes: number): void {
+    this.#held += bytes;
+    this.#connection.bytes += bytes;
+  }
+
+  /** To be called once it is over. */
+  letGo(): void {
+    this.hold(-this.#held);
+  }
+
   /** Keeps a copy: a call that is held must not keep the connection's read buffer. */
   receive(chunk: Buffer): void {
-    this.#bodyBytes += chunk.length;
-    this.#chunks.push(Buffer.from(chunk));
+    if (chunk.length === 0) return;
+    const length = this.#bodyBytes + chunk.length;
+    this.hold(chunk.length);
+    if (this.#bodyBytes === 0) {
+      this.#body = Buffer.from(chunk);
+    } else {
+      if (length > this.#body.length) this.#grow(length);
+      chunk.copy(this.#body, this.#bodyBytes);
+    }
+    this.#bodyBytes = length;
+  }
+
+  /** However small its pieces are, a body takes twice its bytes at most. */
+  #grow(least: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(least, 2 * this.#body.length));
+    this.#body.copy(grown, 0, 0, this.#bodyBytes);
+    this.#body = grown;
   }
 
   body(): Buffer {
-    const [only] = this.#chunks;
-    return only && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks);
+    return this.#body.subarray(0, this.#bodyBytes);
   }
 }

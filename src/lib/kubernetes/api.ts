@@ -5,10 +5,12 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { Agent, type RequestOptions } from 'node:https';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { KubeConfig } from '@kubernetes/client-node';
 import {
   KubernetesError,
   errorOfStatus,
+  isLater,
   asKubernetesError,
   exchange,
   limit,
@@ -84,11 +86,33 @@ export class KubernetesApi {
     this.#base = cluster.server.replace(/\/$/, '');
   }
 
-  /** Resolves with the answer's JSON. Rejects with KubernetesError. */
+  /**
+   * Resolves with the answer's JSON. Rejects with KubernetesError. Where the API server sheds load, the
+   * request is made again after the pause that it asks for, as long as its time lasts.
+   */
   async request<T>(request: ApiRequest): Promise<T> {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = request;
+    const endMs = performance.now() + timeoutMs;
+    for (;;) {
+      const leftMs = endMs - performance.now();
+      try {
+        return await this.#requestOnce<T>({ ...request, timeoutMs: Math.ceil(leftMs) });
+      } catch (error) {
+        if (!isLater(error)) throw error;
+        // Not all at once: others were told the same.
+        const pauseMs = (error.retryAfterMs ?? 0) * (1 + Math.random() / 4);
+        if (performance.now() + pauseMs >= endMs) throw error;
+        await pause(pauseMs, undefined, { signal: request.signal }).catch(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  async #requestOnce<T>(request: ApiRequest & { readonly timeoutMs: number }): Promise<T> {
     const method = request.method ?? 'GET';
     const what = `${method} ${request.path}`;
-    const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const { timeoutMs } = request;
     const time = limit(timeoutMs, request.signal);
     try {
       const query =
@@ -96,7 +120,9 @@ export class KubernetesApi {
       const response = await this.#send({ ...request, method, query: query ?? {} }, time.signal);
       const text = await readAll(response, what);
       const status = response.statusCode ?? 0;
-      if (status < 200 || status > 299) throw errorOfStatus(status, parse(text), what);
+      if (status < 200 || status > 299) {
+        throw errorOfStatus(status, parse(text), what, response.headers['retry-after']);
+      }
       try {
         const value: T = JSON.parse(text);
         return value;
@@ -146,7 +172,10 @@ export class KubernetesApi {
     try {
       if (signal.aborted) abort();
       const status = response.statusCode ?? 0;
-      if (status !== 200) throw errorOfStatus(status, parse(await readAll(response, what)), what);
+      if (status !== 200) {
+        const body = parse(await readAll(response, what));
+        throw errorOfStatus(status, body, what, response.headers['retry-after']);
+      }
       request.onOpen?.();
       for await (const line of jsonLines(response)) {
         const event = parse(line);

@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
-import { reasonOf } from '../../model/errors.js';
+import { reasonOf, retryAfterOf } from '../../model/errors.js';
 import type { ObjectReference } from '../../model/fleet-problem.js';
 import { type KubernetesApi, MERGE_PATCH } from './api.js';
 import { hasStatus, KubernetesError } from './http.js';
@@ -116,8 +116,9 @@ export class EventWriter {
       await this.#createOrContinue(event);
       this.#failure = undefined;
     } catch (error) {
-      const refused = error instanceof KubernetesError && !error.outcomeUnknown;
-      const againAtMs = clock.now() + (refused ? REFUSED_MS : CHANGE_MS);
+      const refused = error instanceof KubernetesError && error.verdict === 'refused';
+      const againAtMs =
+        clock.now() + Math.max(refused ? REFUSED_MS : CHANGE_MS, retryAfterOf(error) ?? 0);
       this.#told.set(key, { note: event.note, againAtMs, changeAtMs: againAtMs });
       const reason = reasonOf(error);
       if (reason !== this.#failure) logger.warn({ reason }, 'an Event could not be written');

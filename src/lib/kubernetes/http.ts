@@ -1,6 +1,7 @@
 /** One HTTPS exchange, with a limit on its time that can be taken off once the answer has begun. */
 import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { tellingLine } from '../../model/telling-line.js';
 
 /** Finds out about a dead connection while a watch is silent. */
 export const TCP_KEEPALIVE_MS = 20_000;
@@ -109,9 +110,14 @@ export class KubernetesError extends Error {
     this.retryAfterMs = options.retryAfterMs;
   }
 
-  /** Whether the request may have been carried out although it failed. */
-  get outcomeUnknown(): boolean {
-    return this.status === 0 || this.status >= 500;
+  /**
+   * What is known of the request: `refused` for good, `unknown` where it may have been carried out
+   * although it failed, or to be made `later`: the API server sheds load and has not looked at it
+   * (https://kubernetes.io/docs/concepts/cluster-administration/flow-control/).
+   */
+  get verdict(): 'refused' | 'unknown' | 'later' {
+    if (this.status === 429) return 'later';
+    return this.status === 0 || this.status >= 500 ? 'unknown' : 'refused';
   }
 
   /** The resource version asked for is no longer kept: list again. */
@@ -120,18 +126,50 @@ export class KubernetesError extends Error {
   }
 }
 
-/** Reads a `Status`, be it an answer's body or the object of a watch's ERROR event. */
-export function errorOfStatus(httpStatus: number, body: unknown, what: string): KubernetesError {
+/** Where the API server sheds load without saying for how long. */
+const DEFAULT_RETRY_AFTER_MS = 1_000;
+const LONGEST_RETRY_AFTER_MS = 60_000;
+/** Admission webhooks and others put whole stacks into messages. */
+const LONGEST_MESSAGE = 1_000;
+
+/**
+ * Reads a `Status`, be it an answer's body or the object of a watch's ERROR event. Whoever sheds load
+ * answers in plain text, with a `Retry-After` header (RFC 9110 section 10.2.3).
+ */
+export function errorOfStatus(
+  httpStatus: number,
+  body: unknown,
+  what: string,
+  retryAfter?: string,
+): KubernetesError {
   const status: Status = typeof body === 'object' && body !== null ? body : {};
   const code = status.code ?? httpStatus;
   const reason = status.reason ?? `HTTP ${code}`;
-  const retryAfterSeconds = status.details?.retryAfterSeconds;
+  const seconds = status.details?.retryAfterSeconds;
+  const retryAfterMs =
+    retryAfterOfHeader(retryAfter) ??
+    (seconds === undefined ? undefined : seconds * 1000) ??
+    (code === 429 ? DEFAULT_RETRY_AFTER_MS : undefined);
   return new KubernetesError(
     code,
     reason,
-    `${what}: ${status.message ?? reason}`,
-    retryAfterSeconds === undefined ? {} : { retryAfterMs: retryAfterSeconds * 1000 },
+    `${what}: ${tellingLine(status.message ?? reason, LONGEST_MESSAGE)}`,
+    retryAfterMs === undefined
+      ? {}
+      : { retryAfterMs: Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS) },
   );
+}
+
+function retryAfterOfHeader(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const seconds = Number(text);
+  const ms = Number.isNaN(seconds) ? Date.parse(text) - Date.now() : seconds * 1000;
+  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
+}
+
+/** Whether the API server sheds load: the request was not carried out, and is to be made again. */
+export function isLater(error: unknown): error is KubernetesError {
+  return error instanceof KubernetesError && error.verdict === 'later';
 }
 
 export function hasStatus(error: unknown, status: number): boolean {
@@ -141,7 +179,9 @@ export function hasStatus(error: unknown, status: number): boolean {
 /** Whether the request may have been carried out although it failed. Nothing was sent when the connection was refused. */
 export function isOpen(error: unknown): boolean {
   return (
-    error instanceof KubernetesError && error.outcomeUnknown && error.reason !== 'ECONNREFUSED'
+    error instanceof KubernetesError &&
+    error.verdict === 'unknown' &&
+    error.reason !== 'ECONNREFUSED'
   );
 }
 

@@ -71,6 +71,10 @@ export interface Pod extends KubernetesObject {
     readonly containers?: readonly {
       readonly name: string;
       readonly ports?: readonly { readonly name?: string; readonly containerPort?: number }[];
+      readonly env?: readonly {
+        readonly name: string;
+        readonly valueFrom?: { readonly secretKeyRef?: { readonly name?: string } };
+      }[];
     }[];
     readonly restartPolicy?: string;
     readonly nodeName?: string;

@@ -10,7 +10,7 @@ import type { KubernetesObject, ObjectMeta } from './objects.js';
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const MANAGED_BY = 'spark-gateway';
 /** Which gateway, where several share a cluster. */
-const GATEWAY_LABEL = 'spark-gateway.io/gateway';
+export const GATEWAY_LABEL = 'spark-gateway.io/gateway';
 export const SIGNATURE_ANNOTATION = 'spark-gateway.io/signature';
 /** Hash of the template that a resource was made from. */
 export const TEMPLATE_ANNOTATION = 'spark-gateway.io/template';
@@ -19,12 +19,25 @@ export const VARIANT_ANNOTATION = 'spark-gateway.io/variant';
 /** The driver asks for a token of its own, see `driverToken`. */
 export const TOKEN_ANNOTATION = 'spark-gateway.io/driver-token';
 
+/** What Spark's server reads its token from where spark.connect.authenticate.token is not set. */
+export const TOKEN_VARIABLE = 'SPARK_CONNECT_AUTHENTICATE_TOKEN';
+
+/** Name of the Secret that holds a driver's own token, under the key `token`. */
+export function tokenSecretName(resource: string): string {
+  return `${resource}-token`;
+}
+
 export function ownershipSelector(gateway: string): string {
   return `${MANAGED_BY_LABEL}=${MANAGED_BY},${GATEWAY_LABEL}=${gateway}`;
 }
 
 export function ownershipLabels(gateway: string): Record<string, string> {
   return { [MANAGED_BY_LABEL]: MANAGED_BY, [GATEWAY_LABEL]: gateway };
+}
+
+/** The gateway that the object says was its maker; undefined for one that no gateway made. */
+export function gatewayOf({ labels = {} }: ObjectMeta): string | undefined {
+  return labels[MANAGED_BY_LABEL] === MANAGED_BY ? labels[GATEWAY_LABEL] : undefined;
 }
 
 export function signature(

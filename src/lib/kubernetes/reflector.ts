@@ -10,7 +10,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { Backoff, type Clock } from '../../model/clock.js';
-import { reasonOf } from '../../model/errors.js';
+import { reasonOf, retryAfterOf } from '../../model/errors.js';
 import type { KubernetesApi, WatchEvent } from './api.js';
 import { hasStatus, KubernetesError } from './http.js';
 import type { KubernetesList, KubernetesObject } from './objects.js';
@@ -73,6 +73,9 @@ export class Reflector<T> {
   /** Ends what is under way, be it a watch or a pause. */
   #interrupt: (() => void) | undefined;
   #waiters: Waiter[] = [];
+  /** How often a list was asked for, and which of these the last list answered. */
+  #asked = 0;
+  #answered = -1;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(options: ReflectorOptions<T>) {
@@ -113,14 +116,20 @@ export class Reflector<T> {
     return this.#problem;
   }
 
+  /** Whether the copy is kept up to date and shows what a list showed that began after the last `refresh`. */
+  get isFresh(): boolean {
+    return this.#problem === undefined && this.#answered === this.#asked;
+  }
+
   /**
    * Lists again, consistently, and resolves when the copy shows what that list showed. Rejects with
-   * the first failure; the copy then goes on being kept up to date as before.
+   * the first failure; the list is tried again all the same (`isFresh` says when it came about).
    */
   refresh(): Promise<void> {
     if (!this.#stop || this.#stop.signal.aborted) {
       return Promise.reject(new Error(`${this.#options.path} is not being watched.`));
     }
+    this.#asked += 1;
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
       this.#interrupt?.();
@@ -131,7 +140,7 @@ export class Reflector<T> {
     while (!signal.aborted) {
       const startedMs = this.#options.clock.now();
       try {
-        if (this.#resourceVersion === undefined || this.#waiters.length > 0)
+        if (this.#resourceVersion === undefined || this.#answered !== this.#asked)
           await this.#list(signal);
         if (this.#resourceVersion === undefined) await this.#pause(UNKNOWN_KIND_MS, signal);
         else await this.#watch(signal);
@@ -148,6 +157,7 @@ export class Reflector<T> {
 
   async #list(signal: AbortSignal): Promise<void> {
     const waiters = this.#waiters;
+    const asked = this.#asked;
     this.#waiters = [];
     try {
       const { objects, resourceVersion } = await this.#listAll(signal);
@@ -155,6 +165,7 @@ export class Reflector<T> {
         objects.map((object) => [object.metadata.uid ?? '', this.#keep(object)]),
       );
       this.#resourceVersion = resourceVersion;
+      this.#answered = asked;
       this.#settled(undefined);
       for (const waiter of waiters) waiter.resolve();
       this.#options.onChange();
@@ -267,8 +278,7 @@ export class Reflector<T> {
       return;
     }
     if (expired) this.#resourceVersion = undefined;
-    const retryAfterMs = error instanceof KubernetesError ? error.retryAfterMs : undefined;
-    const pauseMs = this.#backoff.next(retryAfterMs);
+    const pauseMs = this.#backoff.next(retryAfterOf(error));
     this.#options.logger.warn(
       { reason: reasonOf(error), path: this.#options.path, pauseMs: Math.round(pauseMs) },
       'a watch broke off',

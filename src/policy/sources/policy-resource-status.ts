@@ -3,8 +3,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/api.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
-import type { Clock, Timer } from '../../model/clock.js';
-import { reasonOf } from '../../model/errors.js';
+import { Backoff, type Clock, type Timer } from '../../model/clock.js';
+import { reasonOf, retryAfterOf } from '../../model/errors.js';
 import { LONGEST_MESSAGE } from './policy-resource-schema.js';
 
 /** https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties. */
@@ -98,12 +98,14 @@ export interface StatusWriterOptions {
 }
 
 const RETRY_MS = 5_000;
+const LONGEST_RETRY_MS = 5 * 60_000;
 
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
   #wanted: { readonly resourceVersion: string; readonly status: PolicyResourceStatus } | undefined;
   #writing: Promise<void> | undefined;
   #retry: Timer | undefined;
+  readonly #backoff = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
 
   constructor(options: StatusWriterOptions) {
     this.#options = options;
@@ -136,11 +138,13 @@ export class StatusWriter {
           contentType: MERGE_PATCH,
           body: { metadata: { resourceVersion }, status },
         });
+        this.#backoff.reset();
       } catch (error) {
         if (hasStatus(error, 409) || hasStatus(error, 404)) continue;
         logger.warn({ reason: reasonOf(error) }, "the policy's status cannot be written");
         this.#retry?.cancel();
-        this.#retry = clock.setTimer(RETRY_MS, onFailure);
+        const pauseMs = this.#backoff.next(retryAfterOf(error));
+        this.#retry = clock.setTimer(pauseMs, onFailure);
       }
     }
   }

@@ -99,6 +99,11 @@ export const admin = group('Metrics, health and administration of the control pl
     roles: [...controlPlane, ...operator],
     about: 'Where the control plane serves them.',
   }),
+  health_addr: optional(tcpAddress, {
+    roles: controlPlane,
+    about:
+      'A further address for /healthz, /readyz and /metrics in plain HTTP: for probes and Prometheus, whatever happens to the other.',
+  }),
   cert_file: optional(path, {
     roles: [...controlPlane, ...operator],
     about:

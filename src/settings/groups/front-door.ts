@@ -19,7 +19,7 @@ import {
   issuers,
   operator,
 } from '../setting.js';
-import { headerName, loopbackAddress, socketAddress, tcpAddress } from '../types.js';
+import { headerName, loopbackAddress, tcpAddress, socketAddress } from '../types.js';
 
 export const listener = group('The listener for clients, beyond its address and certificate.', {
   client_ca_file: optional(path, {
@@ -37,6 +37,11 @@ export const listener = group('The listener for clients, beyond its address and 
     roles: controlPlane,
     about:
       'Whether a TCP load balancer in front says by the PROXY protocol (1 or 2) who the client is; connections without it are then refused. A change ends open streams.',
+  }),
+  max_connections_per_address: optional(integer(1, 10_000_000), {
+    roles: controlPlane,
+    about:
+      'Client connections of one address to one Envoy at most; addresses are counted in 16 groups. Without it, a quarter of envoy.max_connections; without meaning where trusted_proxies is not 0. A change ends open streams.',
   }),
   max_message_size: setting(size('1MiB', '2GiB'), {
     default: '256MiB',
@@ -76,6 +81,12 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
     roles: ['bootstrap'],
     about: "Envoy's own administration.",
   }),
+  health_addr: setting(tcpAddress, {
+    default: '127.0.0.1:9902',
+    roles: ['bootstrap'],
+    about:
+      'Where Envoy answers /healthz, /readyz and /metrics, whatever its limits: for probes and Prometheus.',
+  }),
   node_id: optional(plainText, {
     roles: ['bootstrap'],
     about: 'Names this Envoy to the control plane; without it, the host name.',
@@ -97,7 +108,7 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
   }),
   max_connections: setting(integer(1, 10_000_000), {
     default: '50000',
-    roles: ['bootstrap'],
+    roles: ['bootstrap', ...controlPlane],
     about: 'Client connections of one Envoy at most.',
   }),
   concurrency: setting(integer(0, 1024), {
@@ -110,10 +121,10 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
 // The authorization service.
 
 export const authz = group('The authorization service beside each Envoy (ext_authz).', {
-  listen_addr: setting(socketAddress, {
-    default: '127.0.0.1:9191',
-    roles: servers,
-    about: 'Where it listens, and where Envoy asks it. Must be local to the Envoy.',
+  listen_addr: optional(socketAddress, {
+    roles: ['authz', 'bootstrap'],
+    about:
+      'Where it listens, and where the Envoy beside it asks: a unix socket that only its own user and group reach. Without it authz.sock in state_dir. Whoever can ask can have the credential of a driver, so a loopback address is for machines without other users.',
   }),
   metrics_addr: setting(tcpAddress, {
     default: '127.0.0.1:9091',
@@ -138,18 +149,30 @@ export const authz = group('The authorization service beside each Envoy (ext_aut
   expired_token_grace: setting(duration('0', '1d'), {
     default: '15m',
     roles: sidecars,
+    about: "How long after its end the owner's token still serves to release a session.",
+  }),
+  query_finish_time: setting(duration('0', '7d'), {
+    default: '1d',
+    roles: sidecars,
     about:
-      "How long after its end the owner's token still serves to fetch results of, or release, a running session.",
+      "How long after its end the owner's token still serves to finish a query: to fetch its results and its errors, to release and to interrupt it. Clients keep the token that an execution began with.",
   }),
   keys_max_age: setting(duration('10s', '1d'), {
     default: '10m',
     roles: sidecars,
     about: "How long an issuer's keys are used without fetching them again.",
   }),
+  keys_expire_after: setting(duration('10m', '30d'), {
+    default: '1d',
+    roles: sidecars,
+    about:
+      "How long an issuer's keys are believed that cannot be fetched again: one may have been withdrawn meanwhile. From then on its tokens are UNAVAILABLE until it answers.",
+  }),
   keys_cooldown: setting(duration('1s', '1h'), {
     default: '30s',
     roles: sidecars,
-    about: 'The least time between two fetches caused by tokens that name an unknown key.',
+    about:
+      'The least time between two fetches caused by tokens that name an unknown key. Until the next one such a token is UNAVAILABLE, with the time left, as its key may be new.',
   }),
 });
 

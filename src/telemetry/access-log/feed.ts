@@ -143,6 +143,7 @@ export class StreamActivity {
     const streamId = `${this.#reporter}/${record.streamId}`;
     if (record.kind === 'running') this.#running(streamId, record.session, nowMs);
     else this.#ended(streamId, record.session, nowMs);
+    if (isAnswer(record)) this.#sink.answered?.(record.session);
     if (isRelease(record)) this.#sink.released(record.session, nowMs);
   }
 
@@ -182,6 +183,11 @@ export class StreamActivity {
       if (this.#open.size > 0) this.#scheduleSweep();
     });
   }
+}
+
+/** Whether the driver has surely answered. */
+function isAnswer({ kind, grpcStatus, comesBack }: AccessRecord): boolean {
+  return kind === 'ended' && grpcStatus === 0 && comesBack === undefined;
 }
 
 /** Whether the driver has let go of the session for good. */

@@ -6,7 +6,13 @@ import {
   AccessLogType,
   type HTTPAccessLogEntry,
 } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
-import { AccessMetadata, AUTHZ_METADATA_NAMESPACE, TRACE_HEADER } from '../../model/names.js';
+import {
+  AccessMetadata,
+  AUTHZ_METADATA_NAMESPACE,
+  rpcOfPath,
+  type SparkRpc,
+  TRACE_HEADER,
+} from '../../model/names.js';
 
 /** One RPC, running or ended. What authz had not found out when it refused is undefined. */
 export interface AccessRecord {
@@ -15,8 +21,7 @@ export interface AccessRecord {
   readonly streamId: string;
   readonly startedAtMs: number;
   readonly durationMs: number | undefined;
-  /** Last segment of the path. */
-  readonly method: string;
+  readonly method: SparkRpc | 'other';
   readonly session: string | undefined;
   readonly principal: string | undefined;
   readonly issuer: string | undefined;
@@ -58,7 +63,7 @@ export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefine
     streamId: common.streamId,
     startedAtMs,
     durationMs: common.duration && durationMs(common.duration),
-    method: request.path.slice(request.path.lastIndexOf('/') + 1),
+    method: rpcOfPath(request.path),
     session: text(AccessMetadata.session),
     principal: text(AccessMetadata.principal),
     issuer: text(AccessMetadata.issuer),
@@ -104,22 +109,6 @@ function ipAddress(address: Address | undefined): string | undefined {
 }
 
 // Metrics of the RPCs that clients make, from Envoy's access log.
-
-/** Spark Connect's methods; any other name is counted as `other`, as a client could invent them. */
-const METHODS = new Set([
-  'ExecutePlan',
-  'AnalyzePlan',
-  'Config',
-  'AddArtifacts',
-  'ArtifactStatus',
-  'Interrupt',
-  'ReattachExecute',
-  'ReleaseExecute',
-  'ReleaseSession',
-  'FetchErrorDetails',
-  'CloneSession',
-  'GetStatus',
-]);
 
 const labelNames = ['method', 'team', 'environment'] as const;
 
@@ -168,7 +157,7 @@ export function requestMetrics(registry: Registry): RequestMetrics {
     observe(record) {
       if (record.kind !== 'ended') return;
       const labels = {
-        method: METHODS.has(record.method) ? record.method : 'other',
+        method: record.method,
         team: record.refusal === undefined ? (record.team ?? '') : '',
         environment: record.refusal === undefined ? (record.environment ?? '') : '',
       };

@@ -3,8 +3,9 @@ import type { Logger } from 'pino';
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { AdminAction, AuditedRpc, AuditSink } from '../../model/audit.js';
 import type { Clock } from '../../model/clock.js';
+import { UnverifiedSample } from '../../model/unverified-sample.js';
 import { auditLine, type AuditWriter, Destination } from './destination.js';
-import { adminRecord, type AuditRecord, rpcRecord } from './record.js';
+import { adminRecord, type AuditRecord, omittedRecord, rpcRecord } from './record.js';
 
 export interface NamedWriter {
   /** In metrics and messages. */
@@ -26,27 +27,44 @@ export interface AuditLogOptions {
 export class AuditLog implements AuditSink {
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #metrics: AuditMetrics;
   readonly #destinations: readonly Destination[];
+  readonly #sample: UnverifiedSample;
 
   constructor({ writers, ...options }: AuditLogOptions) {
     this.#clock = options.clock;
     this.#logger = options.logger;
+    this.#metrics = options.metrics;
     this.#destinations = writers.map(
       ({ name, writer, lingerMs = 0 }) => new Destination({ ...options, name, writer, lingerMs }),
     );
+    this.#sample = new UnverifiedSample({
+      clock: options.clock,
+      onOmitted: (omitted) => this.#record(() => omittedRecord(omitted)),
+    });
   }
 
   rpc(rpc: AuditedRpc): void {
+    const { principal, client, refusal = 'none' } = rpc;
+    if (principal === undefined && !this.#isSampled('rpc', client, refusal)) return;
     this.#record(() => rpcRecord(rpc));
   }
 
   adminAction(action: AdminAction): void {
+    const { principal, client, code = 'none' } = action;
+    if (principal === undefined && !this.#isSampled('admin', client, code)) return;
     this.#record(() => adminRecord(action, this.#clock.now()));
   }
 
   /** Writes what waits, for `limitMs` at most. What comes later is dropped. */
   async close(limitMs: number): Promise<void> {
+    this.#sample.flush();
     await Promise.all(this.#destinations.map((destination) => destination.close(limitMs)));
+  }
+
+  #isSampled(event: 'rpc' | 'admin', client: string | undefined, code: string): boolean {
+    this.#metrics.unverified(event);
+    return this.#sample.take(client, `${event} ${code}`);
   }
 
   /** A record that cannot be made must not harm whoever reports it. */
@@ -61,10 +79,13 @@ export class AuditLog implements AuditSink {
   }
 }
 
-/** Why a record was not written. `rejected`: the collector did not want it. */
-export type DropReason = 'queue_full' | 'rejected' | 'shutdown';
+/**
+ * Why a record was not written. `rejected`: the collector did not want it. `unverified`: it would have
+ * taken room of those that a verified principal stands behind.
+ */
+export type DropReason = 'queue_full' | 'rejected' | 'shutdown' | 'unverified';
 
-const reasons: readonly DropReason[] = ['queue_full', 'rejected', 'shutdown'];
+const reasons: readonly DropReason[] = ['queue_full', 'rejected', 'shutdown', 'unverified'];
 
 export interface AuditMetrics {
   /** To be called once for each destination, so that its numbers are there from the start. */
@@ -74,6 +95,8 @@ export interface AuditMetrics {
   ): void;
   written(destination: string, count: number): void;
   dropped(destination: string, reason: DropReason, count: number): void;
+  /** One that no verified principal stands behind, whether or not it is written. */
+  unverified(event: 'rpc' | 'admin'): void;
 }
 
 export function auditMetrics(registry: Registry): AuditMetrics {
@@ -91,6 +114,13 @@ export function auditMetrics(registry: Registry): AuditMetrics {
     labelNames: ['destination', 'reason'],
     registers,
   });
+  const unverified = new Counter({
+    name: 'spark_gateway_audit_unverified_total',
+    help: 'RPCs and administrative requests that no verified principal stands behind. Some of them are written.',
+    labelNames: ['event'],
+    registers,
+  });
+  for (const event of ['rpc', 'admin']) unverified.inc({ event }, 0);
   const gauge = (
     name: string,
     help: string,
@@ -121,5 +151,6 @@ export function auditMetrics(registry: Registry): AuditMetrics {
     },
     written: (destination, count) => written.inc({ destination }, count),
     dropped: (destination, reason, count) => dropped.inc({ destination, reason }, count),
+    unverified: (event) => unverified.inc({ event }),
   };
 }

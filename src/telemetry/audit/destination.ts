@@ -17,13 +17,20 @@ export function auditLine(record: AuditRecord): AuditLine {
   return { record, line, bytes: Buffer.byteLength(line) };
 }
 
+export interface NotTaken {
+  /** By the collector. */
+  readonly rejected?: number;
+  /** For want of room for those that no verified principal stands behind. */
+  readonly unverified?: number;
+}
+
 export interface AuditWriter {
   /**
-   * Resolves with the number of records that will never be taken, such as those a collector rejected.
+   * Resolves with the numbers of records that will never be taken.
    * After a rejection nothing of the batch has been written for good, or the writer remembers what has
    * and goes on there: the same array is given to it again.
    */
-  write(batch: readonly AuditLine[]): Promise<number>;
+  write(batch: readonly AuditLine[]): Promise<NotTaken>;
   close(): Promise<void>;
 }
 
@@ -41,6 +48,8 @@ export interface DestinationOptions {
 
 const BATCH_RECORDS = 512;
 const BATCH_BYTES = 256 * 1024;
+/** What no verified principal stands behind waits in so much of the queue, and no more. */
+const UNVERIFIED_SHARE = 1 / 16;
 const FIRST_BACKOFF_MS = 100;
 const LONGEST_BACKOFF_MS = 10_000;
 
@@ -50,6 +59,8 @@ export class Destination {
   readonly #ended: Promise<void>;
   /** Taken from the queue, not written yet. */
   #inHand = 0;
+  /** Of those that wait. */
+  #unverifiedBytes = 0;
   /** Dropped since the last record that said so. */
   #lost = 0;
   #failing = false;
@@ -75,14 +86,23 @@ export class Destination {
 
   push(line: AuditLine): void {
     const { name, metrics } = this.#o;
+    if (line.record.unverified && !this.#hasRoomForUnverified(line.bytes)) {
+      metrics.dropped(name, 'unverified', 1);
+      return;
+    }
     if (this.#closing || !this.#queue.push(line)) {
       this.#lost += 1;
       metrics.dropped(name, this.#closing ? 'shutdown' : 'queue_full', 1);
       this.#hasCompany?.();
       return;
     }
+    if (line.record.unverified) this.#unverifiedBytes += line.bytes;
     this.#wake?.();
     if (this.#isEnough()) this.#hasCompany?.();
+  }
+
+  #hasRoomForUnverified(bytes: number): boolean {
+    return this.#unverifiedBytes + bytes <= this.#o.queueBytes * UNVERIFIED_SHARE;
   }
 
   /** Writes what is left, for `limitMs` at most; the rest is dropped and counted. */
@@ -121,6 +141,7 @@ export class Destination {
       if (this.#abandoned) return;
       this.#inHand = 0;
       this.#queue.release(batch);
+      for (const { record, bytes } of batch) if (record.unverified) this.#unverifiedBytes -= bytes;
     }
   }
 
@@ -150,9 +171,10 @@ export class Destination {
     const { name, writer, metrics, logger } = this.#o;
     for (let attempt = 0; !this.#abandoned; attempt += 1) {
       try {
-        const rejected = await writer.write(batch);
+        const { rejected = 0, unverified = 0 } = await writer.write(batch);
         if (rejected > 0) metrics.dropped(name, 'rejected', rejected);
-        metrics.written(name, batch.length - rejected);
+        if (unverified > 0) metrics.dropped(name, 'unverified', unverified);
+        metrics.written(name, batch.length - rejected - unverified);
         if (this.#failing) logger.info({ destination: name }, 'audit records are written again');
         this.#failing = false;
         return;

@@ -3,7 +3,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs
 import { basename, dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../../model/clock.js';
-import type { AuditLine, AuditWriter } from './destination.js';
+import type { AuditLine, AuditWriter, NotTaken } from './destination.js';
 
 /** When written lines are made durable: before a batch counts as written, a second later, or when the system likes. */
 export type FileSync = 'batch' | 'second' | 'never';
@@ -18,12 +18,16 @@ export interface FileWriterOptions {
   readonly openFile?: typeof open;
 }
 
+/** Of a file's size: what nobody verified stands behind makes no file of others be left and removed. */
+const UNVERIFIED_SHARE = 1 / 10;
 const SYNC_DELAY_MS = 1_000;
 
 interface OpenFile extends CurrentFile {
   readonly handle: FileHandle;
   readonly inode: number;
   sizeBytes: number;
+  /** Written to it, by this process, of what no verified principal stands behind. */
+  unverifiedBytes: number;
 }
 
 export class FileWriter implements AuditWriter {
@@ -44,17 +48,33 @@ export class FileWriter implements AuditWriter {
     return writer;
   }
 
-  async write(batch: readonly AuditLine[]): Promise<number> {
+  async write(batch: readonly AuditLine[]): Promise<NotTaken> {
     let file = (this.#file ??= await this.#open());
     if (await this.#wasMoved(file)) file = await this.#reopen(file);
-    const text = batch.map(({ line }) => line).join('');
-    const bytes = Buffer.from(text);
-    if (isFull(file, bytes.length, this.#o.clock.now(), this.#o.limits)) {
+    let part = this.#withinShare(batch, file);
+    if (isFull(file, part.bytes.length, this.#o.clock.now(), this.#o.limits)) {
       file = await this.#rotate(file);
+      part = this.#withinShare(batch, file);
     }
-    await this.#append(file, bytes);
+    await this.#append(file, part.bytes);
+    file.unverifiedBytes += part.unverifiedBytes;
     if (this.#o.sync === 'second') this.#syncLater();
-    return 0;
+    return { unverified: batch.length - part.lines };
+  }
+
+  /** What of a batch is written to this file. */
+  #withinShare(batch: readonly AuditLine[], file: OpenFile) {
+    const most = this.#o.limits.sizeBytes * UNVERIFIED_SHARE - file.unverifiedBytes;
+    let unverifiedBytes = 0;
+    const lines: string[] = [];
+    for (const { line, bytes, record } of batch) {
+      if (record.unverified) {
+        if (unverifiedBytes + bytes > most) continue;
+        unverifiedBytes += bytes;
+      }
+      lines.push(line);
+    }
+    return { bytes: Buffer.from(lines.join('')), lines: lines.length, unverifiedBytes };
   }
 
   async close(): Promise<void> {
@@ -74,7 +94,7 @@ export class FileWriter implements AuditWriter {
       const cut = await mendLastLine(handle);
       if (cut > 0) logger.warn({ path, bytes: cut }, 'an unfinished audit record was cut off');
       const { size, birthtimeMs, ino } = await handle.stat();
-      return { handle, inode: ino, sizeBytes: size, bornAtMs: birthtimeMs };
+      return { handle, inode: ino, sizeBytes: size, unverifiedBytes: 0, bornAtMs: birthtimeMs };
     } catch (error) {
       await handle.close();
       throw error;

@@ -15,7 +15,7 @@ import {
   OtlpRefused,
 } from '../../lib/grpc/otlp.js';
 import type { Clock } from '../../model/clock.js';
-import type { AuditLine, AuditWriter } from './destination.js';
+import type { AuditLine, AuditWriter, NotTaken } from './destination.js';
 import type { AuditRecord } from './record.js';
 
 export interface OtlpWriterOptions {
@@ -36,7 +36,7 @@ export class OtlpWriter implements AuditWriter {
     this.#o = options;
   }
 
-  async write(batch: readonly AuditLine[]): Promise<number> {
+  async write(batch: readonly AuditLine[]): Promise<NotTaken> {
     const { client, resource, clock } = this.#o;
     const nowMs = clock.now();
     const request = create(ExportLogsServiceRequestSchema, {
@@ -54,9 +54,11 @@ export class OtlpWriter implements AuditWriter {
     });
     try {
       const { partialSuccess } = await client.send(LogsService.method.export, request);
-      return Math.min(batch.length, Number(partialSuccess?.rejectedLogRecords ?? 0n));
+      return {
+        rejected: Math.min(batch.length, Number(partialSuccess?.rejectedLogRecords ?? 0n)),
+      };
     } catch (error) {
-      if (error instanceof OtlpRefused) return batch.length;
+      if (error instanceof OtlpRefused) return { rejected: batch.length };
       throw error;
     }
   }

@@ -1,5 +1,6 @@
 /** The form of the records, which docs/audit.md describes. What is added keeps `version`; what changes raises it. */
 import type { AdminAction, AuditedRpc } from '../../model/audit.js';
+import type { Omitted } from '../../model/unverified-sample.js';
 
 const RECORD_VERSION = 1;
 
@@ -20,13 +21,15 @@ export interface AuditRecord {
     string,
     AuditValue | Readonly<Record<string, AuditValue>>,
   ])[];
+  /** No verified principal stands behind it: it takes little of the room of the others. Not written. */
+  readonly unverified: boolean;
 }
 
 /** `allowed` and `refused` are authz's decisions; `none`: Envoy answered by itself, `details` says why. */
 type Verdict = 'allowed' | 'refused' | 'none';
 
 export function rpcRecord(rpc: AuditedRpc): AuditRecord {
-  return record('rpc', rpc.startedAtMs, [
+  return record('rpc', rpc.startedAtMs, rpc.principal === undefined, [
     ['requestId', rpc.requestId],
     ['decision', verdict(rpc)],
     ['reason', rpc.refusal],
@@ -51,7 +54,7 @@ export function rpcRecord(rpc: AuditedRpc): AuditRecord {
 }
 
 export function adminRecord(action: AdminAction, atMs: number): AuditRecord {
-  return record('admin', atMs, [
+  return record('admin', atMs, action.principal === undefined, [
     ['requestId', action.requestId],
     ['action', action.action],
     ['object', action.object],
@@ -66,10 +69,19 @@ export function adminRecord(action: AdminAction, atMs: number): AuditRecord {
 
 /** Stands in a destination where records are missing. */
 export function lostRecord(count: number, atMs: number): AuditRecord {
-  return record('lost', atMs, [['count', count]]);
+  return record('lost', atMs, false, [['count', count]]);
 }
 
-/** One line of JSON with its line end. */
+/** Stands for those that were left out because no verified principal stands behind them. */
+export function omittedRecord({ count, kinds, sinceMs }: Omitted): AuditRecord {
+  return record('lost', sinceMs, true, [
+    ['count', count],
+    ['reason', 'UNVERIFIED'],
+    ['detail', clippedDetail(kinds)],
+  ]);
+}
+
+/** A line of JSON with its line end. */
 export function recordLine({ version, event, timeMs, fields }: AuditRecord): string {
   const value: Record<string, unknown> = { version, event, time: new Date(timeMs).toISOString() };
   for (const [name, field] of fields) value[name] = field;
@@ -84,6 +96,7 @@ function verdict({ refusal, driver }: AuditedRpc): Verdict {
 function record(
   event: AuditRecord['event'],
   timeMs: number,
+  unverified: boolean,
   fields: readonly (readonly [
     string,
     AuditValue | Readonly<Record<string, AuditValue>> | undefined,
@@ -93,7 +106,7 @@ function record(
   for (const [name, value] of fields) {
     if (value !== undefined) known.push([name, typeof value === 'string' ? clip(value) : value]);
   }
-  return { version: RECORD_VERSION, event, timeMs, fields: known };
+  return { version: RECORD_VERSION, event, timeMs, fields: known, unverified };
 }
 
 function clippedDetail(detail: Readonly<Record<string, AuditValue>>): Record<string, AuditValue> {

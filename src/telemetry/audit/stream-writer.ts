@@ -2,7 +2,7 @@
 import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 import type { Clock } from '../../model/clock.js';
 import { hasCode } from '../../model/errors.js';
-import type { AuditLine, AuditWriter } from './destination.js';
+import type { AuditLine, AuditWriter, NotTaken } from './destination.js';
 
 /** A pipe takes so much at once or nothing, so that lines of others cannot come between (PIPE_BUF on Linux). */
 const ATOMIC_BYTES = 4096;
@@ -28,7 +28,7 @@ export class StreamWriter implements AuditWriter {
     this.#write = pipe ? (bytes) => this.#writeNow(bytes) : (bytes) => this.#writeByThread(bytes);
   }
 
-  async write(batch: readonly AuditLine[]): Promise<number> {
+  async write(batch: readonly AuditLine[]): Promise<NotTaken> {
     if (this.#unfinished?.batch !== batch) this.#unfinished = { batch, rest: chunks(batch) };
     const { rest } = this.#unfinished;
     for (let [first] = rest; first; [first] = rest) {
@@ -37,7 +37,7 @@ export class StreamWriter implements AuditWriter {
       else rest[0] = first.subarray(written);
     }
     this.#unfinished = undefined;
-    return 0;
+    return {};
   }
 
   close(): Promise<void> {

@@ -20,7 +20,8 @@ export interface SpanExporterOptions {
   readonly registry: Registry;
 }
 
-const MOST_WAITING = 4_096;
+/** That are not under way to the collector. */
+const MOST_WAITING = 8_192;
 const BATCH = 512;
 const LINGER_MS = 1_000;
 const SCOPE = 'spark_gateway';
@@ -56,29 +57,32 @@ export class SpanExporter {
       return;
     }
     this.#waiting.push(span);
+    if (this.#waiting.length >= BATCH) void this.#flush(BATCH);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     this.#o.clock.setTimer(LINGER_MS, () => {
       this.#isScheduled = false;
-      void this.#flush();
+      void this.#flush(1);
     });
   }
 
   /** Sends what is left once. */
   async close(): Promise<void> {
-    await this.#flush();
+    await this.#sending;
+    await this.#flush(1);
     this.#o.client.close();
   }
 
   /** A batch is sent once: a trace with a gap is worth less than what a queue for it would cost. */
-  #flush(): Promise<void> {
-    this.#sending ??= this.#send().finally(() => (this.#sending = undefined));
+  #flush(least: number): Promise<void> {
+    this.#sending ??= this.#send(least).finally(() => (this.#sending = undefined));
     return this.#sending;
   }
 
-  async #send(): Promise<void> {
+  /** Until fewer than `least` wait. */
+  async #send(least: number): Promise<void> {
     const { client } = this.#o;
-    while (this.#waiting.length > 0) {
+    while (this.#waiting.length >= least) {
       const batch = this.#waiting.splice(0, BATCH);
       try {
         const { partialSuccess } = await client.send(

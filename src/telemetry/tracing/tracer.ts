@@ -13,6 +13,7 @@ export interface FinishedSpan {
   readonly traceId: string;
   readonly spanId: string;
   readonly parentId: string;
+  /** Milliseconds since the epoch, with fractions. */
   readonly startMs: number;
   readonly endMs: number;
   readonly attributes: SpanAttributes;
@@ -20,20 +21,43 @@ export interface FinishedSpan {
   readonly failure: string | undefined;
 }
 
-export class SamplingTracer implements Tracer {
+/** By how much the wall clock may differ from where the monotonic one would have it. */
+const TOLERANCE_MS = 2;
+
+/** Wall time with fractions of a millisecond, which never goes back unless the wall clock was set. */
+class FineTime {
   readonly #clock: Clock;
+  /** What the monotonic clock lacks to wall time. */
+  #offsetMs = -Infinity;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  now(): number {
+    const monotonicMs = this.#clock.monotonic();
+    // Wall time has whole milliseconds, so that of many looks the one right after a tick is the true one.
+    const seenMs = this.#clock.now() - monotonicMs;
+    const isLater = seenMs > this.#offsetMs;
+    if (isLater || seenMs < this.#offsetMs - TOLERANCE_MS) this.#offsetMs = seenMs;
+    return monotonicMs + this.#offsetMs;
+  }
+}
+
+export class SamplingTracer implements Tracer {
+  readonly #time: FineTime;
   readonly #onEnd: (span: FinishedSpan) => void;
 
   /** `onEnd` returns at once and never throws. */
   constructor(clock: Clock, onEnd: (span: FinishedSpan) => void) {
-    this.#clock = clock;
+    this.#time = new FineTime(clock);
     this.#onEnd = onEnd;
   }
 
   start(name: string, traceparent: string | undefined): Span | undefined {
     const parent = traceparent === undefined ? undefined : parseTraceparent(traceparent);
     if (!parent?.sampled) return undefined;
-    return new RecordedSpan(name, parent, this.#clock, this.#onEnd);
+    return new RecordedSpan(name, parent, this.#time, this.#onEnd);
   }
 }
 
@@ -42,7 +66,7 @@ class RecordedSpan implements Span {
   readonly #name: string;
   readonly #parent: TraceContext;
   readonly #spanId = newSpanId();
-  readonly #clock: Clock;
+  readonly #time: FineTime;
   readonly #onEnd: (span: FinishedSpan) => void;
   readonly #startMs: number;
   readonly #attributes: Record<string, string | number | boolean> = {};
@@ -50,14 +74,14 @@ class RecordedSpan implements Span {
   constructor(
     name: string,
     parent: TraceContext,
-    clock: Clock,
+    time: FineTime,
     onEnd: (span: FinishedSpan) => void,
   ) {
     this.#name = name;
     this.#parent = parent;
-    this.#clock = clock;
+    this.#time = time;
     this.#onEnd = onEnd;
-    this.#startMs = clock.now();
+    this.#startMs = time.now();
     this.traceparent = formatTraceparent({ ...parent, spanId: this.#spanId });
   }
 
@@ -87,7 +111,7 @@ class RecordedSpan implements Span {
       spanId: this.#spanId,
       parentId: this.#parent.spanId,
       startMs: this.#startMs,
-      endMs: this.#clock.now(),
+      endMs: this.#time.now(),
       attributes: this.#attributes,
       failure,
     });

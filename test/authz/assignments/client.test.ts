@@ -121,6 +121,7 @@ test('the whole question reaches the control plane, and the whole answer comes b
   t.deepEqual(await answer, {
     sessionId: NEW_SESSION,
     principal: { issuer: 'https://issuer.example', subject: 'ann' },
+    userId: 'ann',
     driverUid: 'driver-1',
     cluster: 'spark/sjns-data-prod',
     address: '127.1.3.9:15002',
@@ -423,4 +424,33 @@ test('a control plane that does not answer is logged once, and that it answers a
   const { report } = await stream.next();
   await stream.apply({ acknowledgedReport: report });
   t.is((await lines.next()).msg, 'the control plane answers again');
+});
+
+test('the lease is renewed whatever becomes of what people are shown', async (t) => {
+  const { clock, cache, plane } = t.context;
+  let broken = false;
+  const logged: string[] = [];
+  const client = new AssignmentsClient({
+    addresses: [plane.address],
+    credentials: credentials.createInsecure(),
+    clock,
+    logger: pino({ level: 'error' }, { write: (line) => void logged.push(line) }),
+    onCache: (result) => cache[result]++,
+    random: () => 0,
+    policy: () => {
+      if (broken) throw new TypeError('no policy can be told');
+      return { version: 'v1', problem: undefined, shadow: undefined };
+    },
+  });
+  t.teardown(() => client.close(0));
+  const stream = await lease({ ...t.context, client });
+  await assigned({ ...t.context, client });
+  broken = true;
+  for (let i = 0; i < 2 * (LEASE_MS / REPORT_INTERVAL_MS); i++) {
+    await clock.advance(REPORT_INTERVAL_MS);
+    await stream.apply({ acknowledgedReport: (await stream.next()).report });
+  }
+  await client.assign(request(), never);
+  t.deepEqual(cache, { hit: 1, miss: 1 });
+  t.true(logged.some((line) => line.includes('no policy can be told')));
 });

@@ -42,7 +42,12 @@ test('a control plane knows by which policy a sidecar decides, and what it tries
       else resolve(bound);
     });
   });
-  let policy: SidecarPolicy = { version: 'v1', problem: undefined, shadow: undefined };
+  let policy: SidecarPolicy = {
+    version: 'v1',
+    problem: undefined,
+    shadow: undefined,
+    issuers: [],
+  };
   const client = new AssignmentsClient({
     addresses: [`127.1.3.2:${port}`],
     credentials: credentials.createInsecure(),
@@ -62,6 +67,7 @@ test('a control plane knows by which policy a sidecar decides, and what it tries
   policy = {
     version: 'v2',
     problem: 'policy.yaml:3:1: a mistake\npolicy.yaml:4:1: another',
+    issuers: [{ issuer: 'https://a.example', problem: 'status 503', keysKnown: true }],
     shadow: {
       version: 'c1',
       problem: undefined,

@@ -76,18 +76,92 @@ test('a key that is new since the last fetch is fetched once for a hundred reque
   t.is(issuer.keyFetches, 2);
 });
 
-test('made-up key ids cause no more than one fetch in a cool-down', async (t) => {
+test('made-up key ids cause no more than one fetch in a cool-down, and are refused after it', async (t) => {
   const { issuer, clock, verifier } = t.context;
   await verifier.useIssuers([issuer.policy()]);
   await issuer.addKey('secret', 'ES256', false);
   const token = await issuer.token(clock.now(), {}, 'secret');
-  t.is(await outcome(verifier, token), 'TOKEN_SIGNATURE_INVALID');
+  t.is(await outcome(verifier, token), 'TOKEN_KEY_UNKNOWN');
   t.is(issuer.keyFetches, 1);
   await clock.advance(COOLDOWN_MS);
   const all = await Promise.all(Array.from({ length: 100 }, () => outcome(verifier, token)));
   t.true(all.every((one) => one === 'TOKEN_SIGNATURE_INVALID'));
   t.is(await outcome(verifier, token), 'TOKEN_SIGNATURE_INVALID');
   t.is(issuer.keyFetches, 2);
+});
+
+test('a key that is new within the cool-down is doubt with the time left, then good', async (t) => {
+  const { issuer, clock, verifier } = t.context;
+  await verifier.useIssuers([issuer.policy()]);
+  await clock.advance(10_000);
+  await issuer.addKey('rotated', 'ES256');
+  const token = await issuer.token(clock.now(), {}, 'rotated');
+  const error = await t.throwsAsync(Promise.resolve(verifier.verify(token)), {
+    instanceOf: GatewayError,
+  });
+  t.is(error.code, 'TOKEN_KEY_UNKNOWN');
+  t.is(error.status, 14);
+  t.is(error.retryAfterMs, COOLDOWN_MS - 10_000);
+  t.regex(error.message, /"rotated".*again in 20 s/);
+  await clock.advance(error.retryAfterMs ?? 0);
+  t.is(await outcome(verifier, token), 'accepted');
+});
+
+test('many made-up key ids keep nobody with a new key from it', async (t) => {
+  const { issuer, clock, verifier } = t.context;
+  await verifier.useIssuers([issuer.policy()]);
+  await issuer.addKey('secret', 'ES256', false);
+  await issuer.addKey('rotated', 'ES256');
+  const good = await issuer.token(clock.now(), {}, 'rotated');
+  for (let i = 0; i < 300; i++) {
+    const [, payload, signature] = (await issuer.token(clock.now(), {}, 'secret')).split('.');
+    const header = Buffer.from(JSON.stringify({ alg: 'ES256', kid: `made-up-${i}` }));
+    const madeUp = [header.toString('base64url'), payload, signature].join('.');
+    t.is(await outcome(verifier, madeUp), 'TOKEN_KEY_UNKNOWN');
+  }
+  t.is(await outcome(verifier, good), 'TOKEN_KEY_UNKNOWN');
+  await clock.advance(COOLDOWN_MS);
+  t.is(await outcome(verifier, good), 'accepted');
+});
+
+test('keys that cannot be fetched again are believed for a while, and no longer', async (t) => {
+  const { issuer, clock } = t.context;
+  const verifier = new TokenVerifier({
+    clock,
+    logger: pino({ level: 'silent' }),
+    keyRefreshMs: REFRESH_MS,
+    keyGreatestAgeMs: 3_600_000,
+  });
+  t.teardown(() => verifier.close());
+  await verifier.useIssuers([issuer.policy()]);
+  const remembered = await issuer.token(clock.now(), { exp: clock.now() / 1000 + 86_400 });
+  const fresh = await issuer.token(clock.now(), { exp: clock.now() / 1000 + 80_000 });
+  t.is(await outcome(verifier, remembered), 'accepted');
+  issuer.down = true;
+  await clock.advance(3_599_000);
+  t.is(await outcome(verifier, remembered), 'accepted');
+  await clock.advance(1000);
+  t.is(await outcome(verifier, remembered), 'ISSUER_UNREACHABLE');
+  t.is(await outcome(verifier, fresh), 'ISSUER_UNREACHABLE');
+  t.regex(verifier.issuerKeys()[0]?.problem ?? '', /status 503/);
+  issuer.down = false;
+  await clock.advance(2_000);
+  t.is(await outcome(verifier, remembered), 'accepted');
+  t.is(verifier.issuerKeys()[0]?.problem, undefined);
+});
+
+test('an issuer that differs by the slash at its end is told with both spellings', async (t) => {
+  const { issuer, verifier } = t.context;
+  const url = issuer.url;
+  await verifier.useIssuers([issuer.policy({ issuer: `${url}/` })]);
+  const [state] = verifier.issuerKeys();
+  t.is(state?.issuer, `${url}/`);
+  t.true(
+    state?.problem?.endsWith(
+      `is of issuer "${url}", not "${url}/". They differ by the slash at the end: write "${url}".`,
+    ),
+    state?.problem,
+  );
 });
 
 test('issuers whose keys were never fetched are named until they are', async (t) => {

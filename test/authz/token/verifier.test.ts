@@ -203,16 +203,15 @@ test('several issuers are accepted side by side, each with its own keys', async 
   await second.close();
 });
 
-test('a token is verified once and then remembered until it expires', async (t) => {
+test('a token is verified once and then remembered, also after its end: a long query asks with it', async (t) => {
   const { issuer, clock, verifier, cache } = t.context;
   const token = await issuer.token(clock.now());
   const first = await verifier.verify(token);
   t.is(await verifier.verify(token), first);
   t.deepEqual(cache, { hit: 1, miss: 1 });
   await clock.advance(3_600_000);
-  t.not(await verifier.verify(token), first);
-  await verifier.verify(token);
-  t.deepEqual(cache, { hit: 1, miss: 3 });
+  t.is(await verifier.verify(token), first);
+  t.deepEqual(cache, { hit: 2, miss: 1 });
 });
 
 test('a remembered token ends when the settings of its issuer change', async (t) => {
@@ -224,4 +223,16 @@ test('a remembered token ends when the settings of its issuer change', async (t)
   t.is(issuer.keyFetches, 1);
   await verifier.useIssuers([]);
   t.is((await refusal(verifier, token)).code, 'TOKEN_ISSUER_UNKNOWN');
+});
+
+test('a token whose end is beyond reason is refused, also one that no date can say', async (t) => {
+  const { issuer, clock, verifier } = t.context;
+  const seconds = clock.now() / 1000;
+  const day = 86_400;
+  t.truthy(await verifier.verify(await issuer.token(clock.now(), { exp: seconds + 365 * day })));
+  for (const exp of [seconds + 367 * day, seconds * 1000, 1e15, 1e300]) {
+    const error = await refusal(verifier, await issuer.token(clock.now(), { exp }));
+    t.is(error.code, 'TOKEN_LIFE_TOO_LONG', `${exp}`);
+    t.regex(error.message, /366 days at most/);
+  }
 });

@@ -18,12 +18,15 @@ class Cluster {
   failure: Error | undefined;
   readonly deleted: string[] = [];
   away = false;
+  /** Namespaces that cannot be read there. */
+  readonly unreadable = new Set<string>();
 
   constructor(name: string) {
     this.name = name;
   }
 
   readonly factory = {
+    inDoubt: (namespace: string) => this.unreadable.has(namespace),
     list: async () => {
       if (this.away) throw new Error('away');
       return [...this.requested.values()];
@@ -86,6 +89,18 @@ test('a driver is made in the next while the nearest cluster is away', async (t)
   await factory.list();
   await factory.create('d1', NAMESPACE);
   t.deepEqual([[...near.requested.keys()], [...far.requested.keys()]], [[], ['d1']]);
+});
+
+test('a namespace that one cluster cannot read is served by the next, the others as before', async (t) => {
+  const { near, far, factory } = await fixture();
+  near.unreadable.add(NAMESPACE);
+  t.false(factory.inDoubt(NAMESPACE));
+  await factory.create('d1', NAMESPACE);
+  await factory.create('d2', 'sjns-other-dev');
+  t.deepEqual([[...near.requested.keys()], [...far.requested.keys()]], [['d2'], ['d1']]);
+  far.unreadable.add(NAMESPACE);
+  t.true(factory.inDoubt(NAMESPACE));
+  t.false(factory.inDoubt('sjns-other-dev'));
 });
 
 test('a driver that may have been made is neither made elsewhere nor deleted', async (t) => {

@@ -29,6 +29,7 @@ class FakeLease {
 
 class FakeMirror {
   shown: readonly DriverRecord[] = [];
+  readonly problem: string | undefined = undefined;
   readonly #listeners = new Set<() => void>();
 
   *records(): Generator<DriverRecord, void> {
@@ -37,6 +38,10 @@ class FakeMirror {
 
   record(uid: string): DriverRecord | undefined {
     return this.shown.find((record) => record.uid === uid);
+  }
+
+  shows(uid: string): boolean {
+    return this.record(uid) !== undefined;
   }
 
   onChange(listener: () => void): () => void {
@@ -143,7 +148,7 @@ test('what was written last is shown until the watch has caught up with it', asy
   t.is(ledger.bySession(sessionId(1))?.uid, 'd1');
   t.deepEqual(changed, []);
   mirror.truth = () => [driverRecord('d1', { reason: 'by the other leader' })];
-  await clock.advance(1_000);
+  await clock.advance(8_000);
   t.is(ledger.get('d1')?.reason, 'by the other leader');
   t.deepEqual(changed, ['d1']);
 });
@@ -177,4 +182,33 @@ test('a lease that is lost while the records are read begins no term', async (t)
   await Promise.all([won, lost]);
   t.deepEqual(terms, []);
   t.is(ledger.epoch(), undefined);
+});
+
+test('a record that someone deletes under a leader is written again as it was', async (t) => {
+  const used = withSession(driverRecord('d1'), sessionRecord(sessionId(1)), START_MS);
+  const { store, lease, mirror, ledger } = setUp(used, driverRecord('d2'));
+  await lease.set(1);
+  store.records.delete('d1');
+  mirror.show(driverRecord('d2'));
+  t.is(ledger.bySession(sessionId(1))?.uid, 'd1', 'its session is never unknown');
+  await settle();
+  await settle();
+  t.like(store.records.get('d1')?.record, { phase: 'in_use', tenant: used.tenant });
+  t.deepEqual(Object.keys(store.records.get('d1')?.record.sessions ?? {}), [sessionId(1)]);
+  await ledger.delete('d2');
+  mirror.show(used);
+  await settle();
+  t.false(store.records.has('d2'), 'what the leader itself deletes stays deleted');
+});
+
+test('a change of a record that someone has deleted meanwhile is stored with all of it', async (t) => {
+  const used = withSession(driverRecord('d1'), sessionRecord(sessionId(1)), START_MS);
+  const { store, lease, ledger } = setUp(used);
+  await lease.set(1);
+  store.records.delete('d1');
+  await ledger.update('d1', (record) => withSession(record, sessionRecord(sessionId(2)), START_MS));
+  t.deepEqual(Object.keys(store.records.get('d1')?.record.sessions ?? {}), [
+    sessionId(1),
+    sessionId(2),
+  ]);
 });

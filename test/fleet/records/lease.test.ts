@@ -142,6 +142,36 @@ test('lost answers and a short silence of the API server cost no leadership', as
   t.deepEqual(changes, [2]);
 });
 
+test('a leader that the API server puts off obeys, and not at the price of its lease', async (t) => {
+  const kubernetes = new FakeKubernetes();
+  const clock = new ManualClock();
+  const leader = candidate(kubernetes, clock, 'first');
+  leader.start();
+  await clock.advance(0);
+  kubernetes.retryAfterSeconds = 3;
+  let asked = 0;
+  for (const putOff of [1, 2, 1]) {
+    let left = putOff;
+    kubernetes.fate = () => {
+      asked += 1;
+      left -= 1;
+      return left >= 0 ? 'put off' : 'answered';
+    };
+    for (let waited = 0; waited < DURATION_MS; waited += 100) {
+      await clock.advance(100);
+      t.is(leader.epoch(), 1);
+    }
+  }
+  t.true(asked < 25, `asked ${asked} times`);
+  kubernetes.retryAfterSeconds = 60;
+  kubernetes.fate = () => (clock.now() % 2 === 0 ? 'put off' : 'answered');
+  await clock.advance(4_001);
+  kubernetes.fate = () => 'answered';
+  await clock.advance(5_000);
+  t.is(leader.epoch(), 1, 'half of the time that is left is waited at most');
+  await leader.stop();
+});
+
 test('a leader whose time has passed leads again under a higher epoch only', async (t) => {
   const kubernetes = new FakeKubernetes();
   const clock = new ManualClock();

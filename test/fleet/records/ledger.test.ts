@@ -153,7 +153,7 @@ test('a record in doubt answers nobody and shows the change until the store can 
   await clock.advance(5000);
   t.is(ledger.bySession(sessionId(1))?.uid, 'd1');
   store.readable = true;
-  await clock.advance(5000);
+  await clock.advance(8000);
   t.is(ledger.bySession(sessionId(1)), undefined);
   await ledger.update('d1', addSession(2));
   t.truthy(stored(store, 'd1')?.sessions[sessionId(2)]);

@@ -46,6 +46,10 @@ export class Kubelet {
   readonly #pods: Reflector<Pod>;
   readonly #running = new Map<string, Running>();
   readonly #begun = new Set<string>();
+  /** Namespaces whose pods run on a node that is dead: nobody runs them, ends them or tells of them. */
+  readonly #dead = new Set<string>();
+  /** How long a container takes to end, milliseconds. */
+  endsAfterMs = 0;
   #stopped = false;
 
   constructor(api: KubernetesApi, runtime: Runtime) {
@@ -79,6 +83,25 @@ export class Kubelet {
     this.#running.get(uid)?.driver.stop();
   }
 
+  /** The node that this namespace's pods run on goes down. */
+  loseNode(namespace: string): void {
+    this.#dead.add(namespace);
+    for (const { metadata } of this.#pods.values()) {
+      if (metadata.namespace === namespace) this.crash(metadata.uid ?? '');
+    }
+  }
+
+  /** It is back, or another took its place: what is to end does. */
+  findNode(namespace: string): void {
+    this.#dead.delete(namespace);
+    this.#reconcile();
+  }
+
+  /** The driver in a pod is stopped where it stands; the kubelet's own probe of TCP notices nothing. */
+  standStill(uid: string): void {
+    this.#running.get(uid)?.driver.standStill?.();
+  }
+
   /** Says whether the pod's probe succeeds now. */
   async setReady(pod: Pod, ready: boolean): Promise<void> {
     const running = this.#running.get(pod.metadata.uid ?? '');
@@ -87,7 +110,8 @@ export class Kubelet {
 
   #reconcile(): void {
     for (const pod of this.#pods.values()) {
-      const { uid = '', deletionTimestamp } = pod.metadata;
+      const { uid = '', deletionTimestamp, namespace = '' } = pod.metadata;
+      if (this.#dead.has(namespace)) continue;
       if (deletionTimestamp !== undefined) void this.#terminate(pod);
       else if (!this.#begun.has(uid) && (pod.spec?.nodeName ?? NODE) === NODE) {
         this.#begun.add(uid);
@@ -134,7 +158,9 @@ export class Kubelet {
 
   /** A Secret that is not there yet is waited for, as a kubelet does, until this one is stopped. */
   async #environment(pod: Pod): Promise<Record<string, string>> {
-    const { containers = [] } = pod.spec as { containers?: readonly { env?: readonly EnvVar[] }[] };
+    const { containers = [] } = pod.spec as unknown as {
+      containers?: readonly { env?: readonly EnvVar[] }[];
+    };
     const env: Record<string, string> = {};
     for (const { name, value, valueFrom } of containers[0]?.env ?? []) {
       const reference = valueFrom?.secretKeyRef;
@@ -163,6 +189,7 @@ export class Kubelet {
     if (running) {
       if (running.stopping) return;
       running.stopping = true;
+      if (this.endsAfterMs > 0) await pause(this.endsAfterMs);
       running.driver.stop();
       await running.driver.ended;
       await running.writes;
@@ -187,6 +214,7 @@ export class Kubelet {
   }
 
   async #status(pod: Pod, status: unknown): Promise<void> {
+    if (this.#dead.has(pod.metadata.namespace ?? '')) return;
     await this.#persist({
       method: 'PATCH',
       path: `${podPath(pod)}/status`,
@@ -203,7 +231,7 @@ export class Kubelet {
         return;
       } catch (error) {
         if (hasStatus(error, 404) || hasStatus(error, 409) || this.#stopped) return;
-        if (!(error instanceof KubernetesError) || !error.outcomeUnknown) throw error;
+        if (!(error instanceof KubernetesError) || error.verdict === 'refused') throw error;
         await pause(100);
       }
     }

@@ -21,6 +21,10 @@ interface Resource extends KubernetesObject {
   readonly status?: Raw;
 }
 
+interface PodTemplate {
+  readonly spec?: Raw & { readonly containers?: readonly Raw[] };
+}
+
 /** Kinds of objects that a resource may own. */
 const OWNED = [
   { base: '/api/v1', plural: 'pods' },
@@ -34,6 +38,8 @@ export class Operator {
   readonly #pods: Reflector<Pod>;
   /** Every resource ever seen, by uid: what is missing later was deleted. */
   readonly #seen = new Map<string, Resource>();
+  /** Namespaces in which templates of pods come to nothing, as with an operator that does not know them. */
+  readonly ignoresTemplatesIn = new Set<string>();
   #turn: Promise<void> = Promise.resolve();
   #wanted = false;
   #stopped = false;
@@ -149,7 +155,11 @@ export class Operator {
     const { name } = resource.metadata;
     const state = (resource.status?.['applicationState'] as Raw | undefined)?.['state'];
     if (state === undefined || state === '') {
+      // Without its webhook the operator hands on labels, and what Spark's pod template says.
       const driver = resource.spec.driver ?? {};
+      const isIgnored = this.ignoresTemplatesIn.has(resource.metadata.namespace ?? '');
+      const template = (isIgnored ? {} : (driver['template'] ?? {})) as PodTemplate;
+      const [container, ...others] = template.spec?.containers ?? [];
       const made =
         pod ??
         (await this.#makePod(resource, {
@@ -162,14 +172,11 @@ export class Operator {
           },
           annotations: driver['annotations'],
           spec: {
+            ...template.spec,
             restartPolicy: 'Never',
             containers: [
-              {
-                name: 'spark-kubernetes-driver',
-                image: resource.spec['image'],
-                env: driver['env'],
-                ports: driver['ports'],
-              },
+              { ...container, name: 'spark-kubernetes-driver', image: resource.spec['image'] },
+              ...others,
             ],
           },
         }));
@@ -217,7 +224,7 @@ export class Operator {
         },
       });
     } catch (error) {
-      if (error instanceof KubernetesError && error.outcomeUnknown) throw error;
+      if (error instanceof KubernetesError && error.verdict !== 'refused') throw error;
       return new Error(reasonOf(error));
     }
   }

@@ -10,6 +10,8 @@ export interface RunningDriver {
   readonly ended: Promise<number>;
   /** Asks it to end. */
   stop(): void;
+  /** From now on it accepts connections and answers nothing, as a process that was stopped. */
+  standStill?(): void;
 }
 
 /** `env`: the environment of the pod's first container, Secrets looked up. */
@@ -37,15 +39,20 @@ export class LoopbackAddresses {
   }
 }
 
-/** Drivers that only accept connections, for tests of numbers and of Kubernetes alone. */
+/** The first frame of an HTTP/2 server, RFC 9113 section 3.4. */
+const SETTINGS = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+
+/** Drivers that accept connections and say no more than that they are there, for tests of numbers and of Kubernetes alone. */
 export function listeners(addresses: LoopbackAddresses, port = 15002): Runtime {
   return () => {
     const address = addresses.take();
     const sockets = new Set<Socket>();
+    let isStill = false;
     const server: Server = createServer((socket) => {
       sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));
       socket.on('error', () => {});
+      if (!isStill) socket.write(SETTINGS);
     });
     return {
       address,
@@ -58,6 +65,9 @@ export function listeners(addresses: LoopbackAddresses, port = 15002): Runtime {
           resolve(143);
         });
       }),
+      standStill: () => {
+        isStill = true;
+      },
       stop: () => {
         if (server.listening) server.close();
         else server.once('listening', () => server.close());

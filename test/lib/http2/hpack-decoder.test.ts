@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { headerBlock } from '../../../src/lib/http2/response-writer.js';
+import { headerBlock } from '../../../src/lib/http2/header-block.js';
 import { CompressionError, HpackDecoder } from '../../../src/lib/http2/hpack-decoder.js';
 
 function decoding(decoder: HpackDecoder, block: Buffer): string[] {

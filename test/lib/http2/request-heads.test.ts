@@ -1,7 +1,8 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import { CompressionError, HpackDecoder } from '../../../src/lib/http2/hpack-decoder.js';
-import { RequestHead, RequestHeads } from '../../../src/lib/http2/request-head.js';
+import { RequestHead } from '../../../src/lib/http2/request-head.js';
+import { RequestHeads } from '../../../src/lib/http2/request-heads.js';
 
 function text(octets: string): Buffer {
   return Buffer.concat([Buffer.from([octets.length]), Buffer.from(octets)]);

@@ -1,130 +1,19 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { ErrorCode, Flag, FrameType, FrameWriter, Setting } from '../../../src/lib/http2/frame.js';
-import { headerBlock } from '../../../src/lib/http2/response-writer.js';
-import { ServerConnection } from '../../../src/lib/http2/server-connection.js';
-import type { ServerStream } from '../../../src/lib/http2/server-stream.js';
-
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const MAX_BODY = 1000;
-/** POST / over http, by the static table. */
-const HEAD = Buffer.from([0x83, 0x86, 0x84]);
-
-interface Frame {
-  readonly type: number;
-  readonly flags: number;
-  readonly streamId: number;
-  readonly payload: Buffer;
-}
-
-function frames(bytes: Buffer): Frame[] {
-  const read: Frame[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const length = bytes.readUIntBE(at, 3);
-    read.push({
-      type: bytes[at + 3] ?? 0,
-      flags: bytes[at + 4] ?? 0,
-      streamId: bytes.readUInt32BE(at + 5),
-      payload: bytes.subarray(at + 9, at + 9 + length),
-    });
-    at += 9 + length;
-  }
-  return read;
-}
-
-/** A server whose every answer is `answer(body)`, and what it has sent. */
-class Peer {
-  readonly requests: string[] = [];
-  readonly closed: number[] = [];
-  readonly held: ServerStream[] = [];
-  readonly connection: ServerConnection;
-  #output = Buffer.alloc(0);
-
-  constructor(answer: (stream: ServerStream) => Buffer | undefined = (stream) => stream.body()) {
-    this.connection = new ServerConnection({
-      maxBodyBytes: MAX_BODY,
-      onRequest: (stream) => {
-        this.requests.push(`${stream.id}: ${stream.body().toString('latin1')}`);
-        stream.onClose = () => this.closed.push(stream.id);
-        const data = answer(stream);
-        if (data) this.answer(stream, data);
-        else this.held.push(stream);
-      },
-      onTooLarge: (stream) =>
-        this.connection.respond(stream, headerBlock(200, { 'grpc-status': '8' }), true),
-      onOutput: () => undefined,
-    });
-  }
-
-  answer(stream: ServerStream, data: Buffer): void {
-    this.connection.respond(stream, headerBlock(200, {}), false);
-    this.connection.send(stream, data);
-    this.connection.finish(stream, headerBlock(undefined, { 'grpc-status': '0' }));
-  }
-
-  send(...parts: Buffer[]): this {
-    this.connection.receive(Buffer.concat(parts));
-    return this;
-  }
-
-  /** All that was sent so far. */
-  sent(): Frame[] {
-    const output = this.connection.takeOutput();
-    if (output) this.#output = Buffer.concat([this.#output, output]);
-    return frames(this.#output);
-  }
-
-  goAway(): ErrorCode | undefined {
-    const frame = this.sent().find(({ type }) => type === FrameType.GOAWAY);
-    return frame && (frame.payload.readUInt32BE(4) as ErrorCode);
-  }
-
-  reset(streamId: number): number | undefined {
-    return this.sent()
-      .find((frame) => frame.type === FrameType.RST_STREAM && frame.streamId === streamId)
-      ?.payload.readUInt32BE(0);
-  }
-
-  body(streamId: number): Buffer {
-    return Buffer.concat(
-      this.sent()
-        .filter((frame) => frame.type === FrameType.DATA && frame.streamId === streamId)
-        .map(({ payload }) => payload),
-    );
-  }
-
-  /** Whether a response has come to its end. */
-  ended(streamId: number): boolean {
-    return this.sent().some(
-      ({ streamId: of, type, flags }) =>
-        of === streamId && type === FrameType.HEADERS && (flags & Flag.END_STREAM) !== 0,
-    );
-  }
-}
-
-function written(write: (writer: FrameWriter) => void): Buffer {
-  const writer = new FrameWriter();
-  write(writer);
-  return writer.take();
-}
-const frame = (
-  type: number,
-  flags: number,
-  streamId: number,
-  payload: Uint8Array = Buffer.alloc(0),
-) => written((writer) => writer.frame(type, flags, streamId, payload));
-const settings = (...values: (readonly [number, number])[]) =>
-  written((writer) => writer.settings(values));
-const windowUpdate = (streamId: number, increment: number) =>
-  written((writer) => writer.number(FrameType.WINDOW_UPDATE, streamId, increment));
-const reset = (streamId: number) =>
-  written((writer) => writer.number(FrameType.RST_STREAM, streamId, ErrorCode.CANCEL));
-const hello = Buffer.concat([PREFACE, settings()]);
-const request = (streamId: number, body: string) =>
-  Buffer.concat([
-    frame(FrameType.HEADERS, Flag.END_HEADERS, streamId, HEAD),
-    frame(FrameType.DATA, Flag.END_STREAM, streamId, Buffer.from(body)),
-  ]);
+import { ErrorCode, Flag, FrameType, Setting } from '../../../src/lib/http2/frame.js';
+import { headerBlock } from '../../../src/lib/http2/header-block.js';
+import {
+  frame,
+  frames,
+  HEAD,
+  hello,
+  Peer,
+  PREFACE,
+  request,
+  reset,
+  settings,
+  windowUpdate,
+} from '../../support/http2-peer.js';
 
 test('the same bytes in any pieces are the same requests and get the same answers', (t) => {
   const bytes = Buffer.concat([
@@ -296,6 +185,18 @@ const malformed: Record<string, Buffer> = {
   'a path twice': Buffer.from([0x83, 0x86, 0x84, 0x84]),
   'a pseudo-header that is none': Buffer.concat([HEAD, Buffer.from([0x88])]),
   'a pseudo-header after others': Buffer.concat([headerBlock(undefined, { a: 'b' }), HEAD]),
+  'a name that is no token': Buffer.concat([HEAD, headerBlock(undefined, { 'a b': 'x' })]),
+  'an empty name': Buffer.concat([HEAD, headerBlock(undefined, { '': 'x' })]),
+  'a line feed in a value': Buffer.concat([HEAD, headerBlock(undefined, { a: 'x\ny: z' })]),
+  'a carriage return in a value': Buffer.concat([HEAD, headerBlock(undefined, { a: 'x\r' })]),
+  'a zero in a value': Buffer.concat([HEAD, headerBlock(undefined, { traceparent: 'x\0' })]),
+  'a value with space before it': Buffer.concat([HEAD, headerBlock(undefined, { a: ' x' })]),
+  'a value with a tab behind it': Buffer.concat([HEAD, headerBlock(undefined, { a: 'x\t' })]),
+  'two lengths': Buffer.concat([
+    HEAD,
+    headerBlock(undefined, { 'content-length': '0' }),
+    headerBlock(undefined, { 'content-length': '1' }),
+  ]),
   'upper case': Buffer.concat([HEAD, headerBlock(undefined, { Host: 'x' })]),
   'a header of the connection': Buffer.concat([HEAD, headerBlock(undefined, { upgrade: 'h3' })]),
   'another length than it says': Buffer.concat([

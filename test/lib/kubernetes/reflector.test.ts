@@ -178,8 +178,12 @@ test('a refresh lists again at once and says when it could not', async (t) => {
   answers.emit(LOST);
   await t.throwsAsync(failed, { message: 'connection lost' });
   t.deepEqual(values(), ['z@9']);
+  t.false(reflector.isFresh);
   await clock.advance(1_000);
-  t.like(await watches.next(), { resourceVersion: '20' });
+  await lists.next();
+  list('30', object('z', '9'));
+  t.like(await watches.next(), { resourceVersion: '30' });
+  t.true(reflector.isFresh, 'the list that was asked for came about in the end');
   await reflector.stop();
 });
 

@@ -4,6 +4,7 @@ import {
   type AuditLine,
   type AuditWriter,
   Destination,
+  type NotTaken,
 } from '../../../src/telemetry/audit/destination.js';
 import {
   CountedAudit,
@@ -28,14 +29,14 @@ class GatedWriter implements AuditWriter {
     this.#open = true;
     this.#gate?.();
   }
-  async write(batch: readonly AuditLine[]): Promise<number> {
+  async write(batch: readonly AuditLine[]): Promise<NotTaken> {
     if (!this.#open) await new Promise<void>((resolve) => (this.#gate = resolve));
     if (this.failures > 0) {
       this.failures -= 1;
       throw new Error('disk full');
     }
     this.text += batch.map(({ line }) => line).join('');
-    return 0;
+    return {};
   }
   close(): Promise<void> {
     this.closed = true;

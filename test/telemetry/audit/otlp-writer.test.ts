@@ -96,7 +96,7 @@ test('a collector that is overloaded is tried again, one that does not answer as
   await collector.until(() => collector.requests === 4);
   collector.answer = 'ok';
   await collector.until(() => collector.logs.length === 1);
-  t.deepEqual(metrics.drops, { queue_full: 0, rejected: 0, shutdown: 0 });
+  t.deepEqual(metrics.drops, { queue_full: 0, rejected: 0, shutdown: 0, unverified: 0 });
 });
 
 test('what a collector rejects is counted and not sent again', async (t) => {

@@ -51,7 +51,7 @@ test('whatever a client calls itself, a record is one line of bounded length', (
     rpcRecord({
       ...rpc,
       claimedUser: `\n"}\u2028${'x'.repeat(100_000)}`,
-      method: '\u0000'.repeat(5_000),
+      requestId: '\u0000'.repeat(5_000),
     }),
   );
   t.is(line.indexOf('\n'), line.length - 1);

@@ -78,14 +78,14 @@ test('a traceparent of any text is read or not, and what is made is read', (t) =
   fc.assert(fc.property(fc.string(), (text) => t.notThrows(() => parseTraceparent(text))));
 });
 
-function exporterTo(t: ExecutionContext, port: number) {
+function exporterTo(t: ExecutionContext, port: number, timeoutMs = 500) {
   const clock = new ManualClock();
   const registry = new Registry();
   const exporter = new SpanExporter({
     client: new OtlpClient({
       endpoint: { host: HOST, port, tls: false },
       caFile: undefined,
-      timeoutMs: 500,
+      timeoutMs,
     }),
     resource: serviceResource('authz', 'one'),
     clock,
@@ -111,7 +111,57 @@ test('spans reach a collector together', async (t) => {
 
 test('without a collector spans are dropped and counted, and no more wait than fit', async (t) => {
   const { registry, span, exporter } = exporterTo(t, await unusedPort(HOST));
-  for (let n = 0; n < 5_000; n += 1) span();
+  for (let n = 0; n < 10_000; n += 1) span();
   await exporter.close();
-  t.regex(await registry.metrics(), /spark_gateway_trace_spans_dropped_total 5000/);
+  t.regex(await registry.metrics(), /spark_gateway_trace_spans_dropped_total 10000/);
 });
+
+test('a span that takes less than a millisecond has a length, and is within the one that asked', (t) => {
+  const ended: FinishedSpan[] = [];
+  let passedMs = 0;
+  let setByMs = 0;
+  const clock = {
+    // Whole milliseconds, as Date.now() has them.
+    now: () => Math.floor(1_700_000_000_000.7 + passedMs + setByMs),
+    monotonic: () => passedMs,
+    setTimer: () => ({ cancel: () => undefined }),
+  };
+  const tracer = new SamplingTracer(clock, (span) => ended.push(span));
+  const spans: FinishedSpan[] = [];
+  for (let n = 0; n < 50; n += 1) {
+    const outer = tracer.start('outer', `00-${TRACE}-${PARENT}-01`);
+    passedMs += 0.1;
+    const inner = tracer.start('inner', outer?.traceparent);
+    passedMs += 0.25;
+    inner?.end();
+    passedMs += 0.05;
+    outer?.end();
+    const [second, first] = ended.splice(0) as [FinishedSpan, FinishedSpan];
+    t.true(first.startMs <= second.startMs && second.endMs <= first.endMs);
+    spans.push(second, first);
+  }
+  for (const { name, startMs, endMs } of spans.slice(10)) {
+    t.is((endMs - startMs).toFixed(2), name === 'inner' ? '0.25' : '0.40');
+  }
+  // A clock that was set is followed.
+  setByMs = -3_600_000;
+  tracer.start('later', `00-${TRACE}-${PARENT}-01`)?.end();
+  t.true(Math.abs((ended[0]?.startMs ?? 0) - clock.now()) < 1);
+});
+
+test.serial(
+  'a collector that takes them gets every span, however many come between two ticks of a second',
+  async (t) => {
+    const collector = await OtlpCollector.start(`${HOST}:0`);
+    t.teardown(() => collector.stop());
+    const { registry, span } = exporterTo(t, Number(collector.address.split(':')[1]), 20_000);
+    const count = 20_480;
+    for (let n = 1; n <= count; n += 1) {
+      span();
+      if (n % 2_048 === 0) await collector.until(() => collector.spans.length > n - 2_048);
+    }
+    // The clock stands still: no second has passed.
+    await collector.until(() => collector.spans.length === count);
+    t.regex(await registry.metrics(), /spark_gateway_trace_spans_dropped_total 0/);
+  },
+);
