@@ -10,11 +10,11 @@ import { root } from './setup/paths.js';
 import { printFailure, SetupError } from './setup/setup-error.js';
 
 try {
-  const { SPARK_GATEWAY_HELMS } = await setup({ run: false, helm: true });
+  const { HELM_PROGRAMS } = await setup({ run: false, helm: true });
   // They import npm packages, which are there now.
   const { manifests } = await import('./charts/manifests.js');
   const { valueTables } = await import('./charts/value-tables.js');
-  const bin = SPARK_GATEWAY_HELMS.split(delimiter).at(-1);
+  const bin = HELM_PROGRAMS.split(delimiter).at(-1);
   const check = process.argv.includes('--check');
   const stale = [];
   for (const [file, text] of [...(await manifests(bin)), ...(await valueTables())]) {

@@ -84,7 +84,7 @@ export async function setup({
       ...(chromium && (foundChromium ? { CHROMIUM_BIN: foundChromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
       ...(alerts && { PROMTOOL: promtool() }),
-      ...(helm && { SPARK_GATEWAY_HELMS: helms() }),
+      ...(helm && { HELM_PROGRAMS: helms() }),
       ...(charts && {
         SPARK_3_5_HOME: sparkHomeOf('venv-3.5'),
         SPARK_3_5_CONNECT: sparkConnectJars,

@@ -144,7 +144,7 @@ for (const [what, options] of [
 test('k8s/ and the tables of values are what the charts say', (t) => {
   const { status, stdout, stderr } = spawnSync('node', ['scripts/charts.js', '--check'], {
     encoding: 'utf8',
-    env: { ...process.env, HELM_BIN: process.env['SPARK_GATEWAY_HELMS']?.split(':').at(-1) },
+    env: { ...process.env, HELM_BIN: process.env['HELM_PROGRAMS']?.split(':').at(-1) },
   });
   t.is(status, 0, `${stdout}${stderr}`);
 });

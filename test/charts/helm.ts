@@ -1,4 +1,4 @@
-/** The Helm programs of SPARK_GATEWAY_HELMS, and what they make of a chart. */
+/** The Helm programs of HELM_PROGRAMS, and what they make of a chart. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { basename, delimiter } from 'node:path';
 import { parseAllDocuments } from 'yaml';
@@ -41,9 +41,7 @@ export interface RenderOptions {
   readonly upgrade?: boolean;
 }
 
-const binaries = (
-  process.env['SPARK_GATEWAY_HELMS'] ?? '.local/helm/bin/helm3:.local/helm/bin/helm4'
-)
+const binaries = (process.env['HELM_PROGRAMS'] ?? '.local/helm/bin/helm3:.local/helm/bin/helm4')
   .split(delimiter)
   .filter((name) => name !== '');
 
