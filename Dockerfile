@@ -5,6 +5,12 @@
 # A base by its digest: --build-arg NODE_IMAGE=node@sha256:…
 ARG NODE_IMAGE=node:24-bookworm-slim
 
+# The driver fence, by the Scala compiler of a Spark; it is for every Spark from 3.5 on.
+FROM --platform=$BUILDPLATFORM apache/spark:4.0.1 AS fence
+USER root
+COPY fence/DriverFence.scala /fence/
+RUN java -cp '/opt/spark/jars/*' scala.tools.nsc.Main -usejavacp -d /fence/driver-fence.jar /fence/DriverFence.scala
+
 # What is built is the same for every platform, so it is built on that of the builder.
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS build
 WORKDIR /app
@@ -33,6 +39,7 @@ COPY --from=build /app/gen/es ./gen/es
 COPY --from=build /app/envoy ./envoy
 COPY --from=build /app/build/src ./build/src
 COPY --from=build /app/bin ./bin
+COPY --from=fence /fence/driver-fence.jar ./build/fence/
 # By number, so that runAsNonRoot can see that it is not root. Nothing is written below /app, and no
 # shell is run: the root file system may be read-only.
 USER 1000:1000

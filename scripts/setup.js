@@ -1,6 +1,7 @@
 // Brings this checkout into a state in which the gateway runs, and does nothing when it is.
 // Needs Node and Python; Java is installed when there is none. Run alone: node scripts/setup.js [--test]
 import { fileURLToPath } from 'node:url';
+import { driverFence } from './setup/driver-fence.js';
 import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
 import { helms, helmStep } from './setup/helm.js';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
@@ -11,6 +12,7 @@ import { compiled, generated, packages } from './setup/node-steps.js';
 import { showStep } from './setup/progress.js';
 import { promtool, promtoolStep } from './setup/promtool.js';
 import { printFailure } from './setup/setup-error.js';
+import { connectServer35, sparkHome35 } from './setup/spark-3.5.js';
 import { sparkConnectJars, sparkConnectJarStep } from './setup/spark-connect-jar.js';
 import { checkOverrides, envoyBin, sparkHome, sparkHomeOf } from './setup/tools.js';
 import { findPython, pythonOf, venvStep } from './setup/venv.js';
@@ -24,7 +26,7 @@ const runtimeVenv = venvStep({
 
 const testVenv = venvStep({
   name: 'venv-3.5',
-  label: 'PySpark 3.5 client for the tests',
+  label: 'PySpark 3.5 for the tests',
   requirements: ['pyspark-3.5.txt'],
   bytes: 0.9e9,
 });
@@ -38,8 +40,8 @@ const spark41Venv = venvStep({
 
 /**
  * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, helm?: boolean, charts?: boolean}} needs
- *   run: what the gateway runs (Envoy, Spark, Java); client: a PySpark 4 client; client35: a PySpark 3.5 client;
- *   chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
+ *   run: what the gateway runs (Envoy, Spark, Java, the driver fence); client: a PySpark 4 client; client35: a PySpark
+ *   3.5 client, with run a server, too; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
  *   helm: Helm 3 and 4; charts: the Spark of each chart as well.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
@@ -65,7 +67,9 @@ export async function setup({
       compiled,
       ...((run && !overridden) || client ? [runtimeVenv] : []),
       ...(run && !javaHome ? [javaStep] : []),
+      ...(run ? [driverFence(() => javaHome ?? installedJavaHome())] : []),
       ...(client35 || charts ? [testVenv] : []),
+      ...(client35 && run ? [connectServer35(() => javaHome ?? installedJavaHome())] : []),
       ...(chromium && !foundChromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
       ...(alerts ? [promtoolStep] : []),
@@ -81,12 +85,13 @@ export async function setup({
       }),
       ...(client && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
       ...(client35 && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
+      ...(client35 && run && { SPARK_HOME_3_5: sparkHome35() }),
       ...(chromium && (foundChromium ? { CHROMIUM_BIN: foundChromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
       ...(alerts && { PROMTOOL: promtool() }),
       ...(helm && { HELM_PROGRAMS: helms() }),
       ...(charts && {
-        SPARK_3_5_HOME: sparkHomeOf('venv-3.5'),
+        SPARK_3_5_HOME: sparkHome35(),
         SPARK_3_5_CONNECT: sparkConnectJars,
         SPARK_4_1_HOME: sparkHomeOf('venv-4.1'),
       }),

@@ -34,9 +34,13 @@ async function main(): Promise<void> {
     case 'settings example':
       process.stdout.write(renderExample());
       return;
-    case 'settings validate':
-      process.stdout.write(describeGoodSettings(await settingsOf(command)));
+    case 'settings validate': {
+      const settings = await settingsOf(command);
+      const { validateTemplates } = await import('./cli/commands/policy-files.js');
+      await validateTemplates(settings);
+      process.stdout.write(describeGoodSettings(settings));
       return;
+    }
     case 'policy validate': {
       const { validatePolicies } = await import('./cli/commands/policy-files.js');
       await validatePolicies(command.files, await settingsOf(command));

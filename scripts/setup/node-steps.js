@@ -93,6 +93,7 @@ function removeStaleOutputs() {
   const build = inRoot('build');
   for (const file of filesBelow(build)) {
     const name = relative(build, file).replace(/\.js(\.map)?$/, '');
+    if (name.startsWith('fence/')) continue;
     if (!sources.has(`${name}.ts`) && !sources.has(`${name}.tsx`) && file !== buildStamp)
       rmSync(join(build, relative(build, file)));
   }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { inRoot, local } from './paths.js';
 import { runLogged } from './run-logged.js';
 import { contentHash, stampFits, writeStamp } from './stamp.js';
-import { sparkHomeOf } from './tools.js';
+import { sparkHome35 } from './spark-3.5.js';
 import { pythonOf } from './venv.js';
 
 const VENV = 'venv-3.5';
@@ -26,7 +26,7 @@ export const sparkConnectJarStep = (javaHome) => ({
     mkdirSync(folder, { recursive: true });
     const program = join(folder, 'nothing.py');
     writeFileSync(program, '');
-    const home = sparkHomeOf(VENV);
+    const home = sparkHome35();
     await runLogged(
       'spark-connect-3.5',
       join(home, 'bin/spark-submit'),

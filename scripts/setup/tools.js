@@ -38,6 +38,7 @@ export function sparkHomeOf(venvName) {
   return join(sitePackages(venvName), 'pyspark');
 }
 
+/** @param {string} venvName a folder of .local */
 function sitePackages(venvName) {
   const lib = join(local, venvName, 'lib');
   const python = readdirSync(lib).find((name) => name.startsWith('python3'));

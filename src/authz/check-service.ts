@@ -32,7 +32,7 @@ import {
   type RequestHead,
 } from './decision.js';
 import { andThen, type Eventually } from './grpc-wire.js';
-import type { AuthzMetrics } from './server.js';
+import type { AuthzMetrics } from './metrics.js';
 import { QueryLimits } from './query-limits.js';
 import { allowedResponse, deniedResponse, type Metadata } from './response.js';
 import { decide, Shadow, ShadowTally } from './shadow.js';
@@ -167,7 +167,9 @@ export class CheckService {
           ?.then(() => this.#assignLater(facts, authorized, heldUntilMs, checking, call));
         return andThen(later ?? assignment, (last) => {
           const { metadata } = checking;
-          const response = allowedResponse(last, facts.headers, metadata, this.memory.responses);
+          const { userId } = facts.request;
+          const { responses } = this.memory;
+          const response = allowedResponse(last, userId, facts.headers, metadata, responses);
           this.#end(checking, 'OK');
           return { allowed: true, response };
         });

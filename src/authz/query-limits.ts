@@ -8,7 +8,7 @@ import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import type { Query, QueryAdmission } from '../model/assignment.js';
 import type { RequestFacts } from './decision.js';
-import type { AuthzMetrics } from './server.js';
+import type { AuthzMetrics } from './metrics.js';
 import type { UnaryCall } from './http2-transport.js';
 
 export interface QueryLimitsOptions {

@@ -6,6 +6,7 @@ import {
   AccessMetadata,
   AFFINITY_HEADER,
   CLUSTER_HEADER,
+  IDENTITY_HEADER,
   INTERNAL_HEADER_PREFIX,
   ISSUER_HEADER,
   PIN_HEADER,
@@ -13,6 +14,7 @@ import {
   ringHashKey,
   SESSION_HEADER,
 } from '../model/names.js';
+import { requestIdentity } from '../model/request-identity.js';
 import type { AllowedResponse, DeniedResponse, HeaderMutation, Headers } from './check-codec.js';
 
 /** By the keys of `AccessMetadata`. */
@@ -20,8 +22,13 @@ export type Metadata = Readonly<
   Partial<Record<(typeof AccessMetadata)[keyof typeof AccessMetadata], string | undefined>>
 >;
 
+interface LastResponse {
+  readonly userId: string;
+  readonly response: AllowedResponse;
+}
+
 /** The last one of each assignment. */
-export type LastResponses = WeakMap<Assignment, AllowedResponse>;
+export type LastResponses = WeakMap<Assignment, LastResponse>;
 
 const NOTHING: readonly string[] = [];
 const STAMPED = new Set([
@@ -31,30 +38,37 @@ const STAMPED = new Set([
   PRINCIPAL_HEADER,
   ISSUER_HEADER,
   SESSION_HEADER,
+  IDENTITY_HEADER,
 ]);
 const metadataKeys = Object.values(AccessMetadata);
 
 /**
- * What allows a request of the assignment's session. Nearly all of a session's requests are told the
- * same: then it is the same value as the last time, so that it is encoded once.
+ * What allows a request of the assignment's session by `userId`, which is what the request says.
+ * Nearly all of a session's requests are told the same: then it is the same value as the last time,
+ * so that it is encoded once.
  */
 export function allowedResponse(
   assignment: Assignment,
+  userId: string,
   clientHeaders: Pick<Headers, 'keys'>,
   metadata: Metadata,
   lastResponses: LastResponses,
 ): AllowedResponse {
   const remove = headersToRemove(assignment, clientHeaders);
   const last = lastResponses.get(assignment);
-  if (last && isSameList(last.remove, remove) && isSameMetadata(last.metadata, metadata)) {
-    return last;
+  if (
+    last?.userId === userId &&
+    isSameList(last.response.remove, remove) &&
+    isSameMetadata(last.response.metadata, metadata)
+  ) {
+    return last.response;
   }
-  const response = { set: headersToSet(assignment), remove, metadata };
-  lastResponses.set(assignment, response);
+  const response = { set: headersToSet(assignment, userId), remove, metadata };
+  lastResponses.set(assignment, { userId, response });
   return response;
 }
 
-function headersToSet(assignment: Assignment): readonly HeaderMutation[] {
+function headersToSet(assignment: Assignment, userId: string): readonly HeaderMutation[] {
   const set: HeaderMutation[] = [
     { name: CLUSTER_HEADER, value: assignment.cluster },
     { name: AFFINITY_HEADER, value: ringHashKey(assignment.driverUid) },
@@ -62,6 +76,7 @@ function headersToSet(assignment: Assignment): readonly HeaderMutation[] {
     { name: PRINCIPAL_HEADER, value: headerValue(assignment.principal.subject) },
     { name: ISSUER_HEADER, value: headerValue(assignment.principal.issuer) },
     { name: SESSION_HEADER, value: assignment.sessionId },
+    { name: IDENTITY_HEADER, value: requestIdentity(assignment.sessionId, userId) },
   ];
   // The user's token stays here: whoever runs code in a driver could read it.
   if (assignment.driverToken !== undefined) {

@@ -10,7 +10,7 @@ import {
 } from '../model/assignment.js';
 import { noTracer, type Tracer } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
-import { GrpcStatus, type ErrorCode } from '../model/errors.js';
+import { GrpcStatus } from '../model/errors.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
@@ -22,6 +22,7 @@ import { Http2Transport, type UnaryHandler } from './http2-transport.js';
 import type { ShadowTally } from './shadow.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
 import { MalformedMessage } from './wire.js';
+import { noMetrics, type AuthzMetrics } from './metrics.js';
 
 export interface AuthzServerOptions {
   /** A unix socket, or a loopback address. */
@@ -174,40 +175,3 @@ function ownBytes(bytes: Buffer): Buffer {
   bytes.copy(copy);
   return copy;
 }
-
-export interface ShadowVerdict {
-  /** `policy`: the candidate; `rule`: a rule of the policy in force that is in shadow mode. */
-  readonly source: 'policy' | 'rule';
-  /** `move`: to another namespace. */
-  readonly would: 'same' | 'allow' | 'refuse' | 'move';
-  readonly code: 'OK' | ErrorCode;
-}
-
-/** What authz counts. Implemented by whoever exports metrics; every call must be cheap and not throw. */
-export interface AuthzMetrics {
-  /** After each check. `method` is a Spark Connect RPC or `unknown`; team and environment are known once they are authorised. */
-  decided(decision: {
-    /** CANCELLED: Envoy no longer waits. */
-    readonly code: 'OK' | 'CANCELLED' | ErrorCode;
-    readonly method: string;
-    readonly team: string | undefined;
-    readonly environment: string | undefined;
-    readonly durationMs: number;
-  }): void;
-  tokenCache(result: 'hit' | 'miss'): void;
-  keyFetch(issuer: string, ok: boolean): void;
-  assignmentCache(result: 'hit' | 'miss'): void;
-  /** A query was let through without being counted for its limits, for want of an answer. */
-  queryLetThrough(code: ErrorCode): void;
-  /** What a policy or rule in shadow mode would make of a request. */
-  shadow(verdict: ShadowVerdict): void;
-}
-
-export const noMetrics: AuthzMetrics = {
-  decided: () => undefined,
-  tokenCache: () => undefined,
-  keyFetch: () => undefined,
-  assignmentCache: () => undefined,
-  queryLetThrough: () => undefined,
-  shadow: () => undefined,
-};

@@ -7,10 +7,12 @@ import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Policy, Target } from '../model/policy.js';
-import { type Caller, principalKey, callerFor } from '../model/principal.js';
+import { type Caller, principalKey } from '../model/principal.js';
+import { callerFor } from '../model/token-claims.js';
 import type { ShadowCount, ShadowExample, ShadowKind } from '../model/reports.js';
 import { authorize, type RequestFacts } from './decision.js';
-import type { AuthzMetrics, ShadowVerdict } from './server.js';
+import type { AuthzMetrics } from './metrics.js';
+import type { ShadowVerdict } from './metrics.js';
 
 interface Difference extends ShadowVerdict {
   /** The rule, or the candidate's version. */

@@ -141,6 +141,8 @@ export interface CommandDescription {
   /** What follows the name, beside the options: `<file>...`, `<driver>`. */
   readonly operands?: string;
   /** All that may be written as operand, where that is little. */
+  /** Options of which each stands for the operand. */
+  readonly insteadOfOperand?: readonly string[];
   readonly operandChoices?: readonly string[];
   readonly options?: readonly OptionDescription[];
   /** Whose settings it reads; undefined: none. */
@@ -159,4 +161,6 @@ export interface OptionDescription {
   readonly required?: boolean;
   /** All that may be written, where that is little. */
   readonly choices?: readonly string[];
+  /** Beginnings of what may be written beside the choices. */
+  readonly openChoices?: readonly string[];
 }

@@ -1,6 +1,7 @@
 /** The commands that ask a gateway that runs. */
 import { driverPhases } from '../model/driver.js';
 import type { CommandDescription, OptionDescription } from './commands.js';
+import { JSONPATH, outputForms } from './render.js';
 
 /** Which gateway, as whom, and how the answer is shown. */
 export const onlineOptions: readonly OptionDescription[] = [
@@ -26,8 +27,10 @@ export const onlineOptions: readonly OptionDescription[] = [
     name: 'output',
     short: 'o',
     value: 'form',
-    about: 'A table for people, a wider one, or everything for programs.',
-    choices: ['table', 'wide', 'json', 'yaml'],
+    about:
+      "A table for people, a wider one, everything for programs, names only, or what a path such as '{.items[*].uid}' finds.",
+    choices: outputForms,
+    openChoices: [JSONPATH],
   },
 ];
 
@@ -41,7 +44,46 @@ function filter(name: string, about: string, choices?: readonly string[]): Optio
   return { name, value: name, about, ...(choices ? { choices } : {}) };
 }
 
-const ofNamespace = filter('namespace', 'Only those in this namespace.');
+const ofNamespace: OptionDescription = {
+  ...filter('namespace', 'Only those in this namespace.'),
+  short: 'n',
+};
+
+/** What every list takes. */
+const list: readonly OptionDescription[] = [
+  {
+    name: 'selector',
+    short: 'l',
+    value: 'selector',
+    about:
+      'Only rows of which this holds, such as team=data,state!=live; fields are those of the JSON form.',
+  },
+  { name: 'sort-by', value: 'path', about: 'In the order of a field, such as .createdAt.' },
+  { name: 'no-headers', about: 'Tables without headings.' },
+  watch,
+];
+/** The same, of things in namespaces. */
+const namespacedList: readonly OptionDescription[] = [
+  ofNamespace,
+  { name: 'all-namespaces', short: 'A', about: 'Those in all namespaces, which is usual here.' },
+  ...list,
+];
+
+/** Drivers that belong together; all that are given must hold. */
+const chosenBy: readonly OptionDescription[] = [
+  { name: 'node', value: 'node', about: 'All drivers on this Kubernetes node.' },
+  { name: 'namespace', short: 'n', value: 'namespace', about: 'All drivers in this namespace.' },
+  {
+    name: 'template',
+    value: 'template',
+    about: 'All drivers of the template (variant) of this name.',
+  },
+  { name: 'outdated', about: 'All drivers whose template has changed since they were made.' },
+];
+const dryRun: OptionDescription = {
+  name: 'dry-run',
+  about: 'Says which drivers are meant, and does nothing.',
+};
 
 export const onlineCommands = [
   {
@@ -58,10 +100,10 @@ export const onlineCommands = [
     options: [
       filter('team', 'Only those of this team.'),
       filter('environment', 'Only those in this environment.'),
-      ofNamespace,
       filter('principal', 'Only those of this person or service.'),
       { name: 'driver', value: 'driver', about: 'Only those on this driver.' },
-      watch,
+      { name: 'mine', about: 'Only your own; needs no role.' },
+      ...namespacedList,
     ],
     settingsOf: 'operator',
     online: true,
@@ -70,14 +112,18 @@ export const onlineCommands = [
     name: 'drivers',
     about: 'Each driver with its phase and the reason; with an id, one driver.',
     operands: '[<driver>]',
-    options: [ofNamespace, filter('phase', 'Only those in this phase.', driverPhases), watch],
+    options: [
+      filter('phase', 'Only those in this phase.', driverPhases),
+      { name: 'all', about: 'Those that are gone, too, as long as they are remembered.' },
+      ...namespacedList,
+    ],
     settingsOf: 'operator',
     online: true,
   },
   {
     name: 'pools',
     about: 'How many drivers each namespace has, in which phases.',
-    options: [filter('team', 'Only those of this team.'), ofNamespace, watch],
+    options: [filter('team', 'Only those of this team.'), ...namespacedList],
     settingsOf: 'operator',
     online: true,
   },
@@ -85,7 +131,7 @@ export const onlineCommands = [
     name: 'envoys',
     about:
       "Each Envoy's state for each type of resource: SYNCED, STALE, NACKED with the reason, NEVER_SENT.",
-    options: [watch],
+    options: list,
     settingsOf: 'operator',
     online: true,
   },
@@ -93,15 +139,25 @@ export const onlineCommands = [
     name: 'sidecars',
     about:
       'Each authz process that the leader knows: connected or not, the policy that it decides by, when it was last heard of.',
-    options: [watch],
+    options: list,
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
+    name: 'problems',
+    about: 'What is wrong, about what, since when.',
+    options: list,
     settingsOf: 'operator',
     online: true,
   },
   {
     name: 'drain',
-    about: 'Gives a driver no new session; it ends when the last one leaves.',
+    about:
+      'Gives a driver, or all that are chosen, no new session; each ends when the last one leaves.',
     operands: '<driver>',
+    insteadOfOperand: chosenBy.map(({ name }) => name),
     options: [
+      ...chosenBy,
       {
         name: 'deadline',
         value: 'time',
@@ -109,14 +165,26 @@ export const onlineCommands = [
           'When the sessions that are left are ended: a duration from now, such as 10m, or a time such as 2030-01-31T18:00:00Z; else never.',
       },
       { name: 'wait', about: 'Waits until the driver has ended.' },
+      dryRun,
     ],
     settingsOf: 'operator',
     online: true,
   },
   {
+    name: 'undrain',
+    about: 'Takes a drain back, as long as the driver has not begun to end.',
+    operands: '<driver>',
+    insteadOfOperand: chosenBy.map(({ name }) => name),
+    options: [...chosenBy, dryRun],
+    settingsOf: 'operator',
+    online: true,
+  },
+  {
     name: 'release',
-    about: 'Ends a session. Its client is told at its next request.',
+    about: 'Ends a session, your own without a role. Its client is told at its next request.',
     operands: '<session>',
+    insteadOfOperand: ['mine'],
+    options: [{ name: 'mine', about: 'Ends all that are your own.' }],
     settingsOf: 'operator',
     online: true,
   },

@@ -1,14 +1,16 @@
 /** Commands that ask a gateway that runs, or a policy file in its place: joins the command line with settings and terminal. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { systemClock } from '../model/clock.js';
+import { GatewayError, GrpcStatus } from '../model/errors.js';
 import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
 import { connect, type OnlineCommand, type OnlineContext } from './admin-client.js';
-import { drain, evict, release } from './commands/actions.js';
+import { drain, evict, release, undrain } from './commands/actions.js';
 import { drivers } from './commands/drivers.js';
 import { envoys } from './commands/envoys.js';
 import { policyByFile, explain } from './commands/explain.js';
 import { policyDiff } from './commands/policy-diff.js';
 import { pools } from './commands/pools.js';
+import { problems } from './commands/problems.js';
 import { sessions } from './commands/sessions.js';
 import { sidecars } from './commands/sidecars.js';
 import { status } from './commands/status.js';
@@ -70,7 +72,9 @@ const commands: Record<OnlineCommandName, OnlineCommand> = {
   pools,
   envoys,
   sidecars,
+  problems,
   drain,
+  undrain,
   release,
   evict,
   'policy explain': explain,
@@ -103,9 +107,28 @@ export async function runOnline(
   }
   const show = async () => renderShown(await command(context), form, output.width());
   const onScreen = output.width() !== undefined && (form === 'table' || form === 'wide');
+  let text = await show();
+  output.write(onScreen ? `${CLEAR}${text}` : text);
+  let lost = false;
   for (;;) {
-    const text = await show();
-    output.write(onScreen ? `${CLEAR}${text}` : text);
     await context.pause(WATCH_MS);
+    try {
+      text = await show();
+      lost = false;
+      output.write(onScreen ? `${CLEAR}${text}` : text);
+    } catch (error) {
+      if (!passes(error)) throw error;
+      // What was shown last stays in sight.
+      if (!lost) context.say(`${error.message} Trying again.`);
+      lost = true;
+    }
   }
+}
+
+/** A replica that ends, or a change of leader: who watches sees what comes after it. */
+function passes(error: unknown): error is GatewayError {
+  return (
+    error instanceof GatewayError &&
+    (error.code === 'ADMIN_API_UNREACHABLE' || error.status === GrpcStatus.UNAVAILABLE)
+  );
 }

@@ -8,6 +8,7 @@ import {
   helpOptions,
   optionsOf,
   type CommandDescription,
+  type OptionDescription,
 } from './commands.js';
 import { isShell, type Shell } from './completion.js';
 import { onlineCommands, type OnlineCommandName } from './online-commands.js';
@@ -110,8 +111,10 @@ export function parseCommandLine(
       messages.push(`${rawName} takes no value`);
     } else if (value === undefined || value === '') {
       messages.push(`${rawName} needs a value`);
-    } else if (option.choices && !option.choices.includes(value)) {
-      messages.push(`${rawName} ${value}: allowed is ${option.choices.join(', ')}`);
+    } else if (!isAllowed(option, value)) {
+      const { choices = [], openChoices = [] } = option;
+      const allowedValues = [...choices, ...openChoices.map((open) => `${open}…`)];
+      messages.push(`${rawName} ${value}: allowed is ${allowedValues.join(', ')}`);
     } else if (name === 'set') {
       const split = value.indexOf('=');
       if (split > 0) overrides.push([value.slice(0, split), value.slice(split + 1)]);
@@ -122,7 +125,7 @@ export function parseCommandLine(
       single.set(name, value);
     }
   }
-  const misused = operandProblem(command, operands);
+  const misused = operandProblem(command, operands, single);
   if (misused !== undefined) messages.push(misused);
   if (command.name === 'policy explain') messages.push(...byFileProblems(single));
   const config = single.get('config') ?? (env[CONFIG_VARIABLE] || undefined);
@@ -174,6 +177,11 @@ export function parseCommandLine(
   }
 }
 
+function isAllowed({ choices, openChoices = [] }: OptionDescription, value: string): boolean {
+  if (!choices || choices.includes(value)) return true;
+  return openChoices.some((open) => value.startsWith(open) && value.length > open.length);
+}
+
 type KnownCommand = CommandDescription & { readonly name: CommandName };
 
 function commandOf(words: readonly string[]): KnownCommand | undefined {
@@ -201,13 +209,24 @@ function usageError(messages: readonly string[]): Command {
 
 /** What is wrong with these operands, or undefined. */
 function operandProblem(
-  { name, operands = '', operandChoices }: CommandDescription,
+  { name, operands = '', operandChoices, insteadOfOperand = [] }: CommandDescription,
   given: readonly string[],
+  options: ReadonlyMap<string, string>,
 ): string | undefined {
   const patterns = operands.split(' ').filter((word) => word !== '');
   const least = patterns.filter((pattern) => pattern.startsWith('<')).length;
   const repeats = patterns.some((pattern) => pattern.endsWith('...'));
-  if (given.length < least) return `"${name}" needs ${patterns[given.length] ?? operands}`;
+  const instead = insteadOfOperand.find((option) => options.has(option));
+  if (instead !== undefined) {
+    return given.length === 0 ? undefined : `"${name}" takes no operand beside --${instead}`;
+  }
+  if (given.length < least) {
+    const last = insteadOfOperand.length - 1;
+    const or = insteadOfOperand
+      .map((option, at) => `${at === last ? ' or' : ','} --${option}`)
+      .join('');
+    return `"${name}" needs ${patterns[given.length] ?? operands}${or}`;
+  }
   const unknown = operandChoices && given.find((operand) => !operandChoices.includes(operand));
   if (unknown !== undefined) {
     return `"${name}" takes one of ${operandChoices?.join(', ')}, not ${JSON.stringify(unknown)}`;

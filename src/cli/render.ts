@@ -1,20 +1,26 @@
 /** The answer to a command, in the form that was asked for. */
 import { stringify } from 'yaml';
+import { GatewayError } from '../model/errors.js';
+import { renderJsonPath } from './json-path.js';
 
-const outputForms = ['table', 'wide', 'json', 'yaml'] as const;
-export type OutputForm = (typeof outputForms)[number];
+export const outputForms = ['table', 'wide', 'json', 'yaml', 'name'] as const;
+/** Begins a form that goes on with a template. */
+export const JSONPATH = 'jsonpath=';
+export type OutputForm = (typeof outputForms)[number] | `${typeof JSONPATH}${string}`;
 
 export interface Shown {
   /** Everything, for programs. */
   readonly value: unknown;
   /** Something is otherwise than it is to be: the command ends with exit code 1. */
   readonly differs?: boolean;
+  /** `kind/name` of each thing that is shown; undefined: it has none. */
+  readonly names?: readonly string[];
   /** For people; ends with a line break. */
   people(style: TableStyle): string;
 }
 
 export function isOutputForm(text: string): text is OutputForm {
-  return outputForms.some((form) => form === text);
+  return outputForms.some((form) => form === text) || text.startsWith(JSONPATH);
 }
 
 /** `width`: of the terminal; undefined when it is written to none. */
@@ -27,6 +33,11 @@ export function renderShown(shown: Shown, form: OutputForm, width: number | unde
     case 'table':
     case 'wide':
       return shown.people({ wide: form === 'wide', width });
+    case 'name':
+      if (shown.names) return shown.names.map((name) => `${name}\n`).join('');
+      throw new GatewayError('ARGUMENT_INVALID', '-o name: what this command shows has no names');
+    default:
+      return renderJsonPath(form.slice(JSONPATH.length), shown.value);
   }
 }
 
@@ -43,6 +54,8 @@ export interface TableStyle {
   readonly wide: boolean;
   /** Characters in a line of the terminal; undefined: as many as are needed. */
   readonly width: number | undefined;
+  /** Default true. */
+  readonly headings?: boolean;
 }
 
 const GAP = '  ';
@@ -51,13 +64,13 @@ const GAP = '  ';
 export function renderTable<Row>(
   columns: readonly Column<Row>[],
   rows: readonly Row[],
-  { wide, width }: TableStyle,
+  { wide, width, headings = true }: TableStyle,
   nothing: string,
 ): string {
   if (rows.length === 0) return `${nothing}\n`;
   const shown = columns.filter((column) => wide || column.wide !== true);
   const cells = [
-    shown.map(({ title }) => title),
+    ...(headings ? [shown.map(({ title }) => title)] : []),
     ...rows.map((row) => shown.map((column) => printable(column.value(row)) || '-')),
   ];
   const widths = shown.map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)));

@@ -7,6 +7,7 @@ import type { AdminAction, AuditSink } from '../model/audit.js';
 import { type Clock, isoTime } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Principal } from '../model/principal.js';
+import { duration } from '../lib/yaml/text-types.js';
 import { API_ROOT } from './api.js';
 import type { Gatekeeper } from './gatekeeper.js';
 
@@ -31,6 +32,7 @@ export function actionRoutes(options: ActionOptions): Routes {
     [`POST ${API_ROOT}/drivers/{id}/drain`]: recorded(
       options,
       'driver.drain',
+      'admin',
       async (uid, exchange, by) => {
         const deadlineMs = deadlineOf(
           jsonBody(await exchange.body(), ['deadline']).deadline,
@@ -43,9 +45,18 @@ export function actionRoutes(options: ActionOptions): Routes {
         };
       },
     ),
+    [`POST ${API_ROOT}/drivers/{id}/undrain`]: recorded(
+      options,
+      'driver.undrain',
+      'admin',
+      async (uid, _exchange, by) => ({
+        answer: driverAnswer(await operations.undrain(uid, by)),
+      }),
+    ),
     [`POST ${API_ROOT}/drivers/{id}/evict`]: recorded(
       options,
       'driver.evict',
+      'admin',
       async (uid, _exchange, by) => ({
         answer: driverAnswer(await operations.evict(uid, by)),
       }),
@@ -53,12 +64,19 @@ export function actionRoutes(options: ActionOptions): Routes {
     [`POST ${API_ROOT}/sessions/{id}/release`]: recorded(
       options,
       'session.release',
+      'admin',
       async (id, _exchange, by) => ({ answer: sessionAnswer(await operations.release(id, by)) }),
     ),
   };
 }
 
-function recorded(options: ActionOptions, action: string, act: Action): Handler {
+/** @param needed `own`: whoever is known may try; `act` finds out whether it is theirs. */
+export function recorded(
+  options: ActionOptions,
+  action: string,
+  needed: 'admin' | 'own',
+  act: Action,
+): Handler {
   const { gatekeeper, audit } = options;
   return async (exchange): Promise<Answer> => {
     const id = exchange.parameters['id'] ?? '';
@@ -76,7 +94,7 @@ function recorded(options: ActionOptions, action: string, act: Action): Handler 
     try {
       const { caller } = await gatekeeper.identify(exchange);
       principal = caller.principal;
-      await gatekeeper.admit(exchange, 'admin');
+      if (needed === 'admin') await gatekeeper.admit(exchange, 'admin');
       const { answer, detail } = await act(id, exchange, principal);
       record('done', detail ? { detail } : {});
       return json(answer);
@@ -98,21 +116,31 @@ function driverAnswer({ uid, phase, sessions, drainDeadlineMs }: DriverOutcome):
   };
 }
 
-function sessionAnswer({ sessionId, driverUid, end, endedAtMs }: SessionOutcome): SessionAnswer {
+export function sessionAnswer({
+  sessionId,
+  driverUid,
+  end,
+  endedAtMs,
+}: SessionOutcome): SessionAnswer {
   return { id: sessionId, driver: driverUid, state: 'ended', end, endedAt: isoTime(endedAtMs) };
 }
 
 /** RFC 3339; without a zone a time would mean another moment on another machine. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
 
+const spans = duration('1s');
+
 function deadlineOf(deadline: unknown, nowMs: number): number | undefined {
   if (deadline === undefined || deadline === null) return undefined;
+  // A duration is counted by this clock: that of whoever asks may be wrong.
+  const spanMs = typeof deadline === 'string' ? spans.parse(deadline, '') : undefined;
+  if (spanMs !== undefined) return nowMs + spanMs;
   const deadlineMs =
     typeof deadline === 'string' && TIME.test(deadline) ? Date.parse(deadline) : Number.NaN;
   if (Number.isNaN(deadlineMs)) {
     throw new GatewayError(
       'ARGUMENT_INVALID',
-      '"deadline" must be a time such as "2030-01-31T18:00:00Z".',
+      '"deadline" must be a time such as "2030-01-31T18:00:00Z", or a duration from now such as "10m".',
     );
   }
   if (deadlineMs <= nowMs) {

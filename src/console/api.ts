@@ -6,7 +6,7 @@ import { principalKey, type Principal } from '../model/principal.js';
 import { explainRequestOf } from './explain.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import type { ConsoleSources } from './sources.js';
-import { driverDetail, driverViews } from './views/driver-views.js';
+import { driverDetail, driverEvents, driverViews } from './views/driver-views.js';
 import {
   envoyViews,
   sidecarViews,
@@ -24,7 +24,7 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
   const shown = (read: (exchange: Exchange) => unknown): Handler => {
     return async (exchange) => {
       await gatekeeper.admit(exchange, 'read');
-      return json(read(exchange));
+      return json(await read(exchange));
     };
   };
   const oneDiffOf = oneAtATime();
@@ -42,9 +42,11 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
     [`GET ${API_ROOT}/drivers`]: shown(({ query }) =>
       driverViews(sources, filterOf(query, ['namespace', 'phase'])),
     ),
-    [`GET ${API_ROOT}/drivers/{uid}`]: shown(({ parameters: { uid = '' } }) =>
-      known(driverDetail(sources, uid), 'DRIVER_UNKNOWN', `There is no driver ${uid}.`),
-    ),
+    [`GET ${API_ROOT}/drivers/{uid}`]: shown(async ({ parameters: { uid = '' } }) => {
+      const detail = driverDetail(sources, uid);
+      const found = known(detail, 'DRIVER_UNKNOWN', `There is no driver ${uid}.`);
+      return { ...found, ...(await driverEvents(sources, uid)) };
+    }),
     [`GET ${API_ROOT}/pools`]: shown(() => poolViews(sources)),
     [`GET ${API_ROOT}/envoys`]: shown(() => envoyViews(sources)),
     [`GET ${API_ROOT}/problems`]: shown(() => problemViews(sources.problems())),

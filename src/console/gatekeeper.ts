@@ -40,8 +40,8 @@ export class Gatekeeper {
       if (found.goodUntilMs <= clock.now()) {
         throw new GatewayError('TOKEN_EXPIRED', 'Your token has expired. Get a new one.');
       }
-      const { caller, goodUntilMs } = found;
-      return { caller, role: policy().administration(caller), goodUntilMs };
+      const { caller, goodUntilMs, role } = found;
+      return { caller, role: role ?? policy().administration(caller), goodUntilMs };
     }
     throw new GatewayError(
       'TOKEN_MISSING',

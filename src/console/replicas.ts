@@ -8,15 +8,20 @@ import {
   DrainRequestSchema,
   EvictRequestSchema,
   ReleaseRequestSchema,
+  UndrainRequestSchema,
   type DriverState,
   DiffPolicyResponseSchema,
   DrainResponseSchema,
   EvictResponseSchema,
   ReleaseResponseSchema,
+  ShareFleetResponseSchema,
+  UndrainResponseSchema,
   type DiffPolicyRequest,
   type DrainRequest,
   type EvictRequest,
   type ReleaseRequest,
+  type ShareFleetRequest,
+  type UndrainRequest,
 } from '#gen/spark_gateway/v1/administration_pb.js';
 import type { Principal as PrincipalMessage } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { serviceDefinition } from '../lib/grpc/client.js';
@@ -26,6 +31,8 @@ import { isDriverPhase, isSessionEnd } from '../model/driver.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { DiffPolicy, PolicyDiffAnswer } from '../model/policy-diff.js';
 import type { Principal } from '../model/principal.js';
+import type { NodeStatus } from '../model/reports.js';
+import type { SharedFleet } from './shared-fleet.js';
 
 /** Makes one call of the leader's service; rejects with a GatewayError. */
 export type CallLeader = <I extends DescMessage, O extends DescMessage>(
@@ -55,6 +62,14 @@ export class RemoteOperations implements Operations {
       ...(deadlineMs === undefined ? {} : { deadlineMs: BigInt(deadlineMs) }),
     });
     return driverOutcome((await this.#call(method.drain, request)).driver);
+  }
+
+  async undrain(driverUid: string, by: Principal): Promise<DriverOutcome> {
+    const request = create(UndrainRequestSchema, {
+      driverUid,
+      by: { issuer: by.issuer, subject: by.subject },
+    });
+    return driverOutcome((await this.#call(method.undrain, request)).driver);
   }
 
   async evict(driverUid: string, by: Principal): Promise<DriverOutcome> {
@@ -116,10 +131,11 @@ export function addAdministrationService(
   options: {
     readonly operations: Operations;
     readonly diffPolicy: DiffPolicy;
+    readonly shared: Pick<SharedFleet, 'take'>;
     readonly logger: Logger;
   },
 ): void {
-  const { operations, diffPolicy } = options;
+  const { operations, diffPolicy, shared } = options;
   const answer = unary(options.logger);
   server.addService(serviceDefinition(AdministrationService), {
     drain: answer<DrainRequest, typeof DrainResponseSchema>(async ({ driverUid, deadlineMs, by }) =>
@@ -131,6 +147,11 @@ export function addAdministrationService(
             principalOf(by),
           ),
         ),
+      }),
+    ),
+    undrain: answer<UndrainRequest, typeof UndrainResponseSchema>(async ({ driverUid, by }) =>
+      create(UndrainResponseSchema, {
+        driver: driverState(await operations.undrain(driverUid, principalOf(by))),
       }),
     ),
     evict: answer<EvictRequest, typeof EvictResponseSchema>(async ({ driverUid, by }) =>
@@ -147,6 +168,13 @@ export function addAdministrationService(
         create(DiffPolicyResponseSchema, {
           answer: JSON.stringify(await diffPolicy(text, signal)),
         }),
+    ),
+    shareFleet: answer<ShareFleetRequest, typeof ShareFleetResponseSchema>(
+      async ({ replica, envoys }) => {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- replicas of one release agree on it
+        const fleet = shared.take(replica, JSON.parse(envoys) as readonly NodeStatus[]);
+        return create(ShareFleetResponseSchema, { fleet: JSON.stringify(fleet) });
+      },
     ),
   });
 }

@@ -1,12 +1,14 @@
 /** What the admin API and the console show, taken from the other parts by src/processes. */
+import type { DriverEventView } from '../model/admin-api.js';
 import type { SessionRecord } from '../model/driver.js';
 import type { KnownProblem } from '../model/fleet-problem.js';
 import type { Ledger } from '../model/ledger.js';
 import type { DiffPolicy } from '../model/policy-diff.js';
 import type { Policy } from '../model/policy.js';
 import type {
+  ConnectedEnvoy,
+  DriverStatus,
   FleetReport,
-  NodeStatus,
   PolicyReport,
   PolicyRevision,
   ReplicaReport,
@@ -28,8 +30,13 @@ export interface ConsoleSources {
   fleet(): FleetReport;
   /** What is wrong with what the gateway works with, the oldest first. */
   problems(): readonly KnownProblem[];
-  envoys(): readonly NodeStatus[];
-  /** Of the leader; empty elsewhere. */
+  /** What the driver's cluster says of it. Rejects with why that cannot be known; absent: there is no cluster. */
+  driverEvents?(driver: DriverStatus): Promise<readonly DriverEventView[]>;
+  /** Connected to whatever replica, as far as this one knows. */
+  envoys(): readonly ConnectedEnvoy[];
+  /** Why those of other replicas may be missing, for people; undefined: they are not. */
+  unknownEnvoys?(): string | undefined;
+  /** As the leader knows them; empty where nothing is heard of it. */
   sidecars(): readonly SidecarStatus[];
   replica(): ReplicaReport;
   /** Only a leader is told what sessions do; undefined elsewhere. */

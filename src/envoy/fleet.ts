@@ -251,11 +251,7 @@ export class XdsFleet implements EnvoyFleet {
 
   /** Until then an Envoy may hold drivers of the namespace that an earlier process published. */
   #isFirstPublicationAcknowledged(namespace: string): boolean {
-    const first = this.#first;
-    if (first === undefined) return false;
-    // The clusters that are gone since the earlier process are removed for all who have the wildcard.
-    if (this.#options.revisions.minAcknowledgedRevision(TypeUrl.CLUSTER, '*') < first) return false;
-    return !this.#namespaces.has(namespace) || this.#isNamespaceAcknowledged(namespace, first);
+    return this.#first !== undefined && this.#isNamespaceAcknowledged(namespace, this.#first);
   }
 
   #notify(): void {

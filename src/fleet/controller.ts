@@ -36,10 +36,11 @@ import { Deletions } from './deletions.js';
 import { FleetMemory } from './fleet-memory.js';
 import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
 import { poolProblems, fleetReport } from './fleet-report.js';
-import { RecordShapes } from './lifecycle.js';
+import { hasSessions, isManaged, RecordShapes } from './lifecycle.js';
 import { Background, Passes } from './passes.js';
 import { followedPools, NOTHING_PLANNED, type Planned } from './pool-counts.js';
-import { Deadlines, afterFailure, type StartFailures } from './pool-plan.js';
+import { afterFailure, type StartFailures } from './pool-plan.js';
+import { Deadlines } from './lifecycle.js';
 import { Publication, routing } from './routing.js';
 import { checkSightings, unread, type Sightings } from './sightings.js';
 
@@ -70,6 +71,8 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
   #sightings: Sightings = { drivers: new Map(), doubtful: new Set(), problems: [] };
   #failures: ReadonlyMap<string, StartFailures> = new Map();
   #planned: Planned = NOTHING_PLANNED;
+  /** Names of drivers whose template has changed since. */
+  #outdated: ReadonlySet<string> = new Set();
   #epoch: number | undefined;
   #tookOverAtMs: number;
   #lastReadMs: number | undefined;
@@ -158,6 +161,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
       pools: [...this.#planned.pools.values()],
       observed: (uid) => this.get(uid),
       routable: (uid) => this.#publication.sinceMs(uid) !== undefined,
+      outdated: (resource) => this.#outdated.has(resource),
       pool: (pool) => this.#pool(pool),
       waiting: (pool) => demand.waiting(pool),
       status: (pool) => this.status(pool),
@@ -195,6 +199,28 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
         ...withPhase(rest, 'draining', clock.now(), 'It is drained by an operator.'),
         ...(deadlineMs === undefined ? {} : { drainDeadlineMs: deadlineMs }),
       };
+    });
+  }
+
+  /**
+   * Takes a drain back: the driver takes new sessions again, as far as its pool wants it. Resolves when
+   * that is durable. Rejects with DRIVER_UNKNOWN, or with ARGUMENT_INVALID when it ends already.
+   */
+  async undrain(uid: string): Promise<void> {
+    const { ledger, clock } = this.#options;
+    const record = ledger.get(uid);
+    if (!record || record.phase === 'gone') {
+      throw new GatewayError('DRIVER_UNKNOWN', `There is no driver ${uid}.`);
+    }
+    await ledger.update(uid, (current) => {
+      if (current.phase === 'expired' || current.phase === 'gone') {
+        throw new GatewayError('ARGUMENT_INVALID', `Driver ${uid} ends already.`);
+      }
+      if (current.phase !== 'draining') return current;
+      const { drainDeadlineMs: _taken, ...rest } = current;
+      // One of someone else is looked at again before it takes a session.
+      const idle = isManaged(current) ? 'available' : 'warming';
+      return withPhase(rest, hasSessions(current) ? 'in_use' : idle, clock.now());
     });
   }
 
@@ -256,6 +282,9 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
 
   /** Plans and applies in one synchronous step. What is to be deleted waits until its record is durable. */
   #decide(requested: readonly RequestedDriver[]): void {
+    this.#outdated = new Set(
+      requested.flatMap(({ resource, outdated = false }) => (outdated ? [resource] : [])),
+    );
     const { ledger, demand, fleet, leadership, clock, log, policy, factory } = this.#options;
     const epoch = leadership.epoch();
     if (epoch !== this.#epoch) {

@@ -11,8 +11,9 @@ import type {
 } from '../model/driver.js';
 import { poolKey, poolOfKey, type PoolName } from '../model/pool.js';
 import { advance, hasSessions, isManaged, startTimeout } from './lifecycle.js';
-import { countPools, liveByPool, type PoolCount, type PoolsInput } from './pool-counts.js';
-import { type Deadlines, planPool, afterFailure, type StartFailures } from './pool-plan.js';
+import { countPools, liveByPool, type Planned, type PoolsInput } from './pool-counts.js';
+import { planPool, afterFailure, type StartFailures } from './pool-plan.js';
+import { type Deadlines } from './lifecycle.js';
 import { routing } from './routing.js';
 import { firstRecord, follow, seenAgain, type Sightings } from './sightings.js';
 
@@ -57,7 +58,7 @@ interface FleetInput extends PoolsInput {
   readonly epoch: number;
 }
 
-export interface FleetPlan {
+export interface FleetPlan extends Planned {
   /** New and changed records. */
   readonly records: readonly DriverRecord[];
   /** Uids of records that are not needed any more. */
@@ -68,11 +69,6 @@ export interface FleetPlan {
   readonly delete: readonly Resource[];
   readonly failures: ReadonlyMap<string, StartFailures>;
   readonly routable: readonly RoutableDriver[];
-  readonly withheld: ReadonlyMap<string, string>;
-  /** Those of the withheld whose address another live driver has. */
-  readonly duplicated: ReadonlySet<string>;
-  /** By `poolKey`, each pool before its variants. */
-  readonly pools: ReadonlyMap<string, PoolCount>;
 }
 
 export function planFleet(input: FleetInput, deadlines: Deadlines): FleetPlan {

@@ -20,6 +20,8 @@ export interface FleetFacts extends Pick<FleetReport, 'lastReadMs' | 'readError'
   readonly pools: readonly PoolName[];
   observed(uid: string): ObservedDriver | undefined;
   routable(uid: string): boolean;
+  /** Whether what was made under this name is of a template that has changed since. */
+  outdated(resource: string): boolean;
   pool(pool: PoolName): PoolPolicy | undefined;
   waiting(pool: PoolName): number;
   status(pool: PoolName): PoolStatus;
@@ -38,6 +40,7 @@ export function fleetReport(facts: FleetFacts): FleetReport {
 }
 
 function driverStatus(record: DriverRecord, facts: FleetFacts): DriverStatus {
+  const observed = facts.observed(record.uid);
   return {
     uid: record.uid,
     namespace: record.namespace,
@@ -46,7 +49,10 @@ function driverStatus(record: DriverRecord, facts: FleetFacts): DriverStatus {
     cluster: record.cluster?.name,
     phase: record.phase,
     reason: record.reason,
-    condition: facts.observed(record.uid)?.condition,
+    condition: observed?.condition,
+    pod: observed?.object?.name,
+    node: observed?.node,
+    outdated: record.resource !== undefined && facts.outdated(record.resource),
     resource: record.resource,
     routable: facts.routable(record.uid),
     sessions: Object.keys(record.sessions).length,

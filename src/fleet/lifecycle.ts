@@ -2,7 +2,6 @@
 import { withPhase, withoutSession } from '../model/driver-record.js';
 import type { DriverRecord, ObservedDriver } from '../model/driver.js';
 import type { PoolPolicy } from '../model/policy.js';
-import type { Deadlines } from './pool-plan.js';
 
 /** A driver becomes available this long after it was published, even if an Envoy has not acknowledged it. */
 const PUBLISH_GRACE_MS = 5_000;
@@ -218,4 +217,26 @@ export class RecordShapes {
 
 function shape(record: DriverRecord): string {
   return `${record.phase} ${hasSessions(record)} ${record.address} ${record.drainDeadlineMs}`;
+}
+/** Collects the moments at which a plan made now would come out differently, so that the next look is in time. */
+
+export class Deadlines {
+  readonly nowMs: number;
+  #nextMs = Infinity;
+
+  constructor(nowMs: number) {
+    this.nowMs = nowMs;
+  }
+
+  /** Whether `atMs` has come; if not, it is remembered as a moment to look again. */
+  passed(atMs: number): boolean {
+    if (this.nowMs >= atMs) return true;
+    this.#nextMs = Math.min(this.#nextMs, atMs);
+    return false;
+  }
+
+  /** The soonest remembered moment, milliseconds since the epoch; undefined when there is none. */
+  get nextMs(): number | undefined {
+    return Number.isFinite(this.#nextMs) ? this.#nextMs : undefined;
+  }
 }

@@ -2,7 +2,6 @@
 import type { DriverRecord, RequestedDriver } from '../model/driver.js';
 import type { PoolPolicy } from '../model/policy.js';
 import { poolKey, type PoolName } from '../model/pool.js';
-import type { FleetPlan } from './fleet-plan.js';
 
 export interface PoolCount extends PoolName {
   readonly drivers: number;
@@ -21,7 +20,13 @@ export interface PoolsInput {
 }
 
 /** What people are shown of the last decision. */
-export type Planned = Pick<FleetPlan, 'pools' | 'withheld' | 'duplicated'>;
+export interface Planned {
+  readonly withheld: ReadonlyMap<string, string>;
+  /** Those of the withheld whose address another live driver has. */
+  readonly duplicated: ReadonlySet<string>;
+  /** By `poolKey`, each pool before its variants. */
+  readonly pools: ReadonlyMap<string, PoolCount>;
+}
 
 export const NOTHING_PLANNED: Planned = {
   pools: new Map(),

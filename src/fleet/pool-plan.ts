@@ -1,7 +1,7 @@
 /** How many drivers a pool makes and which idle ones it gives up. */
 import { isLeaving, type DriverRecord, type ObservedDriver } from '../model/driver.js';
 import type { PoolPolicy } from '../model/policy.js';
-import { hasSessions, isManaged } from './lifecycle.js';
+import { hasSessions, isManaged, type Deadlines } from './lifecycle.js';
 
 export interface PoolSituation {
   readonly policy: PoolPolicy;
@@ -135,26 +135,4 @@ export function afterFailure(
   const count = (previous?.count ?? 0) + 1;
   const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(count - 1, 20));
   return { count, reason, retryAtMs: nowMs + delayMs, template };
-}
-
-/** Collects the moments at which a plan made now would come out differently, so that the next look is in time. */
-export class Deadlines {
-  readonly nowMs: number;
-  #nextMs = Infinity;
-
-  constructor(nowMs: number) {
-    this.nowMs = nowMs;
-  }
-
-  /** Whether `atMs` has come; if not, it is remembered as a moment to look again. */
-  passed(atMs: number): boolean {
-    if (this.nowMs >= atMs) return true;
-    this.#nextMs = Math.min(this.#nextMs, atMs);
-    return false;
-  }
-
-  /** The soonest remembered moment, milliseconds since the epoch; undefined when there is none. */
-  get nextMs(): number | undefined {
-    return Number.isFinite(this.#nextMs) ? this.#nextMs : undefined;
-  }
 }

@@ -17,8 +17,10 @@ export interface StatusView {
     readonly leader?: string;
   };
   readonly policy: { readonly version: string; readonly problem?: string };
-  /** Those connected to this replica. */
+  /** Those of all replicas, unless `unknownEnvoys` says otherwise. */
   readonly envoys: Readonly<Record<'connected' | 'synced' | 'stale' | 'nacked', number>>;
+  /** Why Envoys that are connected to other replicas may be missing, here and in `GET envoys`. */
+  readonly unknownEnvoys?: string;
   readonly sessions: number;
   readonly drivers: Readonly<Record<DriverPhase, number>>;
   /** What an operator should know, one sentence each; empty: all is well. */
@@ -68,6 +70,13 @@ export interface DriverView {
   /** `ip:port`; empty until there is one. */
   readonly address: string;
   readonly cluster?: string;
+  /** The variant of its pool's drivers that it is; absent for the pool's own. */
+  readonly variant?: string;
+  /** On Kubernetes: its pod, and the node that this runs on. */
+  readonly pod?: string;
+  readonly node?: string;
+  /** Made from a template that has changed since. */
+  readonly outdated?: boolean;
   /** Whether it answers. */
   readonly ready: boolean;
   /** What discovery saw last; absent when it did not see the driver. */
@@ -91,12 +100,31 @@ export interface DriverDetailView extends Omit<DriverView, 'sessions'> {
   readonly instance: string;
   /** Of the leader that wrote the record last. */
   readonly epoch: number;
+  /** On Kubernetes: what is said of its pod and of the resource that it was made by, the newest first. */
+  readonly events?: readonly DriverEventView[];
+  /** Why there are none to be seen. */
+  readonly eventsProblem?: string;
   /** Sessions that have ended here and are remembered. */
   readonly ended: readonly { readonly id: string; readonly end: SessionEnd; readonly at: string }[];
 }
 
+/** A Kubernetes Event. */
+export interface DriverEventView {
+  /** When it happened last. */
+  readonly at: string;
+  /** `Normal` or `Warning`. */
+  readonly type: string;
+  readonly reason: string;
+  readonly message: string;
+  /** `Kind name`. */
+  readonly object: string;
+  readonly count: number;
+}
+
 export interface PoolView {
   readonly namespace: string;
+  /** Set for the drivers of a canary, which have a row of their own; absent for the pool's own drivers. */
+  readonly variant?: string;
   /** Absent for a namespace that the policy's pattern does not make. */
   readonly team?: string;
   readonly environment?: string;
@@ -131,6 +159,8 @@ export interface EnvoyView {
   readonly node: string;
   readonly cluster: string;
   readonly address: string;
+  /** The replica of the control plane that it is connected to, where there may be several. */
+  readonly replica?: string;
   readonly connectedSince: string;
   readonly types: Readonly<Record<XdsType, XdsTypeView>>;
 }
@@ -252,7 +282,7 @@ export interface HistoryView {
   readonly kept: number;
   /** The oldest first. */
   readonly samples: readonly SampleView[];
-  /** By namespace. */
+  /** By namespace, or `namespace/variant`. */
   readonly pools: Readonly<Record<string, PoolSeriesView>>;
 }
 

@@ -1,11 +1,13 @@
 /** Who asks something of the gateway itself, and what they may ask of it. */
 import type { DriverPhase, SessionEnd } from './driver.js';
-import type { Policy } from './policy.js';
+import type { AdministrationRole, Policy } from './policy.js';
 import { type Caller, type Principal, CERTIFICATE_ISSUER } from './principal.js';
 
 /** A caller whose identity was verified. */
 export interface Identified {
   readonly caller: Caller;
+  /** Where it does not follow from the policy. */
+  readonly role?: AdministrationRole;
   /** The identity is no good from then on, milliseconds since the epoch. */
   readonly goodUntilMs: number;
 }
@@ -55,6 +57,11 @@ export interface SessionOutcome {
 export interface Operations {
   /** No new session from now on; those it has are ended at `deadlineMs` (epoch), or never. */
   drain(driverUid: string, deadlineMs: number | undefined, by: Principal): Promise<DriverOutcome>;
+  /**
+   * Takes a drain back: it takes new sessions again. Rejects with ARGUMENT_INVALID for a driver that
+   * ends already.
+   */
+  undrain(driverUid: string, by: Principal): Promise<DriverOutcome>;
   /** Ends the driver with its sessions; their clients are told SESSION_CHANGED. */
   evict(driverUid: string, by: Principal): Promise<DriverOutcome>;
   /** Ends the session. */

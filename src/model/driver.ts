@@ -73,10 +73,14 @@ export interface ObservedDriver {
   readonly overdue?: boolean;
   /** The driver's own `spark.connect.authenticate.token`. Never logged. */
   readonly token?: string;
+  /** Whether it is known to compare each message with what authz has checked (docs/decisions/driver-fence.md). */
+  readonly fenced?: boolean;
   /** Where several clusters are in use: the one it runs in. */
   readonly cluster?: ClusterPlace;
   /** The pod it is, on Kubernetes. */
   readonly object?: ObjectReference;
+  /** The node that its pod was placed on. */
+  readonly node?: string;
 }
 
 /** A Kubernetes cluster, seen from this gateway. */

@@ -36,6 +36,8 @@ export const problemKinds = [
   'records_unwritable',
   /** A part of what is to be watched cannot be read. */
   'unreadable',
+  /** The keys of a token issuer that the policy accepts cannot be had. */
+  'issuer_unreachable',
 ] as const;
 export type ProblemKind = (typeof problemKinds)[number];
 

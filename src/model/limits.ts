@@ -1,6 +1,6 @@
 /** What is refused by the limits of a policy, and what its clients are told. */
 import { GatewayError } from './errors.js';
-import type { LimitPolicy, RateLimits } from './policy.js';
+import type { LimitPolicy, RateLimit, RateLimits } from './policy.js';
 import { principalKey, type Principal } from './principal.js';
 
 /** `bytes`: of the message as it is sent. MESSAGE_TOO_LARGE when the limit is less. */
@@ -30,16 +30,6 @@ export function limitsQueries(limits: LimitPolicy): boolean {
 /** To two decimals; `round` keeps what is larger looking larger. */
 function mebibytes(bytes: number, round: (value: number) => number): string {
   return String(round((bytes / 1024 ** 2) * 100) / 100);
-}
-
-// So many in a time, for each key: the generic cell rate algorithm, which is a token bucket that
-// remembers one moment for each key (ITU-T I.371). In any time t no more than `count + t / perMs * count`
-// are let through. Nothing is remembered of a key whose bucket is full.
-
-export interface RateLimit {
-  /** At once, after a time without any; refilled evenly. */
-  readonly count: number;
-  readonly perMs: number;
 }
 
 interface RateDemand {

@@ -50,6 +50,8 @@ export const CLIENT_ADDRESS_HEADER = 'x-spark-client-address';
 export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
+/** What the driver fence compares each message with; `requestIdentity`. */
+export const IDENTITY_HEADER = 'x-spark-identity';
 
 /**
  * What Envoy shows authz of a body. A request that is decided on its whole message fits: its ids, and a

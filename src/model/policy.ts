@@ -1,5 +1,4 @@
 import type { GatewayError, ErrorCode, GrpcStatus } from './errors.js';
-import type { RateLimit } from './limits.js';
 import type { Caller } from './principal.js';
 
 export interface PoolSize {
@@ -300,4 +299,13 @@ export interface Explanation {
   readonly limits?: LimitPolicy;
   /** What the caller may do with the gateway itself. */
   readonly administration: AdministrationRole;
+}
+// So many in a time, for each key: the generic cell rate algorithm, which is a token bucket that
+// remembers one moment for each key (ITU-T I.371). In any time t no more than `count + t / perMs * count`
+// are let through. Nothing is remembered of a key whose bucket is full.
+
+export interface RateLimit {
+  /** At once, after a time without any; refilled evenly. */
+  readonly count: number;
+  readonly perMs: number;
 }

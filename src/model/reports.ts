@@ -16,6 +16,11 @@ export interface DriverStatus {
   readonly reason: string | undefined;
   /** What discovery saw last; undefined when it did not see the driver. */
   readonly condition: ObservedDriver['condition'] | undefined;
+  /** Name of the pod that discovery saw, and its node. */
+  readonly pod: string | undefined;
+  readonly node: string | undefined;
+  /** Made from a template that has changed since. */
+  readonly outdated: boolean;
   /** The name under which this gateway made it; undefined for a driver that someone else runs. */
   readonly resource: string | undefined;
   /** Whether Envoy is told of it. */
@@ -80,6 +85,12 @@ export interface NodeStatus {
   readonly aggregated: boolean;
   readonly connectedAtMs: number;
   readonly types: readonly TypeStatus[];
+}
+
+/** One that is connected to this replica or to another. */
+export interface ConnectedEnvoy extends NodeStatus {
+  /** Name of that replica, where there may be several. */
+  readonly replica?: string;
 }
 
 /** What a sidecar decides by. */

@@ -13,7 +13,7 @@ import {
 import { choice, integer, matching, textType } from '../lib/yaml/text-types.js';
 import { sizeWithinMaximum } from './texts.js';
 import { byNamespace, compileMatch, matchField } from './match.js';
-import type { NamespaceTemplate } from './targets.js';
+import type { NamespaceTemplate } from './namespace-template.js';
 
 const templateName = matching(
   'a name of lower-case letters, digits, "." and "-"',

@@ -30,14 +30,12 @@ import { compileExplain } from './explain.js';
 import { compileLimits, compileRateLimits } from './limits.js';
 import { atOnce, type Steps } from './match.js';
 import { compilePools, compileQuotas, type PoolDefaults } from './pools.js';
-import {
-  compileNamespaceTemplate,
-  defaultTemplate,
-  DEFAULT_TEMPLATE,
-  type NamespaceTemplate,
-  TemplateProblem,
-  compileTargets,
-} from './targets.js';
+import { compileTargets } from './targets.js';
+import { defaultTemplate } from './namespace-template.js';
+import { DEFAULT_TEMPLATE } from './namespace-template.js';
+import { compileNamespaceTemplate } from './namespace-template.js';
+import { TemplateProblem } from './namespace-template.js';
+import { type NamespaceTemplate } from './namespace-template.js';
 
 /** What the policy takes from the settings. */
 export interface PolicyOptions {

@@ -21,7 +21,7 @@ import { choice, matching, plainText } from '../lib/yaml/text-types.js';
 import { NameSet } from './names.js';
 import { modeField } from './texts.js';
 import { compileMatch, matchField } from './match.js';
-import type { NamespaceTemplate } from './targets.js';
+import type { NamespaceTemplate } from './namespace-template.js';
 import { checkWho, compileWho, type KnownNames, matchesWho, whoEntry } from './who.js';
 
 const settingPattern = matching(

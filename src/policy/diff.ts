@@ -10,7 +10,8 @@ import type {
   UnknownSession,
 } from '../model/policy-diff.js';
 import type { Policy } from '../model/policy.js';
-import { principalKey, samePrincipal, type Principal, callerFor } from '../model/principal.js';
+import { principalKey, samePrincipal, type Principal } from '../model/principal.js';
+import { callerFor } from '../model/token-claims.js';
 import { namespaceWithoutPool } from '../model/refusals.js';
 import type { Steps } from './match.js';
 

@@ -42,7 +42,7 @@ import { expressionText } from './expression.js';
 import { configRuleEntry } from './config-rules.js';
 import { limitEntry, rateLimitEntry } from './limits.js';
 import { matchField } from './match.js';
-import { DEFAULT_TEMPLATE } from './targets.js';
+import { DEFAULT_TEMPLATE } from './namespace-template.js';
 import { scheduleEntry } from './schedule.js';
 import { whoEntry } from './who.js';
 

@@ -1,10 +1,10 @@
 /** What is allowed at a time, beside sessions (`quotas`): sizes and numbers. */
 import { about, object, optional, text, type TypeOf } from '../lib/yaml/schema.js';
 import { integer, size, textType, duration } from '../lib/yaml/text-types.js';
-import type { RateLimit } from '../model/limits.js';
+import type { RateLimit } from '../model/policy.js';
 import type { LimitPolicy, RateLimitPolicy } from '../model/policy.js';
 import { firstMatch, matchField } from './match.js';
-import type { NamespaceTemplate } from './targets.js';
+import type { NamespaceTemplate } from './namespace-template.js';
 
 const queries = (whose: string) =>
   about(

@@ -10,7 +10,7 @@ import {
   withDefault,
 } from '../lib/yaml/schema.js';
 import { NameSet, NameIndex } from './names.js';
-import type { NamespaceTemplate } from './targets.js';
+import type { NamespaceTemplate } from './namespace-template.js';
 import { labelPattern } from './texts.js';
 
 /** Namespaces whose answer is remembered. */

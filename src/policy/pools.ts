@@ -3,7 +3,7 @@ import type { PoolPolicy, QuotaPolicy } from '../model/policy.js';
 import type { Reader } from '../lib/yaml/schema.js';
 import type { PoolEntry, QuotaEntry } from './document.js';
 import { type Candidate, firstMatch, type Steps } from './match.js';
-import type { NamespaceTemplate } from './targets.js';
+import type { NamespaceTemplate } from './namespace-template.js';
 import { compileSchedule } from './schedule.js';
 
 /** For what a pool's entry leaves out. */

@@ -4,14 +4,17 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { PolicyTokens, TokenVerifier } from '../authz/token/verifier.js';
-import { actionRoutes } from '../console/actions.js';
+import { PolicyTokens, type IssuerKeyState, TokenVerifier } from '../authz/token/verifier.js';
+import { type ActionOptions, actionRoutes } from '../console/actions.js';
 import { readRoutes } from '../console/api.js';
 import { Assets } from '../console/assets.js';
 import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
 import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
+import { KubernetesRights, type KubernetesRightsOptions } from '../console/kubernetes-rights.js';
+import { ownSessionRoutes } from '../console/own-sessions.js';
 import { type CallLeader, remoteDiff, RemoteOperations } from '../console/replicas.js';
+import type { SharedFleet } from '../console/shared-fleet.js';
 import type { ConsoleSources } from '../console/sources.js';
 import type { PoolController } from '../fleet/controller.js';
 import { createFile } from '../lib/files/files.js';
@@ -23,29 +26,32 @@ import type { RequestSample } from '../model/admin-api.js';
 import type { AdminAction, AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
+import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { ReplicaReport } from '../model/reports.js';
 import { PolicyHistory, type PolicySource } from '../policy/sources/last-good.js';
 import { type Settings, localAdminUrl } from '../settings/table.js';
-import type { DiscoveryHub } from '../xds/hub.js';
 import type { Leader } from './leader.js';
 import { version } from './process.js';
 import type { ProblemBoard } from './telemetry.js';
 
 export interface AdminParts {
   readonly pools: PoolController;
-  readonly xds: DiscoveryHub;
   readonly ledger: Ledger;
   /** While this replica leads. */
   readonly leader: () => Leader | undefined;
   /** Asks the leader elsewhere. */
   readonly toLeader: CallLeader;
+  readonly shared: SharedFleet;
   readonly audit: Pick<AuditSink, 'adminAction'>;
   readonly replica: () => ReplicaReport;
   readonly policy: PolicySource;
   readonly problems: ProblemBoard;
   readonly console: ConsoleParts | undefined;
+  readonly driverEvents: ConsoleSources['driverEvents'];
+  /** Lets those in who have rights in the cluster; undefined: it does not. */
+  readonly kubernetes?: Omit<KubernetesRightsOptions, 'clock'> | undefined;
   /** How the RPCs went that ended since it was asked last; undefined on a replica that is not told. */
   readonly takeRequests: () => RequestSample | undefined;
   readonly clock: Clock;
@@ -58,15 +64,24 @@ export interface AdminRoutes {
 }
 
 export function adminRoutes(parts: AdminParts): AdminRoutes {
-  const { pools, policy, leader, clock, logger } = parts;
+  const { pools, policy, problems, leader, kubernetes, clock, logger } = parts;
   const elsewhere = new RemoteOperations(parts.toLeader);
   const current = () => leader()?.operations ?? elsewhere;
   const verifier = new TokenVerifier({ clock, logger });
   const inForce = () => policy.current;
   const tokens = new PolicyTokens(verifier, inForce);
+  // Not only when somebody asks: an issuer without keys is a problem that is to be told.
+  const knowIssuers = () => void verifier.useIssuers(inForce().issuers);
+  knowIssuers();
+  policy.onChange(knowIssuers);
+  problems.add({ problems: () => issuerProblems(verifier.issuerKeys()) });
   const signIn = parts.console && createSignIn(parts.console.signIn, { tokens, clock, logger });
   const gatekeeper = new Gatekeeper({
-    identifications: [new BearerIdentification(tokens), ...(signIn ? [signIn.session] : [])],
+    identifications: [
+      ...(kubernetes ? [new KubernetesRights({ ...kubernetes, clock })] : []),
+      new BearerIdentification(tokens),
+      ...(signIn ? [signIn.session] : []),
+    ],
     policy: inForce,
     clock,
   });
@@ -77,6 +92,17 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
       parts.audit.adminAction(action);
       actions.note(action);
     },
+  };
+  const acting: ActionOptions = {
+    operations: {
+      drain: (...action) => current().drain(...action),
+      undrain: (...action) => current().undrain(...action),
+      evict: (...action) => current().evict(...action),
+      release: (...action) => current().release(...action),
+    },
+    gatekeeper,
+    audit,
+    clock,
   };
   const { takeRequests } = parts;
   const page =
@@ -95,16 +121,8 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
     routes: {
       ...page?.routes,
       ...readRoutes(sources, gatekeeper),
-      ...actionRoutes({
-        operations: {
-          drain: (...action) => current().drain(...action),
-          evict: (...action) => current().evict(...action),
-          release: (...action) => current().release(...action),
-        },
-        gatekeeper,
-        audit,
-        clock,
-      }),
+      ...actionRoutes(acting),
+      ...ownSessionRoutes(sources, acting),
       'GET /readyz/pools': () => {
         const missing = missingDrivers(pools, inForce());
         return text(missing ?? 'ok', missing === undefined ? 200 : 503);
@@ -119,13 +137,14 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
 
 function consoleSources({
   pools,
-  xds,
   ledger,
   leader,
   replica,
   policy,
   problems,
   toLeader,
+  shared,
+  driverEvents,
 }: AdminParts): ConsoleSources {
   const elsewhere = remoteDiff(toLeader);
   const history = new PolicyHistory();
@@ -136,8 +155,10 @@ function consoleSources({
     ledger,
     fleet: () => pools.report(),
     problems: () => problems.list(),
-    envoys: () => xds.nodes(),
-    sidecars: () => leader()?.notices.sidecars() ?? [],
+    ...(driverEvents ? { driverEvents } : {}),
+    envoys: () => shared.envoys(),
+    unknownEnvoys: () => shared.unknown(),
+    sidecars: () => shared.sidecars(),
     replica,
     activity: (session) => leader()?.activityOf(session),
     policy: () => policy.current,
@@ -148,6 +169,21 @@ function consoleSources({
     },
     policyHistory: () => history.revisions,
   };
+}
+
+const LONGEST_REASON = 300;
+
+function issuerProblems(issuers: readonly IssuerKeyState[]): FleetProblem[] {
+  return issuers.flatMap(({ issuer, problem, fetchedAtMs }) => {
+    if (problem === undefined) return [];
+    const why = problem.replaceAll(/\s+/g, ' ').slice(0, LONGEST_REASON);
+    const known =
+      fetchedAtMs === undefined
+        ? 'no token of it can be verified'
+        : 'those that are known stay in use';
+    const message = `The keys of the token issuer ${issuer} cannot be fetched here, and ${known}: ${why}`;
+    return [{ kind: 'issuer_unreachable', message }];
+  });
 }
 
 /** Which warm pool has no driver yet, and why; undefined when each has one. */

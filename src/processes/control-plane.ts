@@ -7,6 +7,7 @@ import { requestMetrics } from '../telemetry/access-log/record.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
 import type { CallLeader } from '../console/replicas.js';
+import { SharedFleet } from '../console/shared-fleet.js';
 import { Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import { startAdminServer, adminRoutes, adminTls, consoleParts } from './admin.js';
@@ -14,6 +15,8 @@ import type { SessionRecord } from '../model/driver.js';
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership } from '../model/ledger.js';
+import { eventsAbout } from '../lib/kubernetes/events-about.js';
+import type { DriverStatus } from '../model/reports.js';
 import { PoolController } from '../fleet/controller.js';
 import { ProblemBoard, openAudit, problemMetrics, openTracing } from './telemetry.js';
 import { StartedDrivers } from '../fleet/driver-starts.js';
@@ -30,10 +33,12 @@ import {
   processMetrics,
 } from './metrics.js';
 import { createGrpcPort, mtlsFiles } from '../lib/grpc/port.js';
-import { kubernetesMetrics, openKubernetes } from './kubernetes.js';
+import { type KubernetesAccess, kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
 import { aborted, type Closing, roleLogger, runProcess } from './process.js';
-import { openOwn, openReplica, type Place } from './records.js';
+import { openReplica } from './place.js';
+import { openOwn } from './place.js';
+import { type Place } from './place.js';
 import { openOwnPolicy } from './policy.js';
 import { createXds } from './xds.js';
 
@@ -128,6 +133,17 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     clock,
     onAssigned: (kind, durationMs) => times.assigned(kind, durationMs),
   });
+  const toLeader: CallLeader = (method, message, signal) => {
+    if (!tls) return Promise.reject(replicasNeedCertificates());
+    return forwarder.call(method, message, OPERATION_TIMEOUT_MS, signal);
+  };
+  const shared = new SharedFleet({
+    replica: place.replica,
+    envoys: () => xds.hub.nodes(),
+    sidecars: () => leader?.notices.sidecars(),
+    toLeader,
+    clock,
+  });
   const accessLogPath = `/${AccessLogService.typeName}/${AccessLogService.method.streamAccessLogs.name}`;
   const succession: Succession = new Succession({
     createLeader: (term) =>
@@ -138,6 +154,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
         waitingRoom,
         policy,
         watch,
+        shared,
         clock,
         logger,
       })),
@@ -209,21 +226,19 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     queries: () => leader?.queries.counts(),
     leading,
   });
-  const toLeader: CallLeader = (method, message, signal) => {
-    if (!tls) return Promise.reject(replicasNeedCertificates());
-    return forwarder.call(method, message, OPERATION_TIMEOUT_MS, signal);
-  };
   const administration = adminRoutes({
     pools,
-    xds: xds.hub,
     ledger: records.ledger,
     leader: () => leader,
     toLeader,
+    shared,
     audit,
     replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
     policy: policySource,
     problems: board,
     console: await consoleParts(settings, () => place.consoleSecret()),
+    kubernetes: kubernetesRights(settings, access),
+    driverEvents: access && ((driver) => eventsOf(driver, access)),
     takeRequests: () => (leader ? tally.take() : undefined),
     clock,
     logger,
@@ -257,10 +272,30 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     closing.add(() => listening.close());
     starting = undefined;
     place.started();
+    shared.start();
+    closing.add(() => shared.close());
     logger.info({ admin: admin.port, epoch: records.leadership.epoch() }, 'control plane runs');
   });
   await Promise.race([serving.then(() => aborted(stop)), aborted(stop)]);
   logger.info('control plane ends');
+}
+
+/** Of its pod, and of the resource that it was made by. */
+function eventsOf({ cluster, namespace, pod, resource }: DriverStatus, access: KubernetesAccess) {
+  const { api } = access.clusters.find(({ name }) => name === cluster) ?? access.home;
+  return eventsAbout(
+    api,
+    namespace,
+    [pod, resource].filter((name) => name !== undefined),
+  );
+}
+
+function kubernetesRights(
+  { admin: { kubernetesAudience: audience } }: Settings,
+  access: KubernetesAccess | undefined,
+) {
+  if (audience === undefined || !access) return undefined;
+  return { api: access.home.api, namespace: access.namespace, audience };
 }
 
 function replicasNeedCertificates(): GatewayError {

@@ -1,4 +1,5 @@
 /** Where the drivers come from, as the settings say. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { FilteredSource } from '../discovery/filtered-source.js';
@@ -11,7 +12,11 @@ import { WatchedTemplates } from '../discovery/kubernetes/template-file.js';
 import { classArchivePath, makeClassArchive } from '../discovery/local/class-archive.js';
 import type { MakeDriverCommand } from '../discovery/local/local-driver.js';
 import { LocalProcesses } from '../discovery/local/local-drivers.js';
-import { sparkCommand, type SparkCommandOptions } from '../discovery/local/spark-command.js';
+import {
+  sparkCommand,
+  type SparkCommandOptions,
+  FENCE_JAR,
+} from '../discovery/local/spark-command.js';
 import { PodProbes } from '../discovery/pod-probes.js';
 import { tcpProbe, http2Probe } from '../discovery/port-monitor.js';
 import { StaticFile } from '../discovery/static/static-drivers.js';
@@ -240,8 +245,9 @@ export async function openKubernetesDrivers(
           logger,
           onChange: changed,
         });
+  const fence = templates ? await readFence() : Buffer.alloc(0);
   const parts = access.clusters.map((cluster) =>
-    openCluster(cluster, { settings, access, context, templates }),
+    openCluster(cluster, { settings, access, context, templates, fence }),
   );
   return {
     sources: parts.map(({ source }) => source),
@@ -271,11 +277,25 @@ interface ClusterOptions {
   readonly access: KubernetesAccess;
   readonly context: KubernetesDriversContext;
   readonly templates: WatchedTemplates | undefined;
+  /** The jar of the driver fence; empty where no driver is made. */
+  readonly fence: Buffer;
+}
+
+async function readFence(): Promise<Buffer> {
+  try {
+    return await readFile(FENCE_JAR);
+  } catch (error) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      `The driver fence is missing (${FENCE_JAR}): it is made by "npm start" and by the Dockerfile.`,
+      { cause: error },
+    );
+  }
 }
 
 function openCluster(
   { name, api, place }: Cluster,
-  { settings, access, context, templates }: ClusterOptions,
+  { settings, access, context, templates, fence }: ClusterOptions,
 ) {
   const { gateway, key } = access;
   const { records, policy, clock, logger } = context;
@@ -329,6 +349,8 @@ function openCluster(
     gateway,
     key,
     template: (namespace, variant) => templates?.template(namespace, variant),
+    fence,
+    maxMessageBytes: settings.listener.maxMessageSizeBytes,
     podLabels: (namespace) => ({ ...policy().parseNamespace?.(namespace) }),
     sessionsPerDriver: (namespace) => policy().pool(namespace)?.sessionsPerDriver,
     podsInDoubt: (namespace) => pods.inDoubt({ namespace, ...(place ? { cluster: place } : {}) }),

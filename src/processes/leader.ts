@@ -2,6 +2,7 @@
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { addAdministrationService } from '../console/replicas.js';
+import type { SharedFleet } from '../console/shared-fleet.js';
 import type { PoolController } from '../fleet/controller.js';
 import type { Term } from '../fleet/records/elected-ledger.js';
 import { mtlsFiles } from '../lib/grpc/port.js';
@@ -32,11 +33,12 @@ import type { Records } from './records.js';
 
 export interface LeaderOptions {
   readonly settings: Settings;
-  readonly pools: Observations & PoolStatusSource & Pick<PoolController, 'drain'>;
-  readonly records: Pick<Records, 'askDrain'>;
+  readonly pools: Observations & PoolStatusSource & Pick<PoolController, 'drain' | 'undrain'>;
+  readonly records: Pick<Records, 'askDrain' | 'askUndrain'>;
   readonly waitingRoom: WaitingRoom;
   readonly policy: () => Policy;
   readonly watch: AssignmentWatch;
+  readonly shared: Pick<SharedFleet, 'take'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -65,7 +67,7 @@ export interface Leader {
 }
 
 export function createLeader(term: Term, options: LeaderOptions): Leader {
-  const { settings, pools, records, waitingRoom, policy, watch, clock, logger } = options;
+  const { settings, pools, records, waitingRoom, policy, watch, shared, clock, logger } = options;
   const { ledger, leadership } = term;
   const { cacheTtlMs } = settings.assignments;
   const notices = new SidecarNotices({ ledger, clock, cacheTtlMs });
@@ -85,6 +87,10 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     sessionTtlMs: settings.sessionTtlMs,
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
   });
+  const activityOf = (session: SessionRecord) => ({
+    lastActiveMs: expiry.activity.lastActiveMs(session),
+    openStreams: expiry.activity.openStreams(session.sessionId),
+  });
   const assigner = new SessionAssigner({
     ledger,
     leadership,
@@ -93,6 +99,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     poolStatus: pools,
     waitingRoom,
     activity: expiry.activity,
+    seen: activityOf,
     clock,
     logger,
     cacheTtlMs,
@@ -115,10 +122,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     diffPolicy,
     activity: expiry.activity,
     queries,
-    activityOf: (session) => ({
-      lastActiveMs: expiry.activity.lastActiveMs(session),
-      openStreams: expiry.activity.openStreams(session.sessionId),
-    }),
+    activityOf,
     isUnanswered: (session) => expiry.activity.isUnanswered(session),
     addServices(server) {
       addAssignmentService(server, {
@@ -132,7 +136,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         clock,
         logger,
       });
-      addAdministrationService(server, { operations, diffPolicy, logger });
+      addAdministrationService(server, { operations, diffPolicy, shared, logger });
     },
     start: () => expiry.start(),
     stop() {
@@ -146,9 +150,9 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
 
 export interface LeaderOperationsOptions {
   readonly ledger: Ledger;
-  readonly pools: Pick<PoolController, 'drain'>;
+  readonly pools: Pick<PoolController, 'drain' | 'undrain'>;
   readonly sessions: Pick<SessionExpiry, 'end'>;
-  readonly records: Pick<Records, 'askDrain'>;
+  readonly records: Pick<Records, 'askDrain' | 'askUndrain'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -167,6 +171,14 @@ export class LeaderOperations implements Operations {
   ): Promise<DriverOutcome> {
     await this.#drain(driverUid, deadlineMs);
     this.#o.logger.info({ driver: driverUid, deadlineMs, by }, 'an operator drains a driver');
+    return this.#outcome(driverUid);
+  }
+
+  async undrain(driverUid: string, by: Principal): Promise<DriverOutcome> {
+    const { phase } = this.#known(driverUid);
+    if (phase === 'draining') await this.#store(this.#o.records.askUndrain?.(driverUid));
+    await this.#o.pools.undrain(driverUid);
+    this.#o.logger.info({ driver: driverUid, by }, 'an operator takes a drain back');
     return this.#outcome(driverUid);
   }
 
@@ -199,8 +211,13 @@ export class LeaderOperations implements Operations {
     const { phase } = this.#known(driverUid);
     if (isLeaving(phase)) return;
     const { records, pools } = this.#o;
+    await this.#store(records.askDrain?.(driverUid, deadlineMs));
+    await pools.drain(driverUid, deadlineMs);
+  }
+
+  async #store(written: Promise<void> | undefined): Promise<void> {
     try {
-      await records.askDrain?.(driverUid, deadlineMs);
+      await written;
     } catch (error) {
       if (error instanceof GatewayError) throw error;
       throw new GatewayError(
@@ -209,7 +226,6 @@ export class LeaderOperations implements Operations {
         { cause: error, retryAfterMs: 2_000 },
       );
     }
-    await pools.drain(driverUid, deadlineMs);
   }
 
   #known(driverUid: string): DriverRecord {

@@ -7,6 +7,7 @@ import { type Term, ElectedLedger } from '../fleet/records/elected-ledger.js';
 import { FileLock } from '../fleet/records/file-lock.js';
 import { FileRecordStore } from '../fleet/records/file-store.js';
 import {
+  eraseDrain,
   writeDrain,
   type DrainRequest,
   KubernetesRecordMirror,
@@ -16,23 +17,13 @@ import { KubernetesRecordStore } from '../fleet/records/kubernetes-store.js';
 import { KubernetesLease, addressOfReplica, replicaIdentity } from '../fleet/records/lease.js';
 import { openLedger } from '../fleet/records/ledger.js';
 import { formatAddress } from '../model/address.js';
-import type { Clock, Timer } from '../model/clock.js';
+import type { Clock } from '../model/clock.js';
 import { isLeaving } from '../model/driver.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
-import type { ProblemSource, FleetProblem } from '../model/fleet-problem.js';
+import type { ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
-import type { ReplicaReport } from '../model/reports.js';
 import type { Settings } from '../settings/table.js';
-import { secretFile } from './admin.js';
-import {
-  openOwnDrivers,
-  type Drivers,
-  type KubernetesDriversContext,
-  openKubernetesDrivers,
-} from './drivers.js';
 import type { KubernetesAccess } from './kubernetes.js';
-import type { Succession } from './leader.js';
-import { type ProblemBoard, problemEvents } from './telemetry.js';
 
 export interface Records {
   /** As this process knows them, whether or not it leads. */
@@ -45,6 +36,8 @@ export interface Records {
    * the store and the admin API must not say different things.
    */
   askDrain?(driverUid: string, deadlineMs: number | undefined): Promise<void>;
+  /** Takes that back, so that it is not followed any more once this resolves. */
+  askUndrain?(driverUid: string): Promise<void>;
   /** Writes what was put off and gives leadership up. */
   close(): Promise<void>;
 }
@@ -55,7 +48,7 @@ export interface OwnRecords extends Records {
 }
 
 /** Files in `state_dir`, with a lock: whoever has it leads for as long as it runs. */
-async function openOwnRecords(
+export async function openOwnRecords(
   settings: Settings,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<OwnRecords> {
@@ -87,6 +80,8 @@ async function openOwnRecords(
 // Records that several replicas share: custom resources, written by the one that holds the Lease.
 
 export interface ReplicaRecords extends Records, ProblemSource {
+  /** Of this replica, as it stands in the Lease while it leads. */
+  readonly identity: string;
   readonly ledger: ElectedLedger;
   /** Resolves when every record has been read once. Until then nothing is known. */
   read(): Promise<void>;
@@ -105,7 +100,7 @@ export interface ReplicaRecords extends Records, ProblemSource {
   problem(): string | undefined;
 }
 
-function openReplicaRecords(
+export function openReplicaRecords(
   settings: Settings,
   { home, namespace, gateway }: KubernetesAccess,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
@@ -144,6 +139,7 @@ function openReplicaRecords(
     }
   };
   return {
+    identity,
     ledger,
     leadership: ledger,
     onTerm: (listener) => void ledger.onTerm(listener),
@@ -166,6 +162,11 @@ function openReplicaRecords(
     unreadable: () => new Set([...mirror.unreadable()].filter((uid) => !ledger.get(uid))),
     drains: () => mirror.drains(),
     askDrain: (uid, deadlineMs) => writeDrain({ api, namespace }, uid, deadlineMs),
+    async askUndrain(uid) {
+      await eraseDrain({ api, namespace }, uid);
+      // Until the mirror has seen it, the wish would be followed once more.
+      await untilErased(mirror, uid, clock);
+    },
     onChange: (listener) => void mirror.onChange(listener),
     problem: () => mirror.problem,
     problems: () => mirror.problems(),
@@ -175,6 +176,29 @@ function openReplicaRecords(
       await mirror.stop();
     },
   };
+}
+
+const ERASED_WITHIN_MS = 10_000;
+
+function untilErased(
+  mirror: Pick<KubernetesRecordMirror, 'drains' | 'onChange'>,
+  uid: string,
+  clock: Clock,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      if (mirror.drains().has(uid)) return;
+      stop();
+      limit.cancel();
+      resolve();
+    };
+    const stop = mirror.onChange(look);
+    const limit = clock.setTimer(ERASED_WITHIN_MS, () => {
+      stop();
+      reject(new Error('the API server does not tell of the change'));
+    });
+    look();
+  });
 }
 
 function ownAddress({ assignments, drivers }: Settings): string {
@@ -192,7 +216,7 @@ function ownAddress({ assignments, drivers }: Settings): string {
 // Drains the drivers that operators ask for in the spec of their records.
 
 /** Looks when the record changes, when this replica begins to lead, and again with each look at the pools. */
-function followDrains(
+export function followDrains(
   records: Pick<ReplicaRecords, 'ledger' | 'leadership' | 'drains' | 'onChange' | 'onTerm'>,
   pools: Pick<PoolController, 'drain' | 'onLook'>,
   logger: Logger,
@@ -214,113 +238,4 @@ function followDrains(
   records.onChange(look);
   records.onTerm(() => look());
   pools.onLook(() => look());
-}
-
-// Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes.
-
-export interface Place {
-  readonly records: Records;
-  readonly drivers: Drivers;
-  /** Begins to reconcile. Resolves when Envoy may be told of the drivers: all that are recorded are published. */
-  start(parts: { readonly pools: PoolController; readonly succession: Succession }): Promise<void>;
-  /** To be called when xDS is served. */
-  started(): void;
-  /** What is wrong with the records. */
-  problems(): Iterable<FleetProblem>;
-  /** To be called with the board that shows every problem, before the start. */
-  tellOf(board: ProblemBoard, pools: PoolController): void;
-  /** Why requests should not be sent here, for people. */
-  unready(pools: PoolController): string | undefined;
-  /** Who leads, for people. */
-  status(): Pick<ReplicaReport, 'leader' | 'problem'>;
-  /** Seals the console's cookies; the same at each replica, and after a restart. */
-  consoleSecret(): Promise<Uint8Array>;
-}
-
-const TELL_AFTER_MS = 1_000;
-
-interface Context {
-  readonly clock: Clock;
-  readonly logger: Logger;
-}
-
-export async function openOwn(settings: Settings, context: Context): Promise<Place> {
-  const records = await openOwnRecords(settings, context);
-  const drivers = await openOwnDrivers(settings, records.unreadable, context);
-  return {
-    records,
-    drivers,
-    async start({ pools }) {
-      pools.start();
-    },
-    started: () => undefined,
-    problems: () => [],
-    tellOf: () => undefined,
-    // With a bad file of drivers the last good one serves: a problem to report, and no more.
-    unready: (pools) => {
-      const { readError, writeError } = pools.report();
-      return readError ?? writeError;
-    },
-    status: () => ({ leader: undefined, problem: drivers.problem() }),
-    consoleSecret: () => secretFile(join(settings.stateDir, 'console.key')),
-  };
-}
-
-export async function openReplica(
-  settings: Settings,
-  access: KubernetesAccess,
-  {
-    policy,
-    isUnanswered,
-    ...context
-  }: Context & Pick<KubernetesDriversContext, 'policy' | 'isUnanswered'>,
-): Promise<Place> {
-  const { logger } = context;
-  const records = openReplicaRecords(settings, access, context);
-  const drivers = await openKubernetesDrivers(settings, access, {
-    records,
-    policy,
-    isUnanswered,
-    ...context,
-  });
-  return {
-    records,
-    drivers,
-    async start({ pools, succession }) {
-      records.onLeader((address) => succession.setLeaderElsewhere(address));
-      followDrains(records, pools, logger);
-      await Promise.all([records.read(), drivers.read()]);
-      // Until pods have been looked at, a driver that is not ready would be told as one that is.
-      const looked = new Promise<void>((resolve) => {
-        const stop = pools.onLook(() => {
-          stop();
-          resolve();
-        });
-      });
-      pools.start();
-      await looked;
-    },
-    started: () => records.standForElection(),
-    problems: () => records.problems(),
-    tellOf(board, pools) {
-      const tell = problemEvents(board, access, {
-        leadership: records.leadership,
-        ...context,
-      });
-      pools.onLook(tell);
-      pools.onLook(() => drivers.protect());
-      // Records change with every session; what is wrong with them can wait a moment.
-      let soon: Timer | undefined;
-      records.onChange(() => {
-        soon ??= context.clock.setTimer(TELL_AFTER_MS, () => {
-          soon = undefined;
-          tell();
-        });
-      });
-    },
-    // A replica serves xDS from what it knows also while the API server is away.
-    unready: () => undefined,
-    consoleSecret: async () => Buffer.from(access.key.sign('console cookies'), 'base64url'),
-    status: () => ({ leader: records.leader(), problem: records.problem() ?? drivers.problem() }),
-  };
 }

@@ -16,7 +16,8 @@ import {
 } from '../model/fleet-problem.js';
 import type { Leadership } from '../model/ledger.js';
 import type { Settings } from '../settings/table.js';
-import { AuditLog, type NamedWriter, auditMetrics } from '../telemetry/audit/audit-log.js';
+import { AuditLog, type NamedWriter } from '../telemetry/audit/audit-log.js';
+import { auditMetrics } from '../telemetry/audit/destination.js';
 import { FileWriter } from '../telemetry/audit/file-writer.js';
 import { OtlpWriter } from '../telemetry/audit/otlp-writer.js';
 import { StreamWriter } from '../telemetry/audit/stream-writer.js';

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { ActivitySink, AssignRequest, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { withSession } from '../model/driver-record.js';
-import { hostPort, type DriverRecord } from '../model/driver.js';
+import { hostPort, type DriverRecord, type SessionRecord } from '../model/driver.js';
 import type { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import { RateLimiter, refuseByRate } from '../model/limits.js';
@@ -44,6 +44,11 @@ export interface SessionAssignerOptions {
   readonly waitingRoom: WaitingRoom;
   /** Told that a session is in use when it is asked for. */
   readonly activity: Pick<ActivitySink, 'activity'>;
+  /** What was seen of a session beyond its record, for refusals that name it. */
+  readonly seen?: (session: SessionRecord) => {
+    readonly lastActiveMs: number;
+    readonly openStreams: number;
+  };
   readonly clock: Clock;
   readonly logger: Logger;
   /** How long a sidecar that is cut off may go on using an assignment. */
@@ -134,7 +139,10 @@ export class SessionAssigner implements Assigner {
     const session = record.sessions[sessionId];
     const owner = session?.principal ?? record.tombstones[sessionId]?.principal;
     if (!owner || !samePrincipal(owner, caller.principal)) throw refusals.sessionOfAnother();
-    if (!session) throw refusals.sessionEnded(record.tombstones[sessionId]?.end ?? 'driver_gone');
+    if (!session) {
+      const end = record.tombstones[sessionId]?.end ?? 'driver_gone';
+      throw refusals.sessionEnded(end, record.phase === 'gone' ? record.reason : undefined);
+    }
     if (session.userId !== caller.userId) throw userIdChanged();
     if (record.namespace !== caller.namespace) {
       throw refusals.sessionElsewhere(record.namespace, caller.namespace);
@@ -240,7 +248,7 @@ export class SessionAssigner implements Assigner {
           attempt.place = waitingRoom.withoutVariant(attempt.place);
         }
         const driver = acceptable(open, attempt).find((d) =>
-          mayShare(d, attempt.request, pool.sharing),
+          mayShare(d, attempt.request, pool.sharing, observations.get(d.uid)?.fenced === true),
         );
         if (!driver) continue;
         const refusal = this.#overQuota(attempt.request);
@@ -283,7 +291,11 @@ export class SessionAssigner implements Assigner {
 
   #overQuota(request: AssignRequest) {
     const quotas = this.#o.policy().quotas(request.namespace);
-    return refuseByQuota(this.#o.ledger.all(), request, quotas);
+    const { ledger, clock, seen } = this.#o;
+    return refuseByQuota(ledger.all(), request, quotas, (session) => {
+      const { lastActiveMs, openStreams } = seen?.(session) ?? { ...session, openStreams: 0 };
+      return openStreams > 0 ? 0 : Math.max(1, clock.now() - lastActiveMs);
+    });
   }
 }
 

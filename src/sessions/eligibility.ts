@@ -1,7 +1,7 @@
 /** Which driver a new session may have. Pure functions of records, observations and policy. */
 import { createHash } from 'node:crypto';
 import type { AssignRequest } from '../model/assignment.js';
-import type { DriverRecord, ObservedDriver } from '../model/driver.js';
+import type { DriverRecord, ObservedDriver, SessionRecord } from '../model/driver.js';
 import type { GatewayError } from '../model/errors.js';
 import type { PoolPolicy, CanaryPolicy, QuotaPolicy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
@@ -48,15 +48,19 @@ function takesSessions(
   );
 }
 
-/** Whether what the driver's memory may hold is this caller's to see. */
+/**
+ * Whether what the driver's memory may hold is this caller's to see. A driver without a fence lets a
+ * client reach any of its sessions: it has those of one principal, also where the policy shares drivers.
+ */
 export function mayShare(
   record: DriverRecord,
   caller: { readonly principal: Principal; readonly team: string },
   sharing: PoolPolicy['sharing'],
+  fenced: boolean,
 ): boolean {
   const { tenant } = record;
   if (!tenant) return true;
-  if (sharing === 'team') return tenant.team === caller.team;
+  if (sharing === 'team' && fenced) return tenant.team === caller.team;
   return tenant.shared !== true && samePrincipal(tenant.principal, caller.principal);
 }
 
@@ -132,12 +136,14 @@ export interface SessionTarget {
 
 /**
  * undefined: one more session is allowed. Sessions of a principal and of a team count in all
- * namespaces; the limits are those of the namespace asked for.
+ * namespaces; the limits are those of the namespace asked for. A refusal names the sessions that are
+ * the caller's own, with the time that each has been quiet (`quietMs`; 0 while something runs).
  */
 export function refuseByQuota(
   records: Iterable<DriverRecord>,
   target: SessionTarget,
   quotas: QuotaPolicy,
+  quietMs: (session: SessionRecord) => number,
 ): GatewayError | undefined {
   const { sessionsPerPrincipal, sessionsPerTeam, sessionsPerNamespace } = quotas;
   if (
@@ -147,24 +153,25 @@ export function refuseByQuota(
   ) {
     return undefined;
   }
-  let ofPrincipal = 0;
+  const own: SessionRecord[] = [];
   let ofTeam = 0;
   let ofNamespace = 0;
   for (const record of records) {
     for (const session of Object.values(record.sessions)) {
-      if (samePrincipal(session.principal, target.principal)) ofPrincipal += 1;
+      if (samePrincipal(session.principal, target.principal)) own.push(session);
       if (session.team === target.team) ofTeam += 1;
       if (record.namespace === target.namespace) ofNamespace += 1;
     }
   }
-  if (sessionsPerPrincipal !== undefined && ofPrincipal >= sessionsPerPrincipal) {
-    return quotaExceeded('principal', target.principal.subject, sessionsPerPrincipal);
+  const quiet = () => own.map((session) => ({ id: session.sessionId, quietMs: quietMs(session) }));
+  if (sessionsPerPrincipal !== undefined && own.length >= sessionsPerPrincipal) {
+    return quotaExceeded('principal', target.principal.subject, sessionsPerPrincipal, quiet());
   }
   if (sessionsPerTeam !== undefined && ofTeam >= sessionsPerTeam) {
-    return quotaExceeded('team', target.team, sessionsPerTeam);
+    return quotaExceeded('team', target.team, sessionsPerTeam, quiet());
   }
   if (sessionsPerNamespace !== undefined && ofNamespace >= sessionsPerNamespace) {
-    return quotaExceeded('namespace', target.namespace, sessionsPerNamespace);
+    return quotaExceeded('namespace', target.namespace, sessionsPerNamespace, quiet());
   }
   return undefined;
 }

@@ -30,8 +30,8 @@ export interface SessionAddress {
 }
 
 /**
- * What a driver says of a session: `unsupported` for a driver too old to be asked, `unreachable` for
- * any doubt.
+ * What a driver says of a session, whose streaming queries run as others do: `unsupported` for a driver
+ * too old to be asked about the others, `unreachable` for any doubt.
  */
 export type SessionStatus = 'running' | 'idle' | 'unknown' | 'unsupported' | 'unreachable';
 

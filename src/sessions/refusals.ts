@@ -43,10 +43,28 @@ const endings: Record<SessionEnd, string> = {
   evicted: 'was ended because its Spark driver was taken out of service',
 };
 
-export function sessionEnded(end: SessionEnd): GatewayError {
+/**
+ * Causes of a driver's end that its sessions' owners are told, with what to do. The whole reason is for
+ * operators: it may hold a line of the driver's log.
+ */
+const causes: readonly (readonly [RegExp, string])[] = [
+  [
+    /out of memory|OOMKilled|want of memory/i,
+    'ran out of memory: fetch and send less at a time, or ask for drivers with more memory',
+  ],
+  [/disk is full|No space left on device/, 'found its disk full: tell the operator of the gateway'],
+];
+
+/** `reason`: why the session's driver is gone, if it is. */
+export function sessionEnded(end: SessionEnd, reason?: string): GatewayError {
+  const cause =
+    end === 'driver_gone' && reason !== undefined
+      ? causes.find(([pattern]) => pattern.test(reason))?.[1]
+      : undefined;
+  const ending = cause === undefined ? endings[end] : `has ended because its Spark driver ${cause}`;
   return new GatewayError(
     'SESSION_ENDED',
-    `[INVALID_HANDLE.SESSION_CHANGED] This session ${endings[end]}; its temporary views and settings are lost. Start a new one with SparkSession.builder.getOrCreate(); a PySpark 3.5 client calls spark.stop() first.`,
+    `[INVALID_HANDLE.SESSION_CHANGED] This session ${ending}; its temporary views and settings are lost. Start a new one with SparkSession.builder.getOrCreate(); a PySpark 3.5 client calls spark.stop() first.`,
   );
 }
 
@@ -54,12 +72,36 @@ export function quotaExceeded(
   scope: 'principal' | 'team' | 'namespace',
   name: string,
   limit: number,
+  own: readonly { readonly id: string; readonly quietMs: number }[],
 ): GatewayError {
   const who = { principal: 'You have', team: `Team ${name} has`, namespace: `${name} has` }[scope];
   return new GatewayError(
     'QUOTA_EXCEEDED',
-    `${who} ${limit} ${limit === 1 ? 'session' : 'sessions'}, as many as the policy allows. Stop one with spark.stop(), or wait until an idle one expires.`,
+    `${who} ${limit} ${limit === 1 ? 'session' : 'sessions'}, as many as the policy allows. ${ownSessions(own)}Stop one with spark.stop(), ${own.length > 0 ? 'end one with "spark-gateway release <session>" or in the console, ' : ''}or wait until an idle one expires.`,
   );
+}
+
+/** More would not fit into what a client can read of a refusal. */
+const SESSIONS_NAMED = 10;
+
+/** The quietest first: it is the one that nobody will miss. */
+function ownSessions(own: readonly { readonly id: string; readonly quietMs: number }[]): string {
+  if (own.length === 0) return '';
+  const named = own
+    .toSorted((a, b) => b.quietMs - a.quietMs)
+    .slice(0, SESSIONS_NAMED)
+    .map(
+      ({ id, quietMs }) => `${id} (${quietMs === 0 ? 'runs now' : `idle for ${spoken(quietMs)}`})`,
+    );
+  const more = own.length - named.length;
+  return `Yours: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}. `;
+}
+
+function spoken(ms: number): string {
+  const seconds = Math.max(1, Math.round(ms / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
 }
 
 export function driverFull(limit: number): GatewayError {

@@ -1,6 +1,8 @@
 /** What settings must fulfil together. */
 import { authzAddress } from './authz-address.js';
 import { formatAddress, isLoopback, type TcpAddress } from '../model/address.js';
+import { refuseSessionTimeout } from '../model/connect-conf.js';
+import { localVariants } from './types.js';
 import type { Settings } from './table.js';
 
 export interface Check {
@@ -118,6 +120,18 @@ export const checks: readonly Check[] = [
       sessions.tombstoneTtlMs >= Math.max(sessionTtlMs, assignments.cacheTtlMs)
         ? undefined
         : 'sessions.tombstone_ttl must be at least session_ttl and assignments.cache_ttl: else a late client is taken for a new one',
+  },
+  {
+    names: ['drivers.local.spark_conf', 'session_ttl'],
+    check: ({ drivers: { local }, sessionTtlMs }) =>
+      refuseSessionTimeout(local.sparkConf, sessionTtlMs),
+  },
+  {
+    names: ['drivers.local.variants', 'session_ttl'],
+    check: (settings) =>
+      localVariants(settings)
+        .map(({ conf }) => refuseSessionTimeout(conf, settings.sessionTtlMs))
+        .find((refusal) => refusal !== undefined),
   },
   {
     names: ['hot_pool_size', 'pools.maximum'],

@@ -1,5 +1,11 @@
 /** What each view is to be sent. Storage only: it knows of no stream and no protocol. */
-import { type EncodedResource, type ResourceName, StateVersion, type TypeUrl } from './resource.js';
+import {
+  type EncodedResource,
+  isFullState,
+  type ResourceName,
+  StateVersion,
+  type TypeUrl,
+} from './resource.js';
 
 export interface ResourceUpdate {
   readonly upserts?: Iterable<EncodedResource>;
@@ -21,7 +27,18 @@ export interface ViewChange {
 interface TypeState {
   readonly resources: Map<string, EncodedResource>;
   readonly version: StateVersion;
+  /** The newest updates of a type whose state is sent whole, the oldest first. */
+  readonly past: PastUpdate[];
 }
+
+interface PastUpdate {
+  /** The state's version before it. */
+  readonly version: string;
+  readonly changes: readonly ResourceChange[];
+}
+
+/** Changes that are remembered of a type. */
+const MAX_PAST_CHANGES = 4_096;
 
 const NO_RESOURCES: ReadonlyMap<string, EncodedResource> = new Map();
 const EMPTY_VERSION = new StateVersion().toString();
@@ -51,6 +68,21 @@ export class ResourceCache {
   }
 
   /**
+   * What has been changed or removed since the state of a Listener or Cluster type had this version, as
+   * it was then. Empty when that is longer ago than is remembered.
+   */
+  heldAt(view: string, typeUrl: TypeUrl, version: string): readonly EncodedResource[] {
+    const past = this.#views.get(view)?.get(typeUrl)?.past ?? [];
+    const from = past.findLastIndex((update) => update.version === version);
+    if (from < 0) return [];
+    const first = new Map<string, EncodedResource | undefined>();
+    for (const { changes } of past.slice(from)) {
+      for (const { name, before } of changes) if (!first.has(name)) first.set(name, before);
+    }
+    return [...first.values()].filter((before) => before !== undefined);
+  }
+
+  /**
    * Changes some resources of a view at once; streams see all of it or nothing. Costs as much as the
    * update is long. What has the same content as before is no change.
    * @returns the revision at which the view is as asked; streams that acknowledged it have it.
@@ -59,6 +91,9 @@ export class ResourceCache {
     const types = this.#views.get(view) ?? new Map<TypeUrl, TypeState>();
     this.#views.set(view, types);
     const changes: ResourceChange[] = [];
+    const versions = new Map(
+      [...types].map(([typeUrl, { version }]) => [typeUrl, version.toString()]),
+    );
     for (const after of upserts) {
       const { typeUrl, name } = after;
       const state = typeState(types, typeUrl);
@@ -79,6 +114,10 @@ export class ResourceCache {
     }
     if (changes.length === 0) return this.#revision;
     this.#revision += 1;
+    for (const [typeUrl, { past }] of types) {
+      if (isFullState(typeUrl))
+        remember(past, versions.get(typeUrl) ?? EMPTY_VERSION, changes, typeUrl);
+    }
     const change = { view, revision: this.#revision, changes };
     for (const listener of this.#listeners) listener(change);
     return this.#revision;
@@ -91,10 +130,23 @@ export class ResourceCache {
   }
 }
 
+function remember(
+  past: PastUpdate[],
+  version: string,
+  all: readonly ResourceChange[],
+  typeUrl: TypeUrl,
+): void {
+  const changes = all.filter((change) => change.typeUrl === typeUrl);
+  if (changes.length === 0) return;
+  past.push({ version, changes });
+  let size = past.reduce((sum, update) => sum + update.changes.length, 0);
+  while (size > MAX_PAST_CHANGES) size -= past.shift()?.changes.length ?? size;
+}
+
 function typeState(types: Map<TypeUrl, TypeState>, typeUrl: TypeUrl): TypeState {
   let state = types.get(typeUrl);
   if (!state) {
-    state = { resources: new Map(), version: new StateVersion() };
+    state = { resources: new Map(), version: new StateVersion(), past: [] };
     types.set(typeUrl, state);
   }
   return state;

@@ -1,6 +1,6 @@
 /** One client's stream: for one type, or aggregated over all, in the order of PUSH_ORDER. */
 import type { Logger } from 'pino';
-import type { Clock } from '../model/clock.js';
+import type { Clock, Timer } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { NodeStatus } from '../model/reports.js';
 import type { PeerIdentity } from '../lib/grpc/tls.js';
@@ -61,6 +61,10 @@ const NEVER_HELD: ReadonlySet<TypeUrl> = new Set([
   TypeUrl.SECRET,
 ]);
 const NONE: ReadonlySet<string> = new Set();
+/** Of these, one leads to every other: whoever has them names all clusters that it still uses. */
+const NAMES_CLUSTERS: readonly TypeUrl[] = [TypeUrl.LISTENER, TypeUrl.ROUTE];
+/** Envoy asks again for all its types in one burst; one that goes on without some of them is not waited for. */
+const RETURN_MS = 1_000;
 
 export class DiscoveryStream {
   readonly #context: StreamContext;
@@ -75,6 +79,8 @@ export class DiscoveryStream {
   #identity: { readonly node: NodeInfo; readonly view: string } | undefined;
   #writable = true;
   #closed = false;
+  /** Runs while a client that comes back has not asked again for all that it has. */
+  #returning: Timer | undefined;
 
   constructor(context: StreamContext, options: StreamOptions) {
     this.#context = context;
@@ -116,15 +122,17 @@ export class DiscoveryStream {
    */
   flush(): void {
     const watches = this.#ordered;
+    const returning = this.#returning !== undefined;
     // Order matters between types only.
-    const part = watches.filter((watch) => watch.isDirty('all')).length > 1 ? 'upserts' : 'all';
+    const several = returning || watches.filter((watch) => watch.isDirty('all')).length > 1;
+    const part = several ? 'upserts' : 'all';
     let unsent = false;
     for (const watch of watches) {
       if (!watch.isDirty(part)) continue;
       if (unsent && !NEVER_HELD.has(watch.typeUrl)) return;
       if (!this.#send(watch, part)) unsent = true;
     }
-    if (unsent) return;
+    if (unsent || returning) return;
     for (const watch of watches.toReversed()) {
       if (watch.isDirty('removals') && !this.#send(watch, 'removals')) return;
     }
@@ -134,6 +142,7 @@ export class DiscoveryStream {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#hasReturned();
     if (!this.#identity) return;
     const { index } = this.#context;
     const { view, node } = this.#identity;
@@ -188,9 +197,11 @@ export class DiscoveryStream {
     const { clock, metrics, index, logger } = this.#context;
     const { view, node } = identity;
     const watch = this.#watches.get(typeUrl) ?? this.#startWatch(typeUrl, view);
+    const first = !watch.started;
 
     const answer = watch.answer(request, clock.now());
     if (answer.kind === 'stale') return;
+    this.#followReturn(request, first, answer.kind === 'ack' || answer.kind === 'nack');
     if (answer.kind === 'ack') metrics.acknowledged(typeUrl, answer.afterMs);
     if (answer.kind === 'nack') {
       metrics.rejected(typeUrl);
@@ -207,6 +218,30 @@ export class DiscoveryStream {
     if (change.wildcardAsked) index.addWildcard(view, typeUrl, this);
     this.flush();
     this.#context.onAnswer(node, typeUrl);
+  }
+
+  /**
+   * A client that comes back has asked for its clusters before it asks for the routes to them: what is
+   * gone is held back until it has asked for all, so that no route is left that leads nowhere.
+   */
+  #followReturn(request: DiscoveryRequest, first: boolean, answers: boolean): void {
+    const { known } = request;
+    const knows = known.kind === 'whole' ? known.version !== '' : known.versions.size > 0;
+    const all = NAMES_CLUSTERS.every((typeUrl) => this.#watches.has(typeUrl));
+    // Whoever answers has sent all its first requests.
+    if (answers || all) this.#hasReturned();
+    else if (first && (knows || this.#returning) && this.#options.onlyType === undefined) {
+      this.#returning?.cancel();
+      this.#returning = this.#context.clock.setTimer(RETURN_MS, () => {
+        this.#hasReturned();
+        this.flush();
+      });
+    }
+  }
+
+  #hasReturned(): void {
+    this.#returning?.cancel();
+    this.#returning = undefined;
   }
 
   #identify(request: DiscoveryRequest): { node: NodeInfo; view: string } {

@@ -77,6 +77,13 @@ export class Watch {
   /** A new client waits for an answer even if there is nothing to send. */
   #answerDue = false;
   #started = false;
+  /**
+   * What it takes to find out which of several resources was rejected: each set is sent by itself,
+   * one after the other, and nothing else new meanwhile.
+   */
+  readonly #trials: ReadonlySet<string>[] = [];
+  /** A state-of-the-world client that said it has something may have what is not known here. */
+  #mayHoldMore = false;
 
   constructor(typeUrl: TypeUrl, view: string, protocol: Protocol, cache: ResourceCache) {
     this.typeUrl = typeUrl;
@@ -88,6 +95,11 @@ export class Watch {
 
   get lastNonce(): string {
     return this.#lastNonce;
+  }
+
+  /** Whether the client has subscribed to anything. */
+  get started(): boolean {
+    return this.#started;
   }
 
   /** Takes in what a request says of the response that it answers. */
@@ -102,18 +114,21 @@ export class Watch {
     this.#outstanding = undefined;
     const afterMs = nowMs - outstanding.sentAtMs;
     if (request.rejection) {
-      // Not sent again: only a newer version can do better.
+      const suspect = outstanding.names.size > 1;
       for (const [name, pending] of outstanding.names) {
         const since = Math.min(pending.since, this.#rejected.get(name)?.since ?? Infinity);
-        this.#rejected.set(name, { since, suspect: outstanding.names.size > 1 });
+        this.#rejected.set(name, { since, suspect });
       }
       this.#rejection = request.rejection;
+      // One alone is not sent again: only a newer version can do better. A full state cannot be parted.
+      if (suspect && !this.#protocol.isFullState(this.typeUrl)) this.#try(outstanding.names);
       this.#pardon([...outstanding.names.keys()].filter((name) => !this.#canBeTold(name)));
       return { kind: 'nack', rejection: request.rejection, afterMs };
     }
     this.#pardon(
       this.#protocol.isFullState(this.typeUrl) ? this.#rejected.keys() : outstanding.names.keys(),
     );
+    this.#mayHoldMore = false;
     this.#acknowledgedVersion = outstanding.version;
     this.#lastAckMs = nowMs;
     return { kind: 'ack', afterMs };
@@ -155,9 +170,11 @@ export class Watch {
   /** Whether something is to be sent, of upserts alone or of all. */
   isDirty(part: Part): boolean {
     if (this.#answerDue) return true;
+    const trial = this.#trial();
     for (const name of this.#pending.keys()) {
       const kind = this.#classify(name);
       if (kind === 'none') this.#pending.delete(name);
+      else if (kind === 'upserts' && trial && !trial.has(name)) continue;
       else if (part === 'all' || part === kind) return true;
     }
     return false;
@@ -171,8 +188,10 @@ export class Watch {
   /** Takes out what is to be sent; the caller sends it and calls `sent`. */
   take(wanted: Part): { push: Push; names: ReadonlyMap<string, Pending> } {
     const full = this.#protocol.isFullState(this.typeUrl);
+    const trial = this.#trial();
     // A full state that leaves out what is gone has everything else in it.
-    const part = full && wanted === 'removals' ? 'all' : wanted;
+    let part = full && wanted === 'removals' ? 'all' : wanted;
+    if (trial && part === 'all') part = 'upserts';
     const upserts: EncodedResource[] = [];
     const removed: string[] = [];
     const kept: Buffer[] = [];
@@ -183,7 +202,7 @@ export class Watch {
         if (pending.held.sotwField) kept.push(pending.held.sotwField);
         continue;
       }
-      if (kind === 'upserts' && part === 'removals') continue;
+      if (kind === 'upserts' && (part === 'removals' || (trial && !trial.has(name)))) continue;
       this.#pending.delete(name);
       if (kind === 'none') continue;
       names.set(name, pending);
@@ -209,11 +228,13 @@ export class Watch {
   /** Version of a client that has all there is, but for what it rejected. */
   #version(): string {
     const version = this.#cache.version(this.#view, this.typeUrl);
-    return this.#rejected.size > 0 ? inexact(version) : version;
+    const hasAll = this.subscription.wildcard || !this.#protocol.isFullState(this.typeUrl);
+    return this.#rejected.size > 0 || !hasAll ? inexact(version) : version;
   }
 
   /** Every change to this resource up to the returned revision is acknowledged. */
   acknowledgedRevision(name: string): number {
+    if (this.#mayHoldMore && !this.#cache.get(this.#view, this.typeUrl, name)) return 0;
     const since = Math.min(
       this.#pending.get(name)?.since ?? Infinity,
       this.#outstanding?.names.get(name)?.since ?? Infinity,
@@ -251,6 +272,11 @@ export class Watch {
       this.#acknowledgedVersion = known.version;
       return;
     }
+    if (this.#protocol.isFullState(this.typeUrl)) {
+      // Without an answer it would keep the version of all, and come back with it.
+      if (change.wildcardEnded) this.#answerDue = true;
+      if (known?.kind === 'whole' && known.version !== '') this.#expectWhole(known.version);
+    }
     const versions = known?.kind === 'each' ? known.versions : undefined;
     if (change.wildcardAsked) {
       this.#answerDue = !versions || versions.size === 0;
@@ -270,6 +296,39 @@ export class Watch {
     }
     if (versions && versions.size > 0 && this.#pending.size === 0) {
       this.#acknowledgedVersion = this.#version();
+    }
+  }
+
+  /** The client has a state of everything that is not the newest one. */
+  #expectWhole(version: string): void {
+    this.#mayHoldMore = true;
+    const held = this.#cache.heldAt(this.#view, this.typeUrl, version);
+    for (const resource of held) {
+      if (this.#cache.get(this.#view, this.typeUrl, resource.name)) continue;
+      this.#pending.set(resource.name, { held: resource, since: 0 });
+    }
+  }
+
+  /** Has the halves of what was rejected sent again, one after the other. */
+  #try(names: ReadonlyMap<string, Pending>): void {
+    for (const [name, { since }] of names) {
+      const newest = this.#pending.get(name)?.since ?? Infinity;
+      this.#pending.set(name, { held: UNSURE, since: Math.min(since, newest) });
+    }
+    const upserts = [...names.keys()].filter((name) => this.#classify(name) === 'upserts');
+    const half = Math.ceil(upserts.length / 2);
+    this.#trials.unshift(new Set(upserts.slice(0, half)), new Set(upserts.slice(half)));
+  }
+
+  /** The first set that has something left to be sent. */
+  #trial(): ReadonlySet<string> | undefined {
+    for (;;) {
+      const trial = this.#trials[0];
+      if (!trial) return undefined;
+      for (const name of trial) {
+        if (this.#classify(name) === 'upserts') return trial;
+      }
+      this.#trials.shift();
     }
   }
 

@@ -50,6 +50,7 @@ test('an allowed request leaves with the route, the pin, the principal and the d
     'x-spark-principal': 'ann@example.com',
     'x-spark-issuer': gateway.issuer.url,
     'x-spark-session': SESSION,
+    'x-spark-identity': Buffer.from(`${SESSION}/ann@example.com`).toString('base64'),
     authorization: 'Bearer drivers-own-token',
   });
   t.deepEqual(remove, []);

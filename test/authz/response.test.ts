@@ -31,7 +31,10 @@ const metadata: fc.Arbitrary<Metadata> = fc.record(
 const headers = fc.uniqueArray(
   fc.constantFrom('authorization', 'authentication', 'user-agent', 'x-spark-pin', 'x-spark-else'),
 );
-const requests = fc.array(fc.record({ metadata, headers, driver: fc.nat(1) }), { maxLength: 30 });
+const user = fc.constantFrom('ann', 'bob', '');
+const requests = fc.array(fc.record({ metadata, headers, user, driver: fc.nat(1) }), {
+  maxLength: 30,
+});
 
 const memory = new CheckMemory();
 
@@ -39,12 +42,15 @@ test('an answer like the one before it is made of the same bytes, and of the rig
   fc.assert(
     fc.property(requests, (all) => {
       const drivers = [assignment(undefined), assignment('a secret')];
-      for (const { metadata: known, headers: names, driver } of all) {
+      for (const { metadata: known, headers: names, user: userId, driver } of all) {
         const client = new Map(names.map((name) => [name, 'x']));
         const remembered = drivers[driver] ?? assignment(undefined);
         const respond = (to: Assignment) =>
           encodeDecision(
-            { allowed: true, response: allowedResponse(to, client, known, memory.responses) },
+            {
+              allowed: true,
+              response: allowedResponse(to, userId, client, known, memory.responses),
+            },
             memory,
           );
         const answer = respond(remembered);
@@ -55,6 +61,15 @@ test('an answer like the one before it is made of the same bytes, and of the rig
     { numRuns: 200 },
   );
   t.pass();
+});
+
+test('the driver is told which session and user were checked, whatever characters they have', (t) => {
+  for (const userId of ['ann', '', 'Ännchen, "A" %\n', '用户']) {
+    const { set } = allowedResponse(assignment(undefined), userId, new Map(), {}, memory.responses);
+    const stamp = set.find(({ name }) => name === 'x-spark-identity')?.value ?? '';
+    t.regex(stamp, /^[\w+/=]+$/);
+    t.is(Buffer.from(stamp, 'base64').toString(), `0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10/${userId}`);
+  }
 });
 
 for (const [what, text] of [

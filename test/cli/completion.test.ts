@@ -19,7 +19,7 @@ const cases: readonly (readonly [string, readonly string[]])[] = [
   ['spark-gateway se', ['sessions', 'settings']],
   ['spark-gateway settings ', ['example', 'validate']],
   ['spark-gateway sessions --te', ['--team']],
-  ['spark-gateway sessions -o ', ['json', 'table', 'wide', 'yaml']],
+  ['spark-gateway sessions -o ', ['json', 'name', 'table', 'wide', 'yaml']],
   ['spark-gateway sessions --output j', ['json']],
   ['spark-gateway drivers --phase dr', ['draining']],
   ['spark-gateway drain --w', ['--wait']],

@@ -14,6 +14,10 @@ const outcome = (uid: string, drainDeadlineMs?: number): DriverOutcome => ({
   drainDeadlineMs,
 });
 
+async function undrain(uid: string): Promise<DriverOutcome> {
+  return { ...outcome(uid), phase: 'in_use' };
+}
+
 /** Operations that remember what they were asked. */
 function driverOperations() {
   const asked: unknown[] = [];
@@ -52,6 +56,21 @@ test('drain: until its last session leaves, or at a deadline; recorded with who 
     { ...recorded, client: '127.0.0.1' },
     { ...recorded, client: '127.0.0.1', detail: { deadline: '2023-11-14T23:00:00.000Z' } },
   ] as typeof api.actions);
+});
+
+test('drain: a duration is counted by the clock of the gateway, and undrain takes it back', async (t) => {
+  const { asked, operations } = driverOperations();
+  const api = await startAdminApi(t, { operations: { ...operations, undrain } });
+  const token = await api.tokenOf('operator');
+  const ask = (verb: string, body: string) =>
+    api.ask(`drivers/driver-1/${verb}`, { method: 'POST', token, body });
+  t.is((await ask('drain', '{"deadline":"10m"}')).status, 200);
+  t.deepEqual(asked, [['drain', 'driver-1', START_MS + 600_000, 'operator@example.com']]);
+  t.like(await (await ask('undrain', '{}')).json(), { uid: 'driver-1', phase: 'in_use' });
+  t.is(api.actions.at(-1)?.action, 'driver.undrain');
+  const reader = await api.tokenOf('reader');
+  const refused = await api.ask('drivers/driver-1/undrain', { method: 'POST', token: reader });
+  t.is(refused.status, 403);
 });
 
 const badBodies: readonly (readonly [string, RegExp])[] = [

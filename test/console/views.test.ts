@@ -184,6 +184,106 @@ test('pools: a warm one is shown before it has a driver, and a follower counts b
   ]);
 });
 
+const ofCanary = { namespace: NAMESPACE, variant: 'spark-next' };
+
+test('pools: the drivers of a canary stand beside those of the pool, each with what it waits for', async (t) => {
+  const report = {
+    maximum: 3,
+    warming: 0,
+    failure: undefined,
+    retryInMs: undefined,
+    size: 3,
+    draining: 0,
+    sessions: 0,
+  };
+  const fleet = {
+    pools: [
+      {
+        ...report,
+        namespace: NAMESPACE,
+        variant: undefined,
+        drivers: 3,
+        waiting: 0,
+        available: 2,
+        inUse: 1,
+      },
+      {
+        ...report,
+        ...ofCanary,
+        drivers: 2,
+        warming: 1,
+        size: 1,
+        waiting: 4,
+        failure: 'no image',
+        available: 1,
+        inUse: 0,
+      },
+    ],
+  };
+  const drivers = [
+    driverRecord('own-1', { phase: 'in_use' }),
+    driverRecord('own-2'),
+    driverRecord('own-3'),
+    driverRecord('next-1', { variant: 'spark-next' }),
+    driverRecord('of-a-former-canary', { variant: 'spark-old' }),
+  ];
+  const policy = 'canaries: [{ template: spark-next, share: 50% }]\n';
+  const api = await startAdminApi(t, { records: drivers, observed, fleet, policy });
+  const [own, next, old, ...others] = await api.read<PoolView[]>('pools');
+  t.deepEqual(others, []);
+  t.like(own, {
+    namespace: NAMESPACE,
+    size: 3,
+    maximum: 3,
+    drivers: 3,
+    available: 2,
+    inUse: 1,
+    waiting: 0,
+  });
+  t.is(own?.variant, undefined);
+  t.is(own?.failure, undefined, 'what fails is the canary');
+  t.like(next, {
+    ...ofCanary,
+    size: 1,
+    drivers: 2,
+    warming: 1,
+    available: 1,
+    inUse: 0,
+    waiting: 4,
+    failure: 'no image',
+  });
+  t.like(old, { variant: 'spark-old', size: 0, maximum: 0, drivers: 1, available: 1 });
+
+  const follower = await startAdminApi(t, {
+    records: drivers,
+    fleet,
+    policy,
+    replica: { epoch: undefined },
+  });
+  const shown = await follower.read<PoolView[]>('pools');
+  t.deepEqual(
+    shown.map(({ waiting, failure }) => [waiting, failure]),
+    shown.map(() => [undefined, undefined]),
+    'only the leader knows who waits, and what fails',
+  );
+});
+
+test('pools: a canary is shown before it has a driver, with the size that it is to have', async (t) => {
+  const policy = 'canaries: [{ template: spark-next, share: 50% }]\n';
+  const api = await startAdminApi(t, { policy });
+  t.deepEqual(
+    (await api.read<PoolView[]>('pools')).map(({ variant, size, maximum }) => [
+      variant,
+      size,
+      maximum,
+    ]),
+    [
+      [undefined, 2, 4],
+      ['spark-next', 1, 2],
+    ],
+  );
+});
+
 function stream(id: string, states: Readonly<Record<string, SyncState>>, aggregated = true) {
   const types = Object.entries(states).map(([name, state]) => ({
     typeUrl: `type.googleapis.com/envoy.any.v3.${name}`,
@@ -261,6 +361,38 @@ test('status: what is wrong, in sentences', async (t) => {
       since: at(0),
     },
   ]);
+});
+
+test('status: who waits for a driver that somebody else holds is told, and by whom', async (t) => {
+  const pool = {
+    namespace: NAMESPACE,
+    variant: undefined,
+    drivers: 2,
+    maximum: 2,
+    size: 2,
+    warming: 0,
+    available: 1,
+    inUse: 1,
+    draining: 0,
+    sessions: 1,
+    failure: undefined,
+    retryInMs: undefined,
+    waiting: 3,
+  };
+  const tenant = { principal: bob, team: 'ml' };
+  const held = [
+    driverRecord('d1', { phase: 'in_use', sessions: { [oldest.sessionId]: oldest } }),
+    driverRecord('d2', { tenant }),
+  ];
+  const status = async (fleet: object, of = held) =>
+    (await startAdminApi(t, { records: of, fleet })).read<StatusView>('status');
+  t.deepEqual((await status({ pools: [pool] })).problems, [
+    `Namespace ${NAMESPACE}: 3 sessions wait for a driver. All 2 that the pool may have are held: session ${oldest.sessionId} of alice, quiet since ${at(0)}; driver d2, kept for bob. "spark-gateway release <session>" ends one.`,
+  ]);
+  t.deepEqual((await status({ pools: [{ ...pool, waiting: 0 }] })).problems, []);
+  t.deepEqual((await status({ pools: [{ ...pool, maximum: 3 }] })).problems, [], 'one may come');
+  const free = [...held.slice(0, 1), driverRecord('d2')];
+  t.deepEqual((await status({ pools: [pool] }, free)).problems, [], 'one is free');
 });
 
 test('policy: what is in force, as it was written', async (t) => {

@@ -15,7 +15,7 @@ async function standIn(t: ExecutionContext, script: string): Promise<SparkComman
   await writeFile(join(folder, 'jars', 'spark-connect_2.13-4.3.0.jar'), '');
   await writeFile(join(folder, 'bin', 'java'), `#!/bin/sh\n${script}\n`);
   await chmod(join(folder, 'bin', 'java'), 0o755);
-  return { sparkHome: folder, javaHome: folder };
+  return { sparkHome: folder, javaHome: folder, fence: false };
 }
 
 async function make(

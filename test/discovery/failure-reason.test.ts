@@ -30,6 +30,11 @@ const cases: readonly [string, Parameters<typeof failureReason>, RegExp][] = [
   ['a full disk', ['java.io.IOException: No space left on device', undefined], /the disk is full/],
   ['anything else', ['INFO a\nERROR it broke\nINFO b', undefined], /ended: ERROR it broke$/],
   ['a kill', ['INFO all is well', { code: null, signal: 'SIGKILL' }], /SIGKILL, perhaps/],
+  [
+    'a request to end, not by an exception of before',
+    ['ERROR a query failed: java.lang.Exception', { code: 143, signal: null }],
+    /^The driver was asked to end \(SIGTERM\), by somebody else than the gateway\.$/,
+  ],
   ['nothing', ['', undefined], /^The driver ended\.$/],
 ];
 

@@ -22,6 +22,7 @@ test.before(async (t) => {
     settings: {
       drivers: {
         local: {
+          // The default of the setting.
           memory: '2GiB',
           spark_conf: { 'spark.connect.execute.reattachable.senderMaxStreamDuration': '3s' },
         },
@@ -38,41 +39,48 @@ test.after.always(async (t) => {
   t.is(await t.context.gateway?.stop(), 0);
 });
 
-test.serial('100 MB of a local frame reach the driver whole, in pieces', async (t) => {
+test.serial('200 MB of a local frame reach the driver whole, in pieces', async (t) => {
   const { pyspark } = t.context;
-  const counted = await pyspark.createDataFrame('alice', 100);
-  t.deepEqual(counted, { rows: 100, bytes: 100 * MEGABYTE, sum: (100 * 99) / 2 });
+  const counted = await pyspark.createDataFrame('alice', 200);
+  t.deepEqual(counted, { rows: 200, bytes: 200 * MEGABYTE, sum: (200 * 199) / 2 });
 });
 
-test.serial('100 MB reach the driver whole in a single message', async (t) => {
+test.serial('200 MB reach the driver whole in a single message', async (t) => {
   const { gateway, pyspark, session } = t.context;
   await pyspark.conf('alice', 'spark.sql.session.localRelationCacheThreshold', '1000000000');
-  const counted = await pyspark.createDataFrame('alice', 100);
-  t.deepEqual(counted, { rows: 100, bytes: 100 * MEGABYTE, sum: (100 * 99) / 2 });
+  const counted = await pyspark.createDataFrame('alice', 200);
+  t.deepEqual(counted, { rows: 200, bytes: 200 * MEGABYTE, sum: (200 * 199) / 2 });
   const lines = await gateway.until(
     () => gateway.audit(session),
-    (found) => found.some((line) => line.bytesReceived > 100 * MEGABYTE),
+    (found) => found.some((line) => line.bytesReceived > 200 * MEGABYTE),
   );
-  t.is(lines.find((line) => line.bytesReceived > 100 * MEGABYTE)?.grpcStatus, 0);
+  t.is(lines.find((line) => line.bytesReceived > 200 * MEGABYTE)?.grpcStatus, 0);
 });
 
-test.serial('100 MB of a result come back whole', async (t) => {
+test.serial('200 MB of a result come back whole', async (t) => {
   const { pyspark } = t.context;
-  const rows = 110_000;
+  const rows = 210_000;
   const frame = await pyspark.toPandas('alice', rows);
-  t.true(frame.bytes > 100 * MEGABYTE);
+  t.true(frame.bytes > 200 * MEGABYTE);
   t.is(frame.rows, rows);
   t.is(frame.right, rows);
   t.is(frame.sum, (rows * (rows - 1)) / 2);
 });
 
-test.serial('100 MB pass both ways for PySpark 3.5', async (t) => {
+test.serial('two million short rows come back whole', async (t) => {
+  const { pyspark } = t.context;
+  const rows = 2_000_000;
+  const frame = await pyspark.toPandasOf('alice', rows);
+  t.deepEqual(frame, { rows, sum: (rows * (rows - 1)) / 2, bytes: 52 * rows });
+});
+
+test.serial('200 MB pass both ways for PySpark 3.5', async (t) => {
   const { gateway } = t.context;
   const old = await PySpark.start('3.5');
   t.teardown(() => old.kill());
   await old.connect('old', await gateway.url35());
-  t.like(await old.createDataFrame('old', 100), { rows: 100, bytes: 100 * MEGABYTE });
-  t.like(await old.toPandas('old', 110_000), { rows: 110_000, right: 110_000 });
+  t.like(await old.createDataFrame('old', 200), { rows: 200, bytes: 200 * MEGABYTE });
+  t.like(await old.toPandas('old', 210_000), { rows: 210_000, right: 210_000 });
 });
 
 test.serial("a Python file of many chunks is there for the session's workers", async (t) => {

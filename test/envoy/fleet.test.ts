@@ -15,6 +15,7 @@ import { TypeUrl } from '../../src/xds/resource.js';
 import { type FleetView, XdsFleet } from '../../src/envoy/fleet.js';
 import { defaultEnvoySettings } from '../support/envoy-settings.js';
 import { ManualClock } from '../support/manual-clock.js';
+import { HubHarness, VIEW } from '../support/xds-hub.js';
 
 function driver(uid: string, last: number, namespace = 'ns', draining = false): RoutableDriver {
   return { uid, namespace, address: `10.0.0.${last}`, port: 15002, draining };
@@ -154,6 +155,39 @@ test('a driver of an earlier process is not forgotten before Envoy has this oneâ
   acknowledge(cache.revision);
   t.deepEqual(forgotten(), [true, true]);
 });
+
+function fleetOf({ cache, hub, clock }: HubHarness): XdsFleet {
+  return new XdsFleet({
+    cache,
+    clock,
+    revisions: hub,
+    views: [{ name: VIEW, serves: () => true }],
+    connections: defaultEnvoySettings.drivers,
+    logger: pino({ level: 'silent' }),
+  });
+}
+
+for (const protocol of ['delta', 'sotw'] as const) {
+  test(`${protocol}: after a restart, drivers of an emptied namespace are forgotten when Envoy is rid of its cluster`, async (t) => {
+    const earlier = new HubHarness();
+    fleetOf(earlier).publish([driver('gone', 1, 'emptied'), driver('stays', 2)]);
+    const envoy = earlier.client(protocol);
+    envoy.xds.subscribe(TypeUrl.CLUSTER, ['*']);
+    envoy.xds.subscribe(TypeUrl.ENDPOINTS, [clusterName('emptied'), clusterName('ns')]);
+    envoy.takeAll();
+
+    const restarted = new HubHarness();
+    const fleet = fleetOf(restarted);
+    fleet.publish([driver('stays', 2)]);
+    const again = restarted.adopt(envoy);
+    await restarted.clock.advance(1_000);
+    t.true(envoy.xds.resources(TypeUrl.CLUSTER).has(clusterName('emptied')));
+    t.false(fleet.hasForgotten(driver('gone', 1, 'emptied')));
+    again.takeAll();
+    t.false(envoy.xds.resources(TypeUrl.CLUSTER).has(clusterName('emptied')));
+    t.true(fleet.hasForgotten(driver('gone', 1, 'emptied')));
+  });
+}
 
 test('an address is held by who is published there, and by a former one until every Envoy has forgotten it', (t) => {
   const { fleet, cache, acknowledge } = setUp();

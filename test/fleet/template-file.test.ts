@@ -1,5 +1,5 @@
 import test from 'ava';
-import { compileTemplates } from '../../src/discovery/kubernetes/template-file.js';
+import { compileTemplates as compile } from '../../src/discovery/kubernetes/template-file.js';
 import { templateHash } from '../../src/discovery/kubernetes/template.js';
 
 const HEAD = 'apiVersion: spark-gateway/v1alpha1\nkind: DriverTemplates\n';
@@ -9,6 +9,8 @@ const LEAST = `kind: SparkConnect
     driver: { cores: 1, memory: 1g }
     executor: { cores: 1, memory: 1g }`;
 
+const TTL_MS = 1_800_000;
+const compileTemplates = (text: string, file: string, ttlMs = TTL_MS) => compile(text, file, ttlMs);
 const read = (text: string) => compileTemplates(text, 'f').template('any');
 
 test('the first template whose namespaces fit counts, and none may fit', (t) => {
@@ -116,14 +118,20 @@ for (const { what, entry, message } of [
     message: /"imagee" is no field of a template.*image/,
   },
   {
-    what: 'a driver token for Spark 3',
-    entry: `${LEAST.replace('4.1.3\n', '3.5.8\n')}\n    driver_token: true`,
-    message: /driver_token needs Spark 4/,
-  },
-  {
     what: 'volumes that are no list',
     entry: `${LEAST}\n    volumes: { name: x }`,
     message: /this must be a list as the Kubernetes API has it/,
+  },
+  {
+    what: 'a timeout of Spark below the session TTL',
+    entry: `${LEAST}\n    spark_conf: { spark.connect.session.manager.defaultSessionTimeout: 30min }`,
+    message:
+      /templates\.yaml:\d+.*defaultSessionTimeout is 30min, but must be longer than session_ttl \(1800 s\)/,
+  },
+  {
+    what: 'a token for a Spark 3.5 without the fence',
+    entry: `${LEAST.replace('4.1.3\n', '3.5.7\n')}\n    driver_token: true\n    driver_fence: none`,
+    message: /driver_token needs Spark 4 or the driver fence/,
   },
   {
     what: 'memory in another notation',
@@ -139,3 +147,9 @@ for (const { what, entry, message } of [
     t.regex(error?.message ?? '', message);
   });
 }
+
+test('Spark 3.5 ends idle sessions after an hour, so the gateway must do so before', (t) => {
+  const text = `${HEAD}templates:\n  - ${LEAST.replace('4.1.3\n', '3.5.7\n')}\n`;
+  t.is(compile(text, 'f', 3_599_000).template('any')?.sparkVersion, '3.5.7');
+  t.throws(() => compile(text, 'f', 3_600_000), { message: /session_ttl must be shorter/ });
+});

@@ -1,20 +1,18 @@
 /** The authz sidecar of an Envoy as its pod runs it: a process of its own that knows no API server. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
-import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 import { CheckClient, denied, type CheckOptions } from '../support/check-client.js';
+import { RoleProcess } from '../support/role-process.js';
 import { until } from './until.js';
 
-const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const PATIENCE_MS = 60_000;
 
 export class AuthzProcess {
   readonly #host: string;
   readonly #folder = mkdtempSync(join(tmpdir(), 'authz-'));
-  #process: TetheredProcess;
+  readonly #process: RoleProcess;
 
   /** `host`: its loopback address. */
   constructor(host: string, settings: object) {
@@ -26,7 +24,12 @@ export class AuthzProcess {
       authz: { listen_addr: `${host}:9000`, metrics_addr: `${host}:9091` },
     };
     writeFileSync(join(this.#folder, 'gateway.yaml'), stringify({ ...own, ...settings }));
-    this.#process = this.#spawn();
+    this.#process = new RoleProcess({
+      role: 'authz',
+      config: join(this.#folder, 'gateway.yaml'),
+      env: { PATH: process.env['PATH'] },
+      logFile: join(this.#folder, 'log'),
+    });
   }
 
   /** What it answers to a check that it refuses. Rejects with a gRPC error when it does not answer. */
@@ -62,28 +65,17 @@ export class AuthzProcess {
   }
 
   log(): string {
-    return readFileSync(join(this.#folder, 'log'), 'utf8').split('\n').slice(-40).join('\n');
+    return this.#process.log();
   }
 
   /** Kills it and starts it again. */
   async restart(): Promise<void> {
-    this.#process.kill();
-    await this.#process.ended;
-    this.#process = this.#spawn();
+    await this.#process.kill();
+    this.#process.startAgain();
   }
 
   async stop(): Promise<void> {
-    this.#process.kill();
-    await this.#process.ended;
+    await this.#process.kill();
     rmSync(this.#folder, { recursive: true, force: true });
-  }
-
-  #spawn(): TetheredProcess {
-    return startTethered({
-      command: process.execPath,
-      args: ['--enable-source-maps', main, 'authz', '--config', join(this.#folder, 'gateway.yaml')],
-      env: { PATH: process.env['PATH'] },
-      logFile: join(this.#folder, 'log'),
-    });
   }
 }

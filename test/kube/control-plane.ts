@@ -1,8 +1,7 @@
 /** A replica of the control plane as its pod runs it: a process of its own, on a loopback address of its own. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import type {
   DriverView,
@@ -14,13 +13,12 @@ import type {
   StatusView,
 } from '../../src/model/admin-api.js';
 import type { PolicyDiffAnswer } from '../../src/model/policy-diff.js';
-import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 import type { TlsFiles } from '../../src/lib/grpc/tls.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
+import { RoleProcess } from '../support/role-process.js';
 import { TokenIssuer } from '../support/token-issuer.js';
 import { until } from './until.js';
 
-const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const PATIENCE_MS = 120_000;
 
 /** What its drivers are made from. */
@@ -70,7 +68,7 @@ export class ControlPlane {
   readonly #options: ControlPlaneOptions;
   /** Of operators. */
   readonly #issuer: TokenIssuer;
-  #process: TetheredProcess;
+  readonly #process: RoleProcess;
 
   private constructor(options: ControlPlaneOptions, issuer: TokenIssuer) {
     this.#options = options;
@@ -78,7 +76,12 @@ export class ControlPlane {
     this.host = options.host;
     this.#folder = mkdtempSync(join(tmpdir(), 'control-plane-'));
     this.#writeFiles();
-    this.#process = this.#spawn();
+    this.#process = new RoleProcess({
+      role: 'control-plane',
+      config: join(this.#folder, 'gateway.yaml'),
+      env: { PATH: process.env['PATH'], KUBECONFIG: join(this.#folder, 'kubeconfig') },
+      logFile: join(this.#folder, 'log'),
+    });
   }
 
   static async start(options: ControlPlaneOptions): Promise<ControlPlane> {
@@ -172,67 +175,42 @@ export class ControlPlane {
   }
 
   log(): string {
-    return readFileSync(join(this.#folder, 'log'), 'utf8').split('\n').slice(-40).join('\n');
+    return this.#process.log();
   }
 
   /** Its log's entries with this message. */
   logged(message: string): Record<string, unknown>[] {
-    return this.#lines().filter(({ msg }) => msg === message);
+    return this.#process.lines().filter(({ msg }) => msg === message);
   }
 
   /** Audit records of this event. */
   audited(event: 'rpc' | 'admin'): Record<string, unknown>[] {
-    return this.#lines().filter((line) => line['event'] === event && line['version'] === 1);
+    return this.#process.lines().filter((line) => line['event'] === event && line['version'] === 1);
   }
 
-  #lines(): Record<string, unknown>[] {
-    const lines = readFileSync(join(this.#folder, 'log'), 'utf8').split('\n');
-    return lines
-      .filter((line) => line.startsWith('{'))
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
-  }
-
-  async signal(name: NodeJS.Signals): Promise<void> {
-    process.kill(await this.#process.pid, name);
+  signal(name: NodeJS.Signals): Promise<void> {
+    return this.#process.signal(name);
   }
 
   /** Kills it, as a node that goes down does. */
-  async kill(): Promise<void> {
-    await this.signal('SIGKILL');
-    await this.#process.ended;
+  kill(): Promise<void> {
+    return this.#process.kill();
   }
 
   /** Asks it to end, as a deletion of its pod does. */
   async end(): Promise<void> {
-    await this.signal('SIGTERM');
-    await this.#process.ended;
+    await this.#process.end();
   }
 
   async restart(): Promise<void> {
-    this.#process = this.#spawn();
+    this.#process.startAgain();
     await this.ready();
   }
 
   async stop(): Promise<void> {
-    this.#process.kill();
-    await this.#process.ended;
+    await this.#process.kill();
     await this.#issuer.close();
     rmSync(this.#folder, { recursive: true, force: true });
-  }
-
-  #spawn(): TetheredProcess {
-    return startTethered({
-      command: process.execPath,
-      args: [
-        '--enable-source-maps',
-        main,
-        'control-plane',
-        '--config',
-        join(this.#folder, 'gateway.yaml'),
-      ],
-      env: { PATH: process.env['PATH'], KUBECONFIG: join(this.#folder, 'kubeconfig') },
-      logFile: join(this.#folder, 'log'),
-    });
   }
 
   #writeFiles(): void {

@@ -192,7 +192,7 @@ test.serial(
           resources: ['sparkconnects', 'sparkapplications'],
           verbs: ['get', 'list', 'watch', 'create', 'delete'],
         },
-        { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
+        { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['create'] },
         {
           apiGroups: ['policy'],
           resources: ['poddisruptionbudgets'],

@@ -133,7 +133,7 @@ test('the settings, the policy and the templates of the ConfigMap are valid', (t
   t.is(settings.drivers.source, 'kubernetes');
   const policy = compilePolicy(data['policy.yaml'] ?? '', 'policy.yaml', policyOptions(settings));
   t.is(policy.pool('sjns-example-prod')?.size, 10);
-  const templates = compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml');
+  const templates = compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml', 1_800_000);
   t.is(templates.template('sjns-example-prod')?.kind, 'SparkConnect');
 });
 
@@ -191,7 +191,9 @@ test('the rights of the control plane are enough for all it does', async (t) => 
     resources,
     gateway: 'spark-gateway',
     key,
-    ...compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml'),
+    ...compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml', 1_800_000),
+    fence: Buffer.from('a jar'),
+    maxMessageBytes: 1_000_000,
     podLabels: () => ({}),
     podsInDoubt: () => false,
     leadership,

@@ -20,6 +20,7 @@ test.before(async () => {
 test.after.always(() => server?.stop());
 
 const request: DriverRequest = {
+  maxMessageBytes: 100_000_000,
   name: 'driver-1',
   namespace: 'sjns-ads-dev',
   ownershipLabels: { 'app.kubernetes.io/managed-by': 'spark-gateway' },
@@ -169,8 +170,9 @@ test('no secret stands in the Spark settings, and the role label is left to the 
     );
     t.false(JSON.stringify(manifest).includes('"spark-role"'));
     t.is(sparkConf['spark.connect.grpc.binding.port'], '15002');
-    t.is(sparkConf['spark.connect.grpc.maxInboundMessageSize'], '268435456');
-    t.is(sparkConf['spark.connect.grpc.arrow.maxBatchSize'], '10485760');
+    t.is(sparkConf['spark.connect.grpc.maxInboundMessageSize'], '100000000');
+    // Clients of other languages receive 4 MiB at most: Spark's own default.
+    t.is(sparkConf['spark.connect.grpc.arrow.maxBatchSize'], undefined);
   }
 });
 

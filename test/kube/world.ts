@@ -71,6 +71,8 @@ export async function openGateway(
     key: KEY,
     template: (_, variant) =>
       variant === undefined ? templates.current : options.variants?.[variant],
+    fence: Buffer.from('a jar'),
+    maxMessageBytes: 1_000_000,
     podLabels: () => ({ team: 'ads', environment: 'dev' }),
     podsInDoubt: (namespace): boolean => drivers.inDoubt({ namespace }),
     leadership,

@@ -9,7 +9,7 @@ import { kubernetesMetrics } from '../../src/processes/kubernetes.js';
 import { routingPolicy } from '../support/routing-policy.js';
 import { unusedPort } from '../support/unused-port.js';
 import { alertCases } from './alert-cases.js';
-import { startRole } from './running-role.js';
+import { RoleProcess } from '../support/role-process.js';
 
 interface Alert {
   readonly alert: string;
@@ -72,8 +72,10 @@ test('every metric that an alert or the dashboard names is told by a control pla
     }),
   );
   for (const role of ['control-plane', 'authz'] as const) {
-    const running = await startRole(role, config);
-    t.teardown(() => running.stop());
+    const logFile = join(folder, `${role}.log`);
+    const running = new RoleProcess({ role, config, env: process.env, logFile });
+    t.teardown(() => running.end());
+    await running.says(`${role.replace('-', ' ')} runs`);
   }
   // Only a control plane with Kubernetes has these.
   const kubernetes = new Registry();

@@ -2,11 +2,9 @@ import test from 'ava';
 import * as fc from 'fast-check';
 import { GatewayError } from '../../src/model/errors.js';
 import type { Target, TargetRequest } from '../../src/model/policy.js';
-import {
-  compileNamespaceTemplate,
-  type NamespaceTemplate,
-  TemplateProblem,
-} from '../../src/policy/targets.js';
+import { compileNamespaceTemplate } from '../../src/policy/namespace-template.js';
+import { TemplateProblem } from '../../src/policy/namespace-template.js';
+import { type NamespaceTemplate } from '../../src/policy/namespace-template.js';
 import { caller, options, policyOf, request } from './support.js';
 
 const TEAM = 'x-doordash-team';

@@ -31,7 +31,10 @@ async function setUp(t: ExecutionContext) {
     ledger,
     pools: controller,
     sessions,
-    records: { askDrain: async (...drain) => void asked.push(drain) },
+    records: {
+      askDrain: async (...drain) => void asked.push(drain),
+      askUndrain: async (driver) => void asked.push(['undrain', driver]),
+    },
     clock,
     logger,
   });
@@ -60,6 +63,33 @@ test('a drained driver keeps its session and ends when that leaves', async (t) =
   await world.release(uid, sessionId(1));
   await world.allReady();
   t.is(world.phaseOf(uid), 'gone');
+});
+
+test('a drain is taken back: the driver goes on, and takes sessions again when it is idle', async (t) => {
+  const { world, operations, uid, asked } = await setUp(t);
+  await operations.drain(uid, world.clock.now() + 60_000, alice);
+  t.deepEqual(await operations.undrain(uid, alice), {
+    uid,
+    phase: 'in_use',
+    sessions: 1,
+    drainDeadlineMs: undefined,
+  });
+  t.deepEqual(asked.at(-1), ['undrain', uid], 'the store says the same');
+  t.is(world.ledger.get(uid)?.reason, undefined);
+  await world.clock.advance(61_000);
+  await world.pass();
+  t.is(world.phaseOf(uid), 'in_use', 'the deadline is forgotten');
+  const before = asked.length;
+  t.like(await operations.undrain(uid, alice), { phase: 'in_use' });
+  t.is(asked.length, before, 'nothing is left to take back');
+});
+
+test('a driver that ends already is not taken back', async (t) => {
+  const { world, operations, uid } = await setUp(t);
+  await operations.evict(uid, alice);
+  await world.pass();
+  await t.throwsAsync(operations.undrain(uid, alice), { message: /ends already|no driver/ });
+  await t.throwsAsync(operations.undrain('nobody', alice), { code: 'DRIVER_UNKNOWN' });
 });
 
 test('an evicted driver ends with its sessions, which the driver is told of', async (t) => {

@@ -4,6 +4,7 @@ import { launchBrowser, visit, type VisitOptions } from '../support/browser.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { contrastsBelow } from '../support/contrast.js';
 import { driverRecord, sessionId, sessionRecord } from '../support/driver-records.js';
+import type { PoolReport } from '../../src/model/reports.js';
 
 interface Context {
   browser: Browser;
@@ -86,6 +87,119 @@ test.serial('who has no role is told so, and shown nothing', async (t) => {
   await page.getByText('administration.read').waitFor();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByRole('heading', { name: 'Signed out' }).waitFor();
+});
+
+test.serial('who has no role sees and ends their own sessions', async (t) => {
+  const { console, page } = await open(t, 'dave');
+  await page.getByText('You have no session now.').waitFor();
+  fill(console, 2);
+  const id = sessionId(7);
+  const principal = { issuer: console.issuer.url, subject: 'dave@example.com' };
+  const session = sessionRecord(id, { principal });
+  console.world.records.set('d7', driverRecord('d7', { sessions: { [id]: session } }));
+  await page.getByRole('cell', { name: id }).waitFor();
+  t.is(await page.getByRole('row').count(), 2, 'nothing of others');
+  await page.getByRole('button', { name: 'Release …' }).click();
+  await page.getByRole('button', { name: /Release it/ }).click();
+  await page.getByText(`Session ${id} has ended (released).`).waitFor();
+  await page.getByText('You have no session now.').waitFor();
+  t.like(console.audited, [{ action: 'session.release', object: id, outcome: 'done' }]);
+});
+
+function poolReport(namespace: string, more: Partial<PoolReport> = {}): PoolReport {
+  return {
+    namespace,
+    variant: undefined,
+    drivers: 1,
+    maximum: 4,
+    warming: 0,
+    failure: undefined,
+    retryInMs: undefined,
+    size: 1,
+    waiting: 0,
+    available: 1,
+    inUse: 0,
+    draining: 0,
+    sessions: 0,
+    ...more,
+  };
+}
+
+test.serial('the overview begins with what fails and who waits', async (t) => {
+  const { console, page } = await open(t, 'bob');
+  console.world.pools = [
+    poolReport('sjns-a-dev'),
+    poolReport('sjns-b-dev', { waiting: 2 }),
+    poolReport('sjns-c-dev', { waiting: 7 }),
+    poolReport('sjns-d-dev', { failure: 'the image cannot be pulled' }),
+    poolReport('sjns-d-dev', { variant: 'next' }),
+  ];
+  const rows = page.getByRole('region', { name: 'Pools' }).getByRole('row');
+  await rows.filter({ hasText: 'the image cannot be pulled' }).waitFor();
+  const names = await rows.getByRole('link').allInnerTexts();
+  t.deepEqual(names, ['sjns-d-dev', 'sjns-c-dev', 'sjns-b-dev', 'sjns-a-dev', 'sjns-d-dev next']);
+});
+
+test.serial('charts: the numbers where the pointer is, axes, and a table', async (t) => {
+  const { console, page } = await open(t, 'bob');
+  fill(console, 3);
+  const card = page.locator('section.card', { hasText: 'Sessions, last hour' });
+  const caption = card.locator('figcaption');
+  await caption.getByText('now').waitFor();
+  t.deepEqual(await card.locator('.x-axis span').allInnerTexts(), [
+    '4 min ago',
+    '2 min ago',
+    'now',
+  ]);
+  const box = await card.locator('svg').boundingBox();
+  if (!box) throw new Error('the chart is not to be seen');
+  await page.mouse.move(box.x + 1, box.y + box.height / 2);
+  await caption.getByText('4 min ago').waitFor();
+  await page.mouse.move(0, 0);
+  await caption.getByText('now').waitFor();
+  await card.getByText('Numbers').click();
+  await card.getByRole('row', { name: /^now/ }).waitFor();
+});
+
+test.serial('Back leads to the place that was left', async (t) => {
+  const { console, page } = await open(t, 'bob', { path: '/sessions' });
+  fill(console, 90);
+  await page.getByText('90 sessions').waitFor();
+  const link = page.getByRole('row').nth(80).getByRole('link').first();
+  await link.scrollIntoViewIfNeeded();
+  const place = await page.evaluate<number>('scrollY');
+  t.true(place > 500);
+  await link.click();
+  await page.getByText('RPCs that run now').waitFor();
+  t.is(await page.evaluate<number>('scrollY'), 0);
+  await page.goBack();
+  await page.getByText('90 sessions').waitFor();
+  await page.waitForFunction(`Math.abs(scrollY - ${place}) <= 1`);
+  await page.goForward();
+  await page.getByText('RPCs that run now').waitFor();
+  t.is(await page.evaluate<number>('scrollY'), 0);
+});
+
+test.serial('a stream of events that is refused says so, and why', async (t) => {
+  const { console, page } = await open(t, 'bob');
+  await page.getByText('Live', { exact: true }).waitFor();
+  const error = { code: 'QUOTA_EXCEEDED', message: '200 people look at this replica already.' };
+  await page.route('**/api/v1/events', (route) => route.fulfill({ status: 429, json: { error } }));
+  await page.goto(`${console.url}/drivers`);
+  await page.getByText(/does not show what happens now: 200 people look/).waitFor();
+  await page.unroute('**/api/v1/events');
+  await page.getByText('Live', { exact: true }).waitFor();
+});
+
+test.serial('a drain is taken back in the console', async (t) => {
+  const { console, page } = await open(t, 'alice', { path: '/drivers/driver-0' });
+  fill(console, 1);
+  const record = console.world.records.get('driver-0');
+  if (record) console.world.records.set('driver-0', { ...record, phase: 'draining' });
+  await page.getByRole('button', { name: 'Undrain …' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Undrain' }).click();
+  await page.getByText(/Driver driver-0 is in use/).waitFor();
+  t.is(console.world.records.get('driver-0')?.phase, 'in_use');
 });
 
 test.serial('who may look sees no action', async (t) => {

@@ -9,16 +9,23 @@ import { openLocal, pidOf, temporaryFolder, untilSeen } from '../support/local-w
 import { sparkHome } from '../support/spark-home.js';
 
 /** The outcome of a Config RPC with this credential: the driver's answer, or its refusal. */
-function askConfig(driver: ObservedDriver, token: string): Promise<Buffer | ServiceError> {
+function askConfig(
+  driver: ObservedDriver,
+  token: string,
+  { identity, method = 'Config' }: { readonly identity?: string; readonly method?: string } = {},
+): Promise<Buffer | ServiceError> {
   const client = new Client(hostPort(driver.address, driver.port), credentials.createInsecure());
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${token}`);
+  if (identity !== undefined) {
+    metadata.set('x-spark-identity', Buffer.from(identity).toString('base64'));
+  }
   return new Promise((resolve) => {
     client.makeUnaryRequest(
-      '/spark.connect.SparkConnectService/Config',
+      `/spark.connect.SparkConnectService/${method}`,
       (bytes: Uint8Array) => Buffer.from(bytes),
       (bytes: Buffer) => bytes,
-      configRequest(),
+      method === 'Config' ? configRequest() : identityFields,
       metadata,
       (error, answer) => {
         client.close();
@@ -34,13 +41,12 @@ function field(number: number, content: Uint8Array | string): Uint8Array {
   return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
 }
 
+const SESSION = '00000000-0000-4000-8000-000000000001';
+const identityFields = Buffer.concat([field(1, SESSION), field(2, field(1, 'alice'))]);
+
 /** ConfigRequest{session_id, user_context{user_id}, operation{get{keys: spark.app.name}}} of Spark's base.proto. */
 function configRequest(): Uint8Array {
-  return Buffer.concat([
-    field(1, '00000000-0000-4000-8000-000000000001'),
-    field(2, field(1, 'alice')),
-    field(3, field(2, field(1, 'spark.app.name'))),
-  ]);
+  return Buffer.concat([identityFields, field(3, field(2, field(1, 'spark.app.name')))]);
 }
 
 test('a real Spark Connect server comes up, lets in who knows its secret, and leaves nothing behind', async (t) => {
@@ -67,6 +73,19 @@ test('a real Spark Connect server comes up, lets in who knows its secret, and le
   t.true(Buffer.isBuffer(answer) && answer.includes('spark-connect-spark-1'), String(answer));
   const refused = await askConfig(driver, 'another');
   t.is('code' in refused ? refused.code : undefined, 16);
+
+  // What the gateway has checked is compared with what the message says.
+  const token = driver.token ?? '';
+  t.true(Buffer.isBuffer(await askConfig(driver, token, { identity: `${SESSION}/alice` })));
+  for (const identity of [`${SESSION}/bob`, `${SESSION}/`, SESSION, `x/alice`, '']) {
+    const other = await askConfig(driver, token, { identity });
+    t.is('code' in other ? other.code : undefined, 7, identity);
+  }
+  // Clients take a session for ended by this error class alone.
+  t.true(Buffer.isBuffer(await askConfig(driver, token, { method: 'ReleaseSession' })));
+  const closed = await askConfig(driver, token);
+  const details = 'metadata' in closed ? closed.metadata.get('grpc-status-details-bin')[0] : '';
+  t.regex(String(details), /errorClass.*INVALID_HANDLE\.SESSION_CHANGED/s);
 
   const commandLine = await readFile(`/proc/${pidOf(driver)}/cmdline`, 'utf8');
   t.false(commandLine.includes(driver.token ?? '?'));

@@ -132,6 +132,27 @@ for (const [how, change] of [
   });
 }
 
+test('the owner of a session is told why its driver ended, and nothing of the driver’s log', async (t) => {
+  for (const [reason, told] of [
+    [
+      'The driver ended with exit code 3: it ran out of memory: give drivers more.',
+      /ran out of memory: fetch and send less/,
+    ],
+    [
+      'The container spark ended: OOMKilled, exit code 137.',
+      /ran out of memory: fetch and send less/,
+    ],
+    ['The driver ended: the disk is full.', /found its disk full/],
+    ['The driver ended: ERROR token=hunter2', /has ended because its Spark driver is gone;/],
+  ] as const) {
+    const f = await sessionFixture([driverRecord('d1')]);
+    await f.assign(sessionId(1));
+    await f.ledger.update('d1', (record) => asGone(record, START_MS, reason));
+    const error = await t.throwsAsync(f.assign(sessionId(1)), { message: told });
+    t.false(error?.message.includes('hunter2'));
+  }
+});
+
 test('a request that may not start a session is told that nobody knows it', async (t) => {
   const f = await sessionFixture([driverRecord('d1')]);
   await t.throwsAsync(f.assign(sessionId(1), { mayCreate: false, method: 'ReattachExecute' }), {
@@ -213,6 +234,21 @@ test('a driver is shared within one principal, or within one team where policy s
   t.deepEqual(later, {});
 });
 
+test('a driver without a fence has sessions of one principal, also where policy shares drivers', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  f.world.policy = testPolicy({ sessionsPerDriver: 9, sharing: 'team' });
+  const seen = f.observations.get('d1');
+  if (!seen) return t.fail();
+  const { fenced: _, ...unfenced } = seen;
+  f.observations.set('d1', unfenced);
+  await f.assign(sessionId(1));
+  t.is((await f.assign(sessionId(2))).driverUid, 'd1');
+  const mate = watch(f.assign(sessionId(3), { principal: bob }));
+  await settle();
+  t.deepEqual(mate, {});
+  return undefined;
+});
+
 test('a reused driver goes to its own tenant only, and to that one first', async (t) => {
   const tenant = { principal: alice, team: 'ads' };
   const f = await sessionFixture([driverRecord('d1'), driverRecord('d2', { tenant })]);
@@ -238,6 +274,36 @@ test('quotas are kept for a principal, a team and a namespace', async (t) => {
     await f.ledger.update('d1', end(sessionId(1), 'released'));
     t.is((await f.assign(sessionId(3))).driverUid, 'd3');
   }
+});
+
+test("a refusal by quota names the caller's own sessions, the quietest first, and nobody else's", async (t) => {
+  const f = await sessionFixture([1, 2, 3, 4].map((n) => driverRecord(`d${n}`)));
+  f.world.policy = testPolicy({}, { sessionsPerNamespace: 3 });
+  await f.assign(sessionId(1));
+  await f.clock.advance(25 * 60_000);
+  await f.assign(sessionId(2), { principal: bob });
+  await f.assign(sessionId(3));
+  await f.clock.advance(40_000);
+  await t.throwsAsync(f.assign(sessionId(4)), {
+    code: 'QUOTA_EXCEEDED',
+    message: new RegExp(
+      `Yours: ${sessionId(1)} \\(idle for 26 min\\), ${sessionId(3)} \\(idle for 40 s\\)\\. .*spark-gateway release`,
+    ),
+  });
+});
+
+test('a refusal by quota stays short, however many sessions there are', async (t) => {
+  const f = await sessionFixture(
+    Array.from({ length: 200 }, (_, n) =>
+      driverRecord(`d${n}`, {
+        phase: 'in_use',
+        sessions: { [sessionId(n)]: sessionRecord(sessionId(n)) },
+      }),
+    ),
+  );
+  f.world.policy = testPolicy({}, { sessionsPerPrincipal: 200 });
+  const error = await t.throwsAsync(f.assign(sessionId(900)), { message: /and 190 more/ });
+  t.true((error?.message.length ?? 0) < 1_500);
 });
 
 test('a quota holds for those who waited, too', async (t) => {

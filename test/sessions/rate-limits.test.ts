@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { GatewayError } from '../../src/model/errors.js';
-import type { RateLimit } from '../../src/model/limits.js';
+import type { RateLimit } from '../../src/model/policy.js';
 import { bob, driverRecord, sessionId } from '../support/driver-records.js';
 import { sessionFixture, testPolicy } from '../support/session-fixture.js';
 

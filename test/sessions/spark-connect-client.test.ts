@@ -45,6 +45,23 @@ test('a session that the driver does not know is told from one that cannot be as
   t.false(await client.release(session));
 });
 
+test('a session with a streaming query runs something; one that cannot be asked is not idle', async (t) => {
+  const { driver, session, client } = await start(t);
+  for (const answersStatus of [true, false]) {
+    driver.answersStatus = answersStatus;
+    driver.sessions.set(sessionId(1), [4]);
+    driver.streaming.add(sessionId(1));
+    t.is(await client.status(session), 'running');
+    driver.streaming.clear();
+    t.is(await client.status(session), answersStatus ? 'idle' : 'unsupported');
+    driver.streamingFailure = 'the scheduler is stuck';
+    t.is(await client.status(session), 'unreachable');
+    driver.streamingFailure = '[INVALID_HANDLE.SESSION_CLOSED] The handle is invalid.';
+    t.is(await client.status(session), 'unknown');
+    driver.streamingFailure = undefined;
+  }
+});
+
 test('a token that no header can carry is an answer that does not come, not a crash', async (t) => {
   const { session, client } = await start(t);
   t.is(await client.status({ ...session, token: 'two\nlines' }), 'unreachable');

@@ -196,6 +196,19 @@ for (const [text, expected] of together) {
   });
 }
 
+test('drivers that would end sessions before the gateway does are refused', (t) => {
+  const key = 'spark.connect.session.manager.defaultSessionTimeout';
+  t.regex(
+    mistakes(`session_ttl: 30m\ndrivers: {local: {spark_conf: {${key}: 10m}}}`)[0] ?? '',
+    /defaultSessionTimeout is 10m, but must be longer than session_ttl \(1800 s\)/,
+  );
+  t.regex(
+    mistakes(`drivers: {local: {variants: {old: '${key}=20m'}}}`)[0] ?? '',
+    /must be longer than session_ttl/,
+  );
+  t.deepEqual(mistakes(`session_ttl: 5m\ndrivers: {local: {spark_conf: {${key}: 10m}}}`), []);
+});
+
 test('authz listens on a unix socket in state_dir unless another place is said, and its path fits', (t) => {
   t.deepEqual(authzAddress(compile('state_dir: /var/lib/one')), {
     path: '/var/lib/one/authz.sock',

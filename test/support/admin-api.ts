@@ -2,7 +2,8 @@
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
-import { actionRoutes } from '../../src/console/actions.js';
+import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
+import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { readRoutes } from '../../src/console/api.js';
 import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
 import type { ConsoleSources, SeenActivity } from '../../src/console/sources.js';
@@ -16,8 +17,8 @@ import type { SeenRequest } from '../../src/model/assignment.js';
 import { policyDiffer } from '../../src/processes/policy.js';
 import type { FleetProblem } from '../../src/model/fleet-problem.js';
 import type {
+  ConnectedEnvoy,
   FleetReport,
-  NodeStatus,
   ReplicaReport,
   SidecarStatus,
 } from '../../src/model/reports.js';
@@ -35,16 +36,23 @@ const HOST = '127.1.41.1';
 
 export interface AdminApiOptions {
   readonly records?: readonly DriverRecord[];
-  readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition'>[];
+  /** The same, for those that name the issuer of its tokens. */
+  readonly recordsOf?: (issuer: string) => readonly DriverRecord[];
+  readonly observed?: readonly Pick<ObservedDriver, 'uid' | 'condition' | 'node'>[];
   readonly fleet?: Partial<FleetReport>;
   readonly problems?: readonly FleetProblem[];
-  readonly envoys?: readonly NodeStatus[];
+  readonly driverEvents?: ConsoleSources['driverEvents'];
+  readonly envoys?: readonly ConnectedEnvoy[];
+  /** Why those of other replicas are not known. */
+  readonly unknownEnvoys?: string;
   readonly replica?: Partial<ReplicaReport>;
   readonly activity?: (sessionId: string) => SeenActivity | undefined;
   readonly operations?: Partial<Operations>;
   readonly sidecars?: readonly SidecarStatus[];
   /** Told by sidecars. */
   readonly seen?: readonly SeenRequest[];
+  /** More of the policy, as YAML. */
+  readonly policy?: string;
   /** Asks another replica instead. */
   readonly diffPolicy?: DiffPolicy;
 }
@@ -72,7 +80,8 @@ export async function startAdminApi(
   const clock = new ManualClock();
   const logger = pino({ enabled: false });
   const issuer = await TokenIssuer.start('corporate', HOST);
-  const policy = compilePolicy(policyText(issuer.url), 'policy.yaml', policyOptions);
+  const text = `${policyText(issuer.url)}${options.policy ?? ''}`;
+  const policy = compilePolicy(text, 'policy.yaml', policyOptions);
   const verifier = new TokenVerifier({ clock, logger });
   const gatekeeper = new Gatekeeper({
     identifications: [new BearerIdentification(new PolicyTokens(verifier, () => policy))],
@@ -80,7 +89,8 @@ export async function startAdminApi(
     clock,
   });
   const store = new MemoryStore();
-  for (const record of options.records ?? []) await store.write(record, undefined);
+  const records = options.recordsOf?.(issuer.url) ?? options.records ?? [];
+  for (const record of records) await store.write(record, undefined);
   const leadership = new TestLeadership();
   const ledger = await openLedger({ store, leadership, clock, logger });
   const observed = new Map((options.observed ?? []).map((driver) => [driver.uid, driver]));
@@ -94,6 +104,7 @@ export async function startAdminApi(
         observed: (uid) => observed.get(uid) as ObservedDriver | undefined,
         routable: (uid) => observed.has(uid),
         pool: ({ namespace }) => policy.pool(namespace),
+        outdated: () => false,
         waiting: () => 0,
         status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
         lastReadMs: clock.now(),
@@ -104,7 +115,9 @@ export async function startAdminApi(
     }),
     problems: () =>
       (options.problems ?? []).map((problem) => ({ ...problem, sinceMs: clock.now() })),
+    ...(options.driverEvents ? { driverEvents: options.driverEvents } : {}),
     envoys: () => options.envoys ?? [],
+    unknownEnvoys: () => options.unknownEnvoys,
     sidecars: () => options.sidecars ?? [],
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined, ...options.replica }),
     activity: ({ sessionId }) => options.activity?.(sessionId),
@@ -123,19 +136,21 @@ export async function startAdminApi(
   const revision = {
     version: policy.version,
     loadedAtMs: clock.now(),
-    text: policyText(issuer.url),
+    text,
   };
   const actions: AdminAction[] = [];
+  const acting: ActionOptions = {
+    operations: { ...noOperations, ...options.operations },
+    gatekeeper,
+    audit: { adminAction: (action) => void actions.push(action) },
+    clock,
+  };
   const server = await startHttpServer({
     address: { host: HOST, port: 0 },
     routes: {
       ...readRoutes(sources, gatekeeper),
-      ...actionRoutes({
-        operations: { ...noOperations, ...options.operations },
-        gatekeeper,
-        audit: { adminAction: (action) => void actions.push(action) },
-        clock,
-      }),
+      ...actionRoutes(acting),
+      ...ownSessionRoutes(sources, acting),
     },
     logger,
   });
@@ -165,7 +180,12 @@ export async function startAdminApi(
 }
 
 const nothing = () => Promise.reject(new GatewayError('DRIVER_UNKNOWN', 'There is nothing.'));
-const noOperations: Operations = { drain: nothing, evict: nothing, release: nothing };
+const noOperations: Operations = {
+  drain: nothing,
+  undrain: nothing,
+  evict: nothing,
+  release: nothing,
+};
 
 function policyText(issuer: string): string {
   return `apiVersion: spark-gateway/v1alpha1

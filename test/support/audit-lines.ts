@@ -4,7 +4,8 @@ import {
   auditLine,
   type DestinationOptions,
 } from '../../src/telemetry/audit/destination.js';
-import type { AuditMetrics, DropReason } from '../../src/telemetry/audit/audit-log.js';
+import type { AuditMetrics } from '../../src/telemetry/audit/destination.js';
+import type { DropReason } from '../../src/telemetry/audit/destination.js';
 import { adminRecord } from '../../src/telemetry/audit/record.js';
 
 export const silent = pino({ level: 'silent' });

@@ -3,11 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
-import {
-  type AuthzMetrics,
-  startAuthzServer,
-  type AuthzServerOptions,
-} from '../../src/authz/server.js';
+import { startAuthzServer, type AuthzServerOptions } from '../../src/authz/server.js';
+import { type AuthzMetrics } from '../../src/authz/metrics.js';
 import type { AssignRequest, Assignment, SessionActivity } from '../../src/model/assignment.js';
 import { CheckClient } from './check-client.js';
 import { ManualClock } from './manual-clock.js';

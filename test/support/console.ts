@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
-import { actionRoutes } from '../../src/console/actions.js';
+import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
+import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { readRoutes } from '../../src/console/api.js';
 import { Assets } from '../../src/console/assets.js';
 import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
@@ -19,7 +20,7 @@ import type { AdminAction } from '../../src/model/audit.js';
 import { systemClock } from '../../src/model/clock.js';
 import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
 import { GatewayError } from '../../src/model/errors.js';
-import type { NodeStatus, SidecarStatus } from '../../src/model/reports.js';
+import type { NodeStatus, PoolReport, SidecarStatus } from '../../src/model/reports.js';
 import type { SeenRequest } from '../../src/model/assignment.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { fleetReport } from '../../src/fleet/fleet-report.js';
@@ -33,6 +34,7 @@ const CLIENT_ID = 'console';
 /** What the console looks at; a test changes it as it likes. */
 export interface World {
   records: Map<string, DriverRecord>;
+  pools: readonly PoolReport[];
   envoys: readonly NodeStatus[];
   problems: readonly string[];
   policyProblem: string | undefined;
@@ -81,6 +83,7 @@ export async function startTestConsole(
   const revision = { version: policy.version, loadedAtMs: clock.now(), text };
   const world: World = {
     records: new Map(),
+    pools: [],
     envoys: [],
     problems: [],
     policyProblem: undefined,
@@ -121,20 +124,22 @@ export async function startTestConsole(
     takeRequests: () => tally.take(),
     clock,
   });
+  const acting: ActionOptions = {
+    operations: operationsOn(world),
+    gatekeeper,
+    audit: {
+      adminAction(action) {
+        audited.push(action);
+        actions.note(action);
+      },
+    },
+    clock,
+  };
   const routes = {
     ...page.routes,
     ...readRoutes(sources, gatekeeper),
-    ...actionRoutes({
-      operations: operationsOn(world),
-      gatekeeper,
-      audit: {
-        adminAction(action) {
-          audited.push(action);
-          actions.note(action);
-        },
-      },
-      clock,
-    }),
+    ...actionRoutes(acting),
+    ...ownSessionRoutes(sources, acting),
   };
   const address = { host, port };
   let server: HttpServer = await startHttpServer({ address, routes, logger });
@@ -176,19 +181,22 @@ function sourcesOf(
           ({ sessions, tombstones }) => id in sessions || id in tombstones,
         ),
     },
-    fleet: () =>
-      fleetReport({
+    fleet: () => ({
+      ...fleetReport({
         records: [...world.records.values()],
         pools: [],
         observed,
         routable: () => true,
         pool: ({ namespace }) => policy.pool(namespace),
+        outdated: () => false,
         waiting: () => 0,
         status: () => ({ drivers: 0, maximum: 0, warming: 0, failure: undefined, retryInMs: 0 }),
         lastReadMs: systemClock.now(),
         readError: undefined,
         writeError: undefined,
       }),
+      pools: world.pools,
+    }),
     problems: () =>
       world.problems.map((message) => ({
         kind: 'unreadable',
@@ -228,6 +236,13 @@ function operationsOn({ records }: World): Operations {
       records.set(uid, record);
       const sessions = Object.keys(record.sessions).length;
       return { uid, phase: 'draining', sessions, drainDeadlineMs: deadlineMs };
+    },
+    async undrain(uid) {
+      const { drainDeadlineMs: _, ...record } = known(uid);
+      const sessions = Object.keys(record.sessions).length;
+      const phase = sessions > 0 ? 'in_use' : 'available';
+      records.set(uid, { ...record, phase });
+      return { uid, phase, sessions, drainDeadlineMs: undefined };
     },
     async evict(uid) {
       records.set(uid, { ...known(uid), phase: 'expired', sessions: {} });

@@ -5,9 +5,11 @@ import {
   status,
   type sendUnaryData,
   type ServerUnaryCall,
+  type ServerWritableStream,
 } from '@grpc/grpc-js';
 import { asOnTheWire } from '../../src/lib/grpc/client.js';
 import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
+import { encode } from './spark-messages.js';
 
 interface Call {
   readonly method: string;
@@ -15,11 +17,15 @@ interface Call {
   readonly userId: string;
 }
 
-/** A Spark Connect server that knows GetStatus and ReleaseSession, as Spark 4.3 answers them. */
+/** A Spark Connect server that knows GetStatus, ReleaseSession and what streaming queries are active, as Spark 4.3 answers them. */
 export class FakeSparkConnect {
   readonly calls: Call[] = [];
   /** Sessions with the states of their operations (OperationState). */
   readonly sessions = new Map<string, number[]>();
+  /** Sessions with active streaming queries. */
+  readonly streaming = new Set<string>();
+  /** What the question for streaming queries fails with. */
+  streamingFailure: string | undefined;
   /** Whether it is new enough for GetStatus. */
   answersStatus = true;
   /** What GetStatus is answered with instead of a status. */
@@ -35,8 +41,24 @@ export class FakeSparkConnect {
 
   async start(address: string, credentials = ServerCredentials.createInsecure()): Promise<void> {
     this.#server.addService(
-      { GetStatus: rawMethod('GetStatus'), ReleaseSession: rawMethod('ReleaseSession') },
       {
+        GetStatus: rawMethod('GetStatus'),
+        ReleaseSession: rawMethod('ReleaseSession'),
+        ExecutePlan: { ...rawMethod('ExecutePlan'), responseStream: true },
+      },
+      {
+        ExecutePlan: (call: ServerWritableStream<Buffer, Buffer>) => {
+          const [sessionId, userId] = readRequest(call.request);
+          this.calls.push({ method: 'ExecutePlan', sessionId, userId });
+          if (this.streamingFailure !== undefined) {
+            call.emit('error', { code: status.INTERNAL, details: this.streamingFailure });
+            return;
+          }
+          call.write(activeQueries(this.streaming.has(sessionId) ? ['rate'] : []));
+          // Its end: result_complete.
+          call.write(Buffer.from([0x72, 0x00]));
+          call.end();
+        },
         GetStatus: this.#answer(
           'GetStatus',
           (sessionId) => this.rawStatus ?? statusResponse(this.#find(sessionId)),
@@ -115,4 +137,9 @@ function statusResponse(states: readonly number[]): Buffer {
     writer.tag(2, WireType.Varint).int32(state).join();
   }
   return Buffer.from(writer.finish());
+}
+
+function activeQueries(names: readonly string[]): Buffer {
+  const queries = names.map((name) => encode([1, encode([2, name])]));
+  return encode([1, 'session'], [11, encode([1, Buffer.concat(queries)])]);
 }

@@ -7,7 +7,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -25,8 +24,8 @@ import type {
   SessionView,
   StatusView,
 } from '../../src/model/admin-api.js';
-import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
-import { isAlive, processEnded } from './process-ended.js';
+import { processEnded } from './process-ended.js';
+import { RoleProcess } from './role-process.js';
 import { unusedPort } from './unused-port.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -93,14 +92,19 @@ export class Gateway {
   readonly folder: string;
   readonly port: number;
   readonly #ports: Ports;
-  #process: TetheredProcess;
+  readonly #process: RoleProcess;
   #operatorToken: string | undefined;
 
   private constructor(folder: string, ports: Ports) {
     this.folder = folder;
     this.port = ports.listen;
     this.#ports = ports;
-    this.#process = this.#spawn();
+    this.#process = new RoleProcess({
+      role: 'start',
+      config: join(folder, 'gateway.yaml'),
+      env: gatewayEnv(),
+      logFile: join(folder, OUTPUT),
+    });
   }
 
   /** Resolves when it says that it is ready. */
@@ -286,15 +290,13 @@ export class Gateway {
   /** Kills `spark-gateway start` itself without warning; resolves when what it started has ended, but for the drivers. */
   async crash(): Promise<void> {
     const pids = this.#children().map((child) => this.pid(child));
-    process.kill(await this.#process.pid, 'SIGKILL');
-    await this.#process.ended;
+    await this.#process.kill();
     await Promise.all(pids.map((pid) => processEnded(pid)));
   }
 
   /** Starts it again with the state it had. Resolves when it says that it is ready. */
   async startAgain(): Promise<void> {
-    truncateSync(join(this.folder, OUTPUT));
-    this.#process = this.#spawn();
+    this.#process.startAgain({ afresh: true });
     await this.#started();
   }
 
@@ -313,7 +315,7 @@ export class Gateway {
 
   /** The end of what every process has logged, for a failing test. */
   logs(): string {
-    return `${this.#output()}\n${this.#readLogs(5000)}`;
+    return `${this.#process.output()}\n${this.#readLogs(5000)}`;
   }
 
   /** Everything that every process has logged. */
@@ -323,30 +325,13 @@ export class Gateway {
 
   /** Ends it as Ctrl-C does. Resolves with its exit code when every process is gone. */
   async stop(): Promise<number> {
-    const pid = await this.#process.pid;
-    if (isAlive(pid)) process.kill(pid, 'SIGINT');
-    const exitStatus = await this.#process.ended;
+    const exitStatus = await this.#process.end('SIGINT');
     rmSync(this.folder, { recursive: true, force: true });
     return exitStatus;
   }
 
-  /** Tied to this process, so that nothing stays when a test run is ended. */
-  #spawn(): TetheredProcess {
-    return startTethered({
-      command: process.execPath,
-      args: [
-        join(root, 'build/src/main.js'),
-        'start',
-        '--config',
-        join(this.folder, 'gateway.yaml'),
-      ],
-      env: gatewayEnv(),
-      logFile: join(this.folder, OUTPUT),
-    });
-  }
-
   #started(): Promise<void> {
-    return Promise.race([this.#says('is ready after'), this.#failed()]);
+    return this.#process.says('is ready after');
   }
 
   /** Those that have a process. */
@@ -388,22 +373,6 @@ export class Gateway {
     if (response.status === 401) this.#operatorToken = undefined;
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
     return (await response.json()) as T;
-  }
-
-  async #says(text: string): Promise<void> {
-    await this.until(
-      async () => this.#output(),
-      (output) => output.includes(text),
-    );
-  }
-
-  #output(): string {
-    return readFileSync(join(this.folder, OUTPUT), 'utf8');
-  }
-
-  async #failed(): Promise<never> {
-    await this.#process.ended;
-    throw new Error(`the gateway did not start:\n${this.logs()}`);
   }
 }
 

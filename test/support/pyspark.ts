@@ -165,6 +165,11 @@ export class PySpark {
     return this.#call('toPandas', { session, rows });
   }
 
+  /** Fetches a frame of `rows` rows of 60 bytes each. */
+  toPandasOf(session: string, rows: number): Promise<SizedResult> {
+    return this.#call('toPandasOf', { session, rows });
+  }
+
   /** Uploads a frame of `megabytes` rows of 1 MB each, and has Spark count it. */
   createDataFrame(session: string, megabytes: number): Promise<SizedResult> {
     return this.#call('createDataFrame', { session, megabytes });
@@ -181,6 +186,45 @@ export class PySpark {
   /** Reads `module.name` in a Python worker of the driver, as text. */
   udf(session: string, module: string, name: string): Promise<string> {
     return this.#call('udf', { session, module, name });
+  }
+
+  /**
+   * Starts a query of ten rows a second in batches of one second (test/e2e/python/streaming.py), whose
+   * files are in `folder`. The driver is on this machine.
+   */
+  startStream(
+    session: string,
+    query: string,
+    folder: string,
+    sink: 'parquet' | 'foreachBatch',
+  ): Promise<{ readonly id: string }> {
+    return this.#call('startStream', { session, query, folder, sink });
+  }
+
+  /** Notes the streaming queries' events as files `started`, `progress` and `terminated`. */
+  listen(session: string, folder: string): Promise<void> {
+    return this.#call('listen', { session, folder });
+  }
+
+  lastProgress(query: string): Promise<{ readonly batch: number } | null> {
+    return this.#call('lastProgress', { query });
+  }
+
+  /** Why the query has failed, if it has. */
+  streamException(query: string): Promise<string | null> {
+    return this.#call('exception', { query });
+  }
+
+  stopStream(query: string): Promise<void> {
+    return this.#call('stopStream', { query });
+  }
+
+  awaitTermination(query: string, seconds: number): Promise<boolean> {
+    return this.#call('awaitTermination', { query, seconds });
+  }
+
+  activeStreams(session: string): Promise<readonly string[]> {
+    return this.#call('activeStreams', { session });
   }
 
   conf(session: string, key: string, value?: string): Promise<string | null> {

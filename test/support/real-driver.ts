@@ -7,6 +7,7 @@ import { http2Probe } from '../../src/discovery/port-monitor.js';
 import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
 import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 import { processEnded } from './process-ended.js';
+import type { PySparkVersion } from './pyspark.js';
 import { sparkHome } from './spark-home.js';
 
 /** A Spark Connect server that is nobody's but the test's: for drivers that the gateway did not make. */
@@ -24,12 +25,18 @@ export class RealDriver {
   /**
    * Starts one on port 15002 of a loopback address; resolves when it listens.
    * @param token its `spark.connect.authenticate.token`
+   * @param version 3.5 listens on that port of every address, whatever is asked for.
    */
-  static async start(address: string, token: string, cores = 2): Promise<RealDriver> {
+  static async start(
+    address: string,
+    token: string,
+    cores = 2,
+    version: PySparkVersion = '4',
+  ): Promise<RealDriver> {
     const folder = mkdtempSync(join(tmpdir(), 'real-driver-'));
     const javaHome = process.env['JAVA_HOME'];
     const makeCommand = sparkCommand({
-      sparkHome: sparkHome(),
+      sparkHome: sparkHome(version),
       ...(javaHome === undefined ? {} : { javaHome }),
       master: `local[${cores}]`,
       memory: '768m',

@@ -18,7 +18,8 @@ export class RunningQuery {
   static async start(client: SparkClient, driver: SparkDriver): Promise<RunningQuery> {
     const rpc = client.open('ExecutePlan');
     const arrived = driver.nextCall();
-    rpc.send('plan'.repeat(500));
+    // More than authz waits for.
+    rpc.send('plan'.repeat(2_000));
     const call = await arrived;
     call.send('before');
     await rpc.messages(1);

@@ -58,7 +58,8 @@ export function observedDriver(
 ): ObservedDriver {
   const { uid, instance, namespace, address, port } = record;
   const token = `token-of-${uid}`;
-  return { uid, instance, namespace, address, port, condition: 'ready', token, ...fields };
+  const base = { uid, instance, namespace, address, port, token, fenced: true };
+  return { ...base, condition: 'ready', ...fields };
 }
 
 /** As authz asks for a session of alice's. */

@@ -31,8 +31,8 @@ export class Rpc {
     call.on('error', () => undefined);
   }
 
-  send(message: string): void {
-    this.#call.write(Buffer.from(message));
+  send(message: string | Buffer): void {
+    this.#call.write(Buffer.isBuffer(message) ? message : Buffer.from(message));
   }
 
   halfClose(): void {

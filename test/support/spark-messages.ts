@@ -63,8 +63,10 @@ export function frame(payload: Uint8Array, compressed = false): Buffer {
   return Buffer.concat([header, payload]);
 }
 
+export type EncodedField = readonly [number, string | Uint8Array | number];
+
 /** Encodes fields by hand, in the order given: [number, string | Buffer] are length-delimited, [number, number] varints below 128. */
-export function encode(...fields: readonly (readonly [number, string | Uint8Array | number])[]) {
+export function encode(...fields: readonly EncodedField[]): Buffer {
   return Buffer.concat(
     fields.map(([number, value]) => {
       if (typeof value === 'number') return Buffer.from([number << 3, value]);

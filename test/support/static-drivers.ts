@@ -22,7 +22,13 @@ export class StaticDrivers {
   set(...drivers: readonly StaticDriver[]): void {
     const entries = drivers.map(({ name, address, token }) => {
       writeFileSync(join(this.#folder, `${name}.token`), token, { mode: 0o600 });
-      return { name, namespace: 'sjns-data-dev', address, token_file: `${name}.token` };
+      return {
+        name,
+        namespace: 'sjns-data-dev',
+        address,
+        token_file: `${name}.token`,
+        fence: 'true',
+      };
     });
     this.write(stringify({ drivers: entries }));
   }

@@ -31,7 +31,13 @@ export class HubHarness {
   }
 
   client(protocol: ProtocolName, nodeId?: string): HubClient {
-    return new HubClient(this.hub, protocol, nodeId);
+    return new HubClient(this.hub, new XdsClient(protocol, nodeId));
+  }
+
+  /** A client of another hub, which now connects here, as to a control plane that was started again. */
+  adopt(client: HubClient): HubClient {
+    client.disconnect();
+    return new HubClient(this.hub, client.xds);
   }
 
   /** Lets the debounce pass. */
@@ -50,9 +56,9 @@ export class HubClient {
   readonly #hub: DiscoveryHub;
   #stream: DiscoveryStream | undefined;
 
-  constructor(hub: DiscoveryHub, protocol: ProtocolName, nodeId?: string) {
+  constructor(hub: DiscoveryHub, xds: XdsClient) {
     this.#hub = hub;
-    this.xds = new XdsClient(protocol, nodeId);
+    this.xds = xds;
     this.connect();
   }
 

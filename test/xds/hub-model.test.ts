@@ -96,6 +96,8 @@ const LOOP = 200;
 
 async function drain(harness: HubHarness, client: HubClient): Promise<number> {
   let taken = 0;
+  // A client that came back is waited for.
+  await harness.clock.advance(1_000);
   await harness.settle();
   while (client.inbox.length > 0 && taken < LOOP) {
     take(client);
@@ -178,7 +180,7 @@ for (const protocol of ['delta', 'sotw'] as const satisfies ProtocolName[]) {
           }
         }
         client.connect();
-        await harness.settle();
+        await harness.clock.advance(1_000);
         for (const response of client.inbox) {
           const { typeUrl } = response;
           const wanted = client.xds.wanted(typeUrl);

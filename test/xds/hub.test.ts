@@ -197,13 +197,86 @@ for (const protocol of ['delta', 'sotw'] as const) {
     await harness.settle();
     client.takeOne('x is bad');
     t.true(harness.hub.minAcknowledgedRevision(ENDPOINTS, 'y') < added);
+    t.is(shortForm([client.takeOne('x is bad')])[0], 'ClusterLoadAssignment+x');
+    t.deepEqual(shortForm(client.takeAll()), ['ClusterLoadAssignment+y'], 'y is none of its fault');
+    t.is(harness.hub.minAcknowledgedRevision(ENDPOINTS, 'y'), harness.cache.revision);
+    t.true(harness.hub.minAcknowledgedRevision(ENDPOINTS, 'x') < added);
     harness.cache.update(VIEW, { upserts: [endpoints('x', [2])] });
     await harness.settle();
-    t.deepEqual(shortForm(client.takeAll()), [
-      'ClusterLoadAssignment+x',
-      'ClusterLoadAssignment+y',
-    ]);
-    t.is(harness.hub.minAcknowledgedRevision(ENDPOINTS, 'y'), harness.cache.revision);
+    t.deepEqual(shortForm(client.takeAll()), ['ClusterLoadAssignment+x']);
+    t.is(harness.hub.minAcknowledgedRevision(ENDPOINTS, 'x'), harness.cache.revision);
+  });
+
+  test(`${protocol}: of many that are rejected together only the bad one stays out, whatever goes meanwhile`, async (t) => {
+    const { harness, client } = warmed(protocol);
+    const names = Array.from({ length: 50 }, (_, i) => `n${i}`);
+    client.xds.subscribe(ENDPOINTS, names);
+    client.takeAll();
+    harness.cache.update(VIEW, { upserts: names.map((name) => endpoints(name, [1])) });
+    await harness.settle();
+    let responses = 0;
+    for (; client.inbox.length > 0; responses += 1) {
+      const bad = client.inbox[0]?.resources.some(({ name }) => name === 'n33');
+      client.takeOne(bad ? 'n33 is bad' : undefined);
+      if (responses === 3) {
+        harness.cache.update(VIEW, {
+          upserts: [endpoints('n1', [2])],
+          removes: [gone(ENDPOINTS, 'n2')],
+        });
+        await harness.settle();
+      }
+    }
+    t.true(responses < 20, `${responses} responses`);
+    const kept = protocol === 'delta' ? ['n2', 'n33'] : ['n33'];
+    const missing = names.filter((name) => !client.xds.resources(ENDPOINTS).has(name));
+    t.deepEqual(missing.toSorted(), kept);
+    const late = names.filter(
+      (name) => harness.hub.minAcknowledgedRevision(ENDPOINTS, name) < harness.cache.revision,
+    );
+    t.deepEqual(late, ['n33']);
+  });
+
+  test(`${protocol}: after a reconnect, too, what is gone goes last, when no route leads there`, async (t) => {
+    const { harness, client } = warmed(protocol);
+    client.disconnect();
+    harness.cache.update(VIEW, {
+      upserts: [
+        cluster('new'),
+        endpoints('new', [2]),
+        listener('front', 'changed'),
+        route('edge', 'to-new'),
+      ],
+      removes: [gone(CLUSTER, 'old'), gone(ENDPOINTS, 'old')],
+    });
+    client.connect();
+    await harness.settle();
+    t.deepEqual(
+      shortForm(client.takeAll()),
+      protocol === 'delta'
+        ? [
+            'Cluster+new',
+            'Listener+front',
+            'RouteConfiguration+edge',
+            'ClusterLoadAssignment-old',
+            'Cluster-old',
+          ]
+        : ['Cluster+new+old', 'Listener+front', 'RouteConfiguration+edge', 'Cluster+new'],
+    );
+  });
+
+  test(`${protocol}: one that comes back without routes is told what is gone when it asks for nothing more`, async (t) => {
+    const harness = new HubHarness();
+    harness.cache.update(VIEW, { upserts: [cluster('old'), cluster('stays')] });
+    const client = harness.client(protocol);
+    client.xds.subscribe(CLUSTER, ['*']);
+    client.takeAll();
+    client.disconnect();
+    harness.cache.update(VIEW, { removes: [gone(CLUSTER, 'old')] });
+    client.connect();
+    client.takeAll();
+    await harness.clock.advance(1_000);
+    client.takeAll();
+    t.deepEqual([...client.xds.resources(CLUSTER).keys()], ['stays']);
   });
 
   test(`${protocol}: a resource is acknowledged when every subscriber of it has answered`, async (t) => {
@@ -280,7 +353,8 @@ test('delta: a client that comes back is sent what changed and told what went wh
   client.connect();
   t.deepEqual(shortForm(client.takeAll()).toSorted(), [
     'Cluster-old',
-    'ClusterLoadAssignment+other-old',
+    'ClusterLoadAssignment+other',
+    'ClusterLoadAssignment-old',
     'RouteConfiguration+edge',
   ]);
 });
@@ -311,6 +385,31 @@ test('sotw: clusters and listeners that a returning client has are not sent agai
     'ClusterLoadAssignment+old',
     'RouteConfiguration+edge',
   ]);
+});
+
+test('sotw: one that comes back and asks for everything gets it, if it had asked for some by name', async (t) => {
+  const harness = new HubHarness();
+  harness.cache.update(VIEW, { upserts: [cluster('a'), cluster('b'), listener('front')] });
+  for (const earlier of [['a'], ['*', 'narrowed']]) {
+    const client = harness.client('sotw');
+    client.xds.subscribe(CLUSTER, earlier);
+    client.takeAll();
+    if (earlier.includes('narrowed')) {
+      client.xds.subscribe(CLUSTER, ['a']);
+      client.xds.unsubscribe(CLUSTER, ['*', 'narrowed']);
+      client.takeAll();
+    }
+    t.deepEqual([...client.xds.resources(CLUSTER).keys()], ['a']);
+    client.disconnect();
+    client.xds.connect(() => undefined);
+    client.xds.subscribe(CLUSTER, ['*']);
+    client.xds.unsubscribe(CLUSTER, ['a']);
+    client.xds.resources(CLUSTER);
+    client.connect();
+    await harness.settle();
+    client.takeAll();
+    t.deepEqual([...client.xds.resources(CLUSTER).keys()].toSorted(), ['a', 'b']);
+  }
 });
 
 test('delta: a name that does not exist is told as removed, and sent once it exists', async (t) => {

@@ -163,7 +163,9 @@ test('delta: a client that reconnects is sent the difference only', async (t) =>
     upserts: [cluster('b', 'x')],
     removes: [{ typeUrl: CLUSTER, name: 'c' }],
   });
-  t.deepEqual(shortForm([await client.next()]), ['Cluster+b-c']);
+  const changed = await client.next();
+  client.xds.take(changed);
+  t.deepEqual(shortForm([changed, await client.next()]), ['Cluster+b', 'Cluster-c']);
 });
 
 test('each type has a service of its own, for both protocols', async (t) => {

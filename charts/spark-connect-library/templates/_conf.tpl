@@ -96,7 +96,7 @@
 {{- fail (printf "sparkConf.%s is what the chart sets from its other values: change those. The README says which." $name) -}}
 {{- end -}}
 {{- $text := include "spark-connect-library.text" $value -}}
-{{- if regexMatch "[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f]" (printf "%s%s" $name $text) -}}
+{{- if regexMatch "[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f-\\x{84}\\x{86}-\\x{9f}]" (printf "%s%s" $name $text) -}}
 {{- fail (printf "sparkConf.%q holds a control character, which no file of a ConfigMap can." $name) -}}
 {{- end -}}
 {{- if eq $name "spark.jars" -}}{{- $jars = append $jars $text -}}

@@ -13,7 +13,9 @@ import type { Identified, TokenVerification } from '../../model/administration.j
 import type { Clock } from '../../model/clock.js';
 import { GatewayError, type ErrorCode } from '../../model/errors.js';
 import type { IssuerPolicy, Policy } from '../../model/policy.js';
-import { type Caller, callerOf, refuseClient } from '../../model/principal.js';
+import { type Caller } from '../../model/principal.js';
+import { callerOf } from '../../model/token-claims.js';
+import { refuseClient } from '../../model/token-claims.js';
 import { issuerUnknown } from '../../model/refusals.js';
 import type { Eventually } from '../grpc-wire.js';
 import { type FetchKeys, keysOverHttps } from './fetch-keys.js';

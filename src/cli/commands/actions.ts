@@ -1,23 +1,116 @@
 /** `drain`, `evict`, `release`. */
-import type { DriverAnswer, DriverDetailView, SessionAnswer } from '../../model/admin-api.js';
+import type {
+  DriverAnswer,
+  DriverDetailView,
+  DriverView,
+  SessionAnswer,
+} from '../../model/admin-api.js';
+import type { DriverPhase } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
 import { duration } from '../../lib/yaml/text-types.js';
 import type { Shown } from '../render.js';
 import type { OnlineContext } from '../admin-client.js';
 import { driverNamed } from './drivers.js';
-import { sessionNamed } from './sessions.js';
+import { ownSessions, sessionNamed } from './sessions.js';
 
 const WAIT_POLL_MS = 1_000;
 
 export async function drain(context: OnlineContext): Promise<Shown> {
   const written = context.options.get('deadline');
-  const deadline = written === undefined ? undefined : deadlineOf(written, context.now());
-  const { uid, managed } = await driverNamed(context, context.operands[0] ?? '');
-  const answer = await context.client.post<DriverAnswer>(
-    `drivers/${encodeURIComponent(uid)}/drain`,
-    deadline === undefined ? {} : { deadline },
+  if (written !== undefined) checkDeadline(written);
+  const body = written === undefined ? {} : { deadline: written };
+  const [only] = context.operands;
+  if (only === undefined) return eachChosen(context, 'drain', body);
+  const { uid, managed } = await driverNamed(context, only);
+  if (context.options.has('dry-run')) return wouldBe('drained', [uid]);
+  const path = `drivers/${encodeURIComponent(uid)}/drain`;
+  return afterwards(context, await context.client.post<DriverAnswer>(path, body), managed);
+}
+
+export async function undrain(context: OnlineContext): Promise<Shown> {
+  const [only] = context.operands;
+  if (only === undefined) return eachChosen(context, 'undrain', {});
+  const { uid } = await driverNamed(context, only);
+  if (context.options.has('dry-run')) return wouldBe('taken back', [uid]);
+  const path = `drivers/${encodeURIComponent(uid)}/undrain`;
+  const answer = await context.client.post<DriverAnswer>(path, {});
+  return { value: answer, people: () => undrained(answer) };
+}
+
+/** One after the other: what one of them is refused does not keep the others. */
+async function eachChosen(
+  context: OnlineContext,
+  verb: 'drain' | 'undrain',
+  body: object,
+): Promise<Shown> {
+  const all = await context.client.get<readonly DriverView[]>('drivers');
+  const chosen = all.filter((driver) => isChosen(driver, context.options, verb));
+  if (context.options.has('dry-run')) {
+    return wouldBe(
+      verb === 'drain' ? 'drained' : 'taken back',
+      chosen.map(({ uid }) => uid),
+    );
+  }
+  const answers: { answer: DriverAnswer; readonly managed: boolean }[] = [];
+  const refused: string[] = [];
+  for (const { uid, managed } of chosen) {
+    try {
+      const path = `drivers/${encodeURIComponent(uid)}/${verb}`;
+      answers.push({ answer: await context.client.post<DriverAnswer>(path, body), managed });
+    } catch (error) {
+      if (!(error instanceof GatewayError) || error.code === 'ADMINISTRATION_REFUSED') throw error;
+      refused.push(`Driver ${uid}: ${error.message}\n`);
+    }
+  }
+  const told = (each: DriverAnswer, managed: boolean) =>
+    verb === 'drain' ? sentence(each, managed) : undrained(each);
+  if (context.options.has('wait')) {
+    for (const { answer, managed } of answers) {
+      context.say(told(answer, managed).trimEnd());
+    }
+    for (const each of answers) each.answer = await over(context, each.answer, each.managed);
+  }
+  const lines = [...answers.map(({ answer, managed }) => told(answer, managed)), ...refused];
+  return {
+    value: answers.map(({ answer }) => answer),
+    names: answers.map(({ answer }) => `driver/${answer.uid}`),
+    differs: refused.length > 0,
+    people: () => lines.join('') || 'No driver is meant.\n',
+  };
+}
+
+function isChosen(
+  driver: DriverView,
+  options: ReadonlyMap<string, string>,
+  verb: 'drain' | 'undrain',
+): boolean {
+  const { phase, node, namespace, variant, outdated = false } = driver;
+  const phases = verb === 'drain' ? DRAINABLE : UNDRAINABLE;
+  const fits = (name: string, value: string | undefined) =>
+    !options.has(name) || options.get(name) === value;
+  return (
+    phases.includes(phase) &&
+    fits('node', node) &&
+    fits('namespace', namespace) &&
+    fits('template', variant) &&
+    (!options.has('outdated') || outdated)
   );
-  return afterwards(context, answer, managed);
+}
+
+const DRAINABLE: readonly DriverPhase[] = ['warming', 'available', 'in_use', 'draining'];
+const UNDRAINABLE: readonly DriverPhase[] = ['draining'];
+
+function wouldBe(what: string, uids: readonly string[]): Shown {
+  return {
+    value: uids,
+    names: uids.map((uid) => `driver/${uid}`),
+    people: () =>
+      uids.map((uid) => `Driver ${uid} would be ${what}.\n`).join('') || 'No driver is meant.\n',
+  };
+}
+
+function undrained({ uid, sessions }: DriverAnswer): string {
+  return `Driver ${uid} takes new sessions again; it has ${sessions === 1 ? '1 session' : `${sessions} sessions`}.\n`;
 }
 
 export async function evict(context: OnlineContext): Promise<Shown> {
@@ -27,23 +120,38 @@ export async function evict(context: OnlineContext): Promise<Shown> {
 }
 
 export async function release(context: OnlineContext): Promise<Shown> {
-  const id = await sessionNamed(context, context.operands[0] ?? '');
-  const path = `sessions/${encodeURIComponent(id)}/release`;
-  const answer = await context.client.post<SessionAnswer>(path, {});
+  const [written] = context.operands;
+  const own = (await ownSessions(context)).map(({ id }) => id);
+  if (context.options.has('mine')) return releaseAll(context, own);
+  const id = await sessionNamed(context, written ?? '');
+  const answer = await releaseOne(context, id, own.includes(id));
+  return { value: answer, people: () => endedSentence(answer) };
+}
+
+async function releaseAll(context: OnlineContext, own: readonly string[]): Promise<Shown> {
+  const answers: SessionAnswer[] = [];
+  for (const id of own) answers.push(await releaseOne(context, id, true));
   return {
-    value: answer,
-    people: () => `Session ${answer.id} has ended (${answer.end}, ${answer.endedAt}).\n`,
+    value: answers,
+    people: () => answers.map(endedSentence).join('') || 'You have no session.\n',
   };
+}
+
+function releaseOne({ client }: OnlineContext, id: string, isOwn: boolean): Promise<SessionAnswer> {
+  const path = `sessions/${encodeURIComponent(id)}/release`;
+  return client.post<SessionAnswer>(isOwn ? `me/${path}` : path, {});
+}
+
+function endedSentence({ id, end, endedAt }: SessionAnswer): string {
+  return `Session ${id} has ended (${end}, ${endedAt}).\n`;
 }
 
 const spans = duration('1s');
 
-/** RFC 3339. */
-export function deadlineOf(written: string, nowMs: number): string {
-  const spanMs = spans.parse(written, '');
-  if (spanMs !== undefined) return new Date(nowMs + spanMs).toISOString();
+/** @throws GatewayError ARGUMENT_INVALID */
+export function checkDeadline(written: string): void {
   const zoned = /(Z|[+-]\d\d:\d\d)$/i.test(written) && !Number.isNaN(Date.parse(written));
-  if (zoned) return new Date(written).toISOString();
+  if (zoned || spans.parse(written, '') !== undefined) return;
   throw new GatewayError(
     'ARGUMENT_INVALID',
     `--deadline ${written}: allowed is ${spans.allowed}; or a time such as 2030-01-31T18:00:00Z`,

@@ -1,8 +1,9 @@
 /** `drivers`. */
 import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
-import { since, renderFields, type Shown, type Column, renderTable } from '../render.js';
+import { printable, since, renderFields, type Shown, type Column } from '../render.js';
 import { type OnlineContext, queryOf } from '../admin-client.js';
 import { driverIds, shortIds, wholeId } from '../ids.js';
+import { shownListing } from '../listing.js';
 
 export async function drivers(context: OnlineContext): Promise<Shown> {
   const [id] = context.operands;
@@ -26,12 +27,17 @@ export async function driverNamed({ client }: OnlineContext, written: string): P
 
 async function listOf(context: OnlineContext): Promise<Shown> {
   const query = queryOf(context, ['namespace', 'phase']);
-  const found = await context.client.get<readonly DriverView[]>('drivers', query);
-  return {
-    value: found,
-    people: (style) =>
-      renderTable(columns(found, style.wide, context.now()), found, style, 'There is no driver.'),
-  };
+  const all = await context.client.get<readonly DriverView[]>('drivers', query);
+  const { options } = context;
+  const withGone = options.has('all') || options.get('phase') === 'gone';
+  const found = withGone ? all : all.filter(({ phase }) => phase !== 'gone');
+  return shownListing(context, {
+    kind: 'driver',
+    rows: found,
+    nameOf: ({ uid }) => uid,
+    columns: (rows, { wide }) => columns(rows, wide, context.now()),
+    nothing: 'There is no driver.',
+  });
 }
 
 function columns(
@@ -40,15 +46,20 @@ function columns(
   nowMs: number,
 ): readonly Column<DriverView>[] {
   const short = shortIds(found.map(({ uid }) => uid));
+  const canaries = found.some(({ variant }) => variant !== undefined);
   return [
     { title: 'DRIVER', value: ({ uid }) => (wide ? uid : short(uid)) },
     { title: 'NAMESPACE', value: ({ namespace }) => namespace },
+    { title: 'VARIANT', value: ({ variant }) => variant ?? '', wide: !canaries },
     { title: 'PHASE', value: ({ phase }) => phase },
     { title: 'READY', value: ({ ready }) => (ready ? 'yes' : 'no') },
     { title: 'SESSIONS', value: ({ sessions }) => String(sessions) },
     { title: 'TENANT', value: ({ tenant }) => tenant?.principal.subject ?? '' },
     { title: 'SINCE', value: (driver) => since(driver.since, nowMs) },
     { title: 'NAME', value: ({ name }) => name, wide: true },
+    { title: 'POD', value: ({ pod }) => pod ?? '', wide: true },
+    { title: 'NODE', value: ({ node }) => node ?? '', wide: true },
+    { title: 'OUTDATED', value: ({ outdated }) => (outdated ? 'yes' : 'no'), wide: true },
     { title: 'ADDRESS', value: ({ address }) => address, wide: true },
     { title: 'CLUSTER', value: ({ cluster }) => cluster ?? '', wide: true },
     { title: 'DEADLINE', value: ({ drainDeadline }) => drainDeadline ?? '', wide: true },
@@ -59,7 +70,25 @@ function columns(
 async function one(context: OnlineContext, written: string): Promise<Shown> {
   const { uid } = await driverNamed(context, written);
   const driver = await context.client.get<DriverDetailView>(`drivers/${encodeURIComponent(uid)}`);
-  return { value: driver, people: () => detail(driver, context.now()) };
+  return {
+    value: driver,
+    names: [`driver/${uid}`],
+    people: () => detail(driver, context.now()),
+  };
+}
+
+function eventLines(
+  { events = [], eventsProblem }: DriverDetailView,
+  nowMs: number,
+): readonly string[] {
+  if (eventsProblem !== undefined) return [`events: ${printable(eventsProblem)}\n`];
+  if (events.length === 0) return [];
+  const lines = events.map(({ at, type, reason, object, message, count }) => {
+    const often = count > 1 ? ` (${count} times)` : '';
+    const when = at === '' ? '' : `${since(at, nowMs)} ago  `;
+    return `  ${when}${type}  ${reason}  ${object}: ${printable(message)}${often}\n`;
+  });
+  return ['events:\n', ...lines];
 }
 
 function detail(driver: DriverDetailView, nowMs: number): string {
@@ -68,7 +97,11 @@ function detail(driver: DriverDetailView, nowMs: number): string {
     driver: driver.uid,
     name: driver.name === driver.uid ? undefined : driver.name,
     namespace: driver.namespace,
+    variant: driver.variant,
+    outdated: driver.outdated ? 'yes: its template has changed since' : undefined,
     cluster: driver.cluster,
+    pod: driver.pod,
+    node: driver.node,
     address: driver.address,
     instance: driver.instance,
     phase: `${driver.phase}, since ${since(driver.since, nowMs)}`,
@@ -87,5 +120,6 @@ function detail(driver: DriverDetailView, nowMs: number): string {
     fields,
     ...(sessions.length > 0 ? ['sessions:\n', ...sessions] : []),
     ...(ended.length > 0 ? ['ended sessions:\n', ...ended] : []),
+    ...eventLines(driver, nowMs),
   ].join('');
 }

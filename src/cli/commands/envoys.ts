@@ -1,18 +1,30 @@
 /** `envoys`. */
-import type { EnvoyView, XdsType } from '../../model/admin-api.js';
-import { since, type Shown, type Column, printable, renderTable } from '../render.js';
+import type { EnvoyView, StatusView, XdsType } from '../../model/admin-api.js';
+import { since, type Shown, type Column, printable } from '../render.js';
 import type { OnlineContext } from '../admin-client.js';
+import { shownListing } from '../listing.js';
 
 const types: readonly XdsType[] = ['CDS', 'EDS', 'LDS', 'RDS', 'SDS', 'ECDS'];
 
 export async function envoys(context: OnlineContext): Promise<Shown> {
   const found = await context.client.get<readonly EnvoyView[]>('envoys');
-  return {
-    value: found,
-    people: (style) =>
-      renderTable(columns(style.wide, context.now()), found, style, 'No Envoy is connected.') +
-      rejections(found),
-  };
+  const { unknownEnvoys } = await context.client.get<StatusView>('status');
+  const none =
+    unknownEnvoys === undefined
+      ? 'No Envoy is connected.'
+      : 'No Envoy is connected to this replica.';
+  const note =
+    unknownEnvoys === undefined
+      ? ''
+      : `\nEnvoys of other replicas are not known here: ${printable(unknownEnvoys)}\n`;
+  return shownListing(context, {
+    kind: 'envoy',
+    rows: found,
+    nameOf: ({ node }) => node,
+    columns: (_, { wide }) => columns(wide, context.now()),
+    nothing: none,
+    below: (rows) => rejections(rows) + note,
+  });
 }
 
 function columns(wide: boolean, nowMs: number): readonly Column<EnvoyView>[] {
@@ -26,6 +38,7 @@ function columns(wide: boolean, nowMs: number): readonly Column<EnvoyView>[] {
       },
     })),
     { title: 'CONNECTED', value: ({ connectedSince }) => since(connectedSince, nowMs) },
+    { title: 'REPLICA', value: ({ replica }) => replica ?? '', wide: true },
     { title: 'ADDRESS', value: ({ address }) => address, wide: true },
     { title: 'CLUSTER', value: ({ cluster }) => cluster, wide: true },
   ];

@@ -1,5 +1,6 @@
 /** `policy test` and `policy compare`: what policies on this machine make of a table of cases. */
 import { readFile } from 'node:fs/promises';
+import { compileTemplates } from '../../discovery/kubernetes/template-file.js';
 import { readNamedText } from '../../lib/files/files.js';
 import { GatewayError } from '../../model/errors.js';
 import type { Policy } from '../../model/policy.js';
@@ -96,7 +97,7 @@ function print(shown: Shown, output: string): void {
   process.stdout.write(renderShown(shown, form, undefined));
 }
 
-// `policy validate`.
+// `policy validate`, and what `settings validate` reads beside the settings.
 
 /** Prints a line for each file that is good with these settings. Rejects with POLICY_INVALID that holds every mistake of the others. */
 export async function validatePolicies(
@@ -116,4 +117,16 @@ export async function validatePolicies(
   if (problems.length > 0) {
     throw new GatewayError('POLICY_INVALID', problems.join('\n'));
   }
+}
+
+/** Rejects with SETTINGS_INVALID that holds every mistake of the driver templates that the settings name. */
+export async function validateTemplates({ drivers, sessionTtlMs }: Settings): Promise<void> {
+  const { templatesFile } = drivers.kubernetes;
+  if (drivers.source !== 'kubernetes' || templatesFile === undefined) return;
+  const text = await readNamedText(
+    templatesFile,
+    'SETTINGS_INVALID',
+    'the file of driver templates',
+  );
+  compileTemplates(text, templatesFile, sessionTtlMs);
 }

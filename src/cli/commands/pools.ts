@@ -1,25 +1,32 @@
 /** `pools`. */
 import type { PoolView } from '../../model/admin-api.js';
-import { type Shown, type Column, renderTable } from '../render.js';
+import type { Shown, Column } from '../render.js';
+import { poolKey } from '../../model/pool.js';
 import type { OnlineContext } from '../admin-client.js';
+import { shownListing } from '../listing.js';
 
-const columns: readonly Column<PoolView>[] = [
-  { title: 'NAMESPACE', value: ({ namespace }) => namespace },
-  { title: 'TEAM', value: ({ team }) => team ?? '', wide: true },
-  { title: 'ENVIRONMENT', value: ({ environment }) => environment ?? '', wide: true },
-  { title: 'SIZE', value: ({ size }) => String(size) },
-  { title: 'MAXIMUM', value: ({ maximum }) => String(maximum) },
-  { title: 'DRIVERS', value: (pool) => String(pool.drivers) },
-  { title: 'WARMING', value: ({ warming }) => String(warming) },
-  { title: 'AVAILABLE', value: ({ available }) => String(available) },
-  { title: 'IN USE', value: ({ inUse }) => String(inUse) },
-  { title: 'DRAINING', value: ({ draining }) => String(draining) },
-  { title: 'SESSIONS', value: ({ sessions }) => String(sessions) },
-  { title: 'WAITING', value: ({ waiting }) => String(waiting ?? '') },
-  { title: 'FAILURE', value: ({ failure }) => failure ?? '' },
-];
+function columns(found: readonly PoolView[]): readonly Column<PoolView>[] {
+  const canaries = found.some(({ variant }) => variant !== undefined);
+  return [
+    { title: 'NAMESPACE', value: ({ namespace }) => namespace },
+    { title: 'VARIANT', value: ({ variant }) => variant ?? '', wide: !canaries },
+    { title: 'TEAM', value: ({ team }) => team ?? '', wide: true },
+    { title: 'ENVIRONMENT', value: ({ environment }) => environment ?? '', wide: true },
+    { title: 'SIZE', value: ({ size }) => String(size) },
+    { title: 'MAXIMUM', value: ({ maximum }) => String(maximum) },
+    { title: 'DRIVERS', value: (pool) => String(pool.drivers) },
+    { title: 'WARMING', value: ({ warming }) => String(warming) },
+    { title: 'AVAILABLE', value: ({ available }) => String(available) },
+    { title: 'IN USE', value: ({ inUse }) => String(inUse) },
+    { title: 'DRAINING', value: ({ draining }) => String(draining) },
+    { title: 'SESSIONS', value: ({ sessions }) => String(sessions) },
+    { title: 'WAITING', value: ({ waiting }) => String(waiting ?? '') },
+    { title: 'FAILURE', value: ({ failure }) => failure ?? '' },
+  ];
+}
 
-export async function pools({ client, options }: OnlineContext): Promise<Shown> {
+export async function pools(context: OnlineContext): Promise<Shown> {
+  const { client, options } = context;
   const team = options.get('team');
   const namespace = options.get('namespace');
   const found = (await client.get<readonly PoolView[]>('pools')).filter(
@@ -27,8 +34,11 @@ export async function pools({ client, options }: OnlineContext): Promise<Shown> 
       (team === undefined || pool.team === team) &&
       (namespace === undefined || pool.namespace === namespace),
   );
-  return {
-    value: found,
-    people: (style) => renderTable(columns, found, style, 'There is no pool.'),
-  };
+  return shownListing(context, {
+    kind: 'pool',
+    rows: found,
+    nameOf: poolKey,
+    columns,
+    nothing: 'There is no pool.',
+  });
 }

@@ -1,8 +1,10 @@
 /** `sessions`. */
 import type { EndedSessionView, SessionView } from '../../model/admin-api.js';
-import { since, renderFields, type Shown, type Column, renderTable } from '../render.js';
+import { GatewayError } from '../../model/errors.js';
+import { since, renderFields, type Shown, type Column } from '../render.js';
 import { type OnlineContext, queryOf } from '../admin-client.js';
 import { sessionIds, shortIds, wholeId } from '../ids.js';
+import { shownListing } from '../listing.js';
 import { driverNamed } from './drivers.js';
 
 export async function sessions(context: OnlineContext): Promise<Shown> {
@@ -11,11 +13,38 @@ export async function sessions(context: OnlineContext): Promise<Shown> {
 }
 
 /** The id of a session, live or remembered, of which the first characters may be written if it lives. */
-export async function sessionNamed({ client }: OnlineContext, written: string): Promise<string> {
+export async function sessionNamed(
+  { client }: Pick<OnlineContext, 'client'>,
+  written: string,
+): Promise<string> {
   if (UUID.test(written)) return written.toLowerCase();
-  const live = await client.get<readonly SessionView[]>('sessions');
+  const live = await listed(client, {});
   const ids = live.map(({ id }) => id);
   return wholeId(written, ids, sessionIds);
+}
+
+/** One's own sessions, which everybody may see. */
+export function ownSessions({
+  client,
+}: Pick<OnlineContext, 'client'>): Promise<readonly SessionView[]> {
+  return client.get<readonly SessionView[]>('me/sessions');
+}
+
+/** All sessions, or one's own for somebody who may see no more. */
+async function listed(
+  client: OnlineContext['client'],
+  query: Readonly<Record<string, string>>,
+): Promise<readonly SessionView[]> {
+  try {
+    return await client.get<readonly SessionView[]>('sessions', query);
+  } catch (error) {
+    if (!isRefused(error) || Object.keys(query).length > 0) throw error;
+    return ownSessions({ client });
+  }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof GatewayError && error.code === 'ADMINISTRATION_REFUSED';
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -24,12 +53,15 @@ async function listOf(context: OnlineContext): Promise<Shown> {
   const query = queryOf(context, ['team', 'environment', 'namespace', 'principal']);
   const driver = context.options.get('driver');
   if (driver !== undefined) query['driver'] = (await driverNamed(context, driver)).uid;
-  const found = await context.client.get<readonly SessionView[]>('sessions', query);
-  return {
-    value: found,
-    people: (style) =>
-      renderTable(columns(found, style.wide, context.now()), found, style, 'There is no session.'),
-  };
+  const mine = context.options.has('mine');
+  const found = mine ? await ownSessions(context) : await listed(context.client, query);
+  return shownListing(context, {
+    kind: 'session',
+    rows: found,
+    nameOf: ({ id }) => id,
+    columns: (rows, { wide }) => columns(rows, wide, context.now()),
+    nothing: 'There is no session.',
+  });
 }
 
 function columns(
@@ -60,10 +92,23 @@ function same(id: string): string {
 
 async function one(context: OnlineContext, written: string): Promise<Shown> {
   const id = await sessionNamed(context, written);
-  const session = await context.client.get<SessionView | EndedSessionView>(
-    `sessions/${encodeURIComponent(id)}`,
-  );
-  return { value: session, people: () => renderFields(fields(session, context.now())) };
+  const session = await shown(context, id);
+  return {
+    value: session,
+    names: [`session/${id}`],
+    people: () => renderFields(fields(session, context.now())),
+  };
+}
+
+async function shown(context: OnlineContext, id: string): Promise<SessionView | EndedSessionView> {
+  try {
+    return await context.client.get(`sessions/${encodeURIComponent(id)}`);
+  } catch (error) {
+    const own = isRefused(error) ? await ownSessions(context) : [];
+    const found = own.find((session) => session.id === id);
+    if (found) return found;
+    throw error;
+  }
 }
 
 function fields(session: SessionView | EndedSessionView, nowMs: number) {

@@ -1,15 +1,19 @@
 /** `sidecars`. */
 import type { SidecarView } from '../../model/admin-api.js';
-import { since, type Shown, type Column, printable, renderTable } from '../render.js';
+import { since, type Shown, type Column, printable } from '../render.js';
 import type { OnlineContext } from '../admin-client.js';
+import { shownListing } from '../listing.js';
 
 export async function sidecars(context: OnlineContext): Promise<Shown> {
   const found = await context.client.get<readonly SidecarView[]>('sidecars');
-  const none = 'This replica knows of no sidecar; the leader does.';
-  return {
-    value: found,
-    people: (style) => renderTable(columns(context.now()), found, style, none) + problems(found),
-  };
+  return shownListing(context, {
+    kind: 'sidecar',
+    rows: found,
+    nameOf: ({ id }) => id,
+    columns: () => columns(context.now()),
+    nothing: 'This replica knows of no sidecar; the leader does.',
+    below: problems,
+  });
 }
 
 function columns(nowMs: number): readonly Column<SidecarView>[] {

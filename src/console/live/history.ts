@@ -8,6 +8,7 @@ import type {
   RequestSample,
   SampleView,
 } from '../../model/admin-api.js';
+import { poolKey } from '../../model/pool.js';
 import { poolViews } from '../views/pool-views.js';
 import { statusView } from '../views/status-view.js';
 
@@ -83,25 +84,25 @@ export class History {
 
   /** Every series has as many numbers as there are samples. */
   #takePools(pools: readonly PoolView[]): void {
-    const now = new Map(pools.map((pool) => [pool.namespace, pool]));
-    for (const namespace of now.keys()) {
-      if (this.#pools.has(namespace) || this.#pools.size >= MAX_POOLS) continue;
+    const now = new Map(pools.map((pool) => [poolKey(pool), pool]));
+    for (const key of now.keys()) {
+      if (this.#pools.has(key) || this.#pools.size >= MAX_POOLS) continue;
       const before = () => Array.from({ length: this.#samples.length - 1 }, () => 0);
-      this.#pools.set(namespace, {
+      this.#pools.set(key, {
         warming: before(),
         available: before(),
         inUse: before(),
         draining: before(),
       });
     }
-    for (const [namespace, series] of this.#pools) {
-      const pool = now.get(namespace);
+    for (const [key, series] of this.#pools) {
+      const pool = now.get(key);
       for (const phase of PHASES) {
         series[phase].push(pool?.[phase] ?? 0);
         if (series[phase].length > KEPT_SAMPLES) series[phase].shift();
       }
       if (PHASES.every((phase) => series[phase].every((count) => count === 0))) {
-        this.#pools.delete(namespace);
+        this.#pools.delete(key);
       }
     }
   }

@@ -1,4 +1,5 @@
 /** What the page shows, kept once for all who look at it. */
+import { poolKey } from '../../model/pool.js';
 import type { ConsoleSources } from '../sources.js';
 import { driverViews } from '../views/driver-views.js';
 import { envoyViews, sidecarViews, policyView } from '../views/envoy-views.js';
@@ -43,14 +44,11 @@ export class LiveState {
         () => driverViews(sources).filter(({ phase }) => phase !== 'gone'),
         ({ uid }) => uid,
       ),
-      pools: table(
-        () => poolViews(sources),
-        ({ namespace }) => namespace,
-      ),
+      pools: table(() => poolViews(sources), poolKey),
       // Two Envoys may go by one name.
       envoys: table(
         () => envoyViews(sources),
-        ({ node, address }) => `${node} ${address}`,
+        ({ node, address, replica = '' }) => `${node} ${address} ${replica}`,
       ),
       sidecars: table(
         () => sidecarViews(sources),

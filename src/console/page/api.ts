@@ -35,6 +35,21 @@ export function postText<T>(
   return ask<T>(path, { method: 'POST', headers, body });
 }
 
+/** Why this is refused; undefined: it is not, or no answer comes. */
+export async function refusalOf(path: string): Promise<ApiError | undefined> {
+  const abort = new AbortController();
+  try {
+    const response = await fetch(`/api/v1/${path}`, { signal: abort.signal });
+    if (response.ok) return undefined;
+    const body: unknown = await response.json().catch(() => undefined);
+    return new ApiError(response.status, errorOf(body, response.status));
+  } catch {
+    return undefined;
+  } finally {
+    abort.abort();
+  }
+}
+
 /** Leaves the console in this browser. */
 export async function signOut(): Promise<void> {
   await fetch('/auth/sign-out', { method: 'POST' });

@@ -1,4 +1,5 @@
 /** The page as a whole: header, view, dialog. */
+import type { MeView, SessionView } from '../../model/admin-api.js';
 import { type ComponentChildren, Fragment, h } from './preact.js';
 import { Activity } from './activity.js';
 import { Confirmation } from './confirmation.js';
@@ -8,6 +9,7 @@ import { Envoys } from './envoys.js';
 import { Explain } from './explain.js';
 import { clockTime } from './format.js';
 import { Overview } from './overview.js';
+import { OwnSessions } from './own-sessions.js';
 import { Title } from './parts.js';
 import { Policy, PolicyHistory } from './policy.js';
 import { Pool, Pools } from './pools.js';
@@ -121,6 +123,15 @@ function Connection({ state }: { readonly state: PageState }) {
           Trying again.
         </p>
       ) : null}
+      {connection.kind === 'refused' ? (
+        <p class="banner">
+          The gateway does not show what happens now: {connection.message}{' '}
+          {data
+            ? `This is the state of ${clockTime(new Date(connection.sinceMs).toISOString())}. `
+            : ''}
+          Trying again.
+        </p>
+      ) : null}
       {connection.kind === 'signed out' ? (
         <p class="banner">
           Your session is over. <a href={signInPath()}>Sign in again</a>
@@ -137,7 +148,7 @@ function signInPath(): string {
 
 function View({ state, actions }: AppProps): ComponentChildren {
   const { route, data, past, me, nowMs, connection } = state;
-  if (connection.kind === 'no role') return <NoRole connection={connection} />;
+  if (connection.kind === 'no role') return <NoRole connection={connection} nowMs={nowMs} />;
   if (!data || !me) return <p class="loading">{waitingText(connection)}</p>;
   const { id, query } = route;
   const mayAct = me.role === 'admin';
@@ -152,7 +163,11 @@ function View({ state, actions }: AppProps): ComponentChildren {
           data={data}
           id={id}
           nowMs={nowMs}
-          onRelease={mayAct ? () => actions.confirm({ kind: 'release', session: id }) : undefined}
+          onRelease={
+            mayAct || isOwn(data.sessions.get(id), me)
+              ? () => actions.confirm({ kind: 'release', session: id })
+              : undefined
+          }
         />
       );
     case 'drivers':
@@ -196,11 +211,28 @@ function View({ state, actions }: AppProps): ComponentChildren {
   }
 }
 
-function NoRole({ connection }: { readonly connection: ConnectionState & { kind: 'no role' } }) {
+/** Everybody may end what is theirs. */
+function isOwn(session: SessionView | undefined, { principal }: MeView): boolean {
+  return (
+    session !== undefined &&
+    session.principal.subject === principal.subject &&
+    session.principal.issuer === principal.issuer
+  );
+}
+
+function NoRole({
+  connection,
+  nowMs,
+}: {
+  readonly connection: ConnectionState & { kind: 'no role' };
+  readonly nowMs: number;
+}) {
   const { subject } = connection.me.principal;
   return (
     <>
-      <Title>You may not look at this gateway</Title>
+      <Title>Your sessions</Title>
+      <OwnSessions forgeryToken={connection.me.forgeryToken ?? ''} nowMs={nowMs} />
+      <h2>You may not look at this gateway beyond them</h2>
       <p>
         {subject} is signed in, but the routing policy gives them no role: it needs a rule in{' '}
         <code>administration.read</code> or <code>administration.admin</code>. Ask whoever keeps the

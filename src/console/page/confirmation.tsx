@@ -90,7 +90,7 @@ export class Confirmation extends Component<Props, State> {
     const { target, data, me } = this.props;
     this.setState({ sending: true });
     try {
-      this.#outcome = await send(target, nameOf(target, data), form, me.forgeryToken ?? '');
+      this.#outcome = await send(target, nameOf(target, data), form, me);
       this.#dialog.current?.close();
     } catch (error) {
       const message = error instanceof ApiError ? error.message : 'It did not succeed.';
@@ -103,6 +103,8 @@ function wording({ kind }: ActionTarget): { readonly title: string; readonly ver
   switch (kind) {
     case 'drain':
       return { title: 'Drain this driver?', verb: 'Drain' };
+    case 'undrain':
+      return { title: 'Take the drain back?', verb: 'Undrain' };
     case 'evict':
       return { title: 'Evict this driver?', verb: 'Evict' };
     case 'release':
@@ -136,6 +138,14 @@ function Consequences({ target, data }: Pick<Props, 'target' | 'data'>) {
     people.length === 0
       ? ''
       : ` (${people.slice(0, 5).join(', ')}${people.length > 5 ? ', …' : ''})`;
+  if (target.kind === 'undrain') {
+    return (
+      <p>
+        It takes new sessions again. It has {count(here.length, 'session')}
+        {whose}.
+      </p>
+    );
+  }
   if (target.kind === 'drain') {
     return (
       <p>
@@ -160,16 +170,17 @@ async function send(
   target: ActionTarget,
   name: string,
   form: FormData,
-  forgeryToken: string,
+  { role, forgeryToken = '' }: MeView,
 ): Promise<string> {
   if (target.kind === 'release') {
-    const path = `sessions/${encodeURIComponent(target.session)}/release`;
+    // Whoever is no admin ends what is theirs.
+    const whose = role === 'admin' ? '' : 'me/';
+    const path = `${whose}sessions/${encodeURIComponent(target.session)}/release`;
     const { end } = await post<SessionAnswer>(path, {}, forgeryToken);
     return `Session ${name} has ended (${end}).`;
   }
   const minutes = Number(form.get('deadline') ?? 0);
-  const body =
-    minutes > 0 ? { deadline: new Date(Date.now() + minutes * 60_000).toISOString() } : {};
+  const body = minutes > 0 ? { deadline: `${minutes}m` } : {};
   const path = `drivers/${encodeURIComponent(target.driver)}/${target.kind}`;
   const { phase, sessions } = await post<DriverAnswer>(path, body, forgeryToken);
   return `Driver ${name} is ${phase.replaceAll('_', ' ')}, with ${count(sessions, 'session')}.`;

@@ -1,6 +1,6 @@
 /** The stream of events, which is opened again when it is lost. */
 import type { MeView } from '../../model/admin-api.js';
-import { ApiError, get } from './api.js';
+import { ApiError, get, refusalOf } from './api.js';
 import { EVENT_NAMES, type EventName } from './live-data.js';
 
 export type ConnectionState =
@@ -8,6 +8,8 @@ export type ConnectionState =
   | { readonly kind: 'live' }
   /** What is shown is as old as `sinceMs`. */
   | { readonly kind: 'lost'; readonly sinceMs: number; readonly retryAtMs: number }
+  /** The gateway answers, and does not show what happens now: `message` says why. It is asked again. */
+  | { readonly kind: 'refused'; readonly sinceMs: number; readonly message: string }
   /** The session is over. */
   | { readonly kind: 'signed out'; readonly sinceMs: number }
   | { readonly kind: 'no role'; readonly me: MeView };
@@ -86,21 +88,34 @@ export class Connection {
     }
     source.addEventListener('heartbeat', heard);
     source.addEventListener('error', () => {
-      if (this.#source === source) this.#lost();
+      if (this.#source !== source) return;
+      // Closed at once: an answer that is no stream. What it says is not told here.
+      if (source.readyState === EventSource.CLOSED) void this.#refused(source);
+      else this.#lost();
     });
   }
 
-  #lost(): void {
+  async #refused(source: EventSource): Promise<void> {
+    const error = await refusalOf('events');
+    if (this.#source !== source) return;
+    if (error?.status === 401) {
+      this.#source = undefined;
+      clearTimeout(this.#timer);
+      this.#listener.state({ kind: 'signed out', sinceMs: this.#lastHeardMs });
+    } else this.#lost(error?.message);
+  }
+
+  #lost(refusal?: string): void {
     this.#source?.close();
     this.#source = undefined;
     clearTimeout(this.#timer);
     const pauseMs = this.#pauseMs * (0.75 + Math.random() / 2);
     this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
-    this.#listener.state({
-      kind: 'lost',
-      sinceMs: this.#lastHeardMs,
-      retryAtMs: Date.now() + pauseMs,
-    });
+    this.#listener.state(
+      refusal === undefined
+        ? { kind: 'lost', sinceMs: this.#lastHeardMs, retryAtMs: Date.now() + pauseMs }
+        : { kind: 'refused', sinceMs: this.#lastHeardMs, message: refusal },
+    );
     this.#timer = setTimeout(() => void this.open(), pauseMs);
   }
 }

@@ -23,9 +23,23 @@ export function Drivers({ data, query, nowMs }: DriversProps) {
         rows={[...data.drivers.values()]}
         keyOf={({ uid }) => uid}
         query={query}
-        text={({ uid, name, namespace, phase, address, cluster = '', problem = '' }) =>
-          [uid, name, namespace, phase, address, cluster, problem].join(' ')
-        }
+        text={({ uid, name, namespace, phase, address, ...more }) => {
+          const { cluster = '', variant = '', pod = '', node = '', problem = '' } = more;
+          const what = more.outdated ? 'outdated' : '';
+          return [
+            uid,
+            name,
+            namespace,
+            variant,
+            phase,
+            address,
+            cluster,
+            pod,
+            node,
+            problem,
+            what,
+          ].join(' ');
+        }}
         empty="There are no drivers."
         columns={columns(nowMs)}
       />
@@ -42,8 +56,8 @@ export function columns(nowMs: number): readonly Column<DriverView>[] {
     },
     {
       title: 'Pool',
-      cell: ({ namespace }) => <PoolLink namespace={namespace} />,
-      order: ({ namespace }) => namespace,
+      cell: ({ namespace, variant }) => <PoolLink namespace={namespace} variant={variant} />,
+      order: ({ namespace, variant = '' }) => `${namespace}/${variant}`,
     },
     { title: 'State', cell: ({ phase }) => <State state={phase} />, order: ({ phase }) => phase },
     {
@@ -78,7 +92,7 @@ export interface DriverProps {
   readonly uid: string;
   readonly nowMs: number;
   /** undefined: who looks may not. */
-  readonly act: ((kind: 'drain' | 'evict') => void) | undefined;
+  readonly act: ((kind: 'drain' | 'undrain' | 'evict') => void) | undefined;
 }
 
 export function Driver({ data, uid, nowMs, act }: DriverProps) {
@@ -99,6 +113,11 @@ export function Driver({ data, uid, nowMs, act }: DriverProps) {
           >
             Drain …
           </button>
+          {driver.phase === 'draining' ? (
+            <button type="button" onClick={() => act('undrain')}>
+              Undrain …
+            </button>
+          ) : null}
           <button type="button" class="danger" onClick={() => act('evict')}>
             Evict …
           </button>
@@ -120,15 +139,18 @@ export function Driver({ data, uid, nowMs, act }: DriverProps) {
 }
 
 function Known({ driver, nowMs }: { readonly driver: DriverView; readonly nowMs: number }) {
-  const { tenant, drainDeadline, problem, cluster } = driver;
+  const { tenant, drainDeadline, problem, cluster, pod, node, outdated } = driver;
   return (
     <Facts
       facts={[
         ['State', <State state={driver.phase} />],
         ['For', <For since={driver.since} nowMs={nowMs} />],
-        ['Pool', <PoolLink namespace={driver.namespace} />],
+        ['Pool', <PoolLink namespace={driver.namespace} variant={driver.variant} />],
         ['Address', <span class="mono">{driver.address || '–'}</span>],
         cluster === undefined ? undefined : ['Cluster', cluster],
+        pod === undefined ? undefined : ['Pod', <span class="mono">{pod}</span>],
+        node === undefined ? undefined : ['Node', <span class="mono">{node}</span>],
+        outdated ? ['Outdated', 'yes: its template has changed since'] : undefined,
         ['Answers', driver.ready ? 'yes' : (driver.condition ?? 'not seen')],
         ['Envoy knows it', driver.routable ? 'yes' : 'no'],
         tenant ? ['Holds data of', `${tenant.principal.subject} (${tenant.team})`] : undefined,
@@ -153,6 +175,27 @@ function Detail({ detail, live }: { readonly detail: DriverDetailView; readonly 
             detail.problem === undefined ? undefined : ['Why', detail.problem],
           ]}
         />
+      )}
+      {detail.eventsProblem === undefined ? null : (
+        <p class="empty">Its Events cannot be read: {detail.eventsProblem}</p>
+      )}
+      {detail.events === undefined || detail.events.length === 0 ? null : (
+        <Card title="Events" wide>
+          <PlainTable
+            label="Events"
+            rows={detail.events}
+            keyOf={({ at, reason, message }) => `${at} ${reason} ${message}`}
+            empty="There are none."
+            columns={[
+              { title: 'When', cell: ({ at }) => (at === '' ? '–' : dateAndTime(at)) },
+              { title: 'Kind', cell: ({ type }) => type },
+              { title: 'Reason', cell: ({ reason }) => reason },
+              { title: 'About', cell: ({ object }) => object },
+              { title: 'What', cell: ({ message }) => <span class="why">{message}</span> },
+              { title: 'Times', cell: ({ count }) => count, numeric: true },
+            ]}
+          />
+        </Card>
       )}
       <Card title="Ended sessions that are remembered" wide>
         <PlainTable

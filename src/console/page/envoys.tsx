@@ -15,19 +15,26 @@ const TYPES: readonly XdsType[] = ['LDS', 'RDS', 'CDS', 'EDS', 'SDS', 'ECDS'];
 
 export function Envoys({ data, query, nowMs }: EnvoysProps) {
   const envoys = [...data.envoys.values()];
+  const { unknownEnvoys } = data.status;
+  const replicas = envoys.some(({ replica }) => replica !== undefined);
   return (
     <>
       <Title>Envoys</Title>
+      {unknownEnvoys === undefined ? null : (
+        <p class="banner">Envoys of other replicas are not known here: {unknownEnvoys}</p>
+      )}
       <Rejections envoys={envoys} />
       <Table
         name="Envoys"
         rows={envoys}
-        keyOf={({ node, address }) => `${node} ${address}`}
+        keyOf={({ node, address, replica = '' }) => `${node} ${address} ${replica}`}
         query={query}
-        text={({ node, cluster, address, types }) =>
-          [node, cluster, address, ...Object.values(types).map(({ state }) => state)].join(' ')
+        text={({ node, cluster, address, replica = '', types }) =>
+          [node, cluster, address, replica, ...Object.values(types).map(({ state }) => state)].join(
+            ' ',
+          )
         }
-        empty="No Envoy is connected to this replica."
+        empty="No Envoy is connected."
         columns={[
           {
             title: 'Envoy',
@@ -41,6 +48,7 @@ export function Envoys({ data, query, nowMs }: EnvoysProps) {
           },
           ...TYPES.map(typeColumn),
           { title: 'From', cell: ({ address }) => <span class="mono">{address}</span> },
+          ...(replicas ? [replicaColumn] : []),
         ]}
       />
       <Card title="Authorization sidecars" wide>
@@ -48,7 +56,7 @@ export function Envoys({ data, query, nowMs }: EnvoysProps) {
           label="Authorization sidecars"
           rows={[...data.sidecars.values()]}
           keyOf={({ id }) => id}
-          empty="The leader is asked by none, or this replica does not lead."
+          empty="The leader is asked by none, or nothing is heard of it here."
           columns={[
             { title: 'Sidecar', cell: ({ id, name }) => <span title={id}>{name || id}</span> },
             { title: 'Connected', cell: ({ connected }) => (connected ? 'yes' : 'no') },
@@ -72,6 +80,12 @@ export function Envoys({ data, query, nowMs }: EnvoysProps) {
     </>
   );
 }
+
+const replicaColumn: Column<EnvoyView> = {
+  title: 'Connected to',
+  cell: ({ replica = '' }) => <span class="mono">{replica}</span>,
+  order: ({ replica = '' }) => replica,
+};
 
 function typeColumn(name: XdsType): Column<EnvoyView> {
   return {

@@ -38,11 +38,16 @@ interface TableChange<T> {
   readonly removed?: readonly string[];
 }
 
+/** As the server names a pool, or a variant's part of one. */
+export function poolKey({ namespace, variant }: Pick<PoolView, 'namespace' | 'variant'>): string {
+  return variant === undefined ? namespace : `${namespace}/${variant}`;
+}
+
 const keys = {
   sessions: ({ id }: SessionView) => id,
   drivers: ({ uid }: DriverView) => uid,
-  pools: ({ namespace }: PoolView) => namespace,
-  envoys: ({ node, address }: EnvoyView) => `${node} ${address}`,
+  pools: poolKey,
+  envoys: ({ node, address, replica = '' }: EnvoyView) => `${node} ${address} ${replica}`,
   sidecars: ({ id }: SidecarView) => id,
 };
 

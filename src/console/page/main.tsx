@@ -83,14 +83,21 @@ async function readPast(): Promise<void> {
   }
 }
 
-followLinks((moved) => {
+followLinks((moved, place) => {
   store.set({ route: currentRoute(), outcome: '' });
   if (!moved) return;
   requestAnimationFrame(() => {
-    scrollTo(0, 0);
-    document.getElementById('title')?.focus();
+    document.getElementById('title')?.focus({ preventScroll: true });
+    scrollWhenThere(place);
   });
 });
+
+/** What a view asks for when it opens is there some frames later only. */
+function scrollWhenThere(place: number, frames = 60): void {
+  scrollTo(0, place);
+  if (Math.abs(scrollY - place) <= 1 || frames === 0) return;
+  requestAnimationFrame(() => scrollWhenThere(place, frames - 1));
+}
 
 document.addEventListener('keydown', (event) => {
   const inField =

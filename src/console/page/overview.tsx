@@ -1,8 +1,9 @@
 /** The fleet at a glance. */
+import type { PoolView } from '../../model/admin-api.js';
 import { type ComponentChildren, Fragment, h } from './preact.js';
 import { Chart, type Series } from './chart.js';
 import { latency } from './format.js';
-import type { LiveData } from './live-data.js';
+import { type LiveData, poolKey } from './live-data.js';
 import { Card, PoolLink, Title } from './parts.js';
 import { type Past, refusals } from './store.js';
 import { PlainTable } from './table.js';
@@ -30,7 +31,9 @@ export function Overview({ data, past }: OverviewProps) {
           tone={envoys.nacked > 0 ? 'bad' : bad > 0 || envoys.connected === 0 ? 'warning' : 'good'}
           note={
             envoys.connected === 0
-              ? 'none is connected'
+              ? status.unknownEnvoys === undefined
+                ? 'none is connected'
+                : 'none is connected to this replica'
               : `${envoys.stale} stale, ${envoys.nacked} rejecting`
           }
         />
@@ -188,21 +191,29 @@ function PoolTable({ data, past }: OverviewProps) {
     <Card title="Pools" wide>
       <PlainTable
         label="Pools"
-        rows={[...data.pools.values()].slice(0, 50)}
-        keyOf={({ namespace }) => namespace}
+        rows={byUrgency([...data.pools.values()]).slice(0, 50)}
+        keyOf={poolKey}
         empty="There are no pools."
         columns={[
-          { title: 'Pool', cell: ({ namespace }) => <PoolLink namespace={namespace} /> },
+          {
+            title: 'Pool',
+            cell: ({ namespace, variant }) => <PoolLink namespace={namespace} variant={variant} />,
+          },
           {
             title: 'Last hour',
-            cell: ({ namespace }) => <PoolChart past={past} namespace={namespace} small />,
+            cell: (pool) => <PoolChart past={past} pool={pool} small />,
           },
+          { title: 'Waiting', cell: ({ waiting }) => waiting ?? '–', numeric: true },
           { title: 'Available', cell: ({ available }) => available, numeric: true },
           { title: 'In use', cell: ({ inUse }) => inUse, numeric: true },
           { title: 'Warming', cell: ({ warming }) => warming, numeric: true },
           { title: 'Leaving', cell: ({ draining }) => draining, numeric: true },
           { title: 'Of at most', cell: ({ maximum }) => maximum, numeric: true },
           { title: 'Sessions', cell: ({ sessions }) => sessions, numeric: true },
+          {
+            title: 'Why none starts',
+            cell: ({ failure = '' }) => <span class="why">{failure}</span>,
+          },
         ]}
       />
       {data.pools.size > 50 ? (
@@ -214,13 +225,32 @@ function PoolTable({ data, past }: OverviewProps) {
   );
 }
 
+function urgency({ failure, waiting = 0, available, inUse, maximum }: PoolView): readonly number[] {
+  return [
+    failure === undefined ? 0 : 1,
+    waiting,
+    available === 0 && inUse > 0 && inUse >= maximum ? 1 : 0,
+  ];
+}
+
+/** What fails, then what waits, then what is all taken: nobody has to look for it. */
+function byUrgency(pools: readonly PoolView[]): readonly PoolView[] {
+  return pools.toSorted((one, other) => {
+    const [a, b] = [urgency(one), urgency(other)];
+    const at = a.findIndex((value, index) => value !== b[index]);
+    if (at >= 0) return (b[at] ?? 0) - (a[at] ?? 0);
+    return poolKey(one) < poolKey(other) ? -1 : 1;
+  });
+}
+
 export function PoolChart(props: {
   readonly past: Past | undefined;
-  readonly namespace: string;
+  readonly pool: Pick<PoolView, 'namespace' | 'variant'>;
   readonly small?: boolean;
 }) {
-  const { past, namespace, small = false } = props;
-  const series = past && Object.hasOwn(past.pools, namespace) ? past.pools[namespace] : undefined;
+  const { past, pool, small = false } = props;
+  const key = poolKey(pool);
+  const series = past && Object.hasOwn(past.pools, key) ? past.pools[key] : undefined;
   if (!past || !series) return null;
   const at = (index: number) => ({
     warming: series.warming[index] ?? 0,
@@ -230,7 +260,7 @@ export function PoolChart(props: {
   });
   return (
     <Chart
-      label={`Drivers of ${namespace} by state over the last hour`}
+      label={`Drivers of ${key} by state over the last hour`}
       stacked
       small={small}
       kept={past.kept}

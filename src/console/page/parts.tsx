@@ -42,8 +42,19 @@ export function DriverLink({ uid, name }: { readonly uid: string; readonly name?
   );
 }
 
-export function PoolLink({ namespace }: { readonly namespace: string }) {
-  return <a href={poolPath(namespace)}>{namespace}</a>;
+export function PoolLink({
+  namespace,
+  variant,
+}: {
+  readonly namespace: string;
+  readonly variant?: string | undefined;
+}) {
+  return (
+    <a href={poolPath(namespace)}>
+      {namespace}
+      {variant === undefined ? null : <span class="variant"> {variant}</span>}
+    </a>
+  );
 }
 
 const tones: Readonly<Record<string, string>> = {

@@ -2,7 +2,7 @@
 import type { PoolView } from '../../model/admin-api.js';
 import { Fragment, h } from './preact.js';
 import { columns } from './drivers.js';
-import type { LiveData } from './live-data.js';
+import { type LiveData, poolKey } from './live-data.js';
 import { PoolChart } from './overview.js';
 import { Card, Facts, PoolLink, Title } from './parts.js';
 import type { Past } from './store.js';
@@ -21,17 +21,17 @@ export function Pools({ data, query }: PoolsProps) {
       <Table
         name="pools"
         rows={[...data.pools.values()]}
-        keyOf={({ namespace }) => namespace}
+        keyOf={poolKey}
         query={query}
-        text={({ namespace, team = '', environment = '', failure = '' }) =>
-          [namespace, team, environment, failure].join(' ')
+        text={({ namespace, variant = '', team = '', environment = '', failure = '' }) =>
+          [namespace, variant, team, environment, failure].join(' ')
         }
         empty="There are no pools."
         columns={[
           {
             title: 'Pool',
-            cell: ({ namespace }) => <PoolLink namespace={namespace} />,
-            order: ({ namespace }) => namespace,
+            cell: ({ namespace, variant }) => <PoolLink namespace={namespace} variant={variant} />,
+            order: poolKey,
           },
           number('Available', ({ available }) => available),
           number('In use', ({ inUse }) => inUse),
@@ -68,19 +68,23 @@ export interface PoolProps {
 }
 
 export function Pool({ data, past, namespace, nowMs }: PoolProps) {
-  const pool = data.pools.get(namespace);
   const within = (one: { readonly namespace: string }) => one.namespace === namespace;
+  const pools = [...data.pools.values()].filter(within);
   return (
     <>
       <Title kind="Pool">{namespace}</Title>
-      {pool ? (
-        <Known pool={pool} />
-      ) : (
+      {pools.length === 0 ? (
         <p class="empty">It has no drivers, and nobody waits for one.</p>
-      )}
-      <Card title="Drivers by state, last hour" wide>
-        <PoolChart past={past} namespace={namespace} />
-      </Card>
+      ) : null}
+      {pools.map((pool) => (
+        <Fragment key={poolKey(pool)}>
+          {pool.variant === undefined ? null : <h2>Variant {pool.variant}, of a canary</h2>}
+          <Known pool={pool} />
+          <Card title="Drivers by state, last hour" wide>
+            <PoolChart past={past} pool={pool} />
+          </Card>
+        </Fragment>
+      ))}
       <Card title="Drivers" wide>
         <PlainTable
           label="Drivers"

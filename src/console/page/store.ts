@@ -7,7 +7,7 @@ import type { Theme } from './theme-choice.js';
 
 /** An action that waits to be confirmed, or has been sent. */
 export type ActionTarget =
-  | { readonly kind: 'drain' | 'evict'; readonly driver: string }
+  | { readonly kind: 'drain' | 'undrain' | 'evict'; readonly driver: string }
   | { readonly kind: 'release'; readonly session: string };
 
 export interface PageState {

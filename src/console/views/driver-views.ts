@@ -1,6 +1,7 @@
 /** Drivers as the admin API shows them. */
 import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
 import type { DriverStatus } from '../../model/reports.js';
+import { reasonOf } from '../../model/errors.js';
 import type { ConsoleSources } from '../sources.js';
 import { sessionViews } from './session-views.js';
 import { isoTime } from '../../model/clock.js';
@@ -28,6 +29,20 @@ export function driverViews(
     .map(driverView);
 }
 
+/** What is known of it beside the record; that it is not known is told, and keeps nothing else. */
+export async function driverEvents(
+  { fleet, driverEvents: read }: Pick<ConsoleSources, 'fleet' | 'driverEvents'>,
+  uid: string,
+): Promise<Pick<DriverDetailView, 'events' | 'eventsProblem'>> {
+  const driver = fleet().drivers.find((one) => one.uid === uid);
+  if (!driver || !read) return {};
+  try {
+    return { events: await read(driver) };
+  } catch (error) {
+    return { eventsProblem: reasonOf(error) };
+  }
+}
+
 export function driverDetail(
   sources: Pick<ConsoleSources, 'fleet' | 'ledger' | 'activity'>,
   uid: string,
@@ -47,8 +62,8 @@ export function driverDetail(
 }
 
 function driverView(status: DriverStatus): DriverView {
-  const { uid, namespace, phase, address, routable, sessions } = status;
-  const { cluster, condition, tenant, drainDeadlineMs, reason } = status;
+  const { uid, namespace, phase, address, routable, sessions, outdated } = status;
+  const { cluster, variant, pod, node, condition, tenant, drainDeadlineMs, reason } = status;
   return {
     uid,
     name: status.resource ?? uid,
@@ -57,6 +72,10 @@ function driverView(status: DriverStatus): DriverView {
     phase,
     address,
     ...(cluster === undefined ? {} : { cluster }),
+    ...(variant === undefined ? {} : { variant }),
+    ...(pod === undefined ? {} : { pod }),
+    ...(node === undefined ? {} : { node }),
+    ...(outdated ? { outdated } : {}),
     ready: condition === 'ready',
     ...(condition === undefined ? {} : { condition }),
     routable,

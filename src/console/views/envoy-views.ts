@@ -10,7 +10,7 @@ import type {
 } from '../../model/admin-api.js';
 import { isoTime } from '../../model/clock.js';
 import type {
-  NodeStatus,
+  ConnectedEnvoy,
   SidecarStatus,
   SyncState,
   TypeStatus,
@@ -32,15 +32,16 @@ const typeNames: Record<XdsType, string> = {
 
 /** Connected Envoys by name. The streams of one that is not aggregated are one Envoy. */
 export function envoyViews({ envoys }: Pick<ConsoleSources, 'envoys'>): readonly EnvoyView[] {
-  const apart: NodeStatus[][] = [];
-  const together = new Map<string, NodeStatus[]>();
+  const apart: ConnectedEnvoy[][] = [];
+  const together = new Map<string, ConnectedEnvoy[]>();
   for (const stream of envoys()) {
-    const known = stream.aggregated ? undefined : together.get(stream.id);
+    const key = `${stream.replica ?? ''} ${stream.id}`;
+    const known = stream.aggregated ? undefined : together.get(key);
     if (known) known.push(stream);
     else {
       const streams = [stream];
       apart.push(streams);
-      if (!stream.aggregated) together.set(stream.id, streams);
+      if (!stream.aggregated) together.set(key, streams);
     }
   }
   return apart.map(envoyView).toSorted((a, b) => (a.node < b.node ? -1 : 1));
@@ -84,12 +85,14 @@ export function envoyState({ types }: EnvoyView): SyncState {
 
 const severity: readonly SyncState[] = ['NACKED', 'STALE', 'SYNCED', 'NEVER_SENT'];
 
-function envoyView(streams: readonly NodeStatus[]): EnvoyView {
+function envoyView(streams: readonly ConnectedEnvoy[]): EnvoyView {
+  const replica = streams[0]?.replica;
   const types = streams.flatMap((stream) => stream.types);
   return {
     node: streams[0]?.id ?? '',
     cluster: streams[0]?.cluster ?? '',
     address: streams[0]?.remoteAddress ?? '',
+    ...(replica === undefined ? {} : { replica }),
     connectedSince: isoTime(Math.min(...streams.map(({ connectedAtMs }) => connectedAtMs))),
     types: {
       CDS: typeView('CDS', types),

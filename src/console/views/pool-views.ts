@@ -1,34 +1,49 @@
 /** Pools as the admin API shows them. */
 import type { PoolView } from '../../model/admin-api.js';
 import type { DriverPhase } from '../../model/driver.js';
+import { poolKey, type PoolName, variantPool } from '../../model/pool.js';
 import type { DriverStatus, PoolReport } from '../../model/reports.js';
 import type { ConsoleSources } from '../sources.js';
 
-/** Every namespace that has drivers, or that somebody waits for, or that is kept warm, by name. */
+/**
+ * Every namespace that has drivers, or that somebody waits for, or that is kept warm, by name; each
+ * before its variants, of which one has a row of its own.
+ */
 export function poolViews({
   fleet,
   policy,
-}: Pick<ConsoleSources, 'fleet' | 'policy'>): readonly PoolView[] {
+  replica,
+}: Pick<ConsoleSources, 'fleet' | 'policy' | 'replica'>): readonly PoolView[] {
   const { drivers, pools } = fleet();
   const inForce = policy();
+  const leads = replica().epoch !== undefined;
   const live = drivers.filter(({ phase }) => phase !== 'gone');
-  const reports = new Map(pools.map((report) => [report.namespace, report]));
-  const namespaces = new Set([
+  const reports = new Map(pools.map((report) => [poolKey(report), report]));
+  const namespaces = [
     ...inForce.warmNamespaces,
-    ...reports.keys(),
-    ...live.map(({ namespace }) => namespace),
+    ...[...pools, ...live].map(({ namespace }) => namespace),
+  ].flatMap((namespace) => [
+    { namespace },
+    ...(inForce.pool(namespace)?.canaries ?? []).map(({ variant }) => ({ namespace, variant })),
   ]);
-  return [...namespaces].toSorted().map((namespace) => {
-    const pool = inForce.pool(namespace);
-    return {
-      namespace,
-      ...inForce.parseNamespace?.(namespace),
-      size: pool?.size ?? 0,
-      maximum: pool?.maximum ?? 0,
-      ...counts(live.filter((driver) => driver.namespace === namespace)),
-      ...leadersPart(reports.get(namespace)),
-    };
-  });
+  const named = [...namespaces, ...pools, ...live];
+  const all = new Map(named.map((pool): [string, PoolName] => [poolKey(pool), pool]));
+  return [...all]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, { namespace, variant }]) => {
+      const pool = inForce.pool(namespace);
+      const own = pool && variantPool(pool, variant);
+      const report = reports.get(key);
+      return {
+        namespace,
+        ...(variant === undefined ? {} : { variant }),
+        ...inForce.parseNamespace?.(namespace),
+        size: report?.size ?? own?.size ?? 0,
+        maximum: report?.maximum ?? own?.maximum ?? 0,
+        ...counts(live.filter((driver) => poolKey(driver) === key)),
+        ...plannedPart(report, leads),
+      };
+    });
 }
 
 function counts(drivers: readonly DriverStatus[]) {
@@ -45,8 +60,9 @@ function counts(drivers: readonly DriverStatus[]) {
 }
 
 /** Drivers that are asked for but not seen yet are on their way up, too. */
-function leadersPart(report: PoolReport | undefined) {
+function plannedPart(report: PoolReport | undefined, leads: boolean) {
   if (!report) return {};
-  const { warming, waiting, failure } = report;
-  return { warming, waiting, ...(failure === undefined ? {} : { failure }) };
+  const { drivers, warming, waiting, failure } = report;
+  if (!leads) return { drivers, warming };
+  return { drivers, warming, waiting, ...(failure === undefined ? {} : { failure }) };
 }

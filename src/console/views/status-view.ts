@@ -5,11 +5,13 @@ import type { DriverPhase } from '../../model/driver.js';
 import type { KnownProblem } from '../../model/fleet-problem.js';
 import type { ConsoleSources } from '../sources.js';
 import { envoyState, envoyViews } from './envoy-views.js';
+import { waitingSentences } from './waiting.js';
 
 export function statusView(sources: ConsoleSources): StatusView {
   const { epoch, leader } = sources.replica();
   const { version, problem } = sources.policyReport();
   const envoys = envoyViews(sources);
+  const unknown = sources.unknownEnvoys?.();
   const { drivers } = sources.fleet();
   return {
     version: sources.version,
@@ -20,6 +22,7 @@ export function statusView(sources: ConsoleSources): StatusView {
     },
     policy: { version, ...(problem === undefined ? {} : { problem }) },
     envoys: envoyCounts(envoys),
+    ...(unknown === undefined ? {} : { unknownEnvoys: unknown }),
     sessions: drivers.reduce((sum, { sessions }) => sum + sessions, 0),
     drivers: {
       warming: count(drivers, 'warming'),
@@ -59,7 +62,12 @@ function problemsOf(sources: ConsoleSources, envoys: readonly EnvoyView[]): read
       if (reason !== undefined) found.push(`Envoy ${node} rejects its ${type}: ${reason}`);
     }
   }
-  return [...found, ...issuerProblems(sources), ...sources.problems().map(problemSentence)];
+  return [
+    ...found,
+    ...issuerProblems(sources),
+    ...sources.problems().map(problemSentence),
+    ...waitingSentences(sources),
+  ];
 }
 
 /** Each once, with those who say so. */

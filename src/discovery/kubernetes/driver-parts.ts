@@ -1,4 +1,4 @@
-/** What belongs to a driver beside its resource: the Secret with its token. */
+/** What belongs to a driver beside its resource: the Secret with its token, the ConfigMap with its fence. */
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import { driverKinds, type DriverKind } from './driver-resources.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
@@ -9,6 +9,7 @@ import {
   tokenSecretName,
 } from '../../lib/kubernetes/ownership.js';
 import { collectionPath } from '../../lib/kubernetes/objects.js';
+import { FENCE_FILE, fenceConfigMapName } from './template.js';
 
 /** The resource that the parts are collected together with. */
 export interface PartsOwner {
@@ -18,12 +19,16 @@ export interface PartsOwner {
   readonly uid: string;
   /** Whether its driver asks for a token. */
   readonly hasToken: boolean;
+  /** Whether its pod mounts a fence. */
+  readonly bringsFence: boolean;
 }
 
 export interface PartsOptions {
   readonly api: Pick<KubernetesApi, 'request'>;
   readonly gateway: string;
   readonly key: GatewayKey;
+  /** The jar of the driver fence. */
+  readonly fence: Buffer;
 }
 
 interface Part {
@@ -31,9 +36,18 @@ interface Part {
   readonly [field: string]: unknown;
 }
 
-/** Makes those that are missing; with the Secret the driver can start. */
+/** Makes those that are missing; with them the driver can start. */
 export async function makeParts(owner: PartsOwner, options: PartsOptions): Promise<void> {
-  const { name, namespace, hasToken } = owner;
+  const { name, namespace, hasToken, bringsFence } = owner;
+  if (bringsFence) {
+    await makePart('v1', 'configmaps', owner, options, {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: fenceConfigMapName(name) },
+      immutable: true,
+      binaryData: { [FENCE_FILE]: options.fence.toString('base64') },
+    });
+  }
   if (hasToken) {
     const token = Buffer.from(driverToken(options.key, namespace, name)).toString('base64');
     await makePart('v1', 'secrets', owner, options, {

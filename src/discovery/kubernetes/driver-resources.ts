@@ -6,6 +6,7 @@ import { tellingLine } from '../../model/telling-line.js';
 import type { KubernetesApi } from '../../lib/kubernetes/api.js';
 import {
   type GatewayKey,
+  FENCE_ANNOTATION,
   isOurs,
   ownershipSelector,
   TEMPLATE_ANNOTATION,
@@ -53,6 +54,9 @@ export interface DriverResource {
   readonly template: string | undefined;
   readonly variant: string | undefined;
   readonly hasToken: boolean;
+  readonly fenced: boolean;
+  /** Whether its pod mounts the ConfigMap of a fence. */
+  readonly bringsFence: boolean;
 }
 
 export interface DriverResourcesOptions {
@@ -241,6 +245,8 @@ export class DriverResources {
       template: object.metadata.annotations?.[TEMPLATE_ANNOTATION],
       variant: object.metadata.annotations?.[VARIANT_ANNOTATION],
       hasToken: object.metadata.annotations?.[TOKEN_ANNOTATION] !== undefined,
+      fenced: object.metadata.annotations?.[FENCE_ANNOTATION] !== undefined,
+      bringsFence: object.metadata.annotations?.[FENCE_ANNOTATION] === 'config_map',
       ...statusOf(kind, object),
     };
   }

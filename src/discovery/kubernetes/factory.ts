@@ -10,6 +10,7 @@ import {
 import { hasStatus, isLater, isOpen, KubernetesError } from '../../lib/kubernetes/http.js';
 import {
   type GatewayKey,
+  FENCE_ANNOTATION,
   isOurs,
   ownershipLabels,
   signature,
@@ -33,7 +34,9 @@ import { makeParts, type PartsOwner } from './driver-parts.js';
 import { QuotaWatch } from './nearest-factory.js';
 import { sparkApplication, sparkConnect } from './spark-objects.js';
 import {
+  bringsFence,
   hasDriverToken,
+  hasFence,
   isSpark4,
   templateHash,
   type DriverRequest,
@@ -49,6 +52,10 @@ export interface KubernetesFactoryOptions {
   readonly key: GatewayKey;
   /** The template of a namespace's pool, or of its variant; undefined: the gateway makes no such drivers there. */
   readonly template: (namespace: string, variant?: string) => DriverTemplate | undefined;
+  /** The jar of the driver fence. */
+  readonly fence: Buffer;
+  /** The largest request that the gateway lets through. */
+  readonly maxMessageBytes: number;
   /** Labels that a namespace's pods carry, such as its team and environment. */
   readonly podLabels: (namespace: string) => Readonly<Record<string, string>>;
   /** As the policy has it; undefined: it has no pool there. */
@@ -159,9 +166,11 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       annotations: {
         [SIGNATURE_ANNOTATION]: signature(key, kind, namespace, resource, variant),
         [TEMPLATE_ANNOTATION]: templateHash(template),
+        ...(hasFence(template) ? { [FENCE_ANNOTATION]: template.driverFence ?? 'config_map' } : {}),
         ...(hasDriverToken(template) ? { [TOKEN_ANNOTATION]: 'true' } : {}),
         ...(variant === undefined ? {} : { [VARIANT_ANNOTATION]: variant }),
       },
+      maxMessageBytes: this.#options.maxMessageBytes,
       podLabels: this.#options.podLabels(namespace),
     };
     const body =
@@ -179,7 +188,14 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
       made = await this.#readOurs(kind, resource, namespace);
     }
     const { uid = '' } = made.metadata;
-    const owner = { kind, name: resource, namespace, uid, hasToken: hasDriverToken(template) };
+    const owner: PartsOwner = {
+      kind,
+      name: resource,
+      namespace,
+      uid,
+      hasToken: hasDriverToken(template),
+      bringsFence: bringsFence(template),
+    };
     try {
       await makeParts(owner, this.#options);
     } catch (error) {

@@ -301,6 +301,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
     const before = this.#answered.get(view.uid)?.driver ?? record(view.uid);
     const name = resource?.name ?? before?.resource;
     const variant = resource ? resource.variant : before?.variant;
+    const fenced = resource?.fenced ?? false;
     const hasToken =
       resource?.hasToken ?? (name !== undefined && view.tokenSecret === tokenSecretName(name));
     const token =
@@ -310,6 +311,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       instance: view.instance,
       ...(name === undefined ? {} : { resource: name }),
       namespace: view.namespace,
+      fenced,
       ...(variant === undefined ? {} : { variant }),
       address: view.address,
       port: view.port,
@@ -319,6 +321,7 @@ export class KubernetesDrivers implements DriverSource, ProblemSource {
       ...(token === undefined ? {} : { token }),
       ...(cluster === undefined ? {} : { cluster }),
       object: this.#reference(view),
+      ...(view.node === undefined ? {} : { node: view.node }),
     };
   }
 }

@@ -1,12 +1,17 @@
 /** The parts of a driver's pod that both kinds of resource share. Pure. */
+import { connectConf, withFence } from '../../model/connect-conf.js';
 import { TOKEN_VARIABLE, tokenSecretName } from '../../lib/kubernetes/ownership.js';
 import { SPARK_CONNECT_PORT } from '../../model/driver.js';
 import {
+  bringsFence,
+  fenceConfigMapName,
   hasDriverToken,
   type DriverRequest,
   type DriverTemplate,
   type RawObject,
   type SecretKey,
+  FENCE_FILE,
+  hasFence,
   isSpark4,
 } from './template.js';
 
@@ -16,6 +21,8 @@ export const EXECUTOR_CONTAINER = 'spark-kubernetes-executor';
 const LOGS = 'spark-logs';
 const LOG_FOLDER = '/opt/spark/logs';
 const OTLP_PORT = 4317;
+const FENCE = 'driver-fence';
+const FENCE_FOLDER = '/opt/spark-gateway/fence';
 
 /**
  * The operator sets `spark-role` itself. The others are what the discovery of this and of earlier
@@ -109,10 +116,11 @@ export function placement(template: DriverTemplate): RawObject {
   });
 }
 
-export function volumes(template: DriverTemplate): RawObject[] {
+export function volumes(template: DriverTemplate, request: DriverRequest): RawObject[] {
   const { openTelemetry, fluentBit } = template;
   return [
     ...(template.volumes ?? []),
+    ...(bringsFence(template) ? [configMapVolume(FENCE, fenceConfigMapName(request.name))] : []),
     ...(openTelemetry ? [configMapVolume('otel-config', openTelemetry.configMap)] : []),
     ...(fluentBit
       ? [configMapVolume('fluent-bit-config', fluentBit.configMap), { name: LOGS, emptyDir: {} }]
@@ -123,6 +131,7 @@ export function volumes(template: DriverTemplate): RawObject[] {
 export function volumeMounts(template: DriverTemplate): RawObject[] {
   return [
     ...(template.volumeMounts ?? []),
+    ...(bringsFence(template) ? [{ name: FENCE, mountPath: FENCE_FOLDER, readOnly: true }] : []),
     ...(template.fluentBit ? [{ name: LOGS, mountPath: LOG_FOLDER }] : []),
   ];
 }
@@ -187,17 +196,19 @@ export function present(fields: RawObject): RawObject {
 
 // Spark settings that every driver of the gateway has. Pure.
 
-const LARGEST_MESSAGE_BYTES = 256 * 1024 * 1024;
-const ARROW_BATCH_BYTES = 10 * 1024 * 1024;
+const CLASS_PATH = 'spark.driver.extraClassPath';
+
 /** A driver that forgot a session before the gateway does would lose it for no reason. */
 const SESSION_TIMEOUT_MS = 24 * 60 * 60 * 1000;
 
-export function sparkConf(template: DriverTemplate): Record<string, string> {
+export function sparkConf(
+  template: DriverTemplate,
+  request: DriverRequest,
+): Record<string, string> {
   const { unityCatalog: unity, sessionTimeoutMs = SESSION_TIMEOUT_MS } = template;
-  return {
+  const own = template.sparkConf ?? {};
+  const conf: Record<string, string> = {
     'spark.connect.grpc.binding.port': String(SPARK_CONNECT_PORT),
-    'spark.connect.grpc.maxInboundMessageSize': String(LARGEST_MESSAGE_BYTES),
-    'spark.connect.grpc.arrow.maxBatchSize': String(ARROW_BATCH_BYTES),
     ...(isSpark4(template)
       ? { 'spark.connect.session.manager.defaultSessionTimeout': `${sessionTimeoutMs}ms` }
       : {}),
@@ -207,8 +218,14 @@ export function sparkConf(template: DriverTemplate): Record<string, string> {
           [`spark.sql.catalog.${unity.catalog}.uri`]: unity.uri,
         }
       : {}),
-    ...template.sparkConf,
+    ...connectConf(own, request.maxMessageBytes),
   };
+  if (bringsFence(template)) {
+    const others = conf[CLASS_PATH];
+    const jar = `${FENCE_FOLDER}/${FENCE_FILE}`;
+    conf[CLASS_PATH] = others === undefined ? jar : `${others}:${jar}`;
+  }
+  return hasFence(template) ? withFence(conf) : conf;
 }
 
 /** The operator's form of dynamic allocation, the same in both of its kinds. */

@@ -14,6 +14,7 @@ export interface PodView {
   /** The gateway that says to have made it. */
   readonly gateway?: string;
   readonly instance: string;
+  readonly node: string | undefined;
   readonly address: string;
   readonly port: number;
   readonly condition: DriverCondition;
@@ -56,6 +57,7 @@ export function viewPod(pod: Pod, defaultPort: number): PodView {
     controller: controllerOf(pod.metadata),
     ...(gateway === undefined ? {} : { gateway }),
     instance: container?.containerID ?? '',
+    node: pod.spec?.nodeName,
     address: isIP(address) === 0 ? '' : address,
     port: portOf(pod, container?.name) ?? defaultPort,
     condition,

@@ -40,7 +40,7 @@ export function sparkApplication(template: DriverTemplate, request: DriverReques
       'A driver template of the kind SparkApplication needs "main": a program that starts a SparkSession and stays alive.',
     );
   }
-  const conf = sparkConf(template);
+  const conf = sparkConf(template, request);
   const plugins = conf['spark.plugins'];
   return {
     apiVersion: 'sparkoperator.k8s.io/v1beta2',
@@ -105,7 +105,7 @@ function driverPod(template: DriverTemplate, request: DriverRequest): RawObject 
       ...sidecars(template),
     ],
     volumes: [
-      ...volumes(template),
+      ...volumes(template, request),
       ...(config ? [{ name: MAIN_VOLUME, configMap: { name: config.name } }] : []),
     ],
   });
@@ -122,7 +122,7 @@ export function sparkConnect(template: DriverTemplate, request: DriverRequest): 
     spec: present({
       sparkVersion: template.sparkVersion,
       image: template.image,
-      sparkConf: sparkConf(template),
+      sparkConf: sparkConf(template, request),
       hadoopConf: template.hadoopConf,
       dynamicAllocation: dynamicAllocation(template),
       server: {
@@ -180,7 +180,7 @@ function serverPod(template: DriverTemplate, request: DriverRequest): RawObject 
       }),
       ...sidecars(template),
     ],
-    volumes: volumes(template),
+    volumes: volumes(template, request),
   });
 }
 

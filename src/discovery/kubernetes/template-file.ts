@@ -7,6 +7,7 @@ import { parseYaml } from '../../lib/yaml/document.js';
 import { formatProblems } from '../../lib/yaml/problem.js';
 import { Reader } from '../../lib/yaml/schema.js';
 import type { Clock, Timer } from '../../model/clock.js';
+import { refuseSessionTimeout } from '../../model/connect-conf.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
 import { driverSessionTimeoutMs } from '../../model/driver.js';
 import { type DriverTemplate, templateDocument, type TemplateEntry } from './template.js';
@@ -80,8 +81,12 @@ function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | unde
       'a SparkApplication needs "main": a program that starts a SparkSession and stays alive',
     );
   }
-  if (entry.driver_token === true && isSpark3(entry)) {
-    reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4');
+  if (entry.driver_token === true && isSpark3(entry) && entry.driver_fence === 'none') {
+    reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4 or the driver fence');
+  }
+  const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs ?? 0);
+  if (timeout !== undefined) {
+    reader.refuseAt(entry, 'spark_conf', timeout);
   }
   const allocation = entry.dynamic_allocation;
   if (allocation && allocation.min_executors > allocation.max_executors) {
@@ -145,6 +150,7 @@ function compile(entry: TemplateEntry, raw: Readonly<Record<string, never>>): Dr
       configMap: entry.fluent_bit.config_map,
     },
     driverToken: entry.driver_token,
+    driverFence: entry.driver_fence,
     disruptionBudget: entry.disruption_budget,
     main: main
       ? defined<NonNullable<DriverTemplate['main']>>({

@@ -83,7 +83,13 @@ export interface DriverTemplate {
   readonly openTelemetry?: { readonly image: string; readonly configMap: string };
   /** A fluent-bit beside the driver that reads the driver's log folder. */
   readonly fluentBit?: { readonly image: string; readonly configMap: string };
-  /** Each driver has a token of its own and refuses whoever does not send it. Needs Spark 4. Default: from Spark 4 on. */
+  /**
+   * Whether the driver compares each message's session and user with what authz has checked: with a jar
+   * that the gateway brings as a ConfigMap (the default), with one that the image holds among Spark's
+   * jars, or not at all.
+   */
+  readonly driverFence?: 'config_map' | 'image' | 'none';
+  /** Each driver has a token of its own and refuses whoever does not send it. Needs Spark 4, or the fence. Default: from Spark 4 on. */
   readonly driverToken?: boolean;
   /** A PodDisruptionBudget that keeps the driver from being evicted while it has sessions. Default true. */
   readonly disruptionBudget?: boolean;
@@ -107,6 +113,8 @@ export interface DriverRequest {
   /** On the resource. */
   readonly ownershipLabels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
+  /** The largest request that the gateway lets through. */
+  readonly maxMessageBytes: number;
   /** On the pods: what is known of the namespace, such as its team. */
   readonly podLabels: Readonly<Record<string, string>>;
 }
@@ -129,6 +137,22 @@ export function isSpark4(template: DriverTemplate): boolean {
 export function hasDriverToken(template: DriverTemplate): boolean {
   return template.driverToken ?? isSpark4(template);
 }
+
+export function hasFence(template: DriverTemplate): boolean {
+  return template.driverFence !== 'none';
+}
+
+/** Whether the gateway brings the driver its fence. */
+export function bringsFence(template: DriverTemplate): boolean {
+  return (template.driverFence ?? 'config_map') === 'config_map';
+}
+
+/** Name of the ConfigMap that holds a driver's fence, under the key `FENCE_FILE`. */
+export function fenceConfigMapName(resource: string): string {
+  return `${resource}-fence`;
+}
+
+export const FENCE_FILE = 'driver-fence.jar';
 
 // The format of a file of driver templates, as people write it.
 
@@ -241,6 +265,7 @@ const template = object('a template', {
     }),
   ),
   driver_token: optional(text(boolean)),
+  driver_fence: withDefault(text(choice('config_map', 'image', 'none')), 'config_map'),
   disruption_budget: withDefault(text(boolean), true),
   main: optional(
     object('a main program', {

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import { LocalProcesses, stopLocalDrivers } from './local-drivers.js';
-import { sparkCommand, type SparkCommandOptions } from './spark-command.js';
+import { FENCE_JAR, sparkCommand, type SparkCommandOptions } from './spark-command.js';
 
 /** Where the archive for this Spark and Java is, or would be. An archive of others is never used. */
 export function classArchivePath(folder: string, options: SparkCommandOptions): string {
@@ -22,6 +22,7 @@ export function classArchivePath(folder: string, options: SparkCommandOptions): 
     hash.update(`${name} ${size} ${mtimeMs}\n`);
   }
   hash.update(realpathSync(jars));
+  hash.update(existsSync(FENCE_JAR) ? `${FENCE_JAR} ${statSync(FENCE_JAR).mtimeMs}` : 'no fence');
   hash.update(javaProgram(options));
   hash.update((options.jvmOptions ?? []).join(' '));
   return join(folder, `spark-${hash.digest('hex').slice(0, 16)}.jsa`);

@@ -57,7 +57,9 @@ export class LocalDriver {
     } catch {
       return true; // Not known now: only one that has surely ended is taken for ended.
     }
-    this.#ended = failureReason(this.#logTail(), this.#exit);
+    this.#ended = this.deleting
+      ? 'The gateway has ended it.'
+      : failureReason(this.#logTail(), this.#exit);
     return false;
   }
 
@@ -117,6 +119,7 @@ export class LocalDriver {
       address,
       port: this.request.port,
       token,
+      fenced: this.request.fenced === true,
       instance: this.#process ? `${this.#process.pid}@${this.#process.startTime}` : '',
     };
     if (this.queued) {
@@ -204,8 +207,14 @@ interface ExitStatus {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** Java's exit code when it was asked to end: 128 + SIGTERM. */
+const ASKED_TO_END = 143;
+
 /** `exit` is undefined for a process whose end nobody could wait for. */
 export function failureReason(logTail: string, exit: ExitStatus | undefined): string {
+  if (exit?.signal === 'SIGTERM' || exit?.code === ASKED_TO_END) {
+    return 'The driver was asked to end (SIGTERM), by somebody else than the gateway.';
+  }
   const cause = causes.find(([pattern]) => pattern.test(logTail))?.[1];
   const how =
     exit?.signal != null

@@ -218,6 +218,7 @@ export class LocalProcesses {
       address: await this.#addresses.take(inUse),
       port: this.#options.port ?? SPARK_CONNECT_PORT,
       token: randomBytes(32).toString('base64url'),
+      fenced: true,
       createdAtMs: this.#options.clock.now(),
     };
     try {

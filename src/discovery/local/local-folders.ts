@@ -13,6 +13,8 @@ export interface LocalRequest {
   readonly port: number;
   /** The driver's own secret. The file is for the owner's eyes only. */
   readonly token: string;
+  /** Absent for a driver that a former release has started: it has no fence. */
+  readonly fenced?: boolean;
   readonly createdAtMs: number;
 }
 

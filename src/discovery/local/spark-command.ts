@@ -1,6 +1,8 @@
 /** The command that runs Spark's Connect server in a JVM of its own, without the detour of spark-submit. */
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { connectConf, withFence } from '../../model/connect-conf.js';
 import { GatewayError } from '../../model/errors.js';
 import type { MakeDriverCommand } from './local-driver.js';
 
@@ -11,7 +13,7 @@ export interface SparkCommandOptions {
   readonly javaHome?: string;
   /** Default `local[2]`. */
   readonly master?: string;
-  /** Heap of each driver, as `-Xmx` takes it. Default `1g`. */
+  /** Heap of each driver, as `-Xmx` takes it. Default `2g`. */
   readonly memory?: string;
   /** The largest gRPC message that it accepts. Default 256 MiB. */
   readonly maxMessageBytes?: number;
@@ -19,18 +21,18 @@ export interface SparkCommandOptions {
   readonly sessionTimeoutMs?: number;
   /** Replaces the JVM options that make a small driver start fast. */
   readonly jvmOptions?: readonly string[];
+  /** Whether the driver refuses messages of other sessions than authz has checked. Default true. */
+  readonly fence?: boolean;
   /** A class archive (see class-archive.ts); used when the file exists. */
   readonly classArchive?: string;
   /** More Spark settings. Anyone with a session can read them. */
   readonly conf?: Readonly<Record<string, string>>;
-  /** More environment. PYSPARK_PYTHON is set where SPARK_HOME is PySpark's package folder. Anyone with a session can read it. */
+  /** More environment. Anyone with a session can read it. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
 const MAIN_CLASS = 'org.apache.spark.sql.connect.service.SparkConnectServer';
 const DEFAULT_MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
-/** Spark reads the setting as an int. */
-const LARGEST_MESSAGE_BYTES = 2 ** 31 - 1;
 
 /** The serial collector and the first compiler alone: half the CPU time of a start, for local[2]. */
 const FAST_START = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
@@ -61,6 +63,10 @@ const MODULE_OPTIONS = [
   '-Dio.netty.tryReflectionSetAccessible=true',
 ];
 
+/** Made by the set-up from fence/DriverFence.scala, for Spark 3.5 to 4.x. */
+export const FENCE_JAR = fileURLToPath(new URL('../../../fence/driver-fence.jar', import.meta.url));
+const PYTHON_WORKER = fileURLToPath(new URL('../../../../fence/python-worker', import.meta.url));
+
 const INHERITED_ENV = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'LD_LIBRARY_PATH'];
 
 /** Rejects a Spark or Java that cannot work with SETTINGS_INVALID and what to do about it. */
@@ -73,15 +79,22 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
       `JAVA_HOME is ${options.javaHome}, but there is no ${java}.`,
     );
   }
-  const python = pythonOf(options.sparkHome);
+  const python = pythonOf(options.sparkHome) ?? 'python3';
+  const fence = options.fence ?? true;
+  if (fence && !existsSync(FENCE_JAR)) {
+    throw new GatewayError(
+      'SETTINGS_INVALID',
+      `The driver fence is missing (${FENCE_JAR}): "npm start" makes it.`,
+    );
+  }
   const fixed = [
-    `-Xmx${options.memory ?? '1g'}`,
+    `-Xmx${options.memory ?? '2g'}`,
     '-XX:+ExitOnOutOfMemoryError',
     ...(options.jvmOptions ?? FAST_START),
     ...MODULE_OPTIONS,
   ];
   return ({ request, workFolder, marker }) => {
-    const conf: Record<string, string> = {
+    const unfenced: Record<string, string> = {
       'spark.app.name': `spark-connect-${request.resource}`,
       'spark.master': options.master ?? 'local[2]',
       'spark.ui.enabled': 'false',
@@ -93,13 +106,12 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
       'spark.sql.artifact.isolation.enabled': 'true',
       'spark.connect.grpc.binding.address': request.address,
       'spark.connect.grpc.binding.port': String(request.port),
-      'spark.connect.grpc.maxInboundMessageSize': String(
-        Math.min(options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES, LARGEST_MESSAGE_BYTES),
-      ),
-      'spark.connect.grpc.arrow.maxBatchSize': '10m',
       'spark.connect.session.manager.defaultSessionTimeout': `${options.sessionTimeoutMs ?? 7_200_000}ms`,
-      ...options.conf,
+      // Its other ports: block manager and RPC.
+      'spark.authenticate': 'true',
+      ...connectConf(options.conf ?? {}, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES),
     };
+    const conf = fence ? withFence(unfenced) : unfenced;
     const archive = options.classArchive;
     return {
       file: java,
@@ -112,17 +124,18 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
         `-Djava.io.tmpdir=${workFolder}`,
         ...Object.entries(conf).map(([key, value]) => `-D${key}=${value}`),
         '-cp',
-        join(jars, '*'),
+        [join(jars, '*'), ...(fence ? [FENCE_JAR] : [])].join(':'),
         MAIN_CLASS,
       ],
       env: {
         ...inheritedEnv(),
         SPARK_HOME: options.sparkHome,
         SPARK_LOCAL_IP: request.address,
-        // Read by Spark 4 where the setting is absent; unlike the setting it shows in no list of processes.
+        // Read by the fence, and by Spark 4 where the setting is absent; unlike the setting it shows in no list of processes.
         SPARK_CONNECT_AUTHENTICATE_TOKEN: request.token,
         ...(options.javaHome === undefined ? {} : { JAVA_HOME: options.javaHome }),
-        ...(python === undefined ? {} : { PYSPARK_PYTHON: python }),
+        PYSPARK_PYTHON: PYTHON_WORKER,
+        SPARK_GATEWAY_WORKER_PYTHON: python,
         ...options.env,
       },
     };

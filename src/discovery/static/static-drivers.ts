@@ -103,6 +103,7 @@ export class StaticFile implements DriverSource {
       address,
       port,
       ...(token === undefined ? {} : { token }),
+      fenced: entry.fence,
     };
     if (state?.answers) return { ...base, condition: 'ready' };
     return {

@@ -9,6 +9,7 @@
  *     port: 15002              # optional
  *     token_file: etl-1.token  # optional: the driver's spark.connect.authenticate.token,
  *     token_env: ETL_1_TOKEN   #   from a file (relative to this one) or the environment
+ *     fence: true              # optional: it has the driver fence, so that it may be shared by a team
  *     instance: 2              # optional: change it whenever the driver was restarted
  *     spark_version: 4.0.1     # optional, for people
  *     variant: spark-4.3       # optional: only for sessions of the policy's canary of this name
@@ -32,6 +33,8 @@ export interface StaticEntry {
   readonly port: number;
   readonly tokenFile: string | undefined;
   readonly tokenEnv: string | undefined;
+  /** Whether who runs it has put the driver fence there. */
+  readonly fence: boolean;
   /** Tells one run of the driver from the next, as far as whoever runs it says so; else empty. */
   readonly instance: string;
   readonly sparkVersion: string | undefined;
@@ -55,6 +58,7 @@ const KEYS = [
   'port',
   'token_file',
   'token_env',
+  'fence',
   'instance',
   'spark_version',
   'variant',
@@ -143,6 +147,7 @@ function readEntry(
   const port = Number(field('port', isPort, 'a port from 1 to 65535') ?? SPARK_CONNECT_PORT);
   const tokenFile = field('token_file', /./, 'a path');
   const tokenEnv = field('token_env', /^\w+$/, 'the name of an environment variable');
+  const fence = field('fence', /^(true|false)$/, 'true or false');
   const instance = field(
     'instance',
     /^[\w.-]{1,64}$/,
@@ -169,6 +174,7 @@ function readEntry(
     port,
     tokenFile,
     tokenEnv,
+    fence: fence === 'true',
     instance: instance ?? '',
     sparkVersion,
     variant,

@@ -185,20 +185,38 @@ function drainOf(object: unknown): DrainRequest | undefined {
 
 const TIMEOUT_MS = 5_000;
 
+interface RecordsPlace {
+  readonly api: Pick<KubernetesApi, 'request'>;
+  readonly namespace: string;
+}
+
 /** Takes the place of what `spec.drain` said before. Rejects with DRIVER_UNKNOWN, or with what the API server says. */
 export async function writeDrain(
-  { api, namespace }: { readonly api: Pick<KubernetesApi, 'request'>; readonly namespace: string },
+  { api, namespace }: RecordsPlace,
   driverUid: string,
   deadlineMs: number | undefined,
 ): Promise<void> {
   const deadline = deadlineMs === undefined ? null : new Date(deadlineMs).toISOString();
+  await patch({ api, namespace }, driverUid, { deadline });
+}
+
+/** Takes back what `spec.drain` says. Rejects as `writeDrain` does. */
+export async function eraseDrain(records: RecordsPlace, driverUid: string): Promise<void> {
+  await patch(records, driverUid, null);
+}
+
+async function patch(
+  { api, namespace }: RecordsPlace,
+  driverUid: string,
+  drain: object | null,
+): Promise<void> {
   try {
     await api.request({
       method: 'PATCH',
       path: `/apis/${API_VERSION}/namespaces/${namespace}/sparkdrivers/${encodeURIComponent(driverUid)}`,
       contentType: MERGE_PATCH,
       timeoutMs: TIMEOUT_MS,
-      body: { spec: { drain: { deadline } } },
+      body: { spec: { drain } },
     });
   } catch (error) {
     if (!hasStatus(error, 404)) throw error;

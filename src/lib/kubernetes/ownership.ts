@@ -18,6 +18,8 @@ export const TEMPLATE_ANNOTATION = 'spark-gateway.io/template';
 export const VARIANT_ANNOTATION = 'spark-gateway.io/variant';
 /** The driver asks for a token of its own, see `driverToken`. */
 export const TOKEN_ANNOTATION = 'spark-gateway.io/driver-token';
+/** On a driver with a fence: where it has it from. */
+export const FENCE_ANNOTATION = 'spark-gateway.io/driver-fence';
 
 /** What Spark's server reads its token from where spark.connect.authenticate.token is not set. */
 export const TOKEN_VARIABLE = 'SPARK_CONNECT_AUTHENTICATE_TOKEN';

@@ -113,6 +113,11 @@ export const admin = group('Metrics, health and administration of the control pl
     roles: controlPlane,
     about: 'Private key of admin.cert_file (PEM).',
   }),
+  kubernetes_audience: optional(plainText, {
+    roles: controlPlane,
+    about:
+      'Lets in whom the Kubernetes API server knows by a token for this audience, also while the identity provider is away: whoever may patch sparkdrivers in the namespace of the gateway acts, whoever may list them looks. Such a token: kubectl create token <service account> --audience <audience>. Without it nobody is let in so.',
+  }),
 });
 
 export const webConsole = group(

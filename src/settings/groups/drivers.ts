@@ -104,9 +104,9 @@ export const drivers = group('Where Spark drivers come from.', {
       about: 'Each driver listens on an address of its own from this network.',
     }),
     memory: setting(size('256MiB', '1TiB'), {
-      default: '1GiB',
+      default: '2GiB',
       roles: controlPlane,
-      about: 'Heap of each driver.',
+      about: 'Heap of each driver. 2 GiB carry a DataFrame of 200 MB both ways.',
     }),
     cores: setting(integer(1, 256), {
       default: '1',

@@ -1,10 +1,9 @@
 /** Takes records in and hands each to every destination. */
 import type { Logger } from 'pino';
-import { Counter, Gauge, type Registry } from 'prom-client';
 import type { AdminAction, AuditedRpc, AuditSink } from '../../model/audit.js';
 import type { Clock } from '../../model/clock.js';
 import { UnverifiedSample } from '../../model/unverified-sample.js';
-import { auditLine, type AuditWriter, Destination } from './destination.js';
+import { auditLine, type AuditMetrics, type AuditWriter, Destination } from './destination.js';
 import { adminRecord, type AuditRecord, omittedRecord, rpcRecord } from './record.js';
 
 export interface NamedWriter {
@@ -77,80 +76,4 @@ export class AuditLog implements AuditSink {
       this.#logger.error({ err: error }, 'an audit record could not be made');
     }
   }
-}
-
-/**
- * Why a record was not written. `rejected`: the collector did not want it. `unverified`: it would have
- * taken room of those that a verified principal stands behind.
- */
-export type DropReason = 'queue_full' | 'rejected' | 'shutdown' | 'unverified';
-
-const reasons: readonly DropReason[] = ['queue_full', 'rejected', 'shutdown', 'unverified'];
-
-export interface AuditMetrics {
-  /** To be called once for each destination, so that its numbers are there from the start. */
-  destination(
-    name: string,
-    state: { readonly queuedBytes: () => number; readonly failing: () => boolean },
-  ): void;
-  written(destination: string, count: number): void;
-  dropped(destination: string, reason: DropReason, count: number): void;
-  /** One that no verified principal stands behind, whether or not it is written. */
-  unverified(event: 'rpc' | 'admin'): void;
-}
-
-export function auditMetrics(registry: Registry): AuditMetrics {
-  const registers = [registry];
-  const states = new Map<string, Parameters<AuditMetrics['destination']>[1]>();
-  const written = new Counter({
-    name: 'spark_gateway_audit_records_total',
-    help: 'Audit records that were written.',
-    labelNames: ['destination'],
-    registers,
-  });
-  const dropped = new Counter({
-    name: 'spark_gateway_audit_dropped_total',
-    help: 'Audit records that were dropped: the queue was full, the collector rejected them, or the process ended.',
-    labelNames: ['destination', 'reason'],
-    registers,
-  });
-  const unverified = new Counter({
-    name: 'spark_gateway_audit_unverified_total',
-    help: 'RPCs and administrative requests that no verified principal stands behind. Some of them are written.',
-    labelNames: ['event'],
-    registers,
-  });
-  for (const event of ['rpc', 'admin']) unverified.inc({ event }, 0);
-  const gauge = (
-    name: string,
-    help: string,
-    read: (state: { queuedBytes(): number; failing(): boolean }) => number,
-  ) =>
-    new Gauge({
-      name,
-      help,
-      labelNames: ['destination'],
-      registers,
-      collect() {
-        for (const [destination, state] of states) this.set({ destination }, read(state));
-      },
-    });
-  gauge('spark_gateway_audit_queue_bytes', 'Audit records that wait, bytes.', (state) =>
-    state.queuedBytes(),
-  );
-  gauge(
-    'spark_gateway_audit_failing',
-    'Whether the last attempt to write audit records failed (1).',
-    (state) => (state.failing() ? 1 : 0),
-  );
-  return {
-    destination(name, state) {
-      states.set(name, state);
-      written.inc({ destination: name }, 0);
-      for (const reason of reasons) dropped.inc({ destination: name, reason }, 0);
-    },
-    written: (destination, count) => written.inc({ destination }, count),
-    dropped: (destination, reason, count) => dropped.inc({ destination, reason }, count),
-    unverified: (event) => unverified.inc({ event }),
-  };
 }

@@ -8,7 +8,7 @@ import { delta } from '../delta.js';
 import { isTypeUrl, type TypeUrl } from '../resource.js';
 import { Subscription } from '../subscription.js';
 import { lengthDelimited, XdsWireReader } from '../wire.js';
-import { type KeptResource, readResponse } from './recorder.js';
+import { type KeptResource, readResponse, type Snapshot } from './recorder.js';
 
 export interface KeptConfigurationOptions {
   /** Its folder exists. The file holds private keys: it is for its owner's eyes only. */
@@ -95,9 +95,6 @@ async function readKept({ file, logger }: KeptConfigurationOptions): Promise<Sna
 }
 
 // A complete configuration of an Envoy, and its form on disk.
-
-/** By type and name: everything that an Envoy subscribed to and acknowledged. */
-export type Snapshot = ReadonlyMap<string, ReadonlyMap<string, KeptResource>>;
 
 /** Names the format; another one is not read. */
 const MAGIC = Buffer.from('spark-gateway envoy configuration 1\n');

@@ -6,7 +6,9 @@ import { delta } from '../delta.js';
 import { isTypeUrl, TypeUrl } from '../resource.js';
 import { Subscription, type SubscriptionChange } from '../subscription.js';
 import { fieldHead, XdsWireReader } from '../wire.js';
-import type { Snapshot } from './kept-configuration.js';
+
+/** By type and name: everything that an Envoy subscribed to and acknowledged. */
+export type Snapshot = ReadonlyMap<string, ReadonlyMap<string, KeptResource>>;
 
 interface OfType {
   readonly subscription: Subscription;
@@ -41,7 +43,8 @@ export class Recorder {
     const answered = this.#unanswered.get(nonce);
     if (answered?.typeUrl === typeUrl) {
       this.#unanswered.delete(nonce);
-      if (!rejection) this.#accept(typeUrl, answered);
+      if (rejection) this.#reject(typeUrl, answered);
+      else this.#accept(typeUrl, answered);
     }
     const first = !this.#types.has(typeUrl);
     const type = this.#type(typeUrl);
@@ -115,6 +118,21 @@ export class Recorder {
       type.awaited.delete(name);
       type.held.delete(name);
     }
+  }
+
+  /**
+   * What comes alone and is rejected is not waited for: Envoy goes on without it, or with what it had.
+   * Of several the control plane sends each again (../watch.ts).
+   */
+  #reject(typeUrl: TypeUrl, { resources, removed }: Answer): void {
+    const type = this.#type(typeUrl);
+    const names = [...resources.map(({ name }) => name), ...removed];
+    if (names.length > 1) {
+      for (const name of names) if (type.subscription.includes(name)) type.awaited.add(name);
+      return;
+    }
+    type.answered = true;
+    for (const name of names) type.awaited.delete(name);
   }
 }
 

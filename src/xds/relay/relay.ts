@@ -18,9 +18,9 @@ import { prepareLocalAddress, protectLocalAddress } from '../../lib/grpc/local-a
 import { asOnTheWire } from '../../lib/grpc/client.js';
 import { formatAddress, type SocketAddress } from '../../model/address.js';
 import type { Clock } from '../../model/clock.js';
-import { KeptAnswers, KeptConfiguration, type Snapshot } from './kept-configuration.js';
+import { KeptAnswers, KeptConfiguration } from './kept-configuration.js';
 import { ControlPlaneLink, type Call, passOn } from './control-plane-link.js';
-import { Recorder } from './recorder.js';
+import { Recorder, type Snapshot } from './recorder.js';
 
 export interface XdsRelayOptions {
   /** Where Envoy asks. Secrets go over it in the clear: loopback or a unix socket. */

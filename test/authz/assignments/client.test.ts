@@ -442,7 +442,10 @@ test('the lease is renewed whatever becomes of what people are shown', async (t)
       return { version: 'v1', problem: undefined, shadow: undefined };
     },
   });
-  t.teardown(() => client.close(0));
+  t.teardown(async () => {
+    plane.stop();
+    await client.close(0);
+  });
   const stream = await lease({ ...t.context, client });
   await assigned({ ...t.context, client });
   broken = true;

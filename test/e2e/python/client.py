@@ -24,6 +24,7 @@ os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 from errors import describe  # noqa: E402
 from raw import call  # noqa: E402
 from sessions import Sessions  # noqa: E402
+from streaming import Streaming  # noqa: E402
 
 write_lock = threading.Lock()
 
@@ -46,7 +47,9 @@ def run(operations, command):
 def main():
     import pyspark
 
-    operations = {"raw": call, **Sessions().operations()}
+    sessions = Sessions()
+    streaming = Streaming(sessions._sessions)
+    operations = {"raw": call, **sessions.operations(), **streaming.operations()}
     write({"id": 0, "result": {"pyspark": pyspark.__version__, "pid": os.getpid()}})
     for line in sys.stdin:
         threading.Thread(target=run, args=(operations, json.loads(line)), daemon=True).start()

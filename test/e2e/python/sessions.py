@@ -96,6 +96,16 @@ class Sessions:
             "right": right,
         }
 
+    def toPandasOf(self, emit, session, rows):
+        """A frame of `rows` rows, 60 bytes each."""
+        frame = self._sessions[session].range(rows)
+        frame = frame.selectExpr("id", "substr(sha2(cast(id AS string), 256), 1, 52) AS text").toPandas()
+        return {
+            "rows": len(frame),
+            "sum": int(frame["id"].sum()),
+            "bytes": int(frame["text"].str.len().sum()),
+        }
+
     def createDataFrame(self, emit, session, megabytes):
         """Uploads a pandas frame of random bytes and has Spark count them."""
         import pandas

@@ -29,6 +29,7 @@ interface PodTemplate {
 const OWNED = [
   { base: '/api/v1', plural: 'pods' },
   { base: '/api/v1', plural: 'secrets' },
+  { base: '/api/v1', plural: 'configmaps' },
   { base: '/apis/policy/v1', plural: 'poddisruptionbudgets' },
 ];
 

@@ -10,9 +10,8 @@ import {
   KeptAnswers,
   decodeSnapshot,
   encodeSnapshot,
-  type Snapshot,
 } from '../../../src/xds/relay/kept-configuration.js';
-import { Recorder } from '../../../src/xds/relay/recorder.js';
+import { Recorder, type Snapshot } from '../../../src/xds/relay/recorder.js';
 import { delta } from '../../../src/xds/delta.js';
 import { type EncodedResource, TypeUrl } from '../../../src/xds/resource.js';
 import { cluster, endpoints, listener, secret } from '../../support/xds-resources.js';
@@ -91,6 +90,24 @@ test('what Envoy rejects is not kept; what it had stays', (t) => {
   const before = recorder.snapshot()?.get(TypeUrl.ENDPOINTS)?.get('a')?.version;
   deliver(recorder, TypeUrl.ENDPOINTS, [endpoints('a', [2])], { rejected: true });
   t.is(recorder.snapshot()?.get(TypeUrl.ENDPOINTS)?.get('a')?.version, before);
+});
+
+test('what Envoy rejects for good does not keep newer states of the rest from being kept', (t) => {
+  const recorder = new Recorder(undefined);
+  recorder.request(request(TypeUrl.CLUSTER));
+  deliver(recorder, TypeUrl.CLUSTER, [cluster('a'), cluster('bad')], { rejected: true });
+  t.is(recorder.snapshot(), undefined, 'which of the two is not known yet');
+  deliver(recorder, TypeUrl.CLUSTER, [cluster('a')]);
+  recorder.request(request(TypeUrl.ENDPOINTS, { subscribe: ['a', 'never good'] }));
+  deliver(recorder, TypeUrl.ENDPOINTS, [endpoints('a', [1])]);
+  recorder.request(request(TypeUrl.LISTENER));
+  deliver(recorder, TypeUrl.LISTENER, [listener('front')]);
+  t.is(recorder.snapshot(), undefined, 'the bad cluster has not been sent by itself');
+  deliver(recorder, TypeUrl.CLUSTER, [cluster('bad')], { rejected: true });
+  deliver(recorder, TypeUrl.ENDPOINTS, [endpoints('never good', [1])], { rejected: true });
+  t.deepEqual(names(recorder.snapshot(), TypeUrl.CLUSTER), ['a']);
+  deliver(recorder, TypeUrl.ENDPOINTS, [endpoints('a', [2])]);
+  t.is(recorder.snapshot()?.get(TypeUrl.ENDPOINTS)?.get('a')?.version, endpoints('a', [2]).version);
 });
 
 test('what is removed or no longer asked for is not kept, a private key above all', (t) => {

@@ -1,0 +1,26 @@
+/** `problems`. */
+import type { ProblemView } from '../../model/admin-api.js';
+import { since, type Shown, type Column } from '../render.js';
+import type { OnlineContext } from '../admin-client.js';
+import { shownListing } from '../listing.js';
+
+export async function problems(context: OnlineContext): Promise<Shown> {
+  return shownListing(context, {
+    kind: 'problem',
+    rows: await context.client.get<readonly ProblemView[]>('problems'),
+    nameOf: ({ kind, object = '' }) => `${kind}/${object}`,
+    columns: (rows) => columns(rows, context.now()),
+    nothing: 'No problem is known.',
+  });
+}
+
+function columns(rows: readonly ProblemView[], nowMs: number): readonly Column<ProblemView>[] {
+  const clusters = rows.some(({ cluster }) => cluster !== undefined);
+  return [
+    { title: 'PROBLEM', value: ({ kind }) => kind },
+    { title: 'ABOUT', value: ({ object }) => object ?? '' },
+    { title: 'CLUSTER', value: ({ cluster }) => cluster ?? '', wide: !clusters },
+    { title: 'SINCE', value: (problem) => since(problem.since, nowMs) },
+    { title: 'WHAT', value: ({ message }) => message },
+  ];
+}
