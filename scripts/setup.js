@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { driverFence } from './setup/driver-fence.js';
 import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
 import { helms, helmStep } from './setup/helm.js';
+import { clientPrograms, clientSteps } from './setup/clients.js';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
 import { kubeAssets, kubeStep } from './setup/kube.js';
 import { withSetupLock } from './setup/lock.js';
@@ -39,10 +40,10 @@ const spark41Venv = venvStep({
 });
 
 /**
- * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, helm?: boolean, charts?: boolean}} needs
+ * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean, helm?: boolean, charts?: boolean}} needs
  *   run: what the gateway runs (Envoy, Spark, Java, the driver fence); client: a PySpark 4 client; client35: a PySpark
  *   3.5 client, with run a server, too; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
- *   helm: Helm 3 and 4; charts: the Spark of each chart as well.
+ *   clients: what the tests of clients/ run; helm: Helm 3 and 4; charts: the Spark of each chart as well.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
 export async function setup({
@@ -54,6 +55,7 @@ export async function setup({
   alerts = false,
   charts = false,
   helm = charts,
+  clients = false,
 } = {}) {
   checkNode();
   checkOverrides();
@@ -75,6 +77,7 @@ export async function setup({
       ...(alerts ? [promtoolStep] : []),
       ...(helm ? [helmStep] : []),
       ...(charts ? [spark41Venv, sparkConnectJarStep(() => javaHome ?? installedJavaHome())] : []),
+      ...(clients ? clientSteps() : []),
     ];
     await runSteps(steps);
     return {
@@ -95,6 +98,7 @@ export async function setup({
         SPARK_3_5_CONNECT: sparkConnectJars,
         SPARK_4_1_HOME: sparkHomeOf('venv-4.1'),
       }),
+      ...(clients && clientPrograms()),
     };
   });
 }

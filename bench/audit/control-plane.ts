@@ -41,6 +41,9 @@ accessLog.setTarget({
   sink: {
     activity: nothing,
     streamOpened: nothing,
+    connectionUsed: nothing,
+    connectionEnded: nothing,
+    connectionsMissed: nothing,
     streamClosed: nothing,
     released: nothing,
     reporterConnected: nothing,

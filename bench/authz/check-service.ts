@@ -4,6 +4,7 @@ import { CheckService } from '../../src/authz/check-service.js';
 import { noMetrics } from '../../src/authz/metrics.js';
 import { TokenVerifier } from '../../src/authz/token/verifier.js';
 import { systemClock } from '../../src/model/clock.js';
+import { noInterruptChannel } from '../../src/model/interrupt.js';
 import { unlimitedQueries } from '../../src/model/assignment.js';
 import { noTracer } from '../../src/model/audit.js';
 import { assigner, policyOf, type Subject } from './subject.js';
@@ -17,6 +18,7 @@ export function checkServiceOf(subject: Subject): CheckService {
     activity: { activity: () => undefined },
     seen: { seen: () => undefined },
     queries: unlimitedQueries,
+    interrupts: noInterruptChannel,
     verifier: new TokenVerifier({ clock: systemClock, logger }),
     clock: systemClock,
     logger,

@@ -57,7 +57,18 @@ export async function ava(files, { serial = false, timeout, options = [], env = 
 export function unittest(python) {
   const { status, stderr, error } = spawnSync(
     python,
-    ['-W', 'ignore', '-m', 'unittest', 'discover', '--verbose', '--start-directory', 'tests'],
+    [
+      '-W',
+      'ignore',
+      '-m',
+      'unittest',
+      'discover',
+      '--verbose',
+      '--start-directory',
+      'tests',
+      '--top-level-directory',
+      '.',
+    ],
     { cwd: inRoot('clients/python'), encoding: 'utf8', env: { ...process.env, PYTHONPATH: '.' } },
   );
   const output = error ? error.message : stderr;

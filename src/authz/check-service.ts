@@ -9,9 +9,10 @@ import type {
 } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
+import type { Interrupt, InterruptChannel } from '../model/interrupt.js';
+import { limitsQueries, RateLimiter, refuseByRate } from '../model/limits.js';
 import type { Policy, Target } from '../model/policy.js';
-import type { Caller } from '../model/principal.js';
-import { RateLimiter, refuseByRate } from '../model/limits.js';
+import type { Caller, Principal } from '../model/principal.js';
 import type { Span, Tracer } from '../model/audit.js';
 import { UnverifiedSample } from '../model/unverified-sample.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
@@ -34,10 +35,18 @@ import {
 import { andThen, type Eventually } from './grpc-wire.js';
 import type { AuthzMetrics } from './metrics.js';
 import { QueryLimits } from './query-limits.js';
-import { allowedResponse, deniedResponse, type Metadata } from './response.js';
+import {
+  allowedResponse,
+  answeredResponse,
+  deniedResponse,
+  type Metadata,
+  withNewSession,
+} from './response.js';
 import { decide, Shadow, ShadowTally } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
 import type { UnaryCall } from './http2-transport.js';
+import { unknownSessionAnswer } from './unknown-session.js';
+import { WaitingRequests } from './waiting-requests.js';
 
 export interface CheckServiceOptions {
   /** The policy now; asked at every check. */
@@ -50,6 +59,7 @@ export interface CheckServiceOptions {
   readonly activity: Pick<ActivitySink, 'activity'>;
   readonly seen: SeenRequestSink;
   readonly queries: QueryAdmission;
+  readonly interrupts: InterruptChannel;
   readonly verifier: TokenVerifier;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -99,12 +109,13 @@ export class CheckService {
   readonly #shadow: Shadow;
   readonly #rates = new RateLimiter();
   readonly #queries: QueryLimits;
+  readonly #waiting = new WaitingRequests();
   readonly #unverified: UnverifiedSample;
   readonly #unverifiedSpans: UnverifiedSample;
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
-    const { clock, logger, metrics, queries, shadowPolicy } = options;
+    const { clock, interrupts, logger, metrics, queries, shadowPolicy } = options;
     this.#unverifiedSpans = new UnverifiedSample({ clock, onOmitted: () => undefined });
     this.#unverified = new UnverifiedSample({
       clock,
@@ -112,6 +123,7 @@ export class CheckService {
         logger.info({ kinds }, 'further requests of callers nobody has verified were refused'),
     });
     this.#queries = new QueryLimits({ admission: queries, clock, logger, metrics });
+    interrupts.onInterrupt((interrupt) => void this.#waiting.interrupt(interrupt));
     const candidate = shadowPolicy ?? (() => undefined);
     const tally = options.shadowTally ?? new ShadowTally(clock);
     this.#shadow = new Shadow({ candidate, tally, logger, metrics });
@@ -152,29 +164,75 @@ export class CheckService {
       const assigned = this.#assign(facts, authorized, holdMs, checking, call);
       const current =
         assigned instanceof Promise
-          ? assigned.then(async (assignment) => {
+          ? this.#interruptible(assigned, facts, authorized, call).then(async (assignment) => {
               authorized = await this.#current(facts, authorized, checking);
               checkAssignment(assignment, this.#asked(facts, authorized, 0, checking).session);
               return assignment;
             })
           : assigned;
-      return andThen(current, (assignment) => {
+      const decided = andThen(current, (assignment): Eventually<Decision> => {
         const { caller } = authorized.authenticated;
-        this.#allowed(facts, caller, assignment, checking.metadata);
+        this.#allowed(facts, authorized, assignment, checking.metadata);
         const query = { facts, caller, ...authorized, heldUntilMs };
-        const later = this.#queries
-          .turn(query, call)
-          ?.then(() => this.#assignLater(facts, authorized, heldUntilMs, checking, call));
+        const turn = this.#queries.turn(query, call);
+        const held = turn && this.#interruptible(turn, facts, authorized, call);
+        const later = held?.then(() =>
+          this.#assignLater(facts, authorized, heldUntilMs, checking, call),
+        );
         return andThen(later ?? assignment, (last) => {
           const { metadata } = checking;
           const { userId } = facts.request;
           const { responses } = this.memory;
-          const response = allowedResponse(last, userId, facts.headers, metadata, responses);
+          const stamped = allowedResponse(last, userId, facts.headers, metadata, responses);
+          const { givenSessionId } = facts;
+          const response =
+            givenSessionId === undefined ? stamped : withNewSession(stamped, givenSessionId);
           this.#end(checking, 'OK');
           return { allowed: true, response };
         });
       });
+      return decided instanceof Promise
+        ? decided.catch((error: unknown) => this.#answer(error, facts, authorized, checking))
+        : decided;
     });
+  }
+
+  /** A request that may begin something can be interrupted for as long as it waits here. */
+  async #interruptible<T>(
+    work: Promise<T>,
+    facts: RequestFacts,
+    { authenticated }: Authorized,
+    call: UnaryCall,
+  ): Promise<T> {
+    if (!facts.method.mayCreate) return work;
+    const operation = facts.operation?.();
+    const { principal } = authenticated.caller;
+    const abort = (reason: GatewayError) => call.abort(reason);
+    const over = this.#waiting.add(facts.request.sessionId, { principal, operation, abort });
+    return work.finally(over);
+  }
+
+  /** What Spark says of a session that has run nothing needs no driver. Rejects with what else is wrong. */
+  async #answer(
+    error: unknown,
+    facts: RequestFacts,
+    { authenticated }: Authorized,
+    checking: Checking,
+  ): Promise<Decision> {
+    if (!(error instanceof GatewayError) || error.code !== 'SESSION_UNKNOWN') throw error;
+    const { sessionId } = facts.request;
+    const interrupt = interruptOf(facts, authenticated.caller.principal);
+    const interrupted = interrupt ? this.#waiting.interrupt(interrupt) : [];
+    // What the client asks for next must not be taken for what it ends with this.
+    if (interrupt) await this.#options.interrupts.interrupt(interrupt);
+    const operation = facts.operation?.();
+    const method = facts.method.name;
+    const reads = facts.config?.reads ?? [];
+    const answer = unknownSessionAnswer({ method, sessionId, operation, interrupted, reads });
+    if (!answer) throw error;
+    const response = answeredResponse(answer, checking.metadata);
+    this.#end(checking, 'OK');
+    return { allowed: true, response };
   }
 
   #read(
@@ -290,7 +348,12 @@ export class CheckService {
   ): Eventually<Assignment> {
     const asked = this.#asked(facts, authorized, holdMs, checking);
     const known = asked.clone ? undefined : this.#options.assigner.remembered?.(asked.session);
-    if (!known) return this.#ask(asked, authorized.authenticated, call.signal);
+    if (!known) {
+      // Nothing is there to be cleaned up in a session that nobody knows.
+      const isCleanUp = facts.operation?.().isCleanUp === true;
+      const session = isCleanUp ? { ...asked.session, mayCreate: false } : asked.session;
+      return this.#ask({ ...asked, session }, authorized.authenticated, call.signal);
+    }
     checkAssignment(known, asked.session);
     return known;
   }
@@ -320,7 +383,7 @@ export class CheckService {
 
   #allowed(
     facts: RequestFacts,
-    caller: Caller,
+    { authenticated: { caller }, target, policy }: Authorized,
     assignment: Assignment,
     metadata: KnownMetadata,
   ): void {
@@ -328,8 +391,18 @@ export class CheckService {
     metadata.driver = assignment.driverUid;
     if (allowReconnect) metadata.comes_back = 'true';
     this.#reportActivity(facts);
+    if (facts.interrupt) this.#interruptTurns(facts, caller, target, policy);
     this.#seen(facts, caller, sessionId);
     if (newSessionId !== undefined) this.#seen(facts, caller, newSessionId);
+  }
+
+  /** The driver ends what it runs; what waits for its turn is not there yet. */
+  #interruptTurns(facts: RequestFacts, { principal }: Caller, target: Target, policy: Policy) {
+    const interrupt = interruptOf(facts, principal);
+    const limits = policy.limits?.(target.namespace);
+    if (!interrupt || !limits || !limitsQueries(limits)) return;
+    this.#waiting.interrupt(interrupt);
+    void this.#options.interrupts.interrupt(interrupt);
   }
 
   #refuse(thrown: unknown, checking: Checking, { abortReason }: UnaryCall): Decision {
@@ -391,6 +464,17 @@ export class CheckService {
       logger.info(fields, error.message);
     }
   }
+}
+
+/** What the request ends of its session. */
+function interruptOf(
+  { interrupt, method, request }: RequestFacts,
+  principal: Principal,
+): Interrupt | undefined {
+  const { sessionId, allowReconnect } = request;
+  if (interrupt) return { sessionId, principal, ...interrupt };
+  const isRelease = method.allowReconnectField !== undefined && !allowReconnect;
+  return isRelease ? { sessionId, principal } : undefined;
 }
 
 /** What is in the access log is enough to find the span by. */

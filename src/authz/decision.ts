@@ -1,4 +1,5 @@
 /** The steps of a check up to the assignment, in their order. Each throws the GatewayError that refuses the request. */
+import { randomUUID } from 'node:crypto';
 import type { AssignRequest, Assignment } from '../model/assignment.js';
 import type { ConfigRequest, PeerCertificate, Policy, Target } from '../model/policy.js';
 import { GatewayError } from '../model/errors.js';
@@ -17,6 +18,7 @@ import {
   readSparkRequest,
   type SparkRequest,
 } from './request.js';
+import { type Operation, readInterrupt, readOperation } from './operations.js';
 import type { VerifiedToken } from './token/verifier.js';
 
 /** What a request says beside its body; nothing in it is verified but `peer` and `sourceAddress`. */
@@ -32,8 +34,14 @@ export interface RequestHead {
 /** What a request says of itself. */
 export interface RequestFacts extends RequestHead {
   readonly request: SparkRequest;
+  /** Of CloneSession: the new session's id, where the client names none. */
+  readonly givenSessionId?: string;
   /** Of the Config RPC. */
   readonly config?: ConfigRequest;
+  /** Of ExecutePlan. Read when it is asked for: most requests go on at once. */
+  readonly operation?: () => Operation;
+  /** Of Interrupt. */
+  readonly interrupt?: ReturnType<typeof readInterrupt>;
   /** Who the client says it works for; recorded, never trusted. */
   readonly claimedUser: string;
 }
@@ -87,17 +95,13 @@ export function readFacts(
 ): RequestFacts {
   const { method, headers } = head;
   const message = messagePrefix(body, headers.get('grpc-encoding'), memory.inflater);
-  const request = readSparkRequest(message, method, memory.ids);
-  if (method.newSessionField !== undefined && request.newSessionId === undefined) {
-    throw new GatewayError(
-      'CLONE_SESSION_ID_MISSING',
-      'The gateway must know the id of the new session beforehand. Type: ' +
-        'import uuid; spark.cloneSession(new_session_id=str(uuid.uuid4()))',
-    );
-  }
+  const read = readSparkRequest(message, method, memory.ids);
+  const givenSessionId = newSessionIdFor(method, read, body);
+  const request = givenSessionId === undefined ? read : { ...read, newSessionId: givenSessionId };
   const claimedUser = (headers.get(names.user) || request.userId).slice(0, 256);
   const facts: RequestFacts = {
     method,
+    ...(givenSessionId === undefined ? {} : { givenSessionId }),
     token: head.token,
     peer: head.peer,
     sourceAddress: head.sourceAddress,
@@ -106,7 +110,16 @@ export function readFacts(
     request,
     claimedUser,
   };
-  return method.name === 'Config' ? { ...facts, config: readConfigRequest(message) } : facts;
+  switch (method.name) {
+    case 'Config':
+      return { ...facts, config: readConfigRequest(message) };
+    case 'ExecutePlan':
+      return { ...facts, operation: once(() => readOperation(message)) };
+    case 'Interrupt':
+      return { ...facts, interrupt: readInterrupt(message) };
+    default:
+      return facts;
+  }
 }
 
 /** Without a token: a service by its certificate, else a network by the source address. */
@@ -192,6 +205,7 @@ export function assignRequests(
     environment: target.environment,
     namespace: target.namespace,
     mayCreate: method.mayCreate,
+    ...(facts.config && isIncidental(facts.config) ? { incidental: true } : {}),
     holdMs,
     method: method.name,
     traceparent,
@@ -202,6 +216,22 @@ export function assignRequests(
       ? undefined
       : { ...session, sessionId: newSessionId, cloneOf: request.sessionId };
   return { session, clone };
+}
+
+/**
+ * What PySpark asks by the way: how it may compress a plan before its first one of any kind, and how to
+ * show an error when it has one.
+ */
+const INCIDENTAL_SETTINGS: ReadonlySet<string> = new Set([
+  'spark.connect.session.planCompression.threshold',
+  'spark.connect.session.planCompression.defaultAlgorithm',
+  'spark.sql.connect.serverStacktrace.enabled',
+  'spark.sql.pyspark.jvmStacktrace.enabled',
+]);
+
+function isIncidental({ reads, writes, lists, whole }: ConfigRequest): boolean {
+  const others = reads.filter((key) => !INCIDENTAL_SETTINGS.has(key));
+  return whole && reads.length > 0 && others.length + writes.length + lists.length === 0;
 }
 
 /** Guards against an assignment that is not the one asked for. */
@@ -253,6 +283,26 @@ function sessionOfAnother(): GatewayError {
     'SESSION_OF_ANOTHER',
     'This session belongs to someone else. Start one of your own.',
   );
+}
+
+/** The id that Envoy is to write into the message; it cannot where that is compressed. */
+function newSessionIdFor(
+  { newSessionField }: SparkMethod,
+  { newSessionId }: SparkRequest,
+  body: Buffer,
+): string | undefined {
+  if (newSessionField === undefined || newSessionId !== undefined) return undefined;
+  if (body[0] === 0) return randomUUID();
+  throw new GatewayError(
+    'CLONE_SESSION_ID_MISSING',
+    'A CloneSession request that is compressed must name the new session. Type: ' +
+      'import uuid; spark.cloneSession(new_session_id=str(uuid.uuid4()))',
+  );
+}
+
+function once<T extends object>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
 }
 
 /** The `:authority` without its port. */

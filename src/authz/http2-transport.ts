@@ -1,6 +1,6 @@
 /**
  * Unary gRPC on an HTTP/2 server of its own (src/lib/http2), with the health service. Envoy waits for this on
- * every request.
+ * every request. What authz has answered itself comes back here with its answer, whatever was asked.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
@@ -12,6 +12,7 @@ import { serveHttp2 } from '../lib/http2/socket.js';
 import type { SocketAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
+import { ANSWER_HEADER } from '../model/names.js';
 import {
   CallError,
   frame,
@@ -116,6 +117,11 @@ export class Http2Transport implements Transport {
     }
     if (!contentType.startsWith(CONTENT_TYPE)) {
       connection.respond(stream, NOT_GRPC, true);
+      return;
+    }
+    const given = stream.head.extensions.get(ANSWER_HEADER);
+    if (given !== undefined) {
+      respond(connection, stream, Buffer.from(given, 'base64'));
       return;
     }
     const handler =
@@ -230,7 +236,6 @@ export class Call implements UnaryCall {
     return this.#abortReason;
   }
 
-  /** The first reason counts. */
   abort(reason: Error): void {
     this.#abortReason ??= reason;
     this.#controller?.abort(reason);
@@ -251,6 +256,8 @@ export interface UnaryCall {
   readonly signal: AbortSignal;
   /** Why the signal has fired, or would have. */
   readonly abortReason: Error | undefined;
+  /** Fires the signal. The first reason counts. */
+  abort(reason: Error): void;
 }
 
 /** Answers one message with one that is framed (grpc-wire.ts), at once where it can. */

@@ -226,7 +226,7 @@ function checked(fields: Fields, bytes: number): SparkRequest {
   }
   if (sessionId === '') throw unreadable('it has no session_id');
   if (!UUID.test(sessionId)) throw notUuid('session_id');
-  if (newSessionId !== '' && !UUID.test(newSessionId)) throw notUuid('new_session_id');
+  if (newSessionId !== '' && !UUID.test(newSessionId)) throw cloneIdUnreadable();
   if (CONTROL_CHARACTER.test(userId)) throw unreadable('its user_id has control characters');
   return {
     sessionId,
@@ -235,6 +235,15 @@ function checked(fields: Fields, bytes: number): SparkRequest {
     allowReconnect,
     messageBytes: bytes,
   };
+}
+
+/** With the name that Spark's own refusal has. */
+function cloneIdUnreadable(): GatewayError {
+  return new GatewayError(
+    'REQUEST_UNREADABLE',
+    '[INVALID_CLONE_SESSION_REQUEST.TARGET_SESSION_ID_FORMAT] The new session id is not a UUID in lower case. ' +
+      'Leave it out, or type: import uuid; spark.cloneSession(str(uuid.uuid4()))',
+  );
 }
 
 function notUuid(field: string): GatewayError {

@@ -5,10 +5,12 @@ import { GrpcStatus, type GatewayError } from '../model/errors.js';
 import {
   AccessMetadata,
   AFFINITY_HEADER,
+  ANSWER_HEADER,
   CLUSTER_HEADER,
   IDENTITY_HEADER,
   INTERNAL_HEADER_PREFIX,
   ISSUER_HEADER,
+  NEW_SESSION_HEADER,
   PIN_HEADER,
   PRINCIPAL_HEADER,
   ringHashKey,
@@ -66,6 +68,17 @@ export function allowedResponse(
   const response = { set: headersToSet(assignment, userId), remove, metadata };
   lastResponses.set(assignment, { userId, response });
   return response;
+}
+
+/** As `response`, and Envoy writes this id into a CloneSession message. */
+export function withNewSession(response: AllowedResponse, newSessionId: string): AllowedResponse {
+  return { ...response, set: [...response.set, { name: NEW_SESSION_HEADER, value: newSessionId }] };
+}
+
+/** What has Envoy fetch this answer from authz: its framed messages. */
+export function answeredResponse(answer: Buffer, metadata: Metadata): AllowedResponse {
+  const set = [{ name: ANSWER_HEADER, value: answer.toString('base64') }];
+  return { set, remove: ['authorization', 'authentication'], metadata };
 }
 
 function headersToSet(assignment: Assignment, userId: string): readonly HeaderMutation[] {

@@ -11,6 +11,7 @@ import {
 import { noTracer, type Tracer } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GrpcStatus } from '../model/errors.js';
+import { type InterruptChannel, noInterruptChannel } from '../model/interrupt.js';
 import { CLAIMED_USER_HEADER } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.js';
@@ -39,6 +40,8 @@ export interface AuthzServerOptions {
   readonly seen?: SeenRequestSink;
   /** Asked where the policy limits queries. Default: none is held. */
   readonly queries?: QueryAdmission;
+  /** Where interrupts of what other sidecars hold are told. Default: there are no others. */
+  readonly interrupts?: InterruptChannel;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: AuthzMetrics;
@@ -105,6 +108,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
     activity,
     seen: options.seen ?? { seen: () => undefined },
     queries: options.queries ?? unlimitedQueries,
+    interrupts: options.interrupts ?? noInterruptChannel,
     verifier,
     clock,
     logger,

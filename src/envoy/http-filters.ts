@@ -21,6 +21,7 @@ import {
   PIN_HEADER,
   BODY_PREFIX_BYTES,
 } from '../model/names.js';
+import { newSessionIdFilter } from './clone-session.js';
 import {
   fromAds,
   pack,
@@ -93,6 +94,7 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
         typeUrls: [`${TYPE_PREFIX}envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`],
       },
     }),
+    newSessionIdFilter(),
     filter('envoy.filters.http.stateful_session', {
       case: 'typedConfig',
       value: pack(StatefulSessionSchema, {

@@ -21,7 +21,7 @@ import { addressGroups, byAddress, connectionLimit } from './address-groups.js';
 import { frontTransportSocket } from './clusters.js';
 import { frontTracing, collectorCluster } from './collector.js';
 import { httpFilters, withoutInternalHeaders, extAuthz } from './http-filters.js';
-import { frontAccessLog, localReplies } from './local-replies.js';
+import { connectionLog, frontAccessLog, localReplies } from './local-replies.js';
 import { routes } from './routes.js';
 import {
   BUFFER_BYTES,
@@ -54,6 +54,7 @@ export function listener(settings: ListenerSettings): Listener {
   const value = create(ListenerSchema, {
     name: ResourceNames.listener,
     address: socketAddress(settings.address, settings.port),
+    accessLog: [connectionLog()],
     perConnectionBufferLimitBytes: BUFFER_BYTES,
     listenerFilters: [
       ...(settings.proxyProtocol ? [proxyProtocol()] : []),

@@ -9,7 +9,10 @@ import {
 } from '#gen/envoy/config/accesslog/v3/accesslog_pb.js';
 import { ApiVersion } from '#gen/envoy/config/core/v3/config_source_pb.js';
 import { AccessLogType } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
-import { HttpGrpcAccessLogConfigSchema } from '#gen/envoy/extensions/access_loggers/grpc/v3/als_pb.js';
+import {
+  HttpGrpcAccessLogConfigSchema,
+  TcpGrpcAccessLogConfigSchema,
+} from '#gen/envoy/extensions/access_loggers/grpc/v3/als_pb.js';
 import {
   type LocalReplyConfig,
   LocalReplyConfigSchema,
@@ -130,6 +133,25 @@ export function frontAccessLog(): AccessLog {
         additionalRequestHeadersToLog: [TRACE_HEADER],
         additionalResponseHeadersToLog: ['grpc-status'],
         additionalResponseTrailersToLog: ['grpc-status'],
+      }),
+    },
+  });
+}
+
+/** One record at the end of each client's connection: a client that goes may say nothing more. */
+export function connectionLog(): AccessLog {
+  return create(AccessLogSchema, {
+    name: 'envoy.access_loggers.tcp_grpc',
+    configType: {
+      case: 'typedConfig',
+      value: pack(TcpGrpcAccessLogConfigSchema, {
+        commonConfig: {
+          logName: 'spark_connect_connections',
+          grpcService: grpcService(StaticClusters.accessLog),
+          transportApiVersion: ApiVersion.V3,
+          bufferFlushInterval: duration(1_000),
+          bufferSizeBytes: 16 * 1024,
+        },
       }),
     },
   });

@@ -13,15 +13,18 @@ import {
 import { ExtAuthzPerRouteSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
 import {
   AFFINITY_HEADER,
+  ANSWER_HEADER,
   CLUSTER_HEADER,
   PIN_HEADER,
   SPARK_CONNECT_SERVICE,
 } from '../model/names.js';
+import { CLONE_SESSION_PATH, withNewSessionId } from './clone-session.js';
 import {
   duration,
   pack,
   type EnvoySettings,
   ResourceNames,
+  StaticClusters,
   unassignedIdleTimeoutMs,
   unassignedLimitMs,
 } from './settings.js';
@@ -32,20 +35,38 @@ const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
 
 /** Never defined: a request that arrives there was not stamped and is answered UNAVAILABLE. */
 const NO_CLUSTER = 'unassigned';
+/** For authz to say again what it has answered. */
+const ANSWER_TIMEOUT_MS = 10_000;
 
 /**
- * The first match wins. Envoy matches again after authz has stamped the request
- * (`clear_route_cache`):
+ * The first match wins. Envoy matches again after authz has stamped the request (`clear_route_cache`), but
+ * whether CloneSession passes a filter of its own is decided before that, so it has two routes of its own:
  * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes,
  *    the messages of an upload are looked at (upload-limit.ts);
- * 2. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
+ * 2. stamped with an answer: authz, which gives it;
+ * 3. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
  *    client stream which never sends its first message, or sends it byte by byte, meets a timeout;
- * 3. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
+ * 4. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
  */
 export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): RouteConfiguration {
   const { authz } = settings;
   const assigned = { grpc: {}, headers: [nonEmpty(CLUSTER_HEADER), nonEmpty(PIN_HEADER)] };
   const pathSpecifier = { case: 'prefix' as const, value: `/${SPARK_CONNECT_SERVICE}/` };
+  const unassigned = {
+    match: { pathSpecifier, grpc: {} },
+    action: {
+      case: 'route' as const,
+      value: {
+        clusterSpecifier: { case: 'cluster' as const, value: NO_CLUSTER },
+        clusterNotFoundResponseCode: RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
+        timeout: duration(0),
+        idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
+        // Ends with the choice of the driver's route.
+        maxStreamDuration: { maxStreamDuration: duration(unassignedLimitMs(authz)) },
+      },
+    },
+  };
+  const clone = { case: 'path' as const, value: CLONE_SESSION_PATH };
   return create(RouteConfigurationSchema, {
     name: ResourceNames.routes,
     virtualHosts: [
@@ -53,6 +74,18 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
         name: 'spark_connect',
         domains: ['*'],
         routes: [
+          {
+            name: 'driver_clone',
+            match: { pathSpecifier: clone, ...assigned },
+            action: toDriver(),
+            typedPerFilterConfig: withNewSessionId(),
+          },
+          {
+            ...unassigned,
+            name: 'unassigned_clone',
+            match: { pathSpecifier: clone, grpc: {} },
+            typedPerFilterConfig: withNewSessionId(),
+          },
           {
             name: 'driver_upload',
             match: {
@@ -66,21 +99,17 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
           },
           { name: 'driver', match: { pathSpecifier, ...assigned }, action: toDriver() },
           {
-            name: 'unassigned',
-            match: { pathSpecifier, grpc: {} },
+            name: 'answered',
+            match: { pathSpecifier, grpc: {}, headers: [nonEmpty(ANSWER_HEADER)] },
             action: {
               case: 'route',
               value: {
-                clusterSpecifier: { case: 'cluster', value: NO_CLUSTER },
-                clusterNotFoundResponseCode:
-                  RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
-                timeout: duration(0),
-                idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
-                // Ends with the choice of the driver's route.
-                maxStreamDuration: { maxStreamDuration: duration(unassignedLimitMs(authz)) },
+                clusterSpecifier: { case: 'cluster', value: StaticClusters.extAuthz },
+                timeout: duration(ANSWER_TIMEOUT_MS),
               },
             },
           },
+          { ...unassigned, name: 'unassigned' },
           {
             name: 'not_served',
             match: { pathSpecifier: { case: 'prefix', value: '/' } },

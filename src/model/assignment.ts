@@ -31,6 +31,8 @@ export interface AssignRequest {
   readonly namespace: string;
   /** Whether this RPC may make an assignment or start a driver. */
   readonly mayCreate: boolean;
+  /** A client sends such before whatever it does: it begins no session whose client has given up waiting. */
+  readonly incidental?: boolean;
   readonly holdMs: number;
   /** The session whose driver the new session is to share (CloneSession). */
   readonly cloneOf?: string;
@@ -66,6 +68,15 @@ export interface ActivitySink {
    */
   streamOpened(sessionId: string, streamId: string, atMs: number, reporterId: string): void;
   streamClosed(sessionId: string, streamId: string, atMs: number): void;
+  /**
+   * A request of the session came on this connection of a client. `connectionId` begins with the id of
+   * its reporter and a slash. `atMs`: by the reporter's clock, as in `connectionEnded`.
+   */
+  connectionUsed(sessionId: string, connectionId: string, atMs: number): void;
+  /** A connection of a client has ended, whether or not a session used it. */
+  connectionEnded(connectionId: string, atMs: number): void;
+  /** Connections may have been used, or have ended, of which this reporter could not tell. */
+  connectionsMissed(reporterId: string): void;
   /** The driver answered an RPC of this session. */
   answered?(sessionId: string): void;
   /** The driver answered a ReleaseSession with OK. */

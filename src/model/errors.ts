@@ -66,6 +66,8 @@ const statusByCode = {
   MESSAGE_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,
   /** As many queries run as the policy allows at a time, and none ended while this one waited. */
   QUERY_LIMIT_EXCEEDED: GrpcStatus.RESOURCE_EXHAUSTED,
+  /** Its client has interrupted it while it waited. As Spark's own: INTERNAL. */
+  OPERATION_CANCELED: GrpcStatus.INTERNAL,
   /** More new sessions or requests in a time than the policy allows. */
   RATE_LIMITED: GrpcStatus.RESOURCE_EXHAUSTED,
 

@@ -52,6 +52,13 @@ export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
 /** What the driver fence compares each message with; `requestIdentity`. */
 export const IDENTITY_HEADER = 'x-spark-identity';
+/** CloneSession: the id of the new session, where the client leaves it to the server. */
+export const NEW_SESSION_HEADER = 'x-spark-new-session';
+/**
+ * Base64 of the response's framed messages: authz answers the request itself, with these. Envoy brings
+ * it to authz, as only an upstream can answer a gRPC call with messages.
+ */
+export const ANSWER_HEADER = 'x-spark-answer';
 
 /**
  * What Envoy shows authz of a body. A request that is decided on its whole message fits: its ids, and a

@@ -55,6 +55,8 @@ export interface PoolPolicy extends PoolSize {
   readonly afterUse: 'replace' | 'reuse';
   /** How long an `available` driver beyond `size` may idle; undefined: for ever. */
   readonly idleTtlMs: number | undefined;
+  /** How long a session is kept whose client has closed all its connections; absent: as any that is idle. */
+  readonly disconnectedTtlMs?: number;
   /** How long a driver may take to come up. */
   readonly startTimeoutMs: number;
   /** What is done about a driver that has sessions and does not answer; absent: it is waited for. */

@@ -188,6 +188,10 @@ const pool = object(
       'How long a ready driver beyond size is kept; default: 30m.',
       withDefault(text(durationOrNever), 30 * 60_000),
     ),
+    disconnected_ttl: about(
+      'How long a session is kept that runs nothing and whose client has closed all its connections; default: session_ttl.',
+      optional(text(duration('10s'))),
+    ),
     start_timeout: about(
       'How long a driver may take to come up; default: pools.start_timeout of the settings.',
       optional(text(duration('5s', '1h'))),

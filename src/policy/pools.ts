@@ -72,6 +72,7 @@ const DEFAULT_ENTRY: PoolEntry = {
   sharing: 'principal',
   after_use: 'replace',
   idle_ttl: 30 * 60_000,
+  disconnected_ttl: undefined,
   start_timeout: undefined,
   on_driver_loss: undefined,
   schedule: [],
@@ -94,6 +95,7 @@ function compilePool(entry: PoolEntry, defaults: PoolDefaults, reader: Reader): 
     sharing: entry.sharing,
     afterUse: entry.after_use,
     idleTtlMs: Number.isFinite(entry.idle_ttl) ? entry.idle_ttl : undefined,
+    ...(entry.disconnected_ttl === undefined ? {} : { disconnectedTtlMs: entry.disconnected_ttl }),
     startTimeoutMs: entry.start_timeout ?? defaults.startTimeoutMs,
   });
 }

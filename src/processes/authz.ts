@@ -108,6 +108,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     activity: assignments,
     seen: assignments,
     queries: assignments,
+    interrupts: assignments,
     clock,
     logger,
     metrics,

@@ -85,6 +85,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     clock,
     logger,
     sessionTtlMs: settings.sessionTtlMs,
+    disconnectedTtlMs: (namespace) => policy().pool(namespace)?.disconnectedTtlMs,
     tombstoneTtlMs: settings.sessions.tombstoneTtlMs,
   });
   const activityOf = (session: SessionRecord) => ({
@@ -99,7 +100,6 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
     poolStatus: pools,
     waitingRoom,
     activity: expiry.activity,
-    seen: activityOf,
     clock,
     logger,
     cacheTtlMs,

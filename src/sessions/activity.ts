@@ -20,14 +20,30 @@ interface Seen {
   readonly streams: Set<string>;
   /** Who told of it, and might have told more while they were away. */
   readonly reporters: Set<string>;
+  /** Of its clients, those that are open. */
+  readonly connections: Set<string>;
+  /** Since when there are none of those; undefined: there are, or it is not known that there are not. */
+  disconnectedAtMs: number | undefined;
   isAnswered: boolean;
 }
+
+/** A connection of which nobody can tell whether it has ended. */
+const UNKNOWN_CONNECTION = '';
+/** For which the record of a request may be under way. */
+const DELIVERY_MS = 5_000;
+/** For which the records of a connection may come in another order than they were made. */
+const DISORDER_MS = 60_000;
 
 export class ActivityTable implements ActivitySink {
   readonly #options: ActivityOptions;
   readonly #seen = new Map<string, Seen>();
   /** Reporters by id: since when they are away, or undefined while they are connected. */
   readonly #reporters = new Map<string, number | undefined>();
+  /** Ends of connections, the oldest first, by their reporters' clocks and by ours. */
+  readonly #endedConnections = new Map<
+    string,
+    { readonly atMs: number; readonly heardMs: number }
+  >();
   #quietUntilMs: number;
   readonly #startedMs: number;
 
@@ -42,6 +58,10 @@ export class ActivityTable implements ActivitySink {
     for (const { sessionId, atMs, released } of events) {
       const seen = this.#touch(sessionId, atMs);
       if (reporterId !== undefined) seen?.reporters.add(reporterId);
+      // Somebody has come on a connection of which no record has come yet, or none ever will.
+      if (seen && atMs > (seen.disconnectedAtMs ?? Infinity) + DELIVERY_MS) {
+        seen.disconnectedAtMs = undefined;
+      }
       if (released && this.#isLive(sessionId)) this.#options.onRelease(sessionId, false);
     }
   }
@@ -56,11 +76,40 @@ export class ActivityTable implements ActivitySink {
     this.#touch(sessionId, atMs)?.streams.delete(streamId);
   }
 
+  connectionUsed(sessionId: string, connectionId: string, atMs: number): void {
+    const seen = this.#seen.get(sessionId);
+    const ended = this.#endedConnections.get(connectionId);
+    if (!seen || (ended && ended.atMs >= atMs)) return;
+    seen.connections.add(connectionId);
+    seen.disconnectedAtMs = undefined;
+  }
+
+  connectionEnded(connectionId: string, atMs: number): void {
+    const nowMs = this.#options.clock.now();
+    this.#endedConnections.set(connectionId, { atMs, heardMs: nowMs });
+    for (const seen of this.#seen.values()) {
+      if (seen.connections.delete(connectionId) && seen.connections.size === 0) {
+        seen.disconnectedAtMs = nowMs;
+      }
+    }
+  }
+
+  connectionsMissed(reporterId: string): void {
+    for (const { connections, reporters } of this.#seen.values()) {
+      if (reporters.has(reporterId)) connections.add(UNKNOWN_CONNECTION);
+    }
+  }
+
+  /** Since when no client is connected for the session; undefined where one is, or may be. */
+  disconnectedAtMs(sessionId: string): number | undefined {
+    return this.#seen.get(sessionId)?.disconnectedAtMs;
+  }
+
   answered(sessionId: string): void {
     const seen = this.#seen.get(sessionId);
     if (seen) seen.isAnswered = true;
     else if (this.#isLive(sessionId)) {
-      this.#seen.set(sessionId, { ...newlySeen(), isAnswered: true });
+      this.#seen.set(sessionId, { ...newlySeen(false), isAnswered: true });
     }
   }
 
@@ -119,6 +168,10 @@ export class ActivityTable implements ActivitySink {
     for (const sessionId of this.#seen.keys()) {
       if (!this.#isLive(sessionId)) this.#seen.delete(sessionId);
     }
+    for (const [connectionId, { heardMs }] of this.#endedConnections) {
+      if (this.#options.clock.now() - heardMs < DISORDER_MS) break;
+      this.#endedConnections.delete(connectionId);
+    }
     for (const [reporterId, awaySinceMs] of this.#reporters) {
       if (awaySinceMs === undefined) continue;
       const awayMs = this.#options.clock.now() - awaySinceMs;
@@ -146,7 +199,7 @@ export class ActivityTable implements ActivitySink {
     const record = ledger.bySession(sessionId);
     const session = record?.sessions[sessionId];
     if (!record || !session) return undefined;
-    const seen = this.#seen.get(sessionId) ?? newlySeen();
+    const seen = this.#seen.get(sessionId) ?? newlySeen(session.createdAtMs < this.#startedMs);
     this.#seen.set(sessionId, seen);
     // A reporter's clock may be ahead of ours.
     const lastActiveMs = Math.max(seen.lastActiveMs, Math.min(atMs, clock.now()));
@@ -163,6 +216,14 @@ export class ActivityTable implements ActivitySink {
   }
 }
 
-function newlySeen(): Seen {
-  return { lastActiveMs: 0, streams: new Set(), reporters: new Set(), isAnswered: false };
+/** `isOld`: it may have connections from before anybody told of them. */
+function newlySeen(isOld: boolean): Seen {
+  return {
+    lastActiveMs: 0,
+    streams: new Set(),
+    reporters: new Set(),
+    connections: new Set(isOld ? [UNKNOWN_CONNECTION] : []),
+    disconnectedAtMs: undefined,
+    isAnswered: false,
+  };
 }

@@ -19,6 +19,9 @@ import {
   type AssignResponse,
   type FollowRequest,
   type FollowResponse,
+  type InterruptRequest,
+  InterruptResponseSchema,
+  type InterruptResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { serviceDefinition } from '../lib/grpc/client.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
@@ -32,6 +35,7 @@ import type {
 import type { Tracer } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
+import { interruptOfMessage } from '../model/interrupt.js';
 import type { Leadership } from '../model/ledger.js';
 import { TRACE_HEADER } from '../model/names.js';
 import type { DriverStart, DriverStarts } from '../model/pool.js';
@@ -93,6 +97,20 @@ export function addAssignmentService(server: Server, options: AssignmentServiceO
         (error: unknown) => callback(toServiceError(error)),
       );
     },
+    interrupt(
+      call: ServerUnaryCall<InterruptRequest, InterruptResponse>,
+      callback: sendUnaryData<InterruptResponse>,
+    ) {
+      const message = call.request.interrupt;
+      const interrupt = message && interruptOfMessage(message);
+      if (!interrupt) {
+        callback(toServiceError(new GatewayError('INTERNAL', 'The sidecar sent no principal.')));
+        return;
+      }
+      void options.notices
+        .interrupt(interrupt)
+        .then(() => callback(null, create(InterruptResponseSchema)));
+    },
     follow(call: ServerDuplexStream<FollowRequest, FollowResponse>) {
       follow(call, options);
     },
@@ -139,7 +157,8 @@ function principalOf({
 }
 
 function fromMessage(message: AssignMessage): Omit<AssignRequest, 'holdMs'> {
-  const { sessionId, userId, team, environment, namespace, mayCreate, cloneOf, method } = message;
+  const { sessionId, userId, team, environment, namespace, cloneOf, method } = message;
+  const { mayCreate, incidental } = message;
   return {
     sessionId,
     principal: principalOf(message),
@@ -148,6 +167,7 @@ function fromMessage(message: AssignMessage): Omit<AssignRequest, 'holdMs'> {
     environment,
     namespace,
     mayCreate,
+    incidental,
     ...(cloneOf === '' ? {} : { cloneOf }),
     method,
   };

@@ -2,8 +2,9 @@
  * The leader's answer to "which driver does this session belong to": the one it has; else a hot one;
  * else any with room; else the next one that comes up. The record is written before the first answer.
  */
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import type { ActivitySink, AssignRequest, Assigner, Assignment } from '../model/assignment.js';
+import type { AssignRequest, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { withSession } from '../model/driver-record.js';
 import { hostPort, type DriverRecord, type SessionRecord } from '../model/driver.js';
@@ -13,13 +14,15 @@ import { RateLimiter, refuseByRate } from '../model/limits.js';
 import { clusterName } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
-import { samePrincipal } from '../model/principal.js';
+import { samePrincipal, type Principal } from '../model/principal.js';
 import { cancelled, namespaceWithoutPool, notLeading, userIdChanged } from '../model/refusals.js';
+import type { ActivityTable } from './activity.js';
 import {
   isFull,
   isSameDriver,
   mayShare,
   MAX_RECORD_ENTRIES,
+  nearest,
   openDrivers,
   acceptable,
   chooseCanary,
@@ -27,6 +30,7 @@ import {
   refuseByQuota,
 } from './eligibility.js';
 import * as refusals from './refusals.js';
+import type { OwnSession } from './refusals.js';
 import { StartEstimate, type WaitingRoom, type Place } from './waiting-room.js';
 
 /** How often waiting sessions are looked at when nothing is heard: a driver's readiness is no record change. */
@@ -34,6 +38,7 @@ const LOOK_AGAIN_MS = 1000;
 /** How long after its time to come back a session still counts as demand. */
 const RETURN_GRACE_MS = 30_000;
 const MAX_WAITING_PER_NAMESPACE = 2000;
+const MAX_GIVEN_UP = 10_000;
 
 export interface SessionAssignerOptions {
   readonly ledger: Ledger;
@@ -42,13 +47,8 @@ export interface SessionAssignerOptions {
   readonly policy: () => Policy;
   readonly poolStatus: PoolStatusSource;
   readonly waitingRoom: WaitingRoom;
-  /** Told that a session is in use when it is asked for. */
-  readonly activity: Pick<ActivitySink, 'activity'>;
-  /** What was seen of a session beyond its record, for refusals that name it. */
-  readonly seen?: (session: SessionRecord) => {
-    readonly lastActiveMs: number;
-    readonly openStreams: number;
-  };
+  /** Told that a session is in use when it is asked for; knows since when the others are not. */
+  readonly activity: Pick<ActivityTable, 'activity' | 'hasOpenStream' | 'lastActiveMs'>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How long a sidecar that is cut off may go on using an assignment. */
@@ -61,6 +61,8 @@ export class SessionAssigner implements Assigner {
   readonly #o: SessionAssignerOptions;
   /** Sessions that wait for a driver, by id. */
   readonly #attempts = new Map<string, Attempt>();
+  /** Whose clients went away while they waited: the newest. */
+  readonly #givenUp = new LRUCache<string, Principal>({ max: MAX_GIVEN_UP });
   readonly #estimate = new StartEstimate();
   readonly #rates = new RateLimiter();
   readonly #serving = new Set<string>();
@@ -84,7 +86,7 @@ export class SessionAssigner implements Assigner {
     if (this.#o.leadership.epoch() === undefined) throw notLeading();
     if (this.#o.ledger.bySession(sessionId)) return this.#answer(request);
     if (cloneOf !== undefined) return this.#clone(request, cloneOf);
-    if (!request.mayCreate) throw refusals.sessionUnknown();
+    if (!request.mayCreate || this.#isOver(request)) throw refusals.sessionUnknown();
     const attempt = this.#attempts.get(sessionId) ?? this.#begin(request);
     if (!samePrincipal(attempt.request.principal, request.principal)) {
       throw refusals.sessionOfAnother();
@@ -94,6 +96,13 @@ export class SessionAssigner implements Assigner {
       throw refusals.sessionElsewhere(attempt.request.namespace, request.namespace);
     }
     return this.#wait(attempt, request.holdMs, signal);
+  }
+
+  /** Whether its client has given up waiting for a driver, and this is no sign that it begins again. */
+  #isOver({ sessionId, principal, incidental }: AssignRequest): boolean {
+    if (!incidental || this.#attempts.has(sessionId)) return false;
+    const given = this.#givenUp.get(sessionId);
+    return given !== undefined && samePrincipal(given, principal);
   }
 
   /** The answer for a session that has a record, once that record is durable. */
@@ -182,7 +191,8 @@ export class SessionAssigner implements Assigner {
   /** Puts a new session in line, and gives it a driver at once if there is one. */
   #begin(request: AssignRequest): Attempt {
     const { namespace } = request;
-    const pool = this.#o.policy().pool(namespace);
+    const policy = this.#o.policy();
+    const pool = policy.pool(namespace);
     if (!pool) throw namespaceWithoutPool(namespace);
     const waiting = this.#o.waitingRoom.places(namespace).length;
     if (waiting >= MAX_WAITING_PER_NAMESPACE) throw refusals.tooManyWaiting(namespace, waiting);
@@ -193,8 +203,10 @@ export class SessionAssigner implements Assigner {
     const canary = chooseCanary(pool, request);
     const variant = canary?.whenNoneIsReady === 'wait' ? canary.variant : undefined;
     const place = this.#o.waitingRoom.enter(request.sessionId, { namespace, variant });
-    const attempt = new Attempt(request, place, canary?.variant, this.#o.clock);
+    const { version } = policy;
+    const attempt = new Attempt(request, place, canary?.variant, version, this.#o.clock);
     this.#attempts.set(request.sessionId, attempt);
+    this.#givenUp.delete(request.sessionId);
     this.#serve(namespace);
     this.#lookAgainLater();
     return attempt;
@@ -213,7 +225,12 @@ export class SessionAssigner implements Assigner {
         const refusal =
           full > 0 && status.warming === 0
             ? refusals.driversFull(namespace, full, MAX_RECORD_ENTRIES)
-            : refusals.noDriverYet(namespace, status, startingMs);
+            : refusals.noDriverYet(
+                namespace,
+                status,
+                startingMs,
+                this.#ownSessions(attempt.request),
+              );
         if (last) {
           this.#attempts.delete(attempt.request.sessionId);
           const forMs = (refusal.retryAfterMs ?? 0) + RETURN_GRACE_MS;
@@ -222,7 +239,9 @@ export class SessionAssigner implements Assigner {
         return refusal;
       },
       abandoned: () => {
-        this.#attempts.delete(attempt.request.sessionId);
+        const { sessionId, principal } = attempt.request;
+        this.#attempts.delete(sessionId);
+        this.#givenUp.set(sessionId, principal);
         this.#o.waitingRoom.leave(attempt.place);
       },
     });
@@ -233,7 +252,8 @@ export class SessionAssigner implements Assigner {
     const { ledger, observations, waitingRoom } = this.#o;
     // The changes that this very loop makes are not heard: it looks again by itself.
     if (this.#serving.has(namespace) || waitingRoom.places(namespace).length === 0) return;
-    const pool = this.#o.policy().pool(namespace);
+    const policy = this.#o.policy();
+    const pool = policy.pool(namespace);
     if (!pool) return this.#turnAway(namespace);
     this.#serving.add(namespace);
     const look = () => openDrivers(ledger.byNamespace(namespace), observations, pool);
@@ -242,13 +262,21 @@ export class SessionAssigner implements Assigner {
       for (const { sessionId } of waitingRoom.places(namespace)) {
         const attempt = this.#attempts.get(sessionId);
         if (!attempt) continue;
+        if (attempt.policyVersion !== policy.version) {
+          this.#askAgain(attempt);
+          continue;
+        }
         if (isOver(attempt.place, pool, this.#o.poolStatus)) {
           const { variant } = attempt.place;
           this.#o.logger.warn({ session: sessionId, namespace, variant }, 'canary given up');
           attempt.place = waitingRoom.withoutVariant(attempt.place);
         }
-        const driver = acceptable(open, attempt).find((d) =>
+        const { principal } = attempt.request;
+        const candidates = acceptable(open, attempt).filter((d) =>
           mayShare(d, attempt.request, pool.sharing, observations.get(d.uid)?.fenced === true),
+        );
+        const driver = nearest(candidates, principal, (session) =>
+          this.#o.activity.lastActiveMs(session),
         );
         if (!driver) continue;
         const refusal = this.#overQuota(attempt.request);
@@ -260,6 +288,17 @@ export class SessionAssigner implements Assigner {
     } finally {
       this.#serving.delete(namespace);
     }
+  }
+
+  /**
+   * A sidecar let it in by a policy that is no longer in force, and only sidecars know by what claims:
+   * its client comes back, keeps its place, and is let in anew or refused.
+   */
+  #askAgain(attempt: Attempt): void {
+    const refusal = refusals.policyChanged();
+    attempt.grant(Promise.reject(refusal));
+    this.#attempts.delete(attempt.request.sessionId);
+    this.#o.waitingRoom.leaveToReturn(attempt.place, (refusal.retryAfterMs ?? 0) + RETURN_GRACE_MS);
   }
 
   /** The policy has taken the pool away. */
@@ -289,13 +328,28 @@ export class SessionAssigner implements Assigner {
     );
   }
 
+  /** The caller's in the namespace that it asks for. */
+  #ownSessions({ namespace, principal }: AssignRequest): OwnSession[] {
+    return Array.from(this.#o.ledger.byNamespace(namespace))
+      .flatMap(({ sessions }) => Object.values(sessions))
+      .filter((session) => samePrincipal(session.principal, principal))
+      .map((session) => this.#stateOf(session));
+  }
+
+  #stateOf(session: SessionRecord): OwnSession {
+    const { activity, clock } = this.#o;
+    return {
+      sessionId: session.sessionId,
+      isBusy: activity.hasOpenStream(session.sessionId),
+      idleMs: clock.now() - activity.lastActiveMs(session),
+    };
+  }
+
   #overQuota(request: AssignRequest) {
     const quotas = this.#o.policy().quotas(request.namespace);
-    const { ledger, clock, seen } = this.#o;
-    return refuseByQuota(ledger.all(), request, quotas, (session) => {
-      const { lastActiveMs, openStreams } = seen?.(session) ?? { ...session, openStreams: 0 };
-      return openStreams > 0 ? 0 : Math.max(1, clock.now() - lastActiveMs);
-    });
+    return refuseByQuota(this.#o.ledger.all(), request, quotas, (session) =>
+      this.#stateOf(session),
+    );
   }
 }
 
@@ -317,15 +371,24 @@ class Attempt {
   readonly request: AssignRequest;
   /** The variant whose drivers it takes first. */
   readonly variant: string | undefined;
+  /** Of the policy in force when it began. */
+  readonly policyVersion: string;
   place: Place;
   readonly #clock: Clock;
   readonly #callers = new Set<Caller>();
   #granted: Promise<Assignment> | undefined;
 
-  constructor(request: AssignRequest, place: Place, variant: string | undefined, clock: Clock) {
+  constructor(
+    request: AssignRequest,
+    place: Place,
+    variant: string | undefined,
+    policyVersion: string,
+    clock: Clock,
+  ) {
     this.request = request;
     this.place = place;
     this.variant = variant;
+    this.policyVersion = policyVersion;
     this.#clock = clock;
   }
 

@@ -6,7 +6,7 @@ import type { GatewayError } from '../model/errors.js';
 import type { PoolPolicy, CanaryPolicy, QuotaPolicy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import { samePrincipal, type Principal, principalKey } from '../model/principal.js';
-import { quotaExceeded } from './refusals.js';
+import { type OwnSession, quotaExceeded } from './refusals.js';
 import type { Place } from './waiting-room.js';
 
 /**
@@ -126,6 +126,31 @@ export function acceptable(
   return [...own, ...open.filter((driver) => driver.variant === undefined)];
 }
 
+/**
+ * The driver to take of those that a new session may have, the best one in front. One on which its
+ * principal has a session already comes first, that of the session that was active last: a client's
+ * `newSession()` expects cached tables and global temporary views of the session that it comes from,
+ * and nothing in the request says which that is.
+ */
+export function nearest(
+  candidates: readonly DriverRecord[],
+  principal: Principal,
+  lastActiveMs: (session: SessionRecord) => number,
+): DriverRecord | undefined {
+  const [first] = candidates;
+  let found = first;
+  let newestMs = -Infinity;
+  for (const driver of candidates) {
+    if (driver.variant !== first?.variant) continue;
+    for (const session of Object.values(driver.sessions)) {
+      if (!samePrincipal(session.principal, principal)) continue;
+      const atMs = lastActiveMs(session);
+      if (atMs > newestMs) [found, newestMs] = [driver, atMs];
+    }
+  }
+  return found;
+}
+
 // Limits on how many sessions there may be.
 
 export interface SessionTarget {
@@ -137,13 +162,13 @@ export interface SessionTarget {
 /**
  * undefined: one more session is allowed. Sessions of a principal and of a team count in all
  * namespaces; the limits are those of the namespace asked for. A refusal names the sessions that are
- * the caller's own, with the time that each has been quiet (`quietMs`; 0 while something runs).
+ * the caller's own, and what each does (`stateOf`).
  */
 export function refuseByQuota(
   records: Iterable<DriverRecord>,
   target: SessionTarget,
   quotas: QuotaPolicy,
-  quietMs: (session: SessionRecord) => number,
+  stateOf: (session: SessionRecord) => OwnSession,
 ): GatewayError | undefined {
   const { sessionsPerPrincipal, sessionsPerTeam, sessionsPerNamespace } = quotas;
   if (
@@ -163,15 +188,22 @@ export function refuseByQuota(
       if (record.namespace === target.namespace) ofNamespace += 1;
     }
   }
-  const quiet = () => own.map((session) => ({ id: session.sessionId, quietMs: quietMs(session) }));
+  const refused = (...[scope, name, limit]: [...ExceededQuota]) =>
+    quotaExceeded(scope, name, limit, own.map(stateOf));
   if (sessionsPerPrincipal !== undefined && own.length >= sessionsPerPrincipal) {
-    return quotaExceeded('principal', target.principal.subject, sessionsPerPrincipal, quiet());
+    return refused('principal', target.principal.subject, sessionsPerPrincipal);
   }
   if (sessionsPerTeam !== undefined && ofTeam >= sessionsPerTeam) {
-    return quotaExceeded('team', target.team, sessionsPerTeam, quiet());
+    return refused('team', target.team, sessionsPerTeam);
   }
   if (sessionsPerNamespace !== undefined && ofNamespace >= sessionsPerNamespace) {
-    return quotaExceeded('namespace', target.namespace, sessionsPerNamespace, quiet());
+    return refused('namespace', target.namespace, sessionsPerNamespace);
   }
   return undefined;
 }
+
+type ExceededQuota = readonly [
+  scope: 'principal' | 'team' | 'namespace',
+  name: string,
+  limit: number,
+];

@@ -50,6 +50,8 @@ export interface SessionExpiryOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly sessionTtlMs: number;
+  /** As in PoolPolicy, for a namespace. Default: none has one. */
+  readonly disconnectedTtlMs?: (namespace: string) => number | undefined;
   /** How long an ended session is remembered, at least for a session TTL, where a driver has not too many. */
   readonly tombstoneTtlMs: number;
 }
@@ -141,18 +143,21 @@ export class SessionExpiry {
   #idleSessions(): string[] {
     return Array.from(this.#o.ledger.all()).flatMap((record) =>
       Object.values(record.sessions)
-        .filter((session) => this.#isIdle(session))
+        .filter((session) => this.#isIdle(session, record.namespace))
         .map((session) => session.sessionId),
     );
   }
 
-  #isIdle(session: SessionRecord): boolean {
+  #isIdle(session: SessionRecord, namespace: string): boolean {
+    if (this.activity.hasOpenStream(session.sessionId)) return false;
     const nowMs = this.#o.clock.now();
-    return (
-      nowMs >= this.activity.quietUntilMs &&
-      nowMs - this.activity.lastActiveMs(session) >= this.#o.sessionTtlMs &&
-      !this.activity.hasOpenStream(session.sessionId)
-    );
+    const lastActiveMs = this.activity.lastActiveMs(session);
+    const ttlMs = this.#o.disconnectedTtlMs?.(namespace);
+    const leftMs = this.activity.disconnectedAtMs(session.sessionId);
+    if (ttlMs !== undefined && leftMs !== undefined) {
+      if (nowMs >= Math.max(lastActiveMs, leftMs) + ttlMs) return true;
+    }
+    return nowMs >= this.activity.quietUntilMs && nowMs >= lastActiveMs + this.#o.sessionTtlMs;
   }
 
   async #expire(sessionId: string): Promise<void> {
@@ -167,7 +172,13 @@ export class SessionExpiry {
       logger.warn({ session: sessionId, driver: before.uid }, 'idle session kept: no answer');
     }
     const now = ledger.bySession(sessionId)?.sessions[sessionId];
-    if (status === 'running' || status === 'unreachable' || !now || !this.#isIdle(now)) return;
+    if (
+      status === 'running' ||
+      status === 'unreachable' ||
+      !now ||
+      !this.#isIdle(now, before.namespace)
+    )
+      return;
     try {
       await this.end(sessionId, 'expired');
     } catch (error) {

@@ -7,6 +7,7 @@
  */
 import type { Clock, Timer } from '../model/clock.js';
 import type { DriverRecord } from '../model/driver.js';
+import type { Interrupt } from '../model/interrupt.js';
 import type { Ledger } from '../model/ledger.js';
 import type { SidecarCaches } from '../model/pool.js';
 import type { SidecarPolicy, SidecarStatus } from '../model/reports.js';
@@ -37,6 +38,9 @@ export interface SidecarConnection {
   writable(): void;
   closed(): void;
 }
+
+/** How long sidecars have for an interrupt: one that is cut off holds up nobody longer. */
+const INTERRUPT_MS = 1_000;
 
 export class SidecarNotices implements SidecarCaches {
   readonly #options: SidecarNoticesOptions;
@@ -117,6 +121,30 @@ export class SidecarNotices implements SidecarCaches {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Tells every sidecar; resolves when all that are connected have applied it, or after a second. */
+  interrupt(interrupt: Interrupt): Promise<void> {
+    const position = this.#next();
+    const told = [...this.#sidecars.values()].filter(({ stream }) => stream !== undefined);
+    for (const state of told) {
+      state.interrupted(interrupt, position);
+      state.flush(position);
+    }
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!told.every((state) => state.hasApplied(position))) return;
+        limit.cancel();
+        forget();
+        resolve();
+      };
+      const forget = this.onChange(look);
+      const limit = this.#options.clock.setTimer(INTERRUPT_MS, () => {
+        for (const state of told) state.forgetInterrupt(position);
+        look();
+      });
+      look();
+    });
+  }
+
   sidecars(): readonly SidecarStatus[] {
     const { clock } = this.#options;
     return Array.from(this.#sidecars.values(), (state) => ({
@@ -188,6 +216,7 @@ export interface Notice {
   /** Drop every cached assignment. */
   readonly reset: boolean;
   readonly acknowledgedReport: bigint;
+  readonly interrupts: readonly Interrupt[];
 }
 
 /** With more than this to tell, the sidecar is told to drop everything instead. */
@@ -210,6 +239,8 @@ class SidecarState {
   /** Ends that it has not applied yet, with their positions. */
   readonly #sessions = new Map<string, bigint>();
   readonly #drivers = new Map<string, bigint>();
+  /** By position: they are events, which a sidecar that comes back too late has no use for. */
+  readonly #interrupts = new Map<bigint, Interrupt>();
   /** The highest position sent on this stream. */
   #sent = 0n;
   #sentReport = 0n;
@@ -262,6 +293,19 @@ class SidecarState {
     if (this.pending > MAX_PENDING) this.#reset(position);
   }
 
+  interrupted(interrupt: Interrupt, position: bigint): void {
+    this.#interrupts.set(position, interrupt);
+  }
+
+  /** Whether an interrupt has been applied, or is no longer to be. */
+  hasApplied(position: bigint): boolean {
+    return !this.#interrupts.has(position);
+  }
+
+  forgetInterrupt(position: bigint): void {
+    this.#interrupts.delete(position);
+  }
+
   /** Returns whether that was news. */
   applied(position: bigint): boolean {
     if (!this.mayHaveApplied(position)) return false;
@@ -272,7 +316,11 @@ class SidecarState {
         if (at <= position) ends.delete(id);
       }
     }
-    return this.pending < before;
+    let isNews = this.pending < before;
+    for (const at of this.#interrupts.keys()) {
+      if (at <= position) isNews = this.#interrupts.delete(at) || isNews;
+    }
+    return isNews;
   }
 
   /** Whether a cached assignment to this ended driver may still be used. */
@@ -291,7 +339,9 @@ class SidecarState {
     const reset = this.#resetAt !== undefined && this.#resetAt > this.#sent;
     const endedSessions = newer(this.#sessions, this.#sent);
     const endedDrivers = newer(this.#drivers, this.#sent);
-    const anything = reset || endedSessions.length > 0 || endedDrivers.length > 0;
+    const interrupts = newerInterrupts(this.#interrupts, this.#sent);
+    const ends = endedSessions.length + endedDrivers.length;
+    const anything = reset || ends > 0 || interrupts.length > 0;
     if (!anything && this.acknowledgedReport <= this.#sentReport) return;
     this.#sent = head;
     this.#last = head;
@@ -302,6 +352,7 @@ class SidecarState {
       endedDrivers,
       reset,
       acknowledgedReport: this.acknowledgedReport,
+      interrupts,
     });
   }
 
@@ -316,4 +367,10 @@ function newer(ends: ReadonlyMap<string, bigint>, than: bigint): string[] {
   return Array.from(ends)
     .filter(([, position]) => position > than)
     .map(([id]) => id);
+}
+
+function newerInterrupts(interrupts: ReadonlyMap<bigint, Interrupt>, than: bigint): Interrupt[] {
+  return Array.from(interrupts)
+    .filter(([position]) => position > than)
+    .map(([, interrupt]) => interrupt);
 }

@@ -38,7 +38,7 @@ export function sessionUnknown(): GatewayError {
 
 const endings: Record<SessionEnd, string> = {
   released: 'was stopped',
-  expired: 'was idle for too long and has expired',
+  expired: 'was idle for too long, or its client was gone, and has expired',
   driver_gone: 'has ended because its Spark driver is gone',
   evicted: 'was ended because its Spark driver was taken out of service',
 };
@@ -68,40 +68,54 @@ export function sessionEnded(end: SessionEnd, reason?: string): GatewayError {
   );
 }
 
+/** A live session of the caller's, for a refusal that says what there is to end. */
+export interface OwnSession {
+  readonly sessionId: string;
+  /** Whether an RPC of it is open. */
+  readonly isBusy: boolean;
+  readonly idleMs: number;
+}
+
+/** Of the caller's own sessions, those that are named at most: a refusal is a header. */
+const MOST_NAMED = 5;
+
+/** @param own all of the caller's */
 export function quotaExceeded(
   scope: 'principal' | 'team' | 'namespace',
   name: string,
   limit: number,
-  own: readonly { readonly id: string; readonly quietMs: number }[],
+  own: readonly OwnSession[],
 ): GatewayError {
   const who = { principal: 'You have', team: `Team ${name} has`, namespace: `${name} has` }[scope];
   return new GatewayError(
     'QUOTA_EXCEEDED',
-    `${who} ${limit} ${limit === 1 ? 'session' : 'sessions'}, as many as the policy allows. ${ownSessions(own)}Stop one with spark.stop(), ${own.length > 0 ? 'end one with "spark-gateway release <session>" or in the console, ' : ''}or wait until an idle one expires.`,
+    `${who} ${limit} ${limit === 1 ? 'session' : 'sessions'}, as many as the policy allows. ${whatToEnd(own)}`,
   );
 }
 
-/** More would not fit into what a client can read of a refusal. */
-const SESSIONS_NAMED = 10;
-
-/** The quietest first: it is the one that nobody will miss. */
-function ownSessions(own: readonly { readonly id: string; readonly quietMs: number }[]): string {
-  if (own.length === 0) return '';
-  const named = own
-    .toSorted((a, b) => b.quietMs - a.quietMs)
-    .slice(0, SESSIONS_NAMED)
-    .map(
-      ({ id, quietMs }) => `${id} (${quietMs === 0 ? 'runs now' : `idle for ${spoken(quietMs)}`})`,
-    );
-  const more = own.length - named.length;
-  return `Yours: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}. `;
+function whatToEnd(own: readonly OwnSession[]): string {
+  const [first, ...others] = own.toSorted(
+    (a, b) => Number(a.isBusy) - Number(b.isBusy) || b.idleMs - a.idleMs,
+  );
+  if (!first) return 'None of them is yours: try again when one has ended.';
+  const named = [first, ...others].slice(0, MOST_NAMED).map(sessionText);
+  const more = own.length > MOST_NAMED ? ` and ${own.length - MOST_NAMED} more` : '';
+  return `Yours: ${named.join(', ')}${more}. Stop one with spark.stop() where it runs, or end it from anywhere: spark-gateway release ${first.sessionId}`;
 }
 
-function spoken(ms: number): string {
-  const seconds = Math.max(1, Math.round(ms / 1000));
-  if (seconds < 120) return `${seconds} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+function sessionText({ sessionId, isBusy, idleMs }: OwnSession): string {
+  const minutes = Math.floor(idleMs / 60_000);
+  const idle = minutes > 0 ? `${minutes} min` : `${Math.floor(idleMs / 1000)} s`;
+  return `${sessionId} (${isBusy ? 'busy' : `idle for ${idle}`})`;
+}
+
+/** What it was let in by is no longer in force. */
+export function policyChanged(): GatewayError {
+  return new GatewayError(
+    'DRIVER_STARTING',
+    'The policy has changed while this session waited for its driver. The client tries again by itself.',
+    { retryAfterMs: 500 },
+  );
 }
 
 export function driverFull(limit: number): GatewayError {
@@ -143,11 +157,16 @@ export function tooManyWaiting(namespace: string, waiting: number): GatewayError
   );
 }
 
-/** Why the hold ended without a driver. `startingMs`: when one is expected. */
+/**
+ * Why the hold ended without a driver.
+ * @param startingMs when one is expected
+ * @param own the caller's sessions in the namespace
+ */
 export function noDriverYet(
   namespace: string,
   status: PoolStatus,
   startingMs: number,
+  own: readonly OwnSession[],
 ): GatewayError {
   if (status.failure !== undefined) {
     const retryAfterMs = Math.max(RETRY_MS, status.retryInMs ?? startingMs);
@@ -160,7 +179,7 @@ export function noDriverYet(
   if (status.warming === 0 && status.drivers >= status.maximum) {
     return new GatewayError(
       'POOL_EXHAUSTED',
-      `All ${status.drivers} Spark drivers of ${namespace} are taken, and the pool may have ${status.maximum}. The client tries again by itself; stop a session that is not needed, or ask the platform team for a larger pool.`,
+      `All ${status.drivers} Spark drivers of ${namespace} are taken, and the pool may have ${status.maximum}. The client tries again by itself. ${own.length > 0 ? whatToEnd(own) : 'None of them is yours: one is free when its user calls spark.stop() or is idle for long; ask the platform team for a larger pool.'}`,
       { retryAfterMs: 10_000 },
     );
   }

@@ -66,6 +66,10 @@ export function follow(
             ...notice,
             endedSessions: [...notice.endedSessions],
             endedDrivers: [...notice.endedDrivers],
+            interrupts: notice.interrupts.map((interrupt) => ({
+              ...interrupt,
+              principal: { ...interrupt.principal },
+            })),
           }),
         ),
       replaced: () => finish(new GatewayError('SHUTTING_DOWN', 'A newer stream took its place.')),

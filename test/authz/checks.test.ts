@@ -1,4 +1,5 @@
 import anyTest, { type TestFn } from 'ava';
+import { gzipSync } from 'node:zlib';
 import { GatewayError } from '../../src/model/errors.js';
 import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';
 import { TestAuthority } from '../support/certificates.js';
@@ -213,11 +214,16 @@ const refusals: Record<string, Refusal> = {
     message: /"x-doordash-team"/,
     options: () => ({ token: 'bad', headers: { 'x-doordash-team': 'data,ml' } }),
   },
-  'CloneSession without a new id': {
+  'a compressed CloneSession without a new id': {
     code: 'CLONE_SESSION_ID_MISSING',
     status: 3,
     message: /spark\.cloneSession\(new_session_id=str\(uuid\.uuid4\(\)\)\)/,
-    options: async (gateway) => ({ token: await gateway.token(), method: 'CloneSession' }),
+    options: async (gateway) => ({
+      token: await gateway.token(),
+      method: 'CloneSession',
+      headers: { 'grpc-encoding': 'gzip' },
+      body: frame(gzipSync(encode([1, SESSION], [2, encode([1, 'ann'])])), true),
+    }),
   },
   'no token': {
     code: 'TOKEN_MISSING',
@@ -409,6 +415,20 @@ test('a clone is pinned to the driver of its source, whose owner alone may clone
     Promise.resolve({ ...assignmentFor(request), driverUid: request.cloneOf ? 'two' : 'one' });
   const elsewhere = denied(await gateway.client.check({ token, method: 'CloneSession', body }));
   t.is(elsewhere.code, 'SESSION_ELSEWHERE');
+});
+
+test('a clone whose id is left to the server is given one, which Envoy is told', async (t) => {
+  const { gateway } = t.context;
+  gateway.asked.length = 0;
+  const token = await gateway.token();
+  const { set } = allowed(await gateway.client.check({ token, method: 'CloneSession' }));
+  const [source, clone] = gateway.asked;
+  t.is(source?.sessionId, SESSION);
+  t.is(clone?.cloneOf, SESSION);
+  t.regex(clone?.sessionId ?? '', /^[0-9a-f-]{36}$/);
+  t.is(set['x-spark-new-session'], clone?.sessionId);
+  const other = allowed(await gateway.client.check({ token, method: 'CloneSession' }));
+  t.not(other.set['x-spark-new-session'], clone?.sessionId);
 });
 
 test('an owner’s expired token finishes what began with it, each for a time of its own', async (t) => {

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { Gateway } from '../support/gateway.js';
 import { PySpark, type RawRequest } from '../support/pyspark.js';
-import { PySparkError } from '../support/pyspark-error.js';
 import { routingPolicy } from '../support/routing-policy.js';
 
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; session: string }>;
@@ -158,15 +157,13 @@ test.serial('a clone with an id of its own shares its driver, and keeps it', asy
   t.deepEqual((await pyspark.sql('twin', 'SELECT * FROM shared')).rows, [['before']]);
 });
 
-test.serial(
-  'a clone whose id is left to the server is refused with the line to type',
-  async (t) => {
-    const { pyspark } = t.context;
-    const error = await t.throwsAsync(pyspark.clone('twin', 'nameless'), {
-      instanceOf: PySparkError,
-    });
-    t.is(error?.code, 'INVALID_ARGUMENT');
-    t.is(error?.reason, 'CLONE_SESSION_ID_MISSING');
-    t.regex(error?.message ?? '', /spark\.cloneSession\(new_session_id=str\(uuid\.uuid4\(\)\)\)/);
-  },
-);
+test.serial('a clone whose id is left to the server gets one, and is there', async (t) => {
+  const { gateway, pyspark } = t.context;
+  await pyspark.createTempView('twin', 'mine', "SELECT 'twin' AS text");
+  const { sessionId } = await pyspark.clone('twin', 'nameless');
+  t.deepEqual((await pyspark.sql('nameless', 'SELECT * FROM mine')).rows, [['twin']]);
+  const { sessionId: source } = await pyspark.identity('twin');
+  t.is((await gateway.driverOf(sessionId)).uid, (await gateway.driverOf(source)).uid);
+  await pyspark.stop('twin');
+  t.deepEqual((await pyspark.sql('nameless', 'SELECT * FROM mine')).rows, [['twin']]);
+});

@@ -113,6 +113,11 @@ for (const { what, entry, message } of [
     message: /every client can read spark\.sql\.catalog\.unity\.token/,
   },
   {
+    what: 'an end of sessions that the gateway does not know of',
+    entry: `${LEAST}\n    spark_conf: { spark.connect.session.manager.defaultSessionTimeout: 60s }`,
+    message: /set session_ttl instead/,
+  },
+  {
     what: 'a field that does not exist',
     entry: `${LEAST}\n    imagee: x`,
     message: /"imagee" is no field of a template.*image/,

@@ -62,6 +62,7 @@ function refused(name: string): AccessRecord {
     bytesSent: 1,
     client: undefined,
     traceId: undefined,
+    connection: undefined,
   };
 }
 

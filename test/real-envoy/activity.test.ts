@@ -121,3 +121,15 @@ test.serial(
     front.authz.check = () => allow(routable(driver));
   },
 );
+
+test.serial('the end of a connection is told, by the name that its requests had', async (t) => {
+  const { front, driver } = t.context;
+  front.authz.check = () => allow(routable(driver), 'leaves');
+  const client = front.client();
+  await client.ask('Config');
+  const used = await front.activity.connection((told) => told.startsWith('leaves used '));
+  const name = used.slice('leaves used '.length);
+  t.regex(name, /^envoy-1\/127\.\d+\.\d+\.\d+ \d+$/);
+  client.close();
+  t.is(await front.activity.connection((told) => told === `ended ${name}`), `ended ${name}`);
+});

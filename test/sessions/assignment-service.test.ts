@@ -33,6 +33,9 @@ async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2
     activity: {
       activity: (told) => void reports.push(...told),
       streamOpened: nothing,
+      connectionUsed: nothing,
+      connectionEnded: nothing,
+      connectionsMissed: nothing,
       streamClosed: nothing,
       released: nothing,
       reporterConnected: (id) => record(`+${id}`),

@@ -208,11 +208,14 @@ for (const [what, fields, seen] of unsuitable) {
   });
 }
 
-test('hot drivers come before those with room, which hold as many sessions as policy says', async (t) => {
+test('drivers hold as many sessions as policy says, and hot ones come before those with room', async (t) => {
   const f = await sessionFixture([driverRecord('d1'), driverRecord('d2')]);
-  f.world.policy = testPolicy({ sessionsPerDriver: 2 });
+  f.world.policy = testPolicy({ sessionsPerDriver: 2, sharing: 'team' });
   const uids = [];
-  for (const n of [1, 2, 3, 4]) uids.push((await f.assign(sessionId(n))).driverUid);
+  for (const n of [1, 2, 3, 4]) {
+    const principal = { ...alice, subject: `user-${n}` };
+    uids.push((await f.assign(sessionId(n), { principal })).driverUid);
+  }
   t.deepEqual(uids, ['d1', 'd2', 'd1', 'd2']);
   const fifth = watch(f.assign(sessionId(5)));
   await settle();
@@ -249,6 +252,22 @@ test('a driver without a fence has sessions of one principal, also where policy 
   return undefined;
 });
 
+test('a new session goes to the driver of another one of its principal, where that has room', async (t) => {
+  const f = await sessionFixture(['d1', 'd2', 'd3'].map((uid) => driverRecord(uid)));
+  f.world.policy = testPolicy({ sessionsPerDriver: 2, sharing: 'team' });
+  const at = async (n: number, principal = alice) =>
+    (await f.assign(sessionId(n), { principal })).driverUid;
+  t.is(await at(1, bob), 'd1');
+  t.is(await at(2), 'd2');
+  // newSession(): cached tables and global temporary views are there.
+  t.is(await at(3), 'd2');
+  await f.clock.advance(1_000);
+  t.is(await at(4), 'd3');
+  t.is(await at(5, bob), 'd1');
+  f.world.policy = testPolicy({ sessionsPerDriver: 9, sharing: 'principal' });
+  t.is(await at(6), 'd3', 'that of the session that was active last');
+});
+
 test('a reused driver goes to its own tenant only, and to that one first', async (t) => {
   const tenant = { principal: alice, team: 'ads' };
   const f = await sessionFixture([driverRecord('d1'), driverRecord('d2', { tenant })]);
@@ -276,20 +295,95 @@ test('quotas are kept for a principal, a team and a namespace', async (t) => {
   }
 });
 
-test("a refusal by quota names the caller's own sessions, the quietest first, and nobody else's", async (t) => {
+test('the refusal of a quota names what the caller can end, the idlest first', async (t) => {
   const f = await sessionFixture([1, 2, 3, 4].map((n) => driverRecord(`d${n}`)));
-  f.world.policy = testPolicy({}, { sessionsPerNamespace: 3 });
+  f.world.policy = testPolicy({}, { sessionsPerTeam: 3 });
   await f.assign(sessionId(1));
-  await f.clock.advance(25 * 60_000);
-  await f.assign(sessionId(2), { principal: bob });
-  await f.assign(sessionId(3));
-  await f.clock.advance(40_000);
-  await t.throwsAsync(f.assign(sessionId(4)), {
-    code: 'QUOTA_EXCEEDED',
-    message: new RegExp(
-      `Yours: ${sessionId(1)} \\(idle for 26 min\\), ${sessionId(3)} \\(idle for 40 s\\)\\. .*spark-gateway release`,
+  await f.clock.advance(5 * 60_000);
+  await f.assign(sessionId(2));
+  await f.assign(sessionId(3), { principal: bob });
+  await f.clock.advance(7_000);
+  f.world.busy.add(sessionId(1));
+  const error = await t.throwsAsync(f.assign(sessionId(4)), { code: 'QUOTA_EXCEEDED' });
+  t.true(
+    error?.message.includes(
+      `Team ads has 3 sessions, as many as the policy allows. Yours: ${sessionId(2)} (idle for 7 s), ${sessionId(1)} (busy). `,
     ),
+    error?.message,
+  );
+  t.true(error?.message.endsWith(`spark-gateway release ${sessionId(2)}`));
+  t.false(error?.message.includes(sessionId(3)), 'of others nothing is told');
+  const carol = { ...alice, subject: 'carol' };
+  await t.throwsAsync(f.assign(sessionId(5), { principal: carol }), {
+    code: 'QUOTA_EXCEEDED',
+    message: /None of them is yours/,
   });
+});
+
+test('who waits while all drivers are taken is told what of that is theirs to end', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  Object.assign(f.status, { warming: 0, drivers: 1, maximum: 1 });
+  await f.assign(sessionId(1));
+  await f.clock.advance(60_000);
+  const own = watch(f.assign(sessionId(2), { holdMs: 10 }));
+  const others = watch(f.assign(sessionId(3), { holdMs: 10, principal: bob }));
+  await f.clock.advance(10);
+  t.like(own.error, { code: 'POOL_EXHAUSTED' });
+  const { message } = own.error as Error;
+  t.true(message.includes(`Yours: ${sessionId(1)} (idle for 1 min).`));
+  t.true(message.endsWith(`spark-gateway release ${sessionId(1)}`));
+  t.regex((others.error as Error).message, /None of them is yours/);
+});
+
+test('whoever waits when the policy changes is let in anew, and keeps the place', async (t) => {
+  const f = await sessionFixture();
+  const first = watch(f.assign(sessionId(1)));
+  const second = watch(f.assign(sessionId(2)));
+  f.world.policy = { ...testPolicy(), version: 'other' };
+  await f.clock.advance(1_100);
+  for (const { error } of [first, second]) {
+    t.like(error, { code: 'DRIVER_STARTING', retryAfterMs: 500 });
+  }
+  t.is(f.waitingRoom.waiting({ namespace: NAMESPACE }), 2);
+  const later = [2, 1].map((n) => watch(f.assign(sessionId(n))));
+  await f.addDriver(driverRecord('d1'));
+  await settle();
+  t.deepEqual(
+    later.map(({ value }) => value?.driverUid),
+    [undefined, 'd1'],
+  );
+});
+
+test('a client that has given up waiting and only asks by the way begins no session', async (t) => {
+  const f = await sessionFixture();
+  const gone = new AbortController();
+  const waiting = watch(f.assign(sessionId(1), { incidental: true }, gone.signal));
+  await settle();
+  t.deepEqual(waiting, {});
+  gone.abort();
+  await settle();
+  await t.throwsAsync(f.assign(sessionId(1), { incidental: true }), { code: 'SESSION_UNKNOWN' });
+  const others = [
+    watch(f.assign(sessionId(1), { incidental: true, principal: bob })),
+    watch(f.assign(sessionId(2), { incidental: true })),
+  ];
+  await settle();
+  t.deepEqual(others, [{}, {}]);
+  t.is(f.waitingRoom.waiting({ namespace: NAMESPACE }), 2);
+});
+
+test('a client that begins again after it has given up gets a driver', async (t) => {
+  const f = await sessionFixture();
+  const gone = new AbortController();
+  watch(f.assign(sessionId(1), {}, gone.signal));
+  gone.abort();
+  await settle();
+  const again = watch(f.assign(sessionId(1)));
+  const byTheWay = watch(f.assign(sessionId(1), { incidental: true }));
+  await f.addDriver(driverRecord('d1'));
+  await settle();
+  t.is(again.value?.driverUid, 'd1');
+  t.is(byTheWay.value?.driverUid, 'd1');
 });
 
 test('a refusal by quota stays short, however many sessions there are', async (t) => {
@@ -302,7 +396,7 @@ test('a refusal by quota stays short, however many sessions there are', async (t
     ),
   );
   f.world.policy = testPolicy({}, { sessionsPerPrincipal: 200 });
-  const error = await t.throwsAsync(f.assign(sessionId(900)), { message: /and 190 more/ });
+  const error = await t.throwsAsync(f.assign(sessionId(900)), { message: /and 195 more/ });
   t.true((error?.message.length ?? 0) < 1_500);
 });
 

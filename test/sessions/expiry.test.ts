@@ -18,6 +18,7 @@ import { sessionFixture } from '../support/session-fixture.js';
 
 const MINUTE = 60_000;
 const TTL = 30 * MINUTE;
+const DISCONNECTED_TTL = 2 * MINUTE;
 const TOMBSTONE_TTL = 4 * TTL;
 
 async function setUp(records?: DriverRecord[]) {
@@ -47,6 +48,7 @@ async function setUp(records?: DriverRecord[]) {
     clock: f.clock,
     logger: f.logger,
     sessionTtlMs: TTL,
+    disconnectedTtlMs: (namespace) => (namespace === NAMESPACE ? DISCONNECTED_TTL : undefined),
     tombstoneTtlMs: TOMBSTONE_TTL,
   });
   expiry.start();
@@ -205,6 +207,109 @@ test('the streams of a reporter that is gone are no longer taken for open', asyn
   t.true(f.lives());
   await f.clock.advance(2 * MINUTE);
   t.false(f.lives());
+});
+
+async function connected() {
+  const f = await setUp([driverRecord('d1')]);
+  await f.clock.advance(MINUTE);
+  const times = { createdAtMs: f.clock.now(), lastActiveMs: f.clock.now() };
+  await f.ledger.update('d1', (record) =>
+    withSession(record, sessionRecord(sessionId(1), times), f.clock.now()),
+  );
+  f.activity.reporterConnected('envoy-1');
+  /** The connection is the client's n-th. */
+  const request = (n: number, atMs = f.clock.now()) => {
+    f.use('envoy-1');
+    f.activity.connectionUsed(sessionId(1), `envoy-1/10.0.0.1 ${n}`, atMs);
+  };
+  const leave = (n: number) => f.activity.connectionEnded(`envoy-1/10.0.0.1 ${n}`, f.clock.now());
+  return { ...f, request, leave };
+}
+
+test('a session whose client has closed all its connections ends sooner', async (t) => {
+  const f = await connected();
+  f.request(1);
+  f.request(2);
+  f.leave(1);
+  await f.clock.advance(10 * MINUTE);
+  t.true(f.lives(), 'one is open');
+  f.leave(2);
+  await f.clock.advance(DISCONNECTED_TTL - MINUTE);
+  t.true(f.lives());
+  await f.clock.advance(2 * MINUTE);
+  t.is(f.how(), 'expired');
+  t.is(f.driver.released.length, 1);
+});
+
+test('a client that comes back in time keeps its session', async (t) => {
+  const f = await connected();
+  f.request(1);
+  f.leave(1);
+  await f.clock.advance(MINUTE);
+  f.request(2);
+  await f.clock.advance(TTL - MINUTE);
+  t.true(f.lives());
+});
+
+test('a session that is used while its client seems to be gone is not taken for left', async (t) => {
+  const f = await connected();
+  f.request(1);
+  f.leave(1);
+  await f.clock.advance(MINUTE);
+  // By a sidecar; the Envoy that has the connection tells nothing.
+  f.use('sidecar-1');
+  await f.clock.advance(10 * MINUTE);
+  t.true(f.lives());
+});
+
+test('what runs goes on though its client has gone', async (t) => {
+  const f = await connected();
+  f.request(1);
+  f.leave(1);
+  f.driver.status = 'running';
+  await f.clock.advance(TTL / 2);
+  t.true(f.lives());
+  f.driver.status = 'unreachable';
+  await f.clock.advance(TTL / 4);
+  t.true(f.lives());
+});
+
+test('a record that comes after the end of its connection opens it no more, one of a new connection does', async (t) => {
+  const f = await connected();
+  const before = f.clock.now();
+  f.request(1);
+  await f.clock.advance(1_000);
+  f.leave(1);
+  f.request(1, before);
+  await f.clock.advance(DISCONNECTED_TTL + MINUTE);
+  t.is(f.how(), 'expired');
+  const g = await connected();
+  g.request(1);
+  await g.clock.advance(1_000);
+  g.leave(1);
+  await g.clock.advance(1_000);
+  g.request(1);
+  await g.clock.advance(10 * MINUTE);
+  t.true(g.lives());
+});
+
+test('where a reporter may have missed a connection, nobody knows that there is none', async (t) => {
+  const f = await connected();
+  f.request(1);
+  f.activity.connectionsMissed('envoy-1');
+  f.leave(1);
+  await f.clock.advance(10 * MINUTE);
+  t.true(f.lives());
+  // A session from before this process began.
+  const old = sessionRecord(sessionId(1), { createdAtMs: START_MS - 1 });
+  const g = await setUp([withSession(driverRecord('d1'), old, START_MS)]);
+  g.activity.reporterConnected('envoy-1');
+  await g.clock.advance(TTL - MINUTE);
+  g.use('envoy-1');
+  g.activity.connectionUsed(sessionId(1), 'envoy-1/10.0.0.1 1', g.clock.now());
+  g.activity.connectionEnded('envoy-1/10.0.0.1 1', g.clock.now());
+  await g.clock.advance(10 * MINUTE);
+  t.true(g.lives());
 });
 
 test('a release that the driver confirmed ends the session at once', async (t) => {

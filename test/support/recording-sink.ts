@@ -11,6 +11,8 @@ export interface SinkEvent {
 /** Keeps what an access log told, in order. */
 export class RecordingSink implements ActivitySink {
   readonly events: SinkEvent[] = [];
+  /** What was told of clients' connections. */
+  readonly connections: string[] = [];
   readonly #waiting = new Set<() => void>();
 
   activity(events: readonly SessionActivity[]): void {
@@ -23,6 +25,20 @@ export class RecordingSink implements ActivitySink {
 
   streamClosed(id: string, streamId: string, atMs: number): void {
     this.#add({ kind: 'closed', id, streamId, atMs });
+  }
+
+  connectionUsed(id: string, connectionId: string): void {
+    this.connections.push(`${id} used ${connectionId}`);
+    this.#wake();
+  }
+
+  connectionEnded(connectionId: string): void {
+    this.connections.push(`ended ${connectionId}`);
+    this.#wake();
+  }
+
+  connectionsMissed(reporterId: string): void {
+    this.connections.push(`missed ${reporterId}`);
   }
 
   released(id: string, atMs: number): void {
@@ -48,8 +64,23 @@ export class RecordingSink implements ActivitySink {
     }
   }
 
+  /** Resolves when this was told of a connection. */
+  async connection(fits: (told: string) => boolean): Promise<string> {
+    for (;;) {
+      const found = this.connections.find(fits);
+      if (found !== undefined) return found;
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve);
+      });
+    }
+  }
+
   #add(event: SinkEvent): void {
     this.events.push(event);
+    this.#wake();
+  }
+
+  #wake(): void {
     for (const wake of this.#waiting) wake();
     this.#waiting.clear();
   }

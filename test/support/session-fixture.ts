@@ -89,7 +89,7 @@ export async function sessionFixture(
   const observations = new Map<string, ObservedDriver>();
   for (const record of ledger.all()) observations.set(record.uid, observedDriver(record));
   const waitingRoom = new WaitingRoom(clock);
-  const world = { policy: testPolicy(), events: [] as SessionActivity[] };
+  const world = { policy: testPolicy(), events: [] as SessionActivity[], busy: new Set<string>() };
   const status: { -readonly [K in keyof PoolStatus]: PoolStatus[K] } = {
     drivers: 0,
     maximum: 4,
@@ -106,7 +106,11 @@ export async function sessionFixture(
     policy: () => world.policy,
     poolStatus: { status: ({ variant = '' }) => statusOf.get(variant) ?? status },
     waitingRoom,
-    activity: { activity: (events) => world.events.push(...events) },
+    activity: {
+      activity: (events) => void world.events.push(...events),
+      hasOpenStream: (id) => world.busy.has(id),
+      lastActiveMs: ({ lastActiveMs }) => lastActiveMs,
+    },
     clock,
     logger,
     cacheTtlMs: 600_000,

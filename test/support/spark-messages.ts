@@ -69,9 +69,9 @@ export type EncodedField = readonly [number, string | Uint8Array | number];
 export function encode(...fields: readonly EncodedField[]): Buffer {
   return Buffer.concat(
     fields.map(([number, value]) => {
-      if (typeof value === 'number') return Buffer.from([number << 3, value]);
+      if (typeof value === 'number') return Buffer.concat([varint(number << 3), varint(value)]);
       const content = Buffer.from(value as string);
-      return Buffer.concat([Buffer.from([(number << 3) | 2]), varint(content.length), content]);
+      return Buffer.concat([varint((number << 3) | 2), varint(content.length), content]);
     }),
   );
 }

@@ -7,7 +7,7 @@ try:
 except ImportError:  # PySpark 3.5
     DefaultChannelBuilder = ChannelBuilder
 
-from spark_connect_gateway import connection_url
+from spark_connect_helper import SettingsError, connection_url
 
 
 class ConnectionUrlTest(unittest.TestCase):
@@ -62,9 +62,9 @@ class ConnectionUrlTest(unittest.TestCase):
 
     def test_what_is_no_address_is_refused(self):
         for address in ("", "http://gateway", "sc://gateway/path", "sc://gateway/;team"):
-            with self.assertRaises(ValueError, msg=address):
+            with self.assertRaises(SettingsError, msg=address):
                 connection_url(address)
-        with self.assertRaises(ValueError):
+        with self.assertRaises(SettingsError):
             connection_url("gateway", headers={"X-Team": "a"})
 
 

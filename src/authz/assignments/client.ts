@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import {
   AdmitRequestSchema,
   AssignmentService,
+  InterruptRequestSchema,
   AssignRequestSchema,
   type AssignRequest as AssignRequestMessage,
   type AssignResponse,
@@ -25,6 +26,7 @@ import type {
 } from '../../model/assignment.js';
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
+import type { Interrupt, InterruptChannel } from '../../model/interrupt.js';
 import { TRACE_HEADER } from '../../model/names.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
 import type { SidecarPolicy } from '../../model/reports.js';
@@ -52,6 +54,8 @@ export interface AssignmentsClientOptions {
 const ANSWER_MARGIN_MS = 5_000;
 /** A query is not held up by a control plane that does not say so soon that it has taken it in. */
 const ADMISSION_HEARD_MS = 2_000;
+/** For all sidecars to apply an interrupt. */
+const INTERRUPT_TIMEOUT_MS = 3_000;
 /** The first pause before the control plane is asked again; it doubles. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
@@ -59,7 +63,12 @@ const LONGEST_PAUSE_MS = 2_000;
 const MAX_OVERTAKEN = 5;
 
 export class AssignmentsClient
-  implements Assigner, Pick<ActivitySink, 'activity'>, QueryAdmission, SeenRequestSink
+  implements
+    Assigner,
+    Pick<ActivitySink, 'activity'>,
+    QueryAdmission,
+    SeenRequestSink,
+    InterruptChannel
 {
   readonly #options: AssignmentsClientOptions;
   readonly #clients: readonly Client[];
@@ -151,6 +160,23 @@ export class AssignmentsClient
     ).catch(() => undefined);
   }
 
+  async interrupt(interrupt: Interrupt): Promise<void> {
+    const principal = { ...interrupt.principal };
+    const message = create(InterruptRequestSchema, { interrupt: { ...interrupt, principal } });
+    const { signal } = new AbortController();
+    const call = (client: Client) =>
+      callControlPlane(client, AssignmentService.method.interrupt, message, {
+        deadline: Date.now() + INTERRUPT_TIMEOUT_MS,
+        signal,
+      });
+    // Without a control plane there are no sidecars to tell.
+    await this.#callAny(signal, call).catch(() => undefined);
+  }
+
+  onInterrupt(listener: (interrupt: Interrupt) => void): void {
+    this.#follow.onInterrupt(listener);
+  }
+
   /** Asks until there is an answer that no notice has overtaken, or the hold is over. */
   async #ask(request: AssignRequest, signal: AbortSignal): Promise<Assignment> {
     const { clock } = this.#options;
@@ -228,8 +254,9 @@ function changing(): GatewayError {
 
 /** Everything on which an answer depends. */
 function flightKey(request: AssignRequest): string {
-  const { sessionId, principal, userId, namespace, mayCreate, cloneOf } = request;
-  return `${sessionId} ${namespace} ${mayCreate} ${cloneOf ?? ''} ${principalKey(principal)} ${userId}`;
+  const { sessionId, principal, userId, namespace, mayCreate, incidental = false } = request;
+  const { cloneOf = '' } = request;
+  return `${sessionId} ${namespace} ${mayCreate} ${incidental} ${cloneOf} ${principalKey(principal)} ${userId}`;
 }
 
 /** Rejects with the signal's reason when that fires first. */
@@ -261,6 +288,7 @@ function toMessage(request: AssignRequest, holdMs: number): AssignRequestMessage
     namespace,
     mayCreate,
     holdMs,
+    incidental: request.incidental ?? false,
     cloneOf: request.cloneOf ?? '',
     method,
   });

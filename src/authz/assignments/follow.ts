@@ -13,6 +13,7 @@ import {
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { methodDefinition } from '../../lib/grpc/client.js';
 import type { SessionActivity, SeenRequest, SeenRequestSink } from '../../model/assignment.js';
+import { interruptOfMessage, type Interrupt } from '../../model/interrupt.js';
 import { Backoff, type Clock, momentOf, passedMs, type Timer } from '../../model/clock.js';
 import { ActivityReports, PolicyReports, SeenRequests } from './reports.js';
 import type { SidecarPolicy } from '../../model/reports.js';
@@ -62,6 +63,7 @@ export class Follow implements SeenRequestSink {
   /** The gRPC status for want of which there is no connection, as it was logged. */
   #trouble: number | undefined;
   #closed: () => void = () => undefined;
+  #interrupted: (interrupt: Interrupt) => void = () => undefined;
 
   constructor(options: FollowOptions) {
     this.#options = options;
@@ -86,6 +88,10 @@ export class Follow implements SeenRequestSink {
 
   seen(request: SeenRequest): void {
     this.#seen.seen(request);
+  }
+
+  onInterrupt(listener: (interrupt: Interrupt) => void): void {
+    this.#interrupted = listener;
   }
 
   /** Sends what is left to report and waits, up to `limitMs`, for the control plane to take it in. */
@@ -203,6 +209,10 @@ export class Follow implements SeenRequestSink {
     if (notice.reset) cache.reset();
     cache.end(notice.endedSessions, notice.endedDrivers);
     if (notice.reset || notice.sequence > this.#applied) this.#applied = notice.sequence;
+    for (const message of notice.interrupts) {
+      const interrupt = interruptOfMessage(message);
+      if (interrupt) this.#interrupted(interrupt);
+    }
     const sentAt = this.#reports.acknowledge(notice.acknowledgedReport);
     if (sentAt) {
       cache.renew(sentAt);
@@ -211,8 +221,10 @@ export class Follow implements SeenRequestSink {
       this.#trouble = undefined;
       if (this.#closing && this.#reports.waitingSince === undefined) this.#closed();
     }
-    // An address is given to a new driver only when every sidecar has confirmed the end of the old one.
-    if (notice.reset || notice.endedDrivers.length > 0) this.#report();
+    // An address is given to a new driver only when every sidecar has confirmed the end of the old one;
+    // an interrupt is answered when every sidecar has applied it.
+    const { reset, endedDrivers, interrupts } = notice;
+    if (reset || endedDrivers.length > 0 || interrupts.length > 0) this.#report();
   }
 
   #cancelTimers(): void {

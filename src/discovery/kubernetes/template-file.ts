@@ -93,6 +93,13 @@ function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | unde
     reader.refuseAt(allocation, 'min_executors', 'min_executors must not exceed max_executors');
   }
   for (const name of entry.spark_conf.keys()) {
+    if (name === 'spark.connect.session.manager.defaultSessionTimeout') {
+      reader.refuseAt(
+        entry,
+        'spark_conf',
+        `${name} is set by the gateway: a driver that ends sessions by itself leaves their clients with dead ones; set session_ttl instead`,
+      );
+    }
     if (/token|secret|password/i.test(name)) {
       reader.refuseAt(
         entry,

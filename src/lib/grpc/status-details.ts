@@ -18,6 +18,7 @@ const ERROR_DOMAIN = 'spark-connect-gateway';
 const sparkErrorClass: Partial<Record<string, string>> = {
   SESSION_ENDED: 'INVALID_HANDLE.SESSION_CHANGED',
   SESSION_UNKNOWN: 'INVALID_HANDLE.SESSION_NOT_FOUND',
+  OPERATION_CANCELED: 'OPERATION_CANCELED',
 };
 
 /** The bytes of `grpc-status-details-bin`: a google.rpc.Status with ErrorInfo and, to come back, RetryInfo. */

@@ -22,6 +22,8 @@ export class RequestHead {
   contentType = '';
   grpcTimeout: string | undefined;
   traceparent: string | undefined;
+  /** Fields that begin with `x-`, by their names: what the application agreed on with its peer. */
+  readonly extensions = new Map<string, string>();
   contentLength: number | undefined;
   #scheme: string | undefined;
   #authority: string | undefined;
@@ -84,6 +86,7 @@ export class RequestHead {
         return;
       default:
         if (CONNECTION_FIELDS.has(name) || !NAME.test(name)) this.#malformed = true;
+        else if (name.startsWith('x-')) this.extensions.set(name, value);
     }
   }
 

@@ -7,11 +7,12 @@ import {
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import type { AccessRecord } from './record.js';
+import type { AccessRecord, ConnectionEnd } from './record.js';
 import type { Logger } from 'pino';
 
 export interface ReceivedMessage {
   readonly records: readonly AccessRecord[];
+  readonly connectionEnds: readonly ConnectionEnd[];
   /** As it came. */
   readonly bytes: Uint8Array;
 }
@@ -35,7 +36,7 @@ export function localFeed(
   const activity = new StreamActivity(reporter, sink, clock, intervalMs);
   let isKnown = false;
   const feed: ActivityFeed = {
-    tell({ records }) {
+    tell({ records, connectionEnds }) {
       if (!isKnown) {
         isKnown = true;
         reporters.add(reporter, Math.min(...records.map(({ startedAtMs }) => startedAtMs)));
@@ -44,9 +45,13 @@ export function localFeed(
         activity.record(record);
         tellOfQuery(record, feed, queries);
       }
+      for (const { connection, atMs } of connectionEnds) {
+        sink.connectionEnded(`${reporter}/${connection}`, atMs);
+      }
     },
     close() {
       activity.close();
+      sink.connectionsMissed(reporter);
       queries.lost(feed);
       if (isKnown) reporters.delete(reporter);
     },
@@ -143,6 +148,10 @@ export class StreamActivity {
     const streamId = `${this.#reporter}/${record.streamId}`;
     if (record.kind === 'running') this.#running(streamId, record.session, nowMs);
     else this.#ended(streamId, record.session, nowMs);
+    const { connection, session, startedAtMs } = record;
+    if (connection !== undefined) {
+      this.#sink.connectionUsed(session, `${this.#reporter}/${connection}`, startedAtMs);
+    }
     if (isAnswer(record)) this.#sink.answered?.(record.session);
     if (isRelease(record)) this.#sink.released(record.session, nowMs);
   }

@@ -18,7 +18,13 @@ import type { Clock } from '../../model/clock.js';
 import type { GatewayError } from '../../model/errors.js';
 import { notLeading } from '../../model/refusals.js';
 import { type ActivityFeed, localFeed, relayFeed, Reporters } from './feed.js';
-import { type RequestMetrics, type AccessRecord, accessRecord } from './record.js';
+import {
+  type RequestMetrics,
+  type AccessRecord,
+  accessRecord,
+  type ConnectionEnd,
+  connectionEnd,
+} from './record.js';
 
 export interface AccessLogOptions {
   readonly clock: Clock;
@@ -109,8 +115,9 @@ export class AccessLogReceiver {
     }
     this.#streams.add(stream);
     call.on('data', (received: Received | undefined) => {
-      const { records, malformed } = readRecords(received?.message);
-      if (received) stream.tell(received, records);
+      const read = readRecords(received?.message);
+      const { records, malformed } = read;
+      if (received) stream.tell(received, read);
       if (this.#o.onRecord) records.forEach(this.#o.onRecord);
       if (isPassedOn) return;
       if (received && stream.isFirst) this.#count(stream.reporter, 1);
@@ -181,14 +188,14 @@ class LogStream {
     return this.#messages === 1;
   }
 
-  tell({ message, bytes }: Received, records: readonly AccessRecord[]): void {
+  tell({ message, bytes }: Received, { records, connectionEnds }: ReadRecords): void {
     if (this.#messages === 0) {
       this.#identifier = message.identifier;
       this.reporter = message.identifier?.node?.id || this.reporter;
     }
     this.#messages += 1;
     this.#feed ??= this.#feeds(this.reporter, this.#identifier);
-    this.#feed?.tell({ records, bytes });
+    this.#feed?.tell({ records, connectionEnds, bytes });
   }
 
   leave(): void {
@@ -205,12 +212,23 @@ function readMessage(bytes: Buffer): Received | undefined {
   }
 }
 
-function readRecords(message: StreamAccessLogsMessage | undefined): {
+interface ReadRecords {
   readonly records: readonly AccessRecord[];
+  readonly connectionEnds: readonly ConnectionEnd[];
   readonly malformed: number;
-} {
-  if (message?.logEntries.case !== 'httpLogs') return { records: [], malformed: 1 };
-  const entries = message.logEntries.value.logEntry;
-  const records = entries.map(accessRecord).filter((record) => record !== undefined);
-  return { records, malformed: entries.length - records.length };
+}
+
+function readRecords(message: StreamAccessLogsMessage | undefined): ReadRecords {
+  const entries = message?.logEntries;
+  if (entries?.case === 'httpLogs') {
+    const { logEntry } = entries.value;
+    const records = logEntry.map(accessRecord).filter((record) => record !== undefined);
+    return { records, connectionEnds: [], malformed: logEntry.length - records.length };
+  }
+  if (entries?.case === 'tcpLogs') {
+    const { logEntry } = entries.value;
+    const connectionEnds = logEntry.map(connectionEnd).filter((end) => end !== undefined);
+    return { records: [], connectionEnds, malformed: logEntry.length - connectionEnds.length };
+  }
+  return { records: [], connectionEnds: [], malformed: 1 };
 }

@@ -5,6 +5,7 @@ import type { Address } from '#gen/envoy/config/core/v3/address_pb.js';
 import {
   AccessLogType,
   type HTTPAccessLogEntry,
+  type TCPAccessLogEntry,
 } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import {
   AccessMetadata,
@@ -42,6 +43,8 @@ export interface AccessRecord {
   readonly bytesReceived: number;
   readonly bytesSent: number;
   readonly client: string | undefined;
+  /** The client's TCP connection: its address and port, unique while it lasts. */
+  readonly connection: string | undefined;
   /** From the `traceparent` that the driver was sent, 32 hexadecimal digits. */
   readonly traceId: string | undefined;
 }
@@ -81,6 +84,7 @@ export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefine
     bytesReceived: Number(common.downstreamWireBytesReceived),
     bytesSent: Number(common.downstreamWireBytesSent),
     client: ipAddress(common.downstreamRemoteAddress),
+    connection: connection(common.downstreamDirectRemoteAddress),
     traceId: traceId(request.requestHeaders[TRACE_HEADER]),
   };
 }
@@ -106,6 +110,28 @@ function milliseconds(timestamp: Timestamp | undefined): number | undefined {
 
 function ipAddress(address: Address | undefined): string | undefined {
   return address?.address.case === 'socketAddress' ? address.address.value.address : undefined;
+}
+
+/** The end of a client's TCP connection. */
+export interface ConnectionEnd {
+  /** As in its requests' records. */
+  readonly connection: string;
+  readonly atMs: number;
+}
+
+/** @returns undefined for an entry that is malformed or of a kind that was not asked for. */
+export function connectionEnd({ commonProperties: common }: TCPAccessLogEntry) {
+  const name = connection(common?.downstreamDirectRemoteAddress);
+  const startedAtMs = milliseconds(common?.startTime);
+  if (name === undefined || startedAtMs === undefined) return undefined;
+  const lastedMs = common?.duration === undefined ? 0 : durationMs(common.duration);
+  return { connection: name, atMs: startedAtMs + lastedMs };
+}
+
+function connection(address: Address | undefined): string | undefined {
+  if (address?.address.case !== 'socketAddress') return undefined;
+  const { address: host, portSpecifier } = address.address.value;
+  return portSpecifier.case === 'portValue' ? `${host} ${portSpecifier.value}` : undefined;
 }
 
 // Metrics of the RPCs that clients make, from Envoy's access log.

@@ -88,9 +88,10 @@ export function recordLine({ version, event, timeMs, fields }: AuditRecord): str
   return `${JSON.stringify(value)}\n`;
 }
 
-function verdict({ refusal, driver }: AuditedRpc): Verdict {
+function verdict({ refusal, driver, details }: AuditedRpc): Verdict {
   if (refusal !== undefined) return 'refused';
-  return driver === undefined ? 'none' : 'allowed';
+  // What authz answers by itself, for a session without a driver, comes from an upstream, too.
+  return driver === undefined && details !== 'via_upstream' ? 'none' : 'allowed';
 }
 
 function record(

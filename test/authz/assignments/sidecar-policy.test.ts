@@ -24,6 +24,9 @@ test('a control plane knows by which policy a sidecar decides, and what it tries
     activity: {
       activity: () => reports.emit(),
       streamOpened: nothing,
+      connectionUsed: nothing,
+      connectionEnded: nothing,
+      connectionsMissed: nothing,
       streamClosed: nothing,
       released: nothing,
       reporterConnected: nothing,

@@ -26,6 +26,9 @@ test('sidecar and control plane agree on who has a driver, and on when it is for
     activity: {
       activity: (events) => reports.emit(events.map((event) => event.sessionId)),
       streamOpened: () => undefined,
+      connectionUsed: () => undefined,
+      connectionEnded: () => undefined,
+      connectionsMissed: () => undefined,
       streamClosed: () => undefined,
       released: () => undefined,
       reporterConnected: () => undefined,

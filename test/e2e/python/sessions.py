@@ -32,9 +32,9 @@ class Sessions:
         """
         _retries.limit = retries
         if how == "helper":
-            from spark_connect_gateway import connect
+            from spark_connect_helper import get_spark
 
-            spark = connect(url)
+            spark = get_spark(gateway=url, new=True, quiet=True)
         else:
             builder = SparkSession.builder.remote(url)
             spark = builder.create() if how == "create" else builder.getOrCreate()

@@ -30,6 +30,7 @@ function record(changes: Partial<AccessRecord>): AccessRecord {
     bytesSent: 1,
     client: '10.0.0.1',
     traceId: undefined,
+    connection: undefined,
     ...changes,
   };
 }

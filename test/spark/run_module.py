@@ -1,0 +1,77 @@
+"""Runs one module of Apache Spark's own Connect tests against a server that is there already.
+
+Arguments: the module. SPARK_CONNECT_TESTING_REMOTE is the server's URL. Writes a JSON line for each
+test to the file that OUTCOMES names: its id, its outcome, and the last line of what went wrong.
+"""
+
+import json
+import os
+import sys
+import unittest
+from unittest import mock
+
+from pyspark.sql import SparkSession
+from pyspark.testing import connectutils
+
+ReusedConnectTestCase = connectutils.ReusedConnectTestCase
+ReusedMixedTestCase = connectutils.ReusedMixedTestCase
+
+
+def without_classic_session():
+    """The server runs elsewhere, so that there is no JVM here to look into, and none is started.
+
+    Tests that compare with a classic session find a stand-in: they fail against any such server.
+    """
+    stock = ReusedConnectTestCase.setUpClass.__func__
+    connectutils.is_remote_only = lambda: True
+
+    def set_up(cls):
+        SparkSession._instantiatedSession = None
+        stock(cls)
+        if issubclass(cls, ReusedMixedTestCase):
+            SparkSession._instantiatedSession = mock.MagicMock()
+
+    ReusedConnectTestCase.setUpClass = classmethod(set_up)
+
+
+class Outcomes(unittest.TestResult):
+    def __init__(self, file):
+        super().__init__()
+        self._file = file
+
+    def _tell(self, test, outcome, text=""):
+        lines = text.strip().splitlines()
+        told = {"test": test.id(), "outcome": outcome, "error": lines[-1][:300] if lines else ""}
+        self._file.write(json.dumps(told) + "\n")
+        self._file.flush()
+
+    def startTest(self, test):
+        super().startTest(test)
+        self._tell(test, "begun")
+
+    def addSuccess(self, test):
+        self._tell(test, "passed")
+
+    def addSkip(self, test, reason):
+        self._tell(test, "skipped", reason)
+
+    def addExpectedFailure(self, test, err):
+        self._tell(test, "passed")
+
+    def addError(self, test, err):
+        self._tell(test, "failed", self._exc_info_to_string(err, test))
+
+    addFailure = addError
+
+
+def main():
+    without_classic_session()
+    module = sys.argv[1]
+    with open(os.environ["OUTCOMES"], "w") as file:
+        unittest.defaultTestLoader.loadTestsFromName(module).run(Outcomes(file))
+    # Threads of a test that failed must not keep this alive.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
