@@ -87,6 +87,10 @@ function processesFor({ config, overrides }: SettingsArguments): Processes {
       const { bootstrapOf } = await import('./processes/bootstrap.js');
       return bootstrapOf(settings);
     },
+    async writeBootstrap(settings, file) {
+      const { writeBootstrap } = await import('./processes/bootstrap.js');
+      writeBootstrap(settings, file);
+    },
     async kubernetes(settings) {
       const { connectKubernetes } = await import('./processes/kubernetes.js');
       return connectKubernetes(settings, { userAgent: 'spark-gateway-analyze' });

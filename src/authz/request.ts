@@ -20,6 +20,7 @@ import {
   zlibInflateReset,
 } from 'pako';
 import { GatewayError } from '../model/errors.js';
+import { quote } from '../lib/yaml/problem.js';
 import { SPARK_CONNECT_SERVICE, BODY_PREFIX_BYTES } from '../model/names.js';
 import { MESSAGE_HEADER_BYTES } from './grpc-wire.js';
 import type { TextCache } from './text-cache.js';
@@ -226,7 +227,7 @@ function checked(fields: Fields, bytes: number): SparkRequest {
   }
   if (sessionId === '') throw unreadable('it has no session_id');
   if (!UUID.test(sessionId)) throw notUuid('session_id');
-  if (newSessionId !== '' && !UUID.test(newSessionId)) throw cloneIdUnreadable();
+  if (newSessionId !== '' && !UUID.test(newSessionId)) throw cloneIdUnreadable(newSessionId);
   if (CONTROL_CHARACTER.test(userId)) throw unreadable('its user_id has control characters');
   return {
     sessionId,
@@ -237,11 +238,11 @@ function checked(fields: Fields, bytes: number): SparkRequest {
   };
 }
 
-/** With the name that Spark's own refusal has. */
-function cloneIdUnreadable(): GatewayError {
+/** With the name that Spark's own refusal has, and, as there, the id that it is about. */
+function cloneIdUnreadable(newSessionId: string): GatewayError {
   return new GatewayError(
     'REQUEST_UNREADABLE',
-    '[INVALID_CLONE_SESSION_REQUEST.TARGET_SESSION_ID_FORMAT] The new session id is not a UUID in lower case. ' +
+    `[INVALID_CLONE_SESSION_REQUEST.TARGET_SESSION_ID_FORMAT] The new session id ${quote(newSessionId)} is not a UUID in lower case. ` +
       'Leave it out, or type: import uuid; spark.cloneSession(str(uuid.uuid4()))',
   );
 }

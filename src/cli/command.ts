@@ -77,6 +77,8 @@ export interface Processes {
   issuer(settings: Settings): Promise<void>;
   /** Envoy's configuration, as JSON. */
   bootstrap(settings: Settings): Promise<string>;
+  /** The same into a file that only its owner reads. */
+  writeBootstrap(settings: Settings, file: string): Promise<void>;
   /** The clusters that the settings name, with whoever the kubeconfig says. Rejects with SETTINGS_INVALID. */
   kubernetes(settings: Settings): Promise<KubernetesClusters>;
   /** Prints a token of the development issuer. */

@@ -30,7 +30,7 @@ export const name = matching(
 );
 
 /** A policy is read in several places: what it names is in the same place in each. */
-export const absolutePath = matching('an absolute path', /^\/[^\0]{0,4094}$/);
+export const absolutePath = matching('an absolute path', /^\/[^\0]*$/, 4095);
 
 export const label = matching(
   'lower-case letters, digits and "-"',

@@ -219,6 +219,22 @@ test('CloneSession without a new id is seen as such only when its whole message 
   t.is(read(body.subarray(0, body.length - 1), CloneSession), 'REQUEST_UNREADABLE');
 });
 
+test('CloneSession with a new id that is no UUID is refused as Spark refuses it, and told which id', (t) => {
+  const refusal = (newSessionId: string): string =>
+    t.throws(
+      () =>
+        readOrThrow(
+          frame(encode([1, SESSION], [2, encode([1, 'ann'])], [4, newSessionId])),
+          CloneSession,
+        ),
+      { instanceOf: GatewayError, code: 'REQUEST_UNREADABLE' },
+    ).message;
+  const named = /\[INVALID_CLONE_SESSION_REQUEST.TARGET_SESSION_ID_FORMAT\].*"not-a-valid-uuid"/;
+  t.regex(refusal('not-a-valid-uuid'), named);
+  t.regex(refusal('a\r\nb'), /"a\\r\\nb"/);
+  t.true(refusal('x'.repeat(1000)).length < 400);
+});
+
 test('ReleaseSession without allow_reconnect is seen as such only when its whole message was seen', (t) => {
   const body = frame(encode([1, SESSION], [2, encode([1, 'ann'])], [3, 'client']));
   t.like(read(body, ReleaseSession), { allowReconnect: false });

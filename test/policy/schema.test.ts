@@ -73,6 +73,17 @@ for (const [rest, ...expected] of mistakes) {
   });
 }
 
+test('each pattern of the resource is one that an API server takes: RE2, which counts up to 1000', (t) => {
+  const patterns = JSON.stringify(policyCrd()).match(/"pattern":"(?:[^"\\]|\\.)*"/g) ?? [];
+  t.true(patterns.length > 5);
+  for (const pattern of patterns) {
+    for (const [, most = ''] of pattern.matchAll(/\{(?:\d+,)?(\d+)\}/g)) {
+      t.true(Number(most) <= 1000, pattern);
+    }
+    t.notRegex(pattern, /\(\?<?[=!]|\\\\[1-9]/);
+  }
+});
+
 test('each field of the schema says what it is for or what is allowed', (t) => {
   const visit = (schema: JsonSchema, path: string): void => {
     for (const [name, part] of Object.entries((schema['properties'] ?? {}) as JsonSchema)) {

@@ -27,13 +27,18 @@ export function textType<T>(
   return { allowed, parse, form };
 }
 
-/** Text that a regular expression describes; it must begin with ^ and end with $. `maxLength`: what it allows at most, for programs. */
+/**
+ * Text that a regular expression describes; it must begin with ^ and end with $. An API server reads it,
+ * too, by the rules of RE2: it counts up to 1000 (https://github.com/google/re2/wiki/Syntax). More is a
+ * matter of `maxLength`.
+ */
 export function matching(
   allowed: string,
   expression: RegExp,
   maxLength?: number,
 ): TextType<string> {
-  return textType(allowed, (text) => (expression.test(text) ? text : undefined), {
+  const fits = (text: string) => maxLength === undefined || text.length <= maxLength;
+  return textType(allowed, (text) => (fits(text) && expression.test(text) ? text : undefined), {
     type: 'string',
     pattern: expression.source,
     ...(maxLength === undefined ? {} : { maxLength }),
