@@ -184,13 +184,20 @@ test.serial(
     const { pyspark, gate } = await startGated(t, '4');
     const { sessionId } = await pyspark.connect('a', await gateway.url({ environment: 'staging' }));
     await pyspark.sql('a', 'SELECT 1');
+    const startedAt = new Date().toISOString();
     const first = await runningQuery(pyspark, gate);
     const second = pyspark.sql('a', 'SELECT 2');
     const linesOf = async (method: string) =>
       (await gateway.audit(sessionId)).filter((line) => line.method === method);
     await gateway.until(
       () => linesOf('ExecutePlan'),
-      (lines) => lines.some(({ durationMs = 0 }) => durationMs > STREAM_DURATION_S * 900),
+      (lines) =>
+        lines.some(({ reason }) => reason === 'QUERY_LIMIT_EXCEEDED') &&
+        // Not the one before, which may have waited for its driver.
+        lines.some(
+          ({ time, decision, durationMs = 0 }) =>
+            time >= startedAt && decision === 'allowed' && durationMs > STREAM_DURATION_S * 900,
+        ),
     );
     gate.open(1);
     t.is((await first.result).rows, 2);
