@@ -23,18 +23,48 @@ function drawing(): { readonly rows: string[][]; readonly arrows: string[] } {
 /** The folder below src/, or the name of a file directly in it. */
 const partOf = (path: string) => path.split(sep)[1]?.replace(/\.[jt]s$/, '') ?? '';
 
+/** The files that each file of src/ imports, for types only, too; without their endings. */
+function importsByFile(): Map<string, string[]> {
+  const files = readdirSync('src', { recursive: true, encoding: 'utf8' });
+  const paths = files.filter((name) => /\.tsx?$/.test(name)).map((name) => join('src', name));
+  return new Map(
+    paths.map((path) => {
+      const targets = readFileSync(path, 'utf8').matchAll(/from '(\.[^']+)\.js'/g);
+      const file = path.replace(/\.tsx?$/, '');
+      return [file, Array.from(targets, ([, to = '']) => normalize(join(dirname(path), to)))];
+    }),
+  );
+}
+
 /** `a → b` for each import from one part of src/ to another. */
 function imports(): Set<string> {
   const found = new Set<string>();
-  const files = readdirSync('src', { recursive: true, encoding: 'utf8' });
-  for (const file of files.filter((name) => /\.tsx?$/.test(name))) {
-    const path = join('src', file);
-    for (const [, to = ''] of readFileSync(path, 'utf8').matchAll(/from '(\.[^']+)'/g)) {
-      const target = partOf(normalize(join(dirname(path), to)));
-      if (target !== partOf(path)) found.add(`${partOf(path)} → ${target}`);
+  for (const [file, targets] of importsByFile()) {
+    for (const target of targets) {
+      if (partOf(target) !== partOf(file)) found.add(`${partOf(file)} → ${partOf(target)}`);
     }
   }
   return found;
+}
+
+/** One circle of imports, if there is any: the files in it, the first again at the end. */
+function circle(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): string[] => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file)) return [];
+    for (const target of graph.get(file) ?? []) {
+      const found = visit(target, [...path, file]);
+      if (found.length > 0) return found;
+    }
+    done.add(file);
+    return [];
+  };
+  for (const file of graph.keys()) {
+    const found = visit(file, []);
+    if (found.length > 0) return found;
+  }
+  return [];
 }
 
 test('the drawing of the layers names every folder of src/, and every import goes down in it', (t) => {
@@ -62,5 +92,20 @@ test('an arrow of the drawing stands for an import that there is', (t) => {
   t.deepEqual(
     drawing().arrows.filter((arrow) => !there.has(arrow)),
     [],
+  );
+});
+
+test('no files import each other in a circle, not for types either', (t) => {
+  t.deepEqual(circle(importsByFile()), []);
+  t.deepEqual(
+    circle(
+      new Map([
+        ['a', ['b']],
+        ['b', ['c']],
+        ['c', ['b']],
+      ]),
+    ),
+    ['b', 'c', 'b'],
+    'a circle would be found',
   );
 });
