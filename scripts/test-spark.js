@@ -17,7 +17,7 @@ import { printFailure } from './setup/setup-error.js';
 const PACKAGE = 'pyspark.sql.tests.connect';
 const SELECTION = [
   'test_connect_clone_session',
-  'test_connect_error',
+  'test_connect_error.SparkConnectErrorTests.test_invalid_column',
   'test_parity_conf',
   'test_parity_catalog',
   'test_parity_job_cancellation',

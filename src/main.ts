@@ -1,16 +1,17 @@
 #!/usr/bin/env node
 /**
- * `spark-gateway`: reads the command line and runs what it names. Each role is imported when it is
+ * `spark-gateway`: reads the command line and runs what it names. Each process is imported when it is
  * the one to run, so that a sidecar does not load what the control plane needs.
  */
 import { fileURLToPath } from 'node:url';
+import type { Processes } from './cli/command.js';
+import { commands, findCommand } from './cli/commands.js';
 import { renderHelp } from './cli/help.js';
 import { parseCommandLine, type SettingsArguments } from './cli/parse.js';
-import { EXIT_FAILED, EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
-import { renderExample, describeSettings } from './settings/rows.js';
+import { EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
+import { describeSettings } from './settings/rows.js';
 import { version } from './processes/process.js';
 import { loadSettings } from './settings/compile.js';
-import { describeGoodSettings } from './settings/policy-options.js';
 import type { Settings } from './settings/table.js';
 
 /** What `start` runs with when no settings are named: everything on this machine. */
@@ -19,112 +20,86 @@ const developmentSettings = fileURLToPath(
 );
 
 async function main(): Promise<void> {
-  const command = parseCommandLine(process.argv.slice(2), process.env);
-  switch (command.kind) {
+  const line = parseCommandLine(process.argv.slice(2), process.env);
+  switch (line.kind) {
     case 'help':
-      process.stdout.write(renderHelp(command.topic, describeSettings));
+      process.stdout.write(renderHelp(line.topic, describeSettings));
       return;
     case 'version':
       process.stdout.write(`${version()}\n`);
       return;
     case 'usage-error':
-      process.stderr.write(reportUsage(command.messages));
+      process.stderr.write(reportUsage(line.messages));
       process.exitCode = EXIT_USAGE;
       return;
-    case 'settings example':
-      process.stdout.write(renderExample());
-      return;
-    case 'settings validate': {
-      const settings = await settingsOf(command);
-      const { validateTemplates } = await import('./cli/commands/policy-files.js');
-      await validateTemplates(settings);
-      process.stdout.write(describeGoodSettings(settings));
-      return;
-    }
-    case 'policy validate': {
-      const { validatePolicies } = await import('./cli/commands/policy-files.js');
-      await validatePolicies(command.files, await settingsOf(command));
-      return;
-    }
-    case 'completion': {
-      const { renderCompletion } = await import('./cli/completion.js');
-      process.stdout.write(renderCompletion(command.shell));
-      return;
-    }
-    case 'policy test': {
-      const { testPolicy } = await import('./cli/commands/policy-files.js');
-      const passed = await testPolicy(command.files, await settingsOf(command), command.output);
-      if (!passed) process.exitCode = EXIT_FAILED;
-      return;
-    }
-    case 'policy compare': {
-      const { comparePolicies } = await import('./cli/commands/policy-files.js');
-      const same = await comparePolicies(command.files, await settingsOf(command), command.output);
-      if (!same) process.exitCode = EXIT_FAILED;
-      return;
-    }
-    case 'policy schema': {
-      const { renderPolicySchema } = await import('./policy/sources/policy-resource-schema.js');
-      process.stdout.write(renderPolicySchema());
-      return;
-    }
-    case 'policy crd': {
-      const { renderPolicyCrd } = await import('./policy/sources/policy-resource-schema.js');
-      process.stdout.write(renderPolicyCrd());
-      return;
-    }
-    case 'bootstrap': {
-      const { bootstrapOf, writeBootstrap } = await import('./processes/bootstrap.js');
-      const settings = await settingsOf(command);
-      if (command.output === undefined) process.stdout.write(`${bootstrapOf(settings)}\n`);
-      else writeBootstrap(settings, command.output);
-      return;
-    }
-    case 'token': {
-      const { printToken } = await import('./processes/issuer.js');
-      await printToken(await settingsOf(withDefaults(command)), command.user, command.ttlMs);
-      return;
-    }
-    case 'online': {
-      const { askGateway } = await import('./cli/online.js');
-      const settingsNamed = command.config !== undefined;
-      const byFile = command.options.has('file');
-      const settings = await settingsOf(byFile ? command : withDefaults(command));
-      process.exitCode = await askGateway(settings, { ...command, settingsNamed });
-      return;
-    }
-    case 'issuer': {
-      const { runIssuer } = await import('./processes/issuer.js');
-      await runIssuer(await settingsOf(command));
-      return;
-    }
-    case 'control-plane': {
-      const { runControlPlane } = await import('./processes/control-plane.js');
-      await runControlPlane(await settingsOf(command));
-      return;
-    }
-    case 'authz': {
-      const { runAuthz } = await import('./processes/authz.js');
-      await runAuthz(await settingsOf(command));
-      return;
-    }
-    case 'start': {
-      const { runStart } = await import('./processes/start.js');
-      const complete = withDefaults(command);
-      await runStart(await settingsOf(complete), {
-        mainFile: fileURLToPath(import.meta.url),
-        settingsArguments: [
-          ...(complete.config === undefined ? [] : ['--config', complete.config]),
-          ...complete.overrides.flatMap(([name, text]) => ['--set', `${name}=${text}`]),
-        ],
+    case 'run': {
+      const { name, operands, options } = line;
+      const command = findCommand(name);
+      const byDefault = command.online ? !options.has('file') : command.developmentSettings;
+      const from = byDefault ? { ...line, config: line.config ?? developmentSettings } : line;
+      if (command.online) {
+        const { askGateway } = await import('./cli/online.js');
+        const settingsNamed = line.config !== undefined;
+        const asked = { command, operands, options, settingsNamed };
+        process.exitCode = await askGateway(await settingsOf(from), asked);
+        return;
+      }
+      const exitCode = await command.run({
+        operands,
+        options,
+        commands,
+        processes: processesFor(from),
+        settings: () => settingsOf(from),
+        print: (text) => void process.stdout.write(text),
       });
+      if (exitCode !== undefined) process.exitCode = exitCode;
       return;
     }
   }
 }
 
-function withDefaults<T extends SettingsArguments>(command: T): T {
-  return { ...command, config: command.config ?? developmentSettings };
+/** `start` gives its own settings to the processes that it starts. */
+function processesFor({ config, overrides }: SettingsArguments): Processes {
+  return {
+    async start(settings) {
+      const { runStart } = await import('./processes/start.js');
+      await runStart(settings, {
+        mainFile: fileURLToPath(import.meta.url),
+        settingsArguments: [
+          ...(config === undefined ? [] : ['--config', config]),
+          ...overrides.flatMap(([name, text]) => ['--set', `${name}=${text}`]),
+        ],
+      });
+    },
+    async controlPlane(settings) {
+      const { runControlPlane } = await import('./processes/control-plane.js');
+      await runControlPlane(settings);
+    },
+    async authz(settings) {
+      const { runAuthz } = await import('./processes/authz.js');
+      await runAuthz(settings);
+    },
+    async issuer(settings) {
+      const { runIssuer } = await import('./processes/issuer.js');
+      await runIssuer(settings);
+    },
+    async bootstrap(settings) {
+      const { bootstrapOf } = await import('./processes/bootstrap.js');
+      return bootstrapOf(settings);
+    },
+    async writeBootstrap(settings, file) {
+      const { writeBootstrap } = await import('./processes/bootstrap.js');
+      writeBootstrap(settings, file);
+    },
+    async kubernetes(settings) {
+      const { connectKubernetes } = await import('./processes/kubernetes.js');
+      return connectKubernetes(settings, { userAgent: 'spark-gateway-analyze' });
+    },
+    async token(settings, user, ttlMs) {
+      const { printToken } = await import('./processes/issuer.js');
+      await printToken(settings, user, ttlMs);
+    },
+  };
 }
 
 function settingsOf({ config, overrides }: SettingsArguments): Promise<Settings> {

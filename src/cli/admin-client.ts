@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { request as requestHttp, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { GatewayError, isErrorCode, reasonOf } from '../model/errors.js';
-import type { Shown } from './render.js';
+import type { AdminApi } from './command.js';
 
 export interface AdminClientOptions {
   /** Where the control plane answers. */
@@ -17,7 +17,7 @@ const TIMEOUT_MS = 30_000;
 /** No answer comes near this size. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 
-class AdminClient {
+class AdminClient implements AdminApi {
   readonly #options: AdminClientOptions;
 
   constructor(options: AdminClientOptions) {
@@ -219,33 +219,4 @@ async function contentOf(file: string, option: string): Promise<string> {
       cause: error,
     });
   }
-}
-
-// What an online command works with.
-
-export interface OnlineContext {
-  readonly client: Pick<AdminClient, 'get' | 'post'>;
-  readonly operands: readonly string[];
-  readonly options: ReadonlyMap<string, string>;
-  /** Wall time, milliseconds since the epoch. */
-  now(): number;
-  /** Resolves after a moment; rejects when the command is to end. */
-  pause(ms: number): Promise<void>;
-  /** Tells people what is going on, apart from the answer. */
-  say(text: string): void;
-}
-
-export type OnlineCommand = (context: OnlineContext) => Promise<Shown>;
-
-/** The options of these names that are there, as a query. */
-export function queryOf(
-  { options }: OnlineContext,
-  names: readonly string[],
-): Record<string, string> {
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const value = options.get(name);
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
 }

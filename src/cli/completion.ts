@@ -1,28 +1,23 @@
 /** Shell completion, made from the table of commands: what can be typed where. */
-import {
-  commands,
-  helpOptions,
-  optionsOf,
-  type CommandDescription,
-  type OptionDescription,
-} from './commands.js';
+import type { CommandDescription, OptionDescription } from './command.js';
+import { helpOptions, optionsOf } from './options.js';
 
-const shells = ['bash', 'zsh', 'fish'] as const;
+export const shells = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof shells)[number];
 
 export function isShell(text: string): text is Shell {
   return shells.some((shell) => shell === text);
 }
 
-export function renderCompletion(shell: Shell): string {
+export function renderCompletion(shell: Shell, commands: readonly CommandDescription[]): string {
   switch (shell) {
     case 'bash':
-      return bash();
+      return bash(commands);
     case 'zsh':
       // zsh runs completions that are written for bash.
-      return `#compdef spark-gateway\nautoload -Uz bashcompinit && bashcompinit\n${bash()}`;
+      return `#compdef spark-gateway\nautoload -Uz bashcompinit && bashcompinit\n${bash(commands)}`;
     case 'fish':
-      return fish();
+      return fish(commands);
   }
 }
 
@@ -32,7 +27,7 @@ function valuesOf({ value, choices }: OptionDescription): string {
   return value === 'file' ? 'files' : 'nothing';
 }
 
-function bash(): string {
+function bash(commands: readonly CommandDescription[]): string {
   const names = commands.map(({ name }) => name);
   const groups = [...new Set(names.filter((name) => name.includes(' ')).map(firstWord))];
   const perCommand = commands.map((command) => {
@@ -91,8 +86,8 @@ function secondWords(names: readonly string[], group: string): readonly string[]
     .map((name) => name.slice(group.length + 1));
 }
 
-function fish(): string {
-  const lines = commands.flatMap((command: CommandDescription) => {
+function fish(commands: readonly CommandDescription[]): string {
+  const lines = commands.flatMap((command) => {
     const [first = '', second] = command.name.split(' ');
     const begins =
       second === undefined

@@ -1,13 +1,8 @@
 /** Help, as `--help` prints it. */
 import type { GatewayRole, SettingDescription } from '../settings/setting.js';
-import {
-  type CommandName,
-  commands,
-  findCommand,
-  optionsOf,
-  type CommandDescription,
-  type OptionDescription,
-} from './commands.js';
+import type { CommandDescription, OptionDescription } from './command.js';
+import { commands, findCommand } from './commands.js';
+import { optionsOf } from './options.js';
 
 const EXIT_CODES = [
   'Exit codes: 0 done; 1 failed, or refused by the gateway; 2 a mistake in the command line, settings',
@@ -16,7 +11,7 @@ const EXIT_CODES = [
 
 /** `topic` undefined: the overview. `settingsOf` says which settings a role reads. */
 export function renderHelp(
-  topic: CommandName | undefined,
+  topic: string | undefined,
   settingsOf: (role: GatewayRole) => readonly SettingDescription[],
 ): string {
   return topic === undefined ? overview() : commandHelp(findCommand(topic), settingsOf);

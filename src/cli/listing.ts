@@ -2,7 +2,7 @@
 import { GatewayError } from '../model/errors.js';
 import { valueAt } from './json-path.js';
 import { type Shown, type Column, renderTable, type TableStyle } from './render.js';
-import type { OnlineContext } from './admin-client.js';
+import type { OnlineContext } from './command.js';
 import { parseSelector } from './selector.js';
 
 export interface Listing<Row extends object> {

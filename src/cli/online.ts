@@ -3,23 +3,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { systemClock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
 import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
-import { connect, type OnlineCommand, type OnlineContext } from './admin-client.js';
-import { drain, evict, release, undrain } from './commands/actions.js';
-import { drivers } from './commands/drivers.js';
-import { envoys } from './commands/envoys.js';
-import { policyByFile, explain } from './commands/explain.js';
-import { policyDiff } from './commands/policy-diff.js';
-import { pools } from './commands/pools.js';
-import { problems } from './commands/problems.js';
-import { sessions } from './commands/sessions.js';
-import { sidecars } from './commands/sidecars.js';
-import { status } from './commands/status.js';
-import type { OnlineCommandName } from './online-commands.js';
+import { connect } from './admin-client.js';
+import type { OnlineCommand, OnlineContext } from './command.js';
 import { isOutputForm, renderShown } from './render.js';
 import { EXIT_FAILED } from './report.js';
 
 export interface OnlineArguments {
-  readonly name: OnlineCommandName;
+  readonly command: OnlineCommand;
   readonly operands: readonly string[];
   readonly options: ReadonlyMap<string, string>;
   /** Somebody named the settings. */
@@ -29,7 +19,7 @@ export interface OnlineArguments {
 /** Resolves with the exit code. */
 export async function askGateway(
   settings: Settings,
-  { name, operands, options, settingsNamed }: OnlineArguments,
+  { command, operands, options, settingsNamed }: OnlineArguments,
 ): Promise<number> {
   const { issuer } = settings;
   const policyFile = options.get('file');
@@ -42,12 +32,12 @@ export async function askGateway(
           issuerUrl: issuer.enabled ? localUrl(issuer.listenAddr) : undefined,
           settingsNamed,
         })
-      : await policyByFile(policyFile, settings);
+      : await (await import('./policy-by-file.js')).policyByFile(policyFile, settings);
   const { stdout, stderr } = process;
   // Whoever read it has seen enough, as `| head` does.
   stdout.on('error', () => process.exit());
   return runOnline(
-    name,
+    command,
     {
       client,
       operands,
@@ -65,22 +55,6 @@ export async function askGateway(
 
 // Runs a command that asks a gateway that runs.
 
-const commands: Record<OnlineCommandName, OnlineCommand> = {
-  status,
-  sessions,
-  drivers,
-  pools,
-  envoys,
-  sidecars,
-  problems,
-  drain,
-  undrain,
-  release,
-  evict,
-  'policy explain': explain,
-  'policy diff': policyDiff,
-};
-
 export interface Output {
   write(text: string): void;
   /** Characters in a line of the terminal; undefined where there is no terminal. */
@@ -93,19 +67,18 @@ const CLEAR = '\u001b[H\u001b[2J';
 
 /** Resolves with the exit code. Rejects with what the command fails with, or with what `pause` does while it watches. */
 export async function runOnline(
-  name: OnlineCommandName,
+  command: OnlineCommand,
   context: OnlineContext,
   output: Output,
 ): Promise<number> {
-  const command = commands[name];
   const written = context.options.get('output') ?? 'table';
   const form = isOutputForm(written) ? written : 'table';
   if (!context.options.has('watch')) {
-    const shown = await command(context);
+    const shown = await command.show(context);
     output.write(renderShown(shown, form, output.width()));
     return shown.differs === true ? EXIT_FAILED : 0;
   }
-  const show = async () => renderShown(await command(context), form, output.width());
+  const show = async () => renderShown(await command.show(context), form, output.width());
   const onScreen = output.width() !== undefined && (form === 'table' || form === 'wide');
   let text = await show();
   output.write(onScreen ? `${CLEAR}${text}` : text);

@@ -1,17 +1,9 @@
 /** Reads a command line. Nothing here has an effect: src/main.ts acts on the answer. */
 import { parseArgs } from 'node:util';
 import { didYouMean } from '../lib/yaml/problem.js';
-import { duration } from '../lib/yaml/text-types.js';
-import {
-  type CommandName,
-  commands,
-  helpOptions,
-  optionsOf,
-  type CommandDescription,
-  type OptionDescription,
-} from './commands.js';
-import { isShell, type Shell } from './completion.js';
-import { onlineCommands, type OnlineCommandName } from './online-commands.js';
+import type { CommandDescription, OptionDescription } from './command.js';
+import { commands } from './commands.js';
+import { helpOptions, optionsOf } from './options.js';
 
 /** Where settings come from beside the environment. */
 export interface SettingsArguments {
@@ -20,43 +12,21 @@ export interface SettingsArguments {
   readonly overrides: readonly (readonly [string, string])[];
 }
 
-export type Command =
-  | { readonly kind: 'help'; readonly topic: CommandName | undefined }
+export type CommandLine =
+  | { readonly kind: 'help'; readonly topic: string | undefined }
   | { readonly kind: 'version' }
   /** What is wrong with the command line, one line each. */
   | { readonly kind: 'usage-error'; readonly messages: readonly string[] }
   | ({
-      readonly kind: 'start' | 'control-plane' | 'authz' | 'issuer' | 'settings validate';
-    } & SettingsArguments)
-  | ({ readonly kind: 'bootstrap'; readonly output: string | undefined } & SettingsArguments)
-  | ({
-      readonly kind: 'token';
-      readonly user: string;
-      readonly ttlMs: number | undefined;
-    } & SettingsArguments)
-  | ({
-      readonly kind: 'policy validate';
-      readonly files: readonly string[];
-    } & SettingsArguments)
-  | ({
-      readonly kind: 'online';
-      readonly name: OnlineCommandName;
+      readonly kind: 'run';
+      readonly name: string;
       readonly operands: readonly string[];
-      /** By name; a flag that is there has the value "true". */
+      /** By name, without those of the settings; a flag that is there has the value "true". */
       readonly options: ReadonlyMap<string, string>;
-    } & SettingsArguments)
-  | ({
-      readonly kind: 'policy test' | 'policy compare';
-      readonly files: readonly string[];
-      readonly output: string;
-    } & SettingsArguments)
-  | { readonly kind: 'completion'; readonly shell: Shell }
-  | { readonly kind: 'settings example' | 'policy schema' | 'policy crd' };
+    } & SettingsArguments);
 
 /** The environment variable that stands in for `--config`. */
 const CONFIG_VARIABLE = 'SPARK_GATEWAY_CONFIG';
-
-const tokenLife = duration('1s', '30d');
 
 const argumentTypes = Object.fromEntries(
   [...commands.flatMap((command) => optionsOf(command)), ...helpOptions].map(
@@ -74,7 +44,7 @@ const argumentTypes = Object.fromEntries(
 export function parseCommandLine(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
-): Command {
+): CommandLine {
   const { tokens } = parseArgs({
     args: [...args],
     strict: false,
@@ -127,54 +97,11 @@ export function parseCommandLine(
   }
   const misused = operandProblem(command, operands, single);
   if (misused !== undefined) messages.push(misused);
-  if (command.name === 'policy explain') messages.push(...byFileProblems(single));
+  messages.push(...(command.check?.(single) ?? []));
+  if (messages.length > 0) return usageError(messages);
   const config = single.get('config') ?? (env[CONFIG_VARIABLE] || undefined);
-  const settings: SettingsArguments = { config, overrides };
-  const kind = command.name;
-  if (isOnline(kind)) {
-    return messages.length > 0
-      ? usageError(messages)
-      : { kind: 'online', name: kind, operands, options: single, ...settings };
-  }
-  switch (kind) {
-    case 'policy validate':
-      return messages.length > 0 ? usageError(messages) : { kind, files: operands, ...settings };
-    case 'policy test':
-    case 'policy compare':
-      return messages.length > 0
-        ? usageError(messages)
-        : { kind, files: operands, output: single.get('output') ?? 'table', ...settings };
-    case 'settings example':
-    case 'policy schema':
-    case 'policy crd':
-      return messages.length > 0 ? usageError(messages) : { kind };
-    case 'completion': {
-      const shell = operands[0] ?? '';
-      return messages.length > 0 || !isShell(shell) ? usageError(messages) : { kind, shell };
-    }
-    case 'token': {
-      const user = single.get('user');
-      if (user === undefined) messages.push('"token" needs --user <name>, such as --user alice');
-      const ttl = single.get('ttl');
-      const ttlMs = ttl === undefined ? undefined : tokenLife.parse(ttl, '');
-      if (ttl !== undefined && ttlMs === undefined) {
-        messages.push(`--ttl ${ttl}: allowed is ${tokenLife.allowed}`);
-      }
-      return user === undefined || messages.length > 0
-        ? usageError(messages)
-        : { kind: 'token', user, ttlMs, ...settings };
-    }
-    case 'bootstrap':
-      return messages.length > 0
-        ? usageError(messages)
-        : { kind, output: single.get('output'), ...settings };
-    case 'start':
-    case 'control-plane':
-    case 'authz':
-    case 'issuer':
-    case 'settings validate':
-      return messages.length > 0 ? usageError(messages) : { kind, ...settings };
-  }
+  single.delete('config');
+  return { kind: 'run', name: command.name, operands, options: single, config, overrides };
 }
 
 function isAllowed({ choices, openChoices = [] }: OptionDescription, value: string): boolean {
@@ -182,14 +109,8 @@ function isAllowed({ choices, openChoices = [] }: OptionDescription, value: stri
   return openChoices.some((open) => value.startsWith(open) && value.length > open.length);
 }
 
-type KnownCommand = CommandDescription & { readonly name: CommandName };
-
-function commandOf(words: readonly string[]): KnownCommand | undefined {
+function commandOf(words: readonly string[]): CommandDescription | undefined {
   return commands.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '));
-}
-
-function isOnline(name: CommandName): name is OnlineCommandName {
-  return onlineCommands.some((online) => online.name === name);
 }
 
 function unknownCommand(words: readonly string[]): readonly string[] {
@@ -201,7 +122,7 @@ function unknownCommand(words: readonly string[]): readonly string[] {
   return [`there is no command ${JSON.stringify(first)}${didYouMean(first, names)}`];
 }
 
-function usageError(messages: readonly string[]): Command {
+function usageError(messages: readonly string[]): CommandLine {
   return { kind: 'usage-error', messages: [...messages, 'see spark-gateway --help'] };
 }
 
@@ -233,21 +154,4 @@ function operandProblem(
   }
   const beyond = repeats ? undefined : given[patterns.length];
   return beyond === undefined ? undefined : `"${name}" takes no ${JSON.stringify(beyond)}`;
-}
-
-// `policy explain --file`: the options of a command that asks a gateway, where it asks none.
-
-/** What only a gateway that runs makes sense of. */
-const ONLY_ONLINE = ['server', 'token-file', 'as', 'ca-file'];
-
-/** What is wrong with these options, one line each. */
-function byFileProblems(options: ReadonlyMap<string, string>): readonly string[] {
-  if (!options.has('file')) return [];
-  const asksGateway = ONLY_ONLINE.filter((name) => options.has(name));
-  return [
-    ...asksGateway.map((name) => `--${name} is for a gateway that runs: leave it out with --file`),
-    ...(options.has('user') || options.has('service')
-      ? []
-      : ['--file needs --user or --service: without a gateway nobody knows who you are']),
-  ];
 }

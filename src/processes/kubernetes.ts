@@ -38,12 +38,14 @@ const NAMESPACE_FILE = '/var/run/secrets/kubernetes.io/serviceaccount/namespace'
 const KEY_ATTEMPTS = 30;
 const KEY_PAUSE_MS = 1_000;
 
+/** Without the key, which is made where it is missing: for what only looks. */
+export type KubernetesClusters = Omit<KubernetesAccess, 'key'>;
+
 /** Rejects with SETTINGS_INVALID when no API server can be used as the settings say. */
-export async function openKubernetes(
+export async function connectKubernetes(
   settings: Settings,
   options: KubernetesApiOptions,
-  logger: Logger,
-): Promise<KubernetesAccess> {
+): Promise<KubernetesClusters> {
   const { contexts, homeContext, gatewayName, gatewayNamespace } = settings.drivers.kubernetes;
   const named = contexts.length > 0 ? contexts : [undefined];
   const configs = named.map((context) => kubeConfig(context));
@@ -58,18 +60,26 @@ export async function openKubernetes(
     name: homeContext ?? '',
     api: new KubernetesApi(config, options),
   };
-  const namespace = gatewayNamespace ?? (await ownNamespace(config));
-  const key = await loadKey(home.api, namespace, `${gatewayName}-key`, logger);
   return {
     clusters,
     home,
-    namespace,
+    namespace: gatewayNamespace ?? (await ownNamespace(config)),
     gateway: gatewayName,
-    key,
     close() {
       for (const api of new Set([...apis, home.api])) api.close();
     },
   };
+}
+
+/** With the gateway's key. Rejects with SETTINGS_INVALID, also where that cannot be had. */
+export async function openKubernetes(
+  settings: Settings,
+  options: KubernetesApiOptions,
+  logger: Logger,
+): Promise<KubernetesAccess> {
+  const connected = await connectKubernetes(settings, options);
+  const { home, namespace, gateway } = connected;
+  return { ...connected, key: await loadKey(home.api, namespace, `${gateway}-key`, logger) };
 }
 
 /** As kubectl finds it: KUBECONFIG, the home folder, else the service account of the pod. */

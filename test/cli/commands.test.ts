@@ -2,10 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { checkDeadline } from '../../src/cli/commands/actions.js';
+import { checkDeadline } from '../../src/cli/commands/drain.js';
 import { connect } from '../../src/cli/admin-client.js';
 import { runOnline } from '../../src/cli/online.js';
-import type { OnlineCommandName } from '../../src/cli/online-commands.js';
+import type { OnlineCommand } from '../../src/cli/command.js';
+import { findCommand } from '../../src/cli/commands.js';
 import type { PolicyDiff, PolicyDiffAnswer } from '../../src/model/policy-diff.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { namespaceReference } from '../../src/model/fleet-problem.js';
@@ -40,10 +41,16 @@ interface Ran {
   readonly exitCode: number;
 }
 
+function online(name: string): OnlineCommand {
+  const command = findCommand(name);
+  if (command.online !== true) throw new TypeError(`${name} asks no gateway`);
+  return command;
+}
+
 /** Runs a command as an operator against a real admin API; `pauses` before it is ended. */
 async function run(
   t: ExecutionContext,
-  name: OnlineCommandName,
+  name: string,
   operands: readonly string[] = [],
   flags: Readonly<Record<string, string>> = {},
   {
@@ -62,7 +69,7 @@ async function run(
   let output = '';
   const said: string[] = [];
   const exitCode = await runOnline(
-    name,
+    online(name),
     {
       client,
       operands,
@@ -281,7 +288,7 @@ test('a watch goes on through a failover, and says once that nothing answers', a
   const written: string[] = [];
   const said: string[] = [];
   const watching = runOnline(
-    'problems',
+    online('problems'),
     {
       client: {
         get: <T>() => (answers.shift()?.() ?? Promise.reject(new Error('too much'))) as Promise<T>,

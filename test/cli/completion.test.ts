@@ -6,7 +6,7 @@ import { commands } from '../../src/cli/commands.js';
 /** What bash offers when Tab is pressed at the end of `line`. */
 function offered(line: string): readonly string[] {
   const words = line.split(' ');
-  const script = `${renderCompletion('bash')}
+  const script = `${renderCompletion('bash', commands)}
 COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')})
 COMP_CWORD=${words.length - 1}
 _spark_gateway
@@ -41,12 +41,15 @@ test('bash offers every command at the beginning', (t) => {
 });
 
 test('fish is told of every command and option', (t) => {
-  const script = renderCompletion('fish');
+  const script = renderCompletion('fish', commands);
   t.regex(script, /-a sessions -d 'Who has a session/);
   t.regex(script, /__fish_seen_subcommand_from drivers' -l phase -x -a 'warming available/);
   t.regex(script, /Each Envoy\\'s|each Envoy\\'s|Envoy\\'s state/);
 });
 
 test('zsh gets what bash gets', (t) => {
-  t.regex(renderCompletion('zsh'), /^#compdef spark-gateway\n.*bashcompinit\n_spark_gateway/);
+  t.regex(
+    renderCompletion('zsh', commands),
+    /^#compdef spark-gateway\n.*bashcompinit\n_spark_gateway/,
+  );
 });

@@ -1,13 +1,16 @@
 import test from 'ava';
-import { type Command, parseCommandLine } from '../../src/cli/parse.js';
+import { type CommandLine, parseCommandLine } from '../../src/cli/parse.js';
 
-function parse(line: string, env: Record<string, string> = {}): Command {
+function parse(line: string, env: Record<string, string> = {}): CommandLine {
   return parseCommandLine(line.split(' ').filter(Boolean), env);
 }
 
 test('a role with its settings', (t) => {
   t.deepEqual(parse('control-plane --config g.yaml --set a.b=c=d -s x=1'), {
-    kind: 'control-plane',
+    kind: 'run',
+    name: 'control-plane',
+    operands: [],
+    options: new Map(),
     config: 'g.yaml',
     overrides: [
       ['a.b', 'c=d'],
@@ -32,9 +35,13 @@ test('help and version, wherever they stand', (t) => {
 
 test('a token for a person, for a while', (t) => {
   t.deepEqual(parse('token --user alice --ttl 10m'), {
-    kind: 'token',
-    user: 'alice',
-    ttlMs: 600_000,
+    kind: 'run',
+    name: 'token',
+    operands: [],
+    options: new Map([
+      ['user', 'alice'],
+      ['ttl', '10m'],
+    ]),
     config: undefined,
     overrides: [],
   });
@@ -42,8 +49,10 @@ test('a token for a person, for a while', (t) => {
 
 test('policies to validate', (t) => {
   t.deepEqual(parse('policy validate a.yaml b.yaml -c gateway.yaml'), {
-    kind: 'policy validate',
-    files: ['a.yaml', 'b.yaml'],
+    kind: 'run',
+    name: 'policy validate',
+    operands: ['a.yaml', 'b.yaml'],
+    options: new Map(),
     config: 'gateway.yaml',
     overrides: [],
   });

@@ -5,6 +5,16 @@ import type { KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 /** What becomes of a request: carried out and answered, carried out but the answer is lost, lost itself, or put off by a server that sheds load. */
 export type Fate = 'answered' | 'answer lost' | 'lost' | 'put off';
 
+/** `resourceAttributes` of a SubjectAccessReview. */
+export interface ReviewedAttributes {
+  readonly namespace?: string;
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly name?: string;
+  readonly verb: string;
+}
+
 /** Objects by path, with resource versions and conflicts as the API server has them. For tests that need time to stand still. */
 export class FakeKubernetes {
   readonly objects = new Map<string, KubernetesObject>();
@@ -12,6 +22,10 @@ export class FakeKubernetes {
   fate: (request: ApiRequest) => Fate = () => 'answered';
   /** What those are told that are put off. */
   retryAfterSeconds = 1;
+  /** Decides over access reviews, of whoever they are about. */
+  may: (attributes: ReviewedAttributes) => boolean = () => true;
+  /** Throws for an object that admission refuses. */
+  admit: (object: KubernetesObject) => void = () => {};
   #version = 0;
 
   request = async <T>(request: ApiRequest): Promise<T> => {
@@ -25,7 +39,8 @@ export class FakeKubernetes {
     return answer as T;
   };
 
-  #carryOut({ method = 'GET', path, body }: ApiRequest): KubernetesObject {
+  #carryOut({ method = 'GET', path, body, query }: ApiRequest): KubernetesObject {
+    if (method === 'POST' && path.endsWith('subjectaccessreviews')) return this.#review(body);
     const given = body as KubernetesObject | undefined;
     const key = method === 'POST' ? `${path}/${given?.metadata.name}` : path;
     const found = this.objects.get(key);
@@ -38,6 +53,8 @@ export class FakeKubernetes {
       this.objects.delete(key);
       return found as KubernetesObject;
     }
+    if (given) this.admit(given);
+    if (query?.['dryRun'] === 'All') return structuredClone(given as KubernetesObject);
     const expected = given?.metadata.resourceVersion;
     if (found && expected !== undefined && expected !== found.metadata.resourceVersion) {
       throw new KubernetesError(409, 'Conflict', key);
@@ -50,5 +67,13 @@ export class FakeKubernetes {
     };
     this.objects.set(key, stored);
     return structuredClone(stored);
+  }
+
+  #review(body: unknown): KubernetesObject {
+    const review = body as KubernetesObject & {
+      readonly spec: { readonly resourceAttributes: ReviewedAttributes };
+    };
+    const status = { allowed: this.may(review.spec.resourceAttributes) };
+    return { ...review, status } as KubernetesObject;
   }
 }

@@ -1,11 +1,27 @@
 /** `drivers`. */
 import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
+import { driverPhases } from '../../model/driver.js';
 import { printable, since, renderFields, type Shown, type Column } from '../render.js';
-import { type OnlineContext, queryOf } from '../admin-client.js';
+import { type OnlineCommand, type OnlineContext, queryOf } from '../command.js';
+import { filter, namespacedList } from '../options.js';
 import { driverIds, shortIds, wholeId } from '../ids.js';
 import { shownListing } from '../listing.js';
 
-export async function drivers(context: OnlineContext): Promise<Shown> {
+export const drivers: OnlineCommand = {
+  name: 'drivers',
+  about: 'Each driver with its phase and the reason; with an id, one driver.',
+  operands: '[<driver>]',
+  options: [
+    filter('phase', 'Only those in this phase.', driverPhases),
+    { name: 'all', about: 'Those that are gone, too, as long as they are remembered.' },
+    ...namespacedList,
+  ],
+  settingsOf: 'operator',
+  online: true,
+  show: listOrOne,
+};
+
+async function listOrOne(context: OnlineContext): Promise<Shown> {
   const [id] = context.operands;
   return id === undefined ? listOf(context) : one(context, id);
 }

@@ -1,12 +1,23 @@
 /** `envoys`. */
 import type { EnvoyView, StatusView, XdsType } from '../../model/admin-api.js';
 import { since, type Shown, type Column, printable } from '../render.js';
-import type { OnlineContext } from '../admin-client.js';
+import type { OnlineCommand, OnlineContext } from '../command.js';
+import { list } from '../options.js';
 import { shownListing } from '../listing.js';
 
 const types: readonly XdsType[] = ['CDS', 'EDS', 'LDS', 'RDS', 'SDS', 'ECDS'];
 
-export async function envoys(context: OnlineContext): Promise<Shown> {
+export const envoys: OnlineCommand = {
+  name: 'envoys',
+  about:
+    "Each Envoy's state for each type of resource: SYNCED, STALE, NACKED with the reason, NEVER_SENT.",
+  options: list,
+  settingsOf: 'operator',
+  online: true,
+  show,
+};
+
+async function show(context: OnlineContext): Promise<Shown> {
   const found = await context.client.get<readonly EnvoyView[]>('envoys');
   const { unknownEnvoys } = await context.client.get<StatusView>('status');
   const none =

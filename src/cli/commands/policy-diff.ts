@@ -11,11 +11,21 @@ import {
   type PolicyOutcome,
   type UnknownSession,
 } from '../../model/policy-diff.js';
-import type { OnlineContext } from '../admin-client.js';
+import type { OnlineCommand, OnlineContext } from '../command.js';
 import { type Shown, type Column, renderTable, type TableStyle } from '../render.js';
 
+export const policyDiff: OnlineCommand = {
+  name: 'policy diff',
+  about:
+    'What a policy would change for the sessions and people of now. Exit code 1 if it would change anything.',
+  operands: '<file>',
+  settingsOf: 'operator',
+  online: true,
+  show,
+};
+
 /** Throws POLICY_INVALID with every mistake, as `policy validate` does. */
-export async function policyDiff({ client, operands }: OnlineContext): Promise<Shown> {
+async function show({ client, operands }: OnlineContext): Promise<Shown> {
   const [file = ''] = operands;
   const text = await readNamedText(file, 'POLICY_INVALID', 'this file');
   const answer = await client.post<PolicyDiffAnswer>('policy/diff', text, 'application/yaml');

@@ -2,7 +2,8 @@
 import type { PoolView } from '../../model/admin-api.js';
 import type { Shown, Column } from '../render.js';
 import { poolKey } from '../../model/pool.js';
-import type { OnlineContext } from '../admin-client.js';
+import type { OnlineCommand, OnlineContext } from '../command.js';
+import { filter, namespacedList } from '../options.js';
 import { shownListing } from '../listing.js';
 
 function columns(found: readonly PoolView[]): readonly Column<PoolView>[] {
@@ -25,7 +26,16 @@ function columns(found: readonly PoolView[]): readonly Column<PoolView>[] {
   ];
 }
 
-export async function pools(context: OnlineContext): Promise<Shown> {
+export const pools: OnlineCommand = {
+  name: 'pools',
+  about: 'How many drivers each namespace has, in which phases.',
+  options: [filter('team', 'Only those of this team.'), ...namespacedList],
+  settingsOf: 'operator',
+  online: true,
+  show,
+};
+
+async function show(context: OnlineContext): Promise<Shown> {
   const { client, options } = context;
   const team = options.get('team');
   const namespace = options.get('namespace');

@@ -1,10 +1,20 @@
 /** `problems`. */
 import type { ProblemView } from '../../model/admin-api.js';
 import { since, type Shown, type Column } from '../render.js';
-import type { OnlineContext } from '../admin-client.js';
+import type { OnlineCommand, OnlineContext } from '../command.js';
+import { list } from '../options.js';
 import { shownListing } from '../listing.js';
 
-export async function problems(context: OnlineContext): Promise<Shown> {
+export const problems: OnlineCommand = {
+  name: 'problems',
+  about: 'What is wrong, about what, since when.',
+  options: list,
+  settingsOf: 'operator',
+  online: true,
+  show,
+};
+
+async function show(context: OnlineContext): Promise<Shown> {
   return shownListing(context, {
     kind: 'problem',
     rows: await context.client.get<readonly ProblemView[]>('problems'),

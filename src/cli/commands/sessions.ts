@@ -2,12 +2,30 @@
 import type { EndedSessionView, SessionView } from '../../model/admin-api.js';
 import { GatewayError } from '../../model/errors.js';
 import { since, renderFields, type Shown, type Column } from '../render.js';
-import { type OnlineContext, queryOf } from '../admin-client.js';
+import { type OnlineCommand, type OnlineContext, queryOf } from '../command.js';
+import { filter, namespacedList } from '../options.js';
 import { sessionIds, shortIds, wholeId } from '../ids.js';
 import { shownListing } from '../listing.js';
 import { driverNamed } from './drivers.js';
 
-export async function sessions(context: OnlineContext): Promise<Shown> {
+export const sessions: OnlineCommand = {
+  name: 'sessions',
+  about: 'Who has a session, where, since when; with an id, one session.',
+  operands: '[<session>]',
+  options: [
+    filter('team', 'Only those of this team.'),
+    filter('environment', 'Only those in this environment.'),
+    filter('principal', 'Only those of this person or service.'),
+    { name: 'driver', value: 'driver', about: 'Only those on this driver.' },
+    { name: 'mine', about: 'Only your own; needs no role.' },
+    ...namespacedList,
+  ],
+  settingsOf: 'operator',
+  online: true,
+  show: listOrOne,
+};
+
+async function listOrOne(context: OnlineContext): Promise<Shown> {
   const [id] = context.operands;
   return id === undefined ? listOf(context) : one(context, id);
 }

@@ -1,10 +1,21 @@
 /** `sidecars`. */
 import type { SidecarView } from '../../model/admin-api.js';
 import { since, type Shown, type Column, printable } from '../render.js';
-import type { OnlineContext } from '../admin-client.js';
+import type { OnlineCommand, OnlineContext } from '../command.js';
+import { list } from '../options.js';
 import { shownListing } from '../listing.js';
 
-export async function sidecars(context: OnlineContext): Promise<Shown> {
+export const sidecars: OnlineCommand = {
+  name: 'sidecars',
+  about:
+    'Each authz process that the leader knows: connected or not, the policy that it decides by, when it was last heard of.',
+  options: list,
+  settingsOf: 'operator',
+  online: true,
+  show,
+};
+
+async function show(context: OnlineContext): Promise<Shown> {
   const found = await context.client.get<readonly SidecarView[]>('sidecars');
   return shownListing(context, {
     kind: 'sidecar',

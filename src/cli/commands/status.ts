@@ -1,9 +1,19 @@
 /** `status`. */
 import type { StatusView } from '../../model/admin-api.js';
 import { renderFields, type Shown, printable } from '../render.js';
-import type { OnlineContext } from '../admin-client.js';
+import type { OnlineCommand, OnlineContext } from '../command.js';
+import { watch } from '../options.js';
 
-export async function status({ client }: OnlineContext): Promise<Shown> {
+export const status: OnlineCommand = {
+  name: 'status',
+  about: 'What there is and what is wrong, at a glance.',
+  options: [watch],
+  settingsOf: 'operator',
+  online: true,
+  show,
+};
+
+async function show({ client }: OnlineContext): Promise<Shown> {
   const found = await client.get<StatusView>('status');
   return { value: found, people: () => forPeople(found) };
 }

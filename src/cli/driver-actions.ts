@@ -1,44 +1,31 @@
-/** `drain`, `evict`, `release`. */
-import type {
-  DriverAnswer,
-  DriverDetailView,
-  DriverView,
-  SessionAnswer,
-} from '../../model/admin-api.js';
-import type { DriverPhase } from '../../model/driver.js';
-import { GatewayError } from '../../model/errors.js';
-import { duration } from '../../lib/yaml/text-types.js';
-import type { Shown } from '../render.js';
-import type { OnlineContext } from '../admin-client.js';
-import { driverNamed } from './drivers.js';
-import { ownSessions, sessionNamed } from './sessions.js';
+/** What `drain`, `undrain` and `evict` share: which drivers are meant, and what becomes of them. */
+import type { DriverAnswer, DriverDetailView, DriverView } from '../model/admin-api.js';
+import type { DriverPhase } from '../model/driver.js';
+import { GatewayError } from '../model/errors.js';
+import type { OnlineContext, OptionDescription } from './command.js';
+import type { Shown } from './render.js';
 
 const WAIT_POLL_MS = 1_000;
 
-export async function drain(context: OnlineContext): Promise<Shown> {
-  const written = context.options.get('deadline');
-  if (written !== undefined) checkDeadline(written);
-  const body = written === undefined ? {} : { deadline: written };
-  const [only] = context.operands;
-  if (only === undefined) return eachChosen(context, 'drain', body);
-  const { uid, managed } = await driverNamed(context, only);
-  if (context.options.has('dry-run')) return wouldBe('drained', [uid]);
-  const path = `drivers/${encodeURIComponent(uid)}/drain`;
-  return afterwards(context, await context.client.post<DriverAnswer>(path, body), managed);
-}
+/** Drivers that belong together; all that are given must hold. */
+export const chosenBy: readonly OptionDescription[] = [
+  { name: 'node', value: 'node', about: 'All drivers on this Kubernetes node.' },
+  { name: 'namespace', short: 'n', value: 'namespace', about: 'All drivers in this namespace.' },
+  {
+    name: 'template',
+    value: 'template',
+    about: 'All drivers of the template (variant) of this name.',
+  },
+  { name: 'outdated', about: 'All drivers whose template has changed since they were made.' },
+];
 
-export async function undrain(context: OnlineContext): Promise<Shown> {
-  const [only] = context.operands;
-  if (only === undefined) return eachChosen(context, 'undrain', {});
-  const { uid } = await driverNamed(context, only);
-  if (context.options.has('dry-run')) return wouldBe('taken back', [uid]);
-  const path = `drivers/${encodeURIComponent(uid)}/undrain`;
-  const answer = await context.client.post<DriverAnswer>(path, {});
-  return { value: answer, people: () => undrained(answer) };
-}
+export const dryRun: OptionDescription = {
+  name: 'dry-run',
+  about: 'Says which drivers are meant, and does nothing.',
+};
 
 /** One after the other: what one of them is refused does not keep the others. */
-async function eachChosen(
+export async function eachChosen(
   context: OnlineContext,
   verb: 'drain' | 'undrain',
   body: object,
@@ -100,7 +87,7 @@ function isChosen(
 const DRAINABLE: readonly DriverPhase[] = ['warming', 'available', 'in_use', 'draining'];
 const UNDRAINABLE: readonly DriverPhase[] = ['draining'];
 
-function wouldBe(what: string, uids: readonly string[]): Shown {
+export function wouldBe(what: string, uids: readonly string[]): Shown {
   return {
     value: uids,
     names: uids.map((uid) => `driver/${uid}`),
@@ -109,56 +96,11 @@ function wouldBe(what: string, uids: readonly string[]): Shown {
   };
 }
 
-function undrained({ uid, sessions }: DriverAnswer): string {
+export function undrained({ uid, sessions }: DriverAnswer): string {
   return `Driver ${uid} takes new sessions again; it has ${sessions === 1 ? '1 session' : `${sessions} sessions`}.\n`;
 }
 
-export async function evict(context: OnlineContext): Promise<Shown> {
-  const { uid, managed } = await driverNamed(context, context.operands[0] ?? '');
-  const path = `drivers/${encodeURIComponent(uid)}/evict`;
-  return afterwards(context, await context.client.post<DriverAnswer>(path, {}), managed);
-}
-
-export async function release(context: OnlineContext): Promise<Shown> {
-  const [written] = context.operands;
-  const own = (await ownSessions(context)).map(({ id }) => id);
-  if (context.options.has('mine')) return releaseAll(context, own);
-  const id = await sessionNamed(context, written ?? '');
-  const answer = await releaseOne(context, id, own.includes(id));
-  return { value: answer, people: () => endedSentence(answer) };
-}
-
-async function releaseAll(context: OnlineContext, own: readonly string[]): Promise<Shown> {
-  const answers: SessionAnswer[] = [];
-  for (const id of own) answers.push(await releaseOne(context, id, true));
-  return {
-    value: answers,
-    people: () => answers.map(endedSentence).join('') || 'You have no session.\n',
-  };
-}
-
-function releaseOne({ client }: OnlineContext, id: string, isOwn: boolean): Promise<SessionAnswer> {
-  const path = `sessions/${encodeURIComponent(id)}/release`;
-  return client.post<SessionAnswer>(isOwn ? `me/${path}` : path, {});
-}
-
-function endedSentence({ id, end, endedAt }: SessionAnswer): string {
-  return `Session ${id} has ended (${end}, ${endedAt}).\n`;
-}
-
-const spans = duration('1s');
-
-/** @throws GatewayError ARGUMENT_INVALID */
-export function checkDeadline(written: string): void {
-  const zoned = /(Z|[+-]\d\d:\d\d)$/i.test(written) && !Number.isNaN(Date.parse(written));
-  if (zoned || spans.parse(written, '') !== undefined) return;
-  throw new GatewayError(
-    'ARGUMENT_INVALID',
-    `--deadline ${written}: allowed is ${spans.allowed}; or a time such as 2030-01-31T18:00:00Z`,
-  );
-}
-
-async function afterwards(
+export async function afterwards(
   context: OnlineContext,
   answer: DriverAnswer,
   managed: boolean,

@@ -1,16 +1,56 @@
 /** `policy explain`. */
-import { explainRequestOf } from '../../console/explain.js';
-import { readNamedText } from '../../lib/files/files.js';
 import { GatewayError } from '../../model/errors.js';
-import type { Explanation, Policy } from '../../model/policy.js';
-import type { Caller } from '../../model/principal.js';
-import { compilePolicy } from '../../policy/compile.js';
-import { policyOptions } from '../../settings/policy-options.js';
-import type { Settings } from '../../settings/table.js';
-import { type OnlineContext, queryOf } from '../admin-client.js';
+import type { Explanation } from '../../model/policy.js';
+import { type OnlineCommand, type OnlineContext, queryOf } from '../command.js';
 import { type Shown, printable } from '../render.js';
 
-export async function explain(context: OnlineContext): Promise<Shown> {
+export const policyExplain: OnlineCommand = {
+  name: 'policy explain',
+  about:
+    'Why the policy in force allows or refuses a request, step by step and rule by rule. Without --user and --service it is about yourself.',
+  options: [
+    {
+      name: 'file',
+      value: 'file',
+      about:
+        'By this policy, with the settings of authz, and without a gateway; instead of the one in force.',
+    },
+    { name: 'user', value: 'principal', about: 'Whose request, such as ann@example.com.' },
+    { name: 'groups', value: 'a,b', about: 'The groups in their token.' },
+    { name: 'claims', value: 'json', about: `Further claims, such as '{"team": "data"}'.` },
+    { name: 'issuer', value: 'url', about: 'Who gave the token; else the first of the policy.' },
+    { name: 'service', value: 'name', about: 'A service of the policy, instead of a person.' },
+    { name: 'team', value: 'team', about: 'As in the header that names the team.' },
+    {
+      name: 'environment',
+      value: 'environment',
+      about: 'As in the header that names the environment.',
+    },
+    { name: 'host', value: 'host', about: 'The host that the client connects to.' },
+    { name: 'user-id', value: 'text', about: 'user_id of the connection string.' },
+  ],
+  settingsOf: 'operator',
+  online: true,
+  check: byFileProblems,
+  show: explain,
+};
+
+/** What only a gateway that runs makes sense of. */
+const ONLY_ONLINE = ['server', 'token-file', 'as', 'ca-file'];
+
+/** What is wrong with these options, one line each. */
+function byFileProblems(options: ReadonlyMap<string, string>): readonly string[] {
+  if (!options.has('file')) return [];
+  const asksGateway = ONLY_ONLINE.filter((name) => options.has(name));
+  return [
+    ...asksGateway.map((name) => `--${name} is for a gateway that runs: leave it out with --file`),
+    ...(options.has('user') || options.has('service')
+      ? []
+      : ['--file needs --user or --service: without a gateway nobody knows who you are']),
+  ];
+}
+
+async function explain(context: OnlineContext): Promise<Shown> {
   const { options } = context;
   const principal = options.get('user');
   const groups = options.get('groups');
@@ -64,36 +104,4 @@ function renderExplanation(explanation: Explanation): string {
 function cleaned(line: string): string {
   const indentation = /^ */.exec(line)?.[0] ?? '';
   return indentation + printable(line);
-}
-
-// Answers what a gateway would answer that has the policy of a file in force.
-
-/** A request that is about nobody else is refused before it comes here. */
-const NOBODY: Caller = { principal: { issuer: '', subject: '' }, groups: [], claims: {} };
-
-/** Explains only. Rejects with POLICY_INVALID, every mistake on a line of its own. */
-export async function policyByFile(
-  file: string,
-  settings: Settings,
-): Promise<OnlineContext['client']> {
-  const text = await readNamedText(file, 'POLICY_INVALID', 'this file');
-  const policy = compilePolicy(text, file, policyOptions(settings));
-  return {
-    get: notByFile,
-    async post<T>(path: string, body: unknown) {
-      if (path !== 'policy/explain') return notByFile();
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- src/model/admin-api.ts is the contract
-      return explained(policy, body) as T;
-    },
-  };
-}
-
-/** As the admin API answers: as JSON. */
-function explained(policy: Policy, body: unknown): unknown {
-  const request = explainRequestOf(Buffer.from(JSON.stringify(body)), NOBODY, policy);
-  return JSON.parse(JSON.stringify(policy.explain(request)));
-}
-
-function notByFile(): Promise<never> {
-  return Promise.reject(new TypeError('a file answers only what explains'));
 }
