@@ -49,7 +49,7 @@ const endings: Record<SessionEnd, string> = {
  */
 const causes: readonly (readonly [RegExp, string])[] = [
   [
-    /out of memory|OOMKilled|want of memory/i,
+    /out of memory|OOMKilled/i,
     'ran out of memory: fetch and send less at a time, or ask for drivers with more memory',
   ],
   [/disk is full|No space left on device/, 'found its disk full: tell the operator of the gateway'],
