@@ -118,14 +118,15 @@ function hasEnded(child) {
 }
 
 async function run(command, args) {
-  account = spawn(command, args, { stdio: 'inherit', env: withoutProxyFor('localhost') });
+  const env = withoutProxyFor('localhost', new URL(issuer).hostname);
+  account = spawn(command, args, { stdio: 'inherit', env });
   const [code] = await once(account, 'exit');
   return code ?? 1;
 }
 
-/** The environment, in which a proxy is for other hosts: gRPC would ask it for this one, too. */
-function withoutProxyFor(host) {
+/** The environment, in which a proxy is for other hosts: Python and gRPC would ask it for these, too. */
+function withoutProxyFor(...hosts) {
   const { no_grpc_proxy, no_proxy, NO_PROXY } = process.env;
-  const excepted = [no_grpc_proxy ?? no_proxy ?? NO_PROXY, host].filter(Boolean).join(',');
+  const excepted = [no_grpc_proxy ?? no_proxy ?? NO_PROXY, ...hosts].filter(Boolean).join(',');
   return { ...process.env, no_grpc_proxy: excepted, no_proxy: excepted };
 }

@@ -3,6 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import { driverFence } from './setup/driver-fence.js';
 import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
+import { helms, helmStep } from './setup/helm.js';
 import { clientPrograms, clientSteps } from './setup/clients.js';
 import { findJavaHome, installedJavaHome, javaStep } from './setup/java.js';
 import { kubeAssets, kubeStep } from './setup/kube.js';
@@ -12,8 +13,9 @@ import { compiled, generated, packages } from './setup/node-steps.js';
 import { showStep } from './setup/progress.js';
 import { promtool, promtoolStep } from './setup/promtool.js';
 import { printFailure } from './setup/setup-error.js';
-import { checkOverrides, envoyBin, sparkHome } from './setup/tools.js';
 import { connectServer35, sparkHome35 } from './setup/spark-3.5.js';
+import { sparkConnectJars, sparkConnectJarStep } from './setup/spark-connect-jar.js';
+import { checkOverrides, envoyBin, sparkHome, sparkHomeOf } from './setup/tools.js';
 import { findPython, pythonOf, venvStep } from './setup/venv.js';
 
 const runtimeVenv = venvStep({
@@ -30,11 +32,18 @@ const testVenv = venvStep({
   bytes: 0.9e9,
 });
 
+const spark41Venv = venvStep({
+  name: 'venv-4.1',
+  label: 'Spark 4.1 for the tests of its chart (about 430 MB to download)',
+  requirements: ['spark-4.1.txt'],
+  bytes: 0.9e9,
+});
+
 /**
- * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean}} needs
+ * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean, helm?: boolean, charts?: boolean}} needs
  *   run: what the gateway runs (Envoy, Spark, Java, the driver fence); client: a PySpark 4 client; client35: a PySpark
  *   3.5 client, with run a server, too; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
- *   clients: what the tests of clients/ run.
+ *   clients: what the tests of clients/ run; helm: Helm 3 and 4; charts: the Spark of each chart as well.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
 export async function setup({
@@ -44,6 +53,8 @@ export async function setup({
   chromium = false,
   kube = false,
   alerts = false,
+  charts = false,
+  helm = charts,
   clients = false,
 } = {}) {
   checkNode();
@@ -59,11 +70,13 @@ export async function setup({
       ...((run && !overridden) || client ? [runtimeVenv] : []),
       ...(run && !javaHome ? [javaStep] : []),
       ...(run ? [driverFence(() => javaHome ?? installedJavaHome())] : []),
-      ...(client35 ? [testVenv] : []),
+      ...(client35 || charts ? [testVenv] : []),
       ...(client35 && run ? [connectServer35(() => javaHome ?? installedJavaHome())] : []),
       ...(chromium && !foundChromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
       ...(alerts ? [promtoolStep] : []),
+      ...(helm ? [helmStep] : []),
+      ...(charts ? [spark41Venv, sparkConnectJarStep(() => javaHome ?? installedJavaHome())] : []),
       ...(clients ? clientSteps() : []),
     ];
     await runSteps(steps);
@@ -79,6 +92,12 @@ export async function setup({
       ...(chromium && (foundChromium ? { CHROMIUM_BIN: foundChromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
       ...(alerts && { PROMTOOL: promtool() }),
+      ...(helm && { HELM_PROGRAMS: helms() }),
+      ...(charts && {
+        SPARK_3_5_HOME: sparkHome35(),
+        SPARK_3_5_CONNECT: sparkConnectJars,
+        SPARK_4_1_HOME: sparkHomeOf('venv-4.1'),
+      }),
       ...(clients && clientPrograms()),
     };
   });

@@ -1,4 +1,4 @@
-// npm test: everything that needs neither a cluster nor promtool nor another client than PySpark. One suite: npm run check | test:unit | test:component | test:e2e.
+// npm test: everything that needs neither a cluster, nor Helm, nor promtool, nor another client than PySpark. One suite: npm run check | test:unit | test:component | test:e2e.
 // Usage: node scripts/test.js [check | unit | component | python | e2e …] [ava options] [test files]
 // The last line is the result: "N passed, N failed".
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

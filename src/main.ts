@@ -74,8 +74,10 @@ async function main(): Promise<void> {
       return;
     }
     case 'bootstrap': {
-      const { bootstrapOf } = await import('./processes/bootstrap.js');
-      process.stdout.write(`${bootstrapOf(await settingsOf(command))}\n`);
+      const { bootstrapOf, writeBootstrap } = await import('./processes/bootstrap.js');
+      const settings = await settingsOf(command);
+      if (command.output === undefined) process.stdout.write(`${bootstrapOf(settings)}\n`);
+      else writeBootstrap(settings, command.output);
       return;
     }
     case 'token': {

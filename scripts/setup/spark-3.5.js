@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { local } from './paths.js';
 import { runLogged } from './run-logged.js';
-import { sitePackages } from './tools.js';
+import { sparkHomeOf } from './tools.js';
 
 /** Not every release of 3.5 is to be had; it works with the jars of any. */
 const VERSION = '3.5.7';
@@ -12,7 +12,7 @@ const jars = () => join(sparkHome35(), 'jars');
 
 /** SPARK_HOME of Spark 3.5. */
 export function sparkHome35() {
-  return join(sitePackages('venv-3.5'), 'pyspark');
+  return sparkHomeOf('venv-3.5');
 }
 
 export function connectServer35(javaHome) {

@@ -30,11 +30,16 @@ export function envoyBin(env = process.env) {
 
 /** A Spark distribution with Spark Connect: PySpark holds all of its jars. */
 export function sparkHome(env = process.env) {
-  return env.SPARK_HOME || join(sitePackages('venv'), 'pyspark');
+  return env.SPARK_HOME || sparkHomeOf('venv');
+}
+
+/** The Spark distribution that PySpark is in a virtual environment. */
+export function sparkHomeOf(venvName) {
+  return join(sitePackages(venvName), 'pyspark');
 }
 
 /** @param {string} venvName a folder of .local */
-export function sitePackages(venvName) {
+function sitePackages(venvName) {
   const lib = join(local, venvName, 'lib');
   const python = readdirSync(lib).find((name) => name.startsWith('python3'));
   return join(lib, python, 'site-packages');

@@ -5,7 +5,12 @@ import { inRoot, root } from '../setup/paths.js';
 import { filesBelow } from '../setup/stamp.js';
 
 /** Folders of compiled tests with a script of their own: what they need is built first. */
-const apart = ['build/test/clients/', 'build/test/kube/', 'build/test/monitoring/promtool/'];
+const apart = [
+  'build/test/charts/',
+  'build/test/clients/',
+  'build/test/kube/',
+  'build/test/monitoring/promtool/',
+];
 
 /**
  * unit: nothing but Node; component: a real Envoy, Spark or browser; e2e: the whole gateway.

@@ -29,6 +29,14 @@ export const commands = [
   {
     name: 'bootstrap',
     about: "Prints the configuration with which an Envoy starts (JSON, for Envoy's --config-path).",
+    options: [
+      {
+        name: 'output',
+        short: 'o',
+        value: 'file',
+        about: 'Writes it there, readable by its owner.',
+      },
+    ],
     settingsOf: 'bootstrap',
   },
   {

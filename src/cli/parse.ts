@@ -26,9 +26,9 @@ export type Command =
   /** What is wrong with the command line, one line each. */
   | { readonly kind: 'usage-error'; readonly messages: readonly string[] }
   | ({
-      readonly kind:
-        'start' | 'control-plane' | 'authz' | 'bootstrap' | 'issuer' | 'settings validate';
+      readonly kind: 'start' | 'control-plane' | 'authz' | 'issuer' | 'settings validate';
     } & SettingsArguments)
+  | ({ readonly kind: 'bootstrap'; readonly output: string | undefined } & SettingsArguments)
   | ({
       readonly kind: 'token';
       readonly user: string;
@@ -164,10 +164,13 @@ export function parseCommandLine(
         ? usageError(messages)
         : { kind: 'token', user, ttlMs, ...settings };
     }
+    case 'bootstrap':
+      return messages.length > 0
+        ? usageError(messages)
+        : { kind, output: single.get('output'), ...settings };
     case 'start':
     case 'control-plane':
     case 'authz':
-    case 'bootstrap':
     case 'issuer':
     case 'settings validate':
       return messages.length > 0 ? usageError(messages) : { kind, ...settings };

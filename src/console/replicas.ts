@@ -1,5 +1,5 @@
 /** What operators do and ask, passed on to the leader. */
-import { create, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
+import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
 import type { sendUnaryData, Server, ServerUnaryCall } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
@@ -25,6 +25,7 @@ import {
 } from '#gen/spark_gateway/v1/administration_pb.js';
 import type { Principal as PrincipalMessage } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { serviceDefinition } from '../lib/grpc/client.js';
+import type { CallLeader } from '../lib/grpc/forward.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import type { DriverOutcome, Operations, SessionOutcome } from '../model/administration.js';
 import { isDriverPhase, isSessionEnd } from '../model/driver.js';
@@ -33,14 +34,6 @@ import type { DiffPolicy, PolicyDiffAnswer } from '../model/policy-diff.js';
 import type { Principal } from '../model/principal.js';
 import type { NodeStatus } from '../model/reports.js';
 import type { SharedFleet } from './shared-fleet.js';
-
-/** Makes one call of the leader's service; rejects with a GatewayError. */
-export type CallLeader = <I extends DescMessage, O extends DescMessage>(
-  method: DescMethod & { readonly input: I; readonly output: O },
-  message: MessageShape<I>,
-  /** Ends the call when it fires. */
-  signal?: AbortSignal,
-) => Promise<MessageShape<O>>;
 
 const { method } = AdministrationService;
 

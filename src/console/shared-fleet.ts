@@ -7,10 +7,10 @@ import {
   AdministrationService,
   ShareFleetRequestSchema,
 } from '#gen/spark_gateway/v1/administration_pb.js';
+import type { CallLeader } from '../lib/grpc/forward.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { reasonOf } from '../model/errors.js';
 import type { ConnectedEnvoy, NodeStatus, SidecarStatus } from '../model/reports.js';
-import type { CallLeader } from './replicas.js';
 
 export interface SharedFleetOptions {
   /** Of this replica, unlike any other; undefined: it is the only one. */

@@ -37,6 +37,11 @@ export function bootstrapOf(settings: Settings): string {
   });
 }
 
+/** Writes it into a file that only its owner reads. */
+export function writeBootstrap(settings: Settings, file: string): void {
+  writeFileSync(file, bootstrapOf(settings), { mode: 0o600 });
+}
+
 function localServer(address: SocketAddress): LocalServer {
   return 'path' in address ? { socketPath: address.path } : address;
 }

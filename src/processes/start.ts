@@ -1,5 +1,5 @@
 /** `start`: the whole gateway on one machine, as child processes that end with it. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { get as getHttp, type IncomingMessage } from 'node:http';
 import { get as getHttps } from 'node:https';
 import { createServer } from 'node:net';
@@ -15,7 +15,7 @@ import { systemClock, type Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { authzAddress } from '../settings/authz-address.js';
 import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
-import { bootstrapOf } from './bootstrap.js';
+import { writeBootstrap } from './bootstrap.js';
 import { archivesFolder, driversFolder } from './drivers.js';
 import { roleLogger, aborted, terminationSignal } from './process.js';
 import { forgetConfiguration } from './xds.js';
@@ -35,7 +35,7 @@ export async function runStart(settings: Settings, launch: Launch): Promise<void
   const { stateDir } = settings;
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const bootstrapFile = join(stateDir, 'envoy.json');
-  writeFileSync(bootstrapFile, bootstrapOf(settings), { mode: 0o600 });
+  writeBootstrap(settings, bootstrapFile);
   // One of a former run may name other ports, and authz knows no session before the control plane answers.
   forgetConfiguration(settings);
 

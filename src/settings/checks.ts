@@ -12,19 +12,7 @@ export interface Check {
   check(settings: Settings): string | undefined;
 }
 
-/** Drivers are told to keep sessions for longer than the gateway does. */
-const SESSION_TIMEOUT = 'spark.connect.session.manager.defaultSessionTimeout';
-
 export const checks: readonly Check[] = [
-  {
-    names: ['drivers.local.spark_conf', 'drivers.local.variants'],
-    check: ({ drivers: { local } }) =>
-      [local.sparkConf, ...Object.values(local.variants)].some((conf) =>
-        JSON.stringify(conf).includes(SESSION_TIMEOUT),
-      )
-        ? `${SESSION_TIMEOUT} is set by the gateway: a driver that ends sessions by itself leaves their clients with dead ones; set session_ttl instead`
-        : undefined,
-  },
   {
     names: ['tls_cert_file', 'tls_key_file'],
     check: ({ tlsCertFile, tlsKeyFile }) =>

@@ -5,11 +5,11 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import {
-  type CallLeader,
   remoteDiff,
   RemoteOperations,
   addAdministrationService,
 } from '../../src/console/replicas.js';
+import type { CallLeader } from '../../src/lib/grpc/forward.js';
 import { SharedFleet } from '../../src/console/shared-fleet.js';
 import { Forwarder } from '../../src/lib/grpc/forward.js';
 import { clientCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';

@@ -1,5 +1,6 @@
 /** Settings that the policy keeps from the Config RPC, as PySpark shows it. */
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { BODY_PREFIX_BYTES } from '../../src/model/names.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
@@ -57,7 +58,7 @@ for (const version of ['4', '3.5'] as const) {
       );
       await refused(
         t,
-        pyspark.conf('a', 'spark.sql.warehouse.dir', 'x'.repeat(2000)),
+        pyspark.conf('a', 'spark.sql.warehouse.dir', 'x'.repeat(BODY_PREFIX_BYTES)),
         /longer than the gateway reads/,
       );
       if (version === '4') await refused(t, pyspark.confAll('a'), /would list settings/);

@@ -1,6 +1,6 @@
 /** The image, as far as it can be built without a container runtime. */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,7 +32,8 @@ test('what the image holds is enough to run: its files, and no development depen
   const image = await mkdtemp(join(tmpdir(), 'image-'));
   t.teardown(() => rm(image, { recursive: true }));
   for (const path of await imagePaths()) {
-    if (path === 'node_modules') continue;
+    // The latter is a link that the Dockerfile makes.
+    if (path === 'node_modules' || path === 'bin') continue;
     await cp(join(root, path), join(image, path), { recursive: true });
   }
   for (const path of await productionPackages()) {
@@ -44,9 +45,32 @@ test('what the image holds is enough to run: its files, and no development depen
   t.regex((await gateway('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
   const bootstrap: unknown = JSON.parse((await gateway('bootstrap')).stdout);
   t.true(typeof bootstrap === 'object' && bootstrap !== null && 'static_resources' in bootstrap);
+  const file = join(image, 'envoy.json');
+  t.is((await gateway('bootstrap', '--output', file)).stdout, '');
+  t.deepEqual(
+    JSON.parse(await readFile(file, 'utf8')),
+    bootstrap,
+    'no shell is needed to write it',
+  );
+  t.is((await stat(file)).mode & 0o777, 0o600);
   t.regex((await gateway('policy', 'schema')).stdout, /RoutingPolicy/);
   for (const role of ['control-plane', 'authz']) {
     const missing = await t.throwsAsync(gateway(role, '--set', 'policy_file=/no/policy.yaml'));
     t.regex(String(missing && 'stderr' in missing ? missing.stderr : ''), /\/no\/policy\.yaml/);
   }
+});
+
+test('the image runs as a user by number, of a Node that is still supported, and needs no shell', async (t) => {
+  const dockerfile = await readFile(join(root, 'Dockerfile'), 'utf8');
+  const [, last = ''] = dockerfile.split(/^FROM \$\{NODE_IMAGE\}$/m);
+  t.regex(last, /^USER \d+:\d+$/m);
+  t.notRegex(last, /^RUN /m);
+  t.regex(last, /^ENTRYPOINT \["node", /m);
+  const major = Number(/^ARG NODE_IMAGE=node:(\d+)/m.exec(dockerfile)?.[1]);
+  t.true(major >= 22 && major % 2 === 0, `Node ${major}`);
+  const copied = [...dockerfile.matchAll(/^(COPY (?!--from).*|RUN .*)$/gm)].map(([line]) => line);
+  t.true(
+    copied.findIndex((line) => line.includes('--packages-only')) < copied.indexOf('COPY . .'),
+    'a change of sources keeps the layer of the packages',
+  );
 });

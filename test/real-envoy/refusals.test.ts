@@ -83,7 +83,8 @@ test.serial('a stamped stream may be silent for longer than any timeout', async 
   const { front, driver } = t.context;
   front.authz.check = () => allow(routable(driver));
   const silent = front.client().open('AddArtifacts');
-  silent.send('m'.repeat(2000));
+  // More than Envoy waits for before it asks.
+  silent.send('m'.repeat(5_000));
   // A stream without a driver is ended by its timeout; the stamped one, which is older, is not.
   const ended = await front.client().open('AddArtifacts').status;
   t.is(ended.code, GrpcStatus.UNAVAILABLE);

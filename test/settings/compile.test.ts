@@ -184,10 +184,6 @@ const together: readonly (readonly [string, RegExp])[] = [
   ['xds: {debounce: 100ms}', /debounce_max must be at least/],
   ['session_ttl: 13h', /:1:14: sessions.tombstone_ttl must be at least session_ttl/],
   ['hot_pool_size: 101', /must not exceed pools.maximum/],
-  [
-    'drivers: {local: {spark_conf: {spark.connect.session.manager.defaultSessionTimeout: 60s}}}',
-    /set session_ttl instead/,
-  ],
   ['drivers: {source: static}', /needs drivers.static_file/],
   ['headers: {team: x-a, user: x-a}', /must differ/],
   ['issuer: {enabled: true}', /:1:19: issuer.enabled is for development only/],

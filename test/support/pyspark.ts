@@ -83,6 +83,8 @@ export interface ConnectOptions {
   readonly how?: 'create' | 'getOrCreate' | 'helper';
   /** How often a call is tried again at most, instead of PySpark's 15 times. */
   readonly retries?: number;
+  /** Bytes that it sends in one message at most, instead of 128 MiB (PySpark 4, `create`). */
+  readonly longestMessage?: number;
 }
 
 interface Reply {

@@ -21,6 +21,14 @@ import { TRACE_HEADER } from '../../model/names.js';
 import { channelOptions, asOnTheWire, methodDefinition } from './client.js';
 import { fromServiceError, toServiceError } from './status-details.js';
 
+/** Makes one call of the leader's service; rejects with a GatewayError. */
+export type CallLeader = <I extends DescMessage, O extends DescMessage>(
+  method: DescMethod & { readonly input: I; readonly output: O },
+  message: MessageShape<I>,
+  /** Ends the call when it fires. */
+  signal?: AbortSignal,
+) => Promise<MessageShape<O>>;
+
 export interface ForwarderOptions {
   readonly credentials: ChannelCredentials;
   /** Name in the other server's certificate, where it is not the address. */

@@ -25,10 +25,11 @@ class Sessions:
         names = [name for name in dir(self) if not name.startswith("_") and name != "operations"]
         return {name: getattr(self, name) for name in names}
 
-    def connect(self, emit, session, url, how="create", retries=None):
+    def connect(self, emit, session, url, how="create", retries=None, longestMessage=None):
         """how: `create` for a new session, `getOrCreate` as a notebook does, `helper` for our package.
 
         retries: how often a call is tried again at most, instead of PySpark's 15 times.
+        longestMessage: bytes that it sends in one message at most, instead of 128 MiB (PySpark 4, `create`).
         """
         _retries.limit = retries
         if how == "helper":
@@ -36,7 +37,10 @@ class Sessions:
 
             spark = get_spark(gateway=url, new=True, quiet=True)
         else:
-            builder = SparkSession.builder.remote(url)
+            if longestMessage is None:
+                builder = SparkSession.builder.remote(url)
+            else:
+                builder = _sending(url, longestMessage)
             spark = builder.create() if how == "create" else builder.getOrCreate()
         self._sessions[session] = spark
         return self._identity(spark)
@@ -174,6 +178,15 @@ def _init_with_limit(client, *args, **keywords):
 
 
 SparkConnectClient.__init__ = _init_with_limit
+
+
+def _sending(url, longest_message):
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    channels = DefaultChannelBuilder(url)
+    channels.setChannelOption("grpc.max_send_message_length", longest_message)
+    return ConnectSession.builder.channelBuilder(channels)
 
 
 @contextlib.contextmanager
