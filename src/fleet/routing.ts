@@ -29,16 +29,13 @@ export function routing(
   holderOf: EnvoyFleet['holderOf'],
 ): Routing {
   const holders = new Map<string, string>();
+  const present = new Set<string>();
   const claimants: DriverRecord[] = [];
   for (const record of records) {
+    if (record.phase !== 'gone') present.add(record.uid);
     if (record.address === '') continue;
     if (record.phase === 'gone') {
-      if (!forgotten(record)) {
-        holders.set(
-          hostPort(record.address, record.port),
-          `${record.uid}, which is gone but not yet forgotten everywhere`,
-        );
-      }
+      if (!forgotten(record)) holders.set(hostPort(record.address, record.port), record.uid);
     } else if (hasAnswered(record, observed(record.uid))) {
       claimants.push(record);
     }
@@ -66,7 +63,11 @@ export function routing(
       });
     } else {
       if (live.has(holder)) duplicated.add(record.uid);
-      withheld.set(record.uid, `Withheld: its address ${address} is held by driver ${holder}.`);
+      const what = present.has(holder) ? '' : ', which is gone but not yet forgotten everywhere';
+      withheld.set(
+        record.uid,
+        `Withheld: its address ${address} is held by driver ${holder}${what}.`,
+      );
     }
   }
   return { routable, withheld, duplicated };

@@ -85,14 +85,16 @@ test.serial('a new driver waits until nothing leads to its address for the old o
   const { gateway, file, address } = t.context;
   const second = async () => (await gateway.drivers()).find(({ uid }) => uid.startsWith('second-'));
   // An Envoy that has not confirmed the removal of the first could still send its requests there.
-  process.kill(gateway.pid('envoy'), 'SIGSTOP');
+  const envoy = gateway.pid('envoy');
+  process.kill(envoy, 'SIGSTOP');
+  t.teardown(() => process.kill(envoy, 'SIGCONT'));
   file.set({ name: 'second', address, token: 'token-of-second' });
   const withheld = await gateway.until(second, (driver) => driver?.condition === 'ready');
   t.is(withheld?.phase, 'warming');
   t.false(withheld?.routable);
   t.regex(withheld?.problem ?? '', /held by driver first-\w+, which is gone but not yet forgotten/);
 
-  process.kill(gateway.pid('envoy'), 'SIGCONT');
+  process.kill(envoy, 'SIGCONT');
   const open = await gateway.until(second, (driver) => driver?.phase === 'available');
   t.true(open?.routable);
 });

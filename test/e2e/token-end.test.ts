@@ -60,15 +60,19 @@ test.serial(
     gate.open(0);
     await query.event(({ type }) => type === 'row');
 
-    // Whatever begins anew is refused from the token's end on.
-    let refused: PySparkError | undefined;
+    // Whatever begins anew is refused from the token's end on. The driver has one core, which the query
+    // holds: before that end, only what needs no task is answered.
     await gateway.until(
-      async () => {
-        const failed = await pyspark.sql('ending', 'SELECT 1').catch((error: unknown) => error);
-        return failed instanceof PySparkError ? failed : undefined;
-      },
-      (failed) => (refused = failed) !== undefined,
+      () =>
+        pyspark.conf('ending', 'spark.sql.shuffle.partitions').then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
+      (failed) => failed instanceof PySparkError,
     );
+    const refused = await t.throwsAsync(pyspark.sql('ending', 'SELECT 1'), {
+      instanceOf: PySparkError,
+    });
     t.is(refused?.reason, 'TOKEN_EXPIRED');
     t.true(refused?.message.includes(`;session_id=${sessionId};token=<token>").create()`));
     gate.open(1);
