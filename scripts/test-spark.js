@@ -21,8 +21,7 @@ const SELECTION = [
   'test_parity_conf',
   'test_parity_catalog',
   'test_parity_job_cancellation',
-  'client.test_artifact',
-  'client.test_reattach',
+  'client.test_artifact.ArtifactTests.test_cache_artifact',
 ].map((name) => `${PACKAGE}.${name}`);
 
 /** Those that start a server of their own: neither way leads through a gateway. */

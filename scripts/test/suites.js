@@ -25,13 +25,16 @@ export function check(command, args) {
  */
 export async function ava(files, { serial = false, timeout, options = [], env = {} } = {}) {
   const args = [
+    '--import',
+    new URL('ava-hangs.js', import.meta.url).href,
+    bin('ava'),
     '--tap',
     ...(serial ? ['--serial', '--concurrency=1'] : []),
     ...(timeout ? [`--timeout=${timeout}`] : []),
     ...options,
     ...files,
   ];
-  const child = spawn(bin('ava'), args, {
+  const child = spawn(process.execPath, args, {
     cwd: root,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
