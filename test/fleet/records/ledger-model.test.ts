@@ -80,7 +80,8 @@ test('whatever fails and in whatever order, an answered change is in the store a
       store.resume();
       store.readable = true;
       store.outcomes.length = 0;
-      await clock.advance(2000);
+      // The longest pause before a record in doubt is read again.
+      await clock.advance(8_000);
       await ledger.close();
       await Promise.all(answers);
       t.deepEqual(lost, []);
