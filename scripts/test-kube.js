@@ -6,32 +6,15 @@
 //                        not set, ../shared/crds if it is there, else the tests' own short ones
 // The last line is the result: "N passed, N failed".
 import { existsSync } from 'node:fs';
-import { relative } from 'node:path';
-import { setup } from './setup.js';
-import { inRoot, root } from './setup/paths.js';
-import { printFailure } from './setup/setup-error.js';
-import { filesBelow } from './setup/stamp.js';
-import { compiledName } from './test/kinds.js';
-import { ava } from './test/suites.js';
+import { inRoot } from './setup/paths.js';
+import { runFolder } from './test/folder-suite.js';
 
-const args = process.argv.slice(2);
-const options = args.filter((arg) => arg.startsWith('-'));
-const named = args.filter((arg) => !arg.startsWith('-'));
+const crds = process.env.SPARK_OPERATOR_CRDS || inRoot('../shared/crds');
 
-let total = { passed: 0, failed: 1, skipped: 0 };
-try {
-  const env = await setup({ client: true, kube: true, charts: true });
-  const crds = process.env.SPARK_OPERATOR_CRDS || inRoot('../shared/crds');
-  if (existsSync(crds)) env.SPARK_OPERATOR_CRDS = crds;
-  const files = named.length > 0 ? named.map(compiledName) : filesBelow(inRoot('build/test/kube'));
+await runFolder('kube', {
+  needs: { client: true, kube: true, charts: true },
+  env: existsSync(crds) ? { SPARK_OPERATOR_CRDS: crds } : {},
   // An API server, etcd, Spark and Envoy share a few cores: one file at a time.
-  total = await ava(
-    files.filter((file) => file.endsWith('.test.js')).map((file) => relative(root, file)),
-    { serial: true, timeout: '10m', options, env },
-  );
-} catch (error) {
-  printFailure(error);
-}
-const skippedToo = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
-console.log(`\n${total.passed} passed, ${total.failed} failed${skippedToo}`);
-process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+  serial: true,
+  timeout: '10m',
+});
