@@ -29,7 +29,7 @@ function importsByFile(): Map<string, string[]> {
   const paths = files.filter((name) => /\.tsx?$/.test(name)).map((name) => join('src', name));
   return new Map(
     paths.map((path) => {
-      const targets = readFileSync(path, 'utf8').matchAll(/from '(\.[^']+)\.js'/g);
+      const targets = readFileSync(path, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)\.js'/g);
       const file = path.replace(/\.tsx?$/, '');
       return [file, Array.from(targets, ([, to = '']) => normalize(join(dirname(path), to)))];
     }),

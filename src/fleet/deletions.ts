@@ -2,12 +2,11 @@
  * Deletions of drivers: each is asked for once. It is asked for again, with growing pauses, when it
  * failed or when what it should have removed is there all the same.
  */
-import pLimit from 'p-limit';
 import { Backoff, type Clock } from '../model/clock.js';
 import { retryAfterOf } from '../model/errors.js';
 import type { Resource } from './fleet-plan.js';
+import { Turns } from './passes.js';
 
-const CALLS_AT_ONCE = 32;
 const FIRST_PAUSE_MS = 5_000;
 const LONGEST_PAUSE_MS = 5 * 60_000;
 
@@ -25,9 +24,7 @@ export class Deletions {
   readonly #onEnd: () => void;
   readonly #random: (() => number) | undefined;
   readonly #deletions = new Map<string, Deletion>();
-  readonly #running = new Set<Promise<void>>();
-  readonly #inTurn = pLimit(CALLS_AT_ONCE);
-  #stopped = false;
+  readonly #turns = new Turns();
 
   /** `onEnd`: called after each attempt. */
   constructor(clock: Clock, onEnd: () => void, random?: () => number) {
@@ -54,24 +51,22 @@ export class Deletions {
     if (this.#isResting(deletion)) return;
     this.#deletions.set(name, deletion);
     deletion.isUnderWay = true;
-    const begin = async () => {
-      if (this.#stopped || !isAllowed()) return;
-      await work();
-      deletion.isAccepted = true;
-    };
-    const run = this.#inTurn(begin)
-      .then(
-        () => this.#rest(deletion, 0),
-        (error: unknown) => {
-          this.#rest(deletion, retryAfterOf(error) ?? 0);
-          onFailure(error);
-        },
-      )
-      .finally(() => {
-        this.#running.delete(run);
+    this.#turns.start(
+      async () => {
+        await work();
+        deletion.isAccepted = true;
+      },
+      isAllowed,
+      () => {
+        this.#rest(deletion, 0);
         this.#onEnd();
-      });
-    this.#running.add(run);
+      },
+      (error) => {
+        this.#rest(deletion, retryAfterOf(error) ?? 0);
+        onFailure(error);
+        this.#onEnd();
+      },
+    );
   }
 
   /** Says what is left of drivers, after a look at everything: what is not among it need not be deleted any more. */
@@ -101,9 +96,8 @@ export class Deletions {
   }
 
   /** None begins any more. Resolves when those that have begun are over. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await Promise.all(this.#running);
+  stop(): Promise<void> {
+    return this.#turns.stop();
   }
 
   #rest(deletion: Deletion, atLeastMs: number): void {

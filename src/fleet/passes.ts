@@ -73,11 +73,42 @@ export class Passes {
   }
 }
 
-// Calls to the factory that run beside the reconciliation. A call counts as under way until a list
-// that began after its end has been read.
-
-/** The others wait for their turn, and count as under way. */
+/** The others wait for their turn. */
 const CALLS_AT_ONCE = 32;
+
+/** Calls to the factory beside the reconciliation, some at a time. */
+export class Turns {
+  readonly #running = new Set<Promise<void>>();
+  readonly #inTurn = pLimit(CALLS_AT_ONCE);
+  #stopped = false;
+
+  /**
+   * Runs `work` at its turn; nothing is done when `isAllowed` says no then, or `stop` was called.
+   * `over` hears of its end, `failed` of what it rejected with.
+   */
+  start(
+    work: () => Promise<void>,
+    isAllowed: () => boolean,
+    over: () => void,
+    failed: (error: unknown) => void,
+  ): void {
+    const begin = async () => {
+      if (!this.#stopped && isAllowed()) await work();
+    };
+    const run = this.#inTurn(begin)
+      .then(over, failed)
+      .finally(() => this.#running.delete(run));
+    this.#running.add(run);
+  }
+
+  /** No call begins any more. Resolves when those that have begun are over. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#running);
+  }
+}
+
+// Calls to the factory that count as under way until a list that began after their end has been read.
 
 interface Call extends Resource {
   /** From when on the next list shows its result. */
@@ -88,19 +119,14 @@ export class Background {
   readonly #clock: Clock;
   readonly #onEnd: () => void;
   readonly #calls = new Map<string, Call>();
-  readonly #running = new Set<Promise<void>>();
-  readonly #inTurn = pLimit(CALLS_AT_ONCE);
-  #stopped = false;
+  readonly #turns = new Turns();
 
   constructor(clock: Clock, onEnd: () => void) {
     this.#clock = clock;
     this.#onEnd = onEnd;
   }
 
-  /**
-   * Runs `work` unless a call for the same resource is under way. At its turn, when `isAllowed` says no
-   * or `stop` was called, nothing is done.
-   */
+  /** Runs `work` at its turn, as `Turns` does, unless a call for the same resource is under way. */
   start(
     resource: Resource,
     work: () => Promise<void>,
@@ -110,24 +136,15 @@ export class Background {
     if (this.#calls.has(resource.resource)) return;
     const call: Call = { ...resource, overAtMs: undefined };
     this.#calls.set(resource.resource, call);
-    const begin = () => (this.#stopped || !isAllowed() ? Promise.resolve() : work());
-    const run = this.#run(call, begin, onFailure).finally(() => this.#running.delete(run));
-    this.#running.add(run);
-  }
-
-  async #run(
-    call: Call,
-    begin: () => Promise<void>,
-    onFailure: (error: unknown) => void,
-  ): Promise<void> {
-    try {
-      await this.#inTurn(begin);
+    const over = () => {
       call.overAtMs = this.#clock.now();
-    } catch (error) {
+      this.#onEnd();
+    };
+    this.#turns.start(work, isAllowed, over, (error) => {
       call.overAtMs = this.#clock.now();
       onFailure(error);
-    }
-    this.#onEnd();
+      this.#onEnd();
+    });
   }
 
   /** To be called before a list begins; the returned function, called after it, drops what the list must show. */
@@ -147,8 +164,7 @@ export class Background {
   }
 
   /** No call begins any more. Resolves when those that have begun are over. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await Promise.all(this.#running);
+  stop(): Promise<void> {
+    return this.#turns.stop();
   }
 }
