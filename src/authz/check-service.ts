@@ -24,6 +24,7 @@ import {
   authenticateWithToken,
   checkAssignment,
   checkClone,
+  laterMessageLimit,
   readFacts,
   readHead,
   withoutGrace,
@@ -40,7 +41,7 @@ import {
   answeredResponse,
   deniedResponse,
   type Metadata,
-  withNewSession,
+  withOrders,
 } from './response.js';
 import { decide, Shadow, ShadowTally } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
@@ -184,9 +185,10 @@ export class CheckService {
           const { userId } = facts.request;
           const { responses } = this.memory;
           const stamped = allowedResponse(last, userId, facts.headers, metadata, responses);
-          const { givenSessionId } = facts;
-          const response =
-            givenSessionId === undefined ? stamped : withNewSession(stamped, givenSessionId);
+          const response = withOrders(stamped, {
+            newSessionId: facts.givenSessionId,
+            messageLimit: laterMessageLimit(facts, authorized.target, authorized.policy),
+          });
           this.#end(checking, 'OK');
           return { allowed: true, response };
         });

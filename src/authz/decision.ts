@@ -179,7 +179,7 @@ export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): 
   return target;
 }
 
-/** A client stream (AddArtifacts) is measured by its first message, all others by their only one. */
+/** Here a client stream (AddArtifacts) is measured by its first message, all others by their only one. */
 function refuseSize(
   { request }: RequestFacts,
   { namespace }: Target,
@@ -187,6 +187,18 @@ function refuseSize(
 ): GatewayError | undefined {
   const limits = policy.limits?.(namespace);
   return limits && refuseBySize(request.messageBytes, namespace, limits);
+}
+
+/**
+ * What Envoy is to hold the messages of a client stream to, as only their first one is seen here. undefined: of
+ * an RPC with one message, or the policy says nothing.
+ */
+export function laterMessageLimit(
+  { method }: RequestFacts,
+  { namespace }: Target,
+  policy: Policy,
+): number | undefined {
+  return method.name === 'AddArtifacts' ? policy.limits?.(namespace)?.messageSizeBytes : undefined;
 }
 
 /** What to ask for: the session's driver and, for CloneSession, a place for the new session on it. */
