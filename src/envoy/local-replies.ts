@@ -131,8 +131,9 @@ export function frontAccessLog(): AccessLog {
           bufferSizeBytes: 16 * 1024,
         },
         additionalRequestHeadersToLog: [TRACE_HEADER],
-        additionalResponseHeadersToLog: ['grpc-status'],
-        additionalResponseTrailersToLog: ['grpc-status'],
+        // The message stands in answers that are no success, and tells of sessions that drivers have ended.
+        additionalResponseHeadersToLog: ['grpc-status', 'grpc-message'],
+        additionalResponseTrailersToLog: ['grpc-status', 'grpc-message'],
       }),
     },
   });
