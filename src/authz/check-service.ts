@@ -10,7 +10,7 @@ import type {
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
 import type { Interrupt, InterruptChannel } from '../model/interrupt.js';
-import { limitsQueries, RateLimiter, refuseByRate } from '../model/limits.js';
+import { limitsQueries, RateLimiter, refuseByRate } from '../model/limit-refusals.js';
 import type { Policy, Target } from '../model/policy.js';
 import type { Caller, Principal } from '../model/principal.js';
 import type { Span, Tracer } from '../model/audit.js';
@@ -33,7 +33,7 @@ import {
   type RequestHead,
 } from './decision.js';
 import { andThen, type Eventually } from './grpc-wire.js';
-import type { AuthzMetrics } from './metrics.js';
+import type { AuthzMetrics } from './authz-metrics.js';
 import { QueryLimits } from './query-limits.js';
 import {
   allowedResponse,

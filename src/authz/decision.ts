@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { AssignRequest, Assignment } from '../model/assignment.js';
 import type { ConfigRequest, PeerCertificate, Policy, Target } from '../model/policy.js';
 import { GatewayError } from '../model/errors.js';
-import { refuseBySize } from '../model/limits.js';
+import { refuseBySize } from '../model/limit-refusals.js';
 import { CLIENT_ADDRESS_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
 import { samePrincipal, type Caller } from '../model/principal.js';
 import { tokenMissing, userIdChanged } from '../model/refusals.js';

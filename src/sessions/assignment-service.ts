@@ -23,7 +23,7 @@ import {
   InterruptResponseSchema,
   type InterruptResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { serviceDefinition } from '../lib/grpc/client.js';
+import { serviceDefinition } from '../lib/grpc/channels.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import type {
   ActivitySink,

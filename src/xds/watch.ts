@@ -4,7 +4,7 @@
  * client gets the newest state and never a backlog.
  */
 import type { SyncState } from '../model/reports.js';
-import type { ResourceCache, ResourceChange } from './cache.js';
+import type { ResourceCache, ResourceChange } from './resource-cache.js';
 import type { DiscoveryRequest, KnownState, Protocol, Rejection } from './protocol.js';
 import type { EncodedResource, TypeUrl } from './resource.js';
 import { Subscription, type SubscriptionChange } from './subscription.js';

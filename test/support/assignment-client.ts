@@ -17,7 +17,7 @@ import {
   type FollowRequest,
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { methodDefinition } from '../../src/lib/grpc/client.js';
+import { methodDefinition } from '../../src/lib/grpc/channels.js';
 import { fromServiceError } from '../../src/lib/grpc/status-details.js';
 
 const definitions = {

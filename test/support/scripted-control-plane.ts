@@ -16,7 +16,7 @@ import {
   type FollowRequest,
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { serviceDefinition } from '../../src/lib/grpc/client.js';
+import { serviceDefinition } from '../../src/lib/grpc/channels.js';
 import { toServiceError } from '../../src/lib/grpc/status-details.js';
 import { Signal } from './signal.js';
 

@@ -11,13 +11,13 @@ import {
   type FollowRequest,
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { methodDefinition } from '../../lib/grpc/client.js';
+import { methodDefinition } from '../../lib/grpc/channels.js';
 import type { SessionActivity, SeenRequest, SeenRequestSink } from '../../model/assignment.js';
 import { interruptOfMessage, type Interrupt } from '../../model/interrupt.js';
 import { Backoff, type Clock, momentOf, passedMs, type Timer } from '../../model/clock.js';
-import { ActivityReports, PolicyReports, SeenRequests } from './reports.js';
+import { ActivityReports, PolicyReports, SeenRequests } from './sidecar-reports.js';
 import type { SidecarPolicy } from '../../model/reports.js';
-import type { AssignmentCache } from './cache.js';
+import type { AssignmentCache } from './assignment-cache.js';
 
 export interface FollowOptions {
   /** The control planes; any of them will do. */

@@ -5,7 +5,7 @@ import { credentials, Server } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import pino from 'pino';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
+import { AssignmentsClient } from '../../../src/authz/assignments/assignments-client.js';
 import { Forwarder } from '../../../src/lib/grpc/forward.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { addAssignmentService } from '../../../src/sessions/assignment-service.js';

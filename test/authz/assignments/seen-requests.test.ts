@@ -1,8 +1,8 @@
 import { credentials } from '@grpc/grpc-js';
 import test from 'ava';
 import { pino } from 'pino';
-import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
-import { SeenRequests } from '../../../src/authz/assignments/reports.js';
+import { AssignmentsClient } from '../../../src/authz/assignments/assignments-client.js';
+import { SeenRequests } from '../../../src/authz/assignments/sidecar-reports.js';
 import type { SeenRequest } from '../../../src/model/assignment.js';
 import { ScriptedControlPlane } from '../../support/scripted-control-plane.js';
 import { WatchedClock } from '../../support/watched-clock.js';

@@ -11,7 +11,7 @@ import {
   type AssignRequest as AssignRequestMessage,
   type AssignResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { channelOptions, methodDefinition } from '../../lib/grpc/client.js';
+import { channelOptions, methodDefinition } from '../../lib/grpc/channels.js';
 import { fromServiceError } from '../../lib/grpc/status-details.js';
 import type {
   ActivitySink,
@@ -30,7 +30,7 @@ import type { Interrupt, InterruptChannel } from '../../model/interrupt.js';
 import { TRACE_HEADER } from '../../model/names.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
 import type { SidecarPolicy } from '../../model/reports.js';
-import { abortReason, AssignmentCache, SharedFlights } from './cache.js';
+import { abortReason, AssignmentCache, SharedFlights } from './assignment-cache.js';
 import { Follow } from './follow.js';
 
 export interface AssignmentsClientOptions {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { credentials } from '@grpc/grpc-js';
 import pino from 'pino';
-import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
+import { AssignmentsClient } from '../../../src/authz/assignments/assignments-client.js';
 import { clientCredentials, serverCredentials } from '../../../src/lib/grpc/tls.js';
 import type { AssignRequest } from '../../../src/model/assignment.js';
 import { GatewayError } from '../../../src/model/errors.js';

@@ -10,7 +10,7 @@ import { withSession } from '../model/driver-record.js';
 import { hostPort, type DriverRecord, type SessionRecord } from '../model/driver.js';
 import type { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
-import { RateLimiter, refuseByRate } from '../model/limits.js';
+import { RateLimiter, refuseByRate } from '../model/limit-refusals.js';
 import { clusterName } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
@@ -29,8 +29,8 @@ import {
   isOver,
   refuseByQuota,
 } from './eligibility.js';
-import * as refusals from './refusals.js';
-import type { OwnSession } from './refusals.js';
+import * as refusals from './session-refusals.js';
+import type { OwnSession } from './session-refusals.js';
 import { StartEstimate, type WaitingRoom, type Place } from './waiting-room.js';
 
 /** How often waiting sessions are looked at when nothing is heard: a driver's readiness is no record change. */
