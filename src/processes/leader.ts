@@ -22,7 +22,7 @@ import { type AssignmentWatch, addAssignmentService } from '../sessions/assignme
 import { SessionAssigner } from '../sessions/session-assigner.js';
 import { SessionExpiry } from '../sessions/expiry.js';
 import { SidecarNotices } from '../sessions/notices.js';
-import { SeenRequestTable } from '../sessions/sidecar-stream.js';
+import { SeenRequestTable } from '../sessions/sidecar-status.js';
 import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import type { WaitingRoom } from '../sessions/waiting-room.js';
 import { accessLogIntervalMs } from '../settings/compile-settings.js';

@@ -4,7 +4,8 @@
  */
 import pino from 'pino';
 import { Registry } from 'prom-client';
-import { ActivityReports, SeenRequests } from '../../../src/authz/assignments/sidecar-reports.js';
+import { ActivityReports } from '../../../src/authz/assignments/activity-reports.js';
+import { SeenRequests } from '../../../src/authz/assignments/seen-requests.js';
 import { AssignmentCache } from '../../../src/authz/assignments/assignment-cache.js';
 import { type AuthzServerOptions, startAuthzServer } from '../../../src/authz/authz-server.js';
 import { momentOf, systemClock } from '../../../src/model/clock.js';

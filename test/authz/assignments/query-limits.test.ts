@@ -11,7 +11,7 @@ import { GatewayError } from '../../../src/model/errors.js';
 import { addAssignmentService } from '../../../src/sessions/assignment-service.js';
 import { SidecarNotices } from '../../../src/sessions/notices.js';
 import { QueryGate } from '../../../src/queries/query-gate.js';
-import { SeenRequestTable } from '../../../src/sessions/sidecar-stream.js';
+import { SeenRequestTable } from '../../../src/sessions/sidecar-status.js';
 import { listen } from '../../support/assignment-client.js';
 import { assignmentWatch } from '../../support/assignment-watch.js';
 import { type ManualClock, settle } from '../../support/manual-clock.js';
