@@ -7,7 +7,7 @@ import {
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import type { AccessRecord, ConnectionEnd } from './record.js';
+import type { AccessRecord, ConnectionEnd } from './access-record.js';
 import type { Logger } from 'pino';
 
 export interface ReceivedMessage {
