@@ -1,4 +1,4 @@
-/** A real kube-apiserver and etcd of one's own, on free loopback ports. */
+/** A real kube-apiserver and etcd on free loopback ports: one's own, or the one that test files share in turn. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:https';
@@ -7,11 +7,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
-import { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
+import { type ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../src/lib/kubernetes/http.js';
+import { type Contents, KubeEtcd } from './kube-etcd.js';
 import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 
-const ADMIN_TOKEN = randomUUID();
+/** The environment variable by which test files find the one that they share. */
+const SHARED = 'TEST_KUBE_API_SERVER';
+
+/** Where one is that another process has started. */
+interface Place {
+  readonly dir: string;
+  readonly etcdPorts: readonly [number, number];
+  readonly port: number;
+  readonly adminToken: string;
+}
 
 /** Runs "$0" "$@". Asked to end, kube-apiserver would wait for an etcd that may be gone already. */
 const ENDS_AT_ONCE = `"$0" "$@" & trap 'kill -9 $!' TERM; wait $!`;
@@ -19,18 +29,37 @@ const ENDS_AT_ONCE = `"$0" "$@" & trap 'kill -9 $!' TERM; wait $!`;
 export class KubeApiServer {
   readonly #dir: string;
   readonly #binaries: string;
-  #etcdPorts: readonly [number, number] = [0, 0];
-  #port = 0;
+  readonly #adminToken: string;
+  readonly #isOwn: boolean;
+  #etcdPorts: readonly [number, number];
+  #port: number;
   #etcd: TetheredProcess | undefined;
   #apiServer: TetheredProcess | undefined;
   readonly #apis: KubernetesApi[] = [];
 
-  private constructor(binaries: string) {
+  /** `shared`: it runs there already. */
+  private constructor(binaries: string, shared?: Place) {
     this.#binaries = binaries;
-    this.#dir = mkdtempSync(join(tmpdir(), 'kube-'));
+    this.#isOwn = shared === undefined;
+    this.#dir = shared?.dir ?? mkdtempSync(join(tmpdir(), 'kube-'));
+    this.#adminToken = shared?.adminToken ?? randomUUID();
+    this.#etcdPorts = shared?.etcdPorts ?? [0, 0];
+    this.#port = shared?.port ?? 0;
   }
 
-  /** Starts etcd and kube-apiserver and waits until they are ready. */
+  /**
+   * The one that `npm run test:kube` has started for all files that do not break it, as it was when it
+   * began; one's own when a file runs alone. One file at a time may use it.
+   */
+  static async shared(): Promise<KubeApiServer> {
+    const place = process.env[SHARED];
+    if (place === undefined) return KubeApiServer.start();
+    const server = new KubeApiServer('', JSON.parse(place) as Place);
+    await server.#reset();
+    return server;
+  }
+
+  /** Starts etcd and kube-apiserver and waits until they are ready. Nobody else uses them. */
   static async start(): Promise<KubeApiServer> {
     const binaries = process.env['KUBEBUILDER_ASSETS'] ?? join(process.cwd(), '.local/kube/bin');
     if (!existsSync(join(binaries, 'kube-apiserver'))) {
@@ -48,9 +77,21 @@ export class KubeApiServer {
     return server;
   }
 
+  /** Lets test files share it from now on, as it is now. Returns what they need in their environment. */
+  async share(): Promise<Readonly<Record<string, string>>> {
+    writeFileSync(this.#contentsFile, JSON.stringify(await this.#store.contents()));
+    const place: Place = {
+      dir: this.#dir,
+      etcdPorts: this.#etcdPorts,
+      port: this.#port,
+      adminToken: this.#adminToken,
+    };
+    return { [SHARED]: JSON.stringify(place) };
+  }
+
   /** The administrator's access: everything is allowed. */
   adminConfig(): KubeConfig {
-    return this.#config(ADMIN_TOKEN);
+    return this.#config(this.#adminToken);
   }
 
   /** A client with the administrator's rights; closed by `stop`. */
@@ -156,6 +197,7 @@ export class KubeApiServer {
 
   /** Kills the API server and leaves it down; its port is free then. */
   async killApiServer(): Promise<void> {
+    this.#refuseShared();
     this.#apiServer?.kill();
     await this.#apiServer?.ended;
     // A process that was killed holds its sockets for as long as the kernel takes to end it.
@@ -178,13 +220,13 @@ export class KubeApiServer {
 
   /** Drops etcd's history, so that an old resource version cannot be watched from any more. */
   async compact(): Promise<void> {
-    const base = `http://127.0.0.1:${this.#etcdPorts[0]}/v3/kv`;
-    const range = await post(`${base}/range`, { key: Buffer.from('x').toString('base64') });
-    await post(`${base}/compaction`, { revision: range.header.revision, physical: true });
+    await this.#store.compact();
   }
 
+  /** Ends what is one's own. What is shared goes on. */
   async stop(): Promise<void> {
     for (const api of this.#apis) api.close();
+    if (!this.#isOwn) return;
     for (const child of [this.#apiServer, this.#etcd]) {
       child?.kill();
       await child?.ended;
@@ -192,7 +234,38 @@ export class KubeApiServer {
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
+  get #store(): KubeEtcd {
+    return new KubeEtcd(this.#etcdPorts[0]);
+  }
+
+  get #contentsFile(): string {
+    return join(this.#dir, 'contents.json');
+  }
+
+  /** Has it as it was when it was first shared, whatever other files have left behind. */
+  async #reset(): Promise<void> {
+    const contents = JSON.parse(readFileSync(this.#contentsFile, 'utf8')) as Contents;
+    const gone = await this.#store.restore(contents);
+    // It hears of it a moment later.
+    const admin = this.admin();
+    for (const key of gone) {
+      const [, definition] = /customresourcedefinitions\/[^.]+\.(.+)$/.exec(key) ?? [];
+      const [, namespace] = /^\/registry\/namespaces\/(.+)$/.exec(key) ?? [];
+      if (definition !== undefined) await isGone(admin, { path: `/apis/${definition}` });
+      if (namespace !== undefined) {
+        const path = `/api/v1/namespaces/${namespace}`;
+        await isGone(admin, { path, query: { resourceVersion: '0' } });
+      }
+    }
+  }
+
+  #refuseShared(): void {
+    if (!this.#isOwn)
+      throw new Error('Others use it: break one of your own, by KubeApiServer.start().');
+  }
+
   async #apiServerPid(): Promise<number> {
+    this.#refuseShared();
     const shell = await this.#apiServer?.pid;
     return Number(readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim());
   }
@@ -231,9 +304,8 @@ export class KubeApiServer {
       privateKey.export({ type: 'pkcs8', format: 'pem' }),
       { mode: 0o600 },
     );
-    writeFileSync(join(this.#dir, 'tokens.csv'), `${ADMIN_TOKEN},admin,admin,"system:masters"\n`, {
-      mode: 0o600,
-    });
+    const tokens = `${this.#adminToken},admin,admin,"system:masters"\n`;
+    writeFileSync(join(this.#dir, 'tokens.csv'), tokens, { mode: 0o600 });
   }
 
   #run(program: string, args: readonly string[]): TetheredProcess {
@@ -252,7 +324,7 @@ export class KubeApiServer {
     void child?.ended.then((status) => {
       ended = status;
     });
-    while (!(await isOk(url))) {
+    while (!(await isOk(url, this.#adminToken))) {
       if (ended !== undefined) {
         const log = readFileSync(
           join(this.#dir, url.startsWith('https') ? 'kube-apiserver.log' : 'etcd.log'),
@@ -320,7 +392,7 @@ async function created(api: KubernetesApi, path: string, body: unknown): Promise
   }
 }
 
-async function isOk(url: string): Promise<boolean> {
+async function isOk(url: string, token: string): Promise<boolean> {
   if (url.startsWith('http:')) {
     return fetch(url).then(
       (response) => response.ok,
@@ -328,7 +400,7 @@ async function isOk(url: string): Promise<boolean> {
     );
   }
   return new Promise((resolve) => {
-    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
+    const headers = { authorization: `Bearer ${token}` };
     get(url, { rejectUnauthorized: false, agent: false, headers }, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
@@ -336,10 +408,16 @@ async function isOk(url: string): Promise<boolean> {
   });
 }
 
-async function post(url: string, body: unknown): Promise<{ header: { revision: string } }> {
-  const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
-  if (!response.ok) throw new Error(`${url}: ${await response.text()}`);
-  return (await response.json()) as { header: { revision: string } };
+async function isGone(api: KubernetesApi, what: ApiRequest): Promise<void> {
+  for (;;) {
+    try {
+      await api.request(what);
+    } catch (error) {
+      if (hasStatus(error, 404)) return;
+      throw error;
+    }
+    await pause(20);
+  }
 }
 
 async function isFree(port: number): Promise<boolean> {
