@@ -1,50 +1,25 @@
-/** A real kube-apiserver and etcd on free loopback ports: one's own, or the one that test files share in turn. */
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { get } from 'node:https';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+/** A real Kubernetes API server: one's own, or the one that test files share in turn. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
-import { type ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../src/lib/kubernetes/http.js';
+import { type ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { type Contents, KubeEtcd } from './kube-etcd.js';
-import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
+import { type KubePlace, KubeProcesses } from './kube-processes.js';
 
 /** The environment variable by which test files find the one that they share. */
 const SHARED = 'TEST_KUBE_API_SERVER';
 
-/** Where one is that another process has started. */
-interface Place {
-  readonly dir: string;
-  readonly etcdPorts: readonly [number, number];
-  readonly port: number;
-  readonly adminToken: string;
-}
-
-/** Runs "$0" "$@". Asked to end, kube-apiserver would wait for an etcd that may be gone already. */
-const ENDS_AT_ONCE = `"$0" "$@" & trap 'kill -9 $!' TERM; wait $!`;
-
 export class KubeApiServer {
-  readonly #dir: string;
-  readonly #binaries: string;
-  readonly #adminToken: string;
-  readonly #isOwn: boolean;
-  #etcdPorts: readonly [number, number];
-  #port: number;
-  #etcd: TetheredProcess | undefined;
-  #apiServer: TetheredProcess | undefined;
+  readonly #place: KubePlace;
+  /** Undefined: they are another process's. */
+  readonly #processes: KubeProcesses | undefined;
   readonly #apis: KubernetesApi[] = [];
 
-  /** `shared`: it runs there already. */
-  private constructor(binaries: string, shared?: Place) {
-    this.#binaries = binaries;
-    this.#isOwn = shared === undefined;
-    this.#dir = shared?.dir ?? mkdtempSync(join(tmpdir(), 'kube-'));
-    this.#adminToken = shared?.adminToken ?? randomUUID();
-    this.#etcdPorts = shared?.etcdPorts ?? [0, 0];
-    this.#port = shared?.port ?? 0;
+  private constructor(place: KubePlace, processes?: KubeProcesses) {
+    this.#place = place;
+    this.#processes = processes;
   }
 
   /**
@@ -54,44 +29,26 @@ export class KubeApiServer {
   static async shared(): Promise<KubeApiServer> {
     const place = process.env[SHARED];
     if (place === undefined) return KubeApiServer.start();
-    const server = new KubeApiServer('', JSON.parse(place) as Place);
+    const server = new KubeApiServer(JSON.parse(place) as KubePlace);
     await server.#reset();
     return server;
   }
 
   /** Starts etcd and kube-apiserver and waits until they are ready. Nobody else uses them. */
   static async start(): Promise<KubeApiServer> {
-    const binaries = process.env['KUBEBUILDER_ASSETS'] ?? join(process.cwd(), '.local/kube/bin');
-    if (!existsSync(join(binaries, 'kube-apiserver'))) {
-      throw new Error(`There is no kube-apiserver in ${binaries}: run "npm run test:kube".`);
-    }
-    const server = new KubeApiServer(binaries);
-    try {
-      await server.#prepare();
-      await server.startEtcd();
-      await server.startApiServer();
-    } catch (error) {
-      await server.stop();
-      throw error;
-    }
-    return server;
+    const processes = await KubeProcesses.start();
+    return new KubeApiServer(processes.place, processes);
   }
 
   /** Lets test files share it from now on, as it is now. Returns what they need in their environment. */
   async share(): Promise<Readonly<Record<string, string>>> {
     writeFileSync(this.#contentsFile, JSON.stringify(await this.#store.contents()));
-    const place: Place = {
-      dir: this.#dir,
-      etcdPorts: this.#etcdPorts,
-      port: this.#port,
-      adminToken: this.#adminToken,
-    };
-    return { [SHARED]: JSON.stringify(place) };
+    return { [SHARED]: JSON.stringify(this.#place) };
   }
 
   /** The administrator's access: everything is allowed. */
   adminConfig(): KubeConfig {
-    return this.#config(this.#adminToken);
+    return this.#config(this.#place.adminToken);
   }
 
   /** A client with the administrator's rights; closed by `stop`. */
@@ -160,48 +117,13 @@ export class KubeApiServer {
     return `${base}${namespace}/${resource.name}`;
   }
 
-  async startEtcd(): Promise<void> {
-    const [client, peer] = this.#etcdPorts;
-    this.#etcd = this.#run('etcd', [
-      `--data-dir=${join(this.#dir, 'etcd')}`,
-      `--listen-client-urls=http://127.0.0.1:${client}`,
-      `--advertise-client-urls=http://127.0.0.1:${client}`,
-      `--listen-peer-urls=http://127.0.0.1:${peer}`,
-      `--initial-advertise-peer-urls=http://127.0.0.1:${peer}`,
-      `--initial-cluster=default=http://127.0.0.1:${peer}`,
-      '--unsafe-no-fsync',
-      '--log-level=warn',
-    ]);
-    await this.#answers(`http://127.0.0.1:${client}/health`);
-  }
-
-  async startApiServer(): Promise<void> {
-    this.#apiServer = this.#run('kube-apiserver', [
-      `--etcd-servers=http://127.0.0.1:${this.#etcdPorts[0]}`,
-      '--bind-address=127.0.0.1',
-      '--advertise-address=127.0.0.1',
-      '--endpoint-reconciler-type=none',
-      `--secure-port=${this.#port}`,
-      `--cert-dir=${join(this.#dir, 'certs')}`,
-      `--token-auth-file=${join(this.#dir, 'tokens.csv')}`,
-      '--authorization-mode=RBAC',
-      '--service-cluster-ip-range=10.0.0.0/24',
-      '--service-account-issuer=https://kubernetes.default.svc',
-      `--service-account-key-file=${join(this.#dir, 'service-account.pem')}`,
-      `--service-account-signing-key-file=${join(this.#dir, 'service-account.pem')}`,
-      '--allow-privileged=true',
-      '--event-ttl=10m',
-    ]);
-    await this.#answers(`https://127.0.0.1:${this.#port}/readyz`);
-  }
-
   /** Kills the API server and leaves it down; its port is free then. */
-  async killApiServer(): Promise<void> {
-    this.#refuseShared();
-    this.#apiServer?.kill();
-    await this.#apiServer?.ended;
-    // A process that was killed holds its sockets for as long as the kernel takes to end it.
-    while (!(await isFree(this.#port))) await pause(20);
+  killApiServer(): Promise<void> {
+    return this.#own.killApiServer();
+  }
+
+  startApiServer(): Promise<void> {
+    return this.#own.startApiServer();
   }
 
   async restartApiServer(): Promise<void> {
@@ -210,12 +132,12 @@ export class KubeApiServer {
   }
 
   /** Stops the API server's process where it stands: connections stay open and nothing answers. */
-  async freezeApiServer(): Promise<void> {
-    process.kill(await this.#apiServerPid(), 'SIGSTOP');
+  freezeApiServer(): Promise<void> {
+    return this.#own.signalApiServer('SIGSTOP');
   }
 
-  async thawApiServer(): Promise<void> {
-    process.kill(await this.#apiServerPid(), 'SIGCONT');
+  thawApiServer(): Promise<void> {
+    return this.#own.signalApiServer('SIGCONT');
   }
 
   /** Drops etcd's history, so that an old resource version cannot be watched from any more. */
@@ -226,20 +148,20 @@ export class KubeApiServer {
   /** Ends what is one's own. What is shared goes on. */
   async stop(): Promise<void> {
     for (const api of this.#apis) api.close();
-    if (!this.#isOwn) return;
-    for (const child of [this.#apiServer, this.#etcd]) {
-      child?.kill();
-      await child?.ended;
-    }
-    rmSync(this.#dir, { recursive: true, force: true });
+    await this.#processes?.stop();
+  }
+
+  get #own(): KubeProcesses {
+    if (this.#processes) return this.#processes;
+    throw new Error('Others use it: break one of your own, by KubeApiServer.start().');
   }
 
   get #store(): KubeEtcd {
-    return new KubeEtcd(this.#etcdPorts[0]);
+    return new KubeEtcd(this.#place.etcdPort);
   }
 
   get #contentsFile(): string {
-    return join(this.#dir, 'contents.json');
+    return join(this.#place.dir, 'contents.json');
   }
 
   /** Has it as it was when it was first shared, whatever other files have left behind. */
@@ -259,17 +181,6 @@ export class KubeApiServer {
     }
   }
 
-  #refuseShared(): void {
-    if (!this.#isOwn)
-      throw new Error('Others use it: break one of your own, by KubeApiServer.start().');
-  }
-
-  async #apiServerPid(): Promise<number> {
-    this.#refuseShared();
-    const shell = await this.#apiServer?.pid;
-    return Number(readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim());
-  }
-
   #client(
     config: KubeConfig,
     onRequest?: (method: string, path: string, status: number) => void,
@@ -284,56 +195,13 @@ export class KubeApiServer {
     config.loadFromClusterAndUser(
       {
         name: 'test',
-        server: `https://127.0.0.1:${this.#port}`,
-        caData: readFileSync(join(this.#dir, 'certs/apiserver.crt')).toString('base64'),
+        server: `https://127.0.0.1:${this.#place.port}`,
+        caData: readFileSync(join(this.#place.dir, 'certs/apiserver.crt')).toString('base64'),
         skipTLSVerify: false,
       },
       { name: 'test', token },
     );
     return config;
-  }
-
-  async #prepare(): Promise<void> {
-    mkdirSync(join(this.#dir, 'certs'));
-    const [first, second, third] = await freePorts(3);
-    this.#etcdPorts = [first ?? 0, second ?? 0];
-    this.#port = third ?? 0;
-    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-    writeFileSync(
-      join(this.#dir, 'service-account.pem'),
-      privateKey.export({ type: 'pkcs8', format: 'pem' }),
-      { mode: 0o600 },
-    );
-    const tokens = `${this.#adminToken},admin,admin,"system:masters"\n`;
-    writeFileSync(join(this.#dir, 'tokens.csv'), tokens, { mode: 0o600 });
-  }
-
-  #run(program: string, args: readonly string[]): TetheredProcess {
-    return startTethered({
-      command: '/bin/sh',
-      args: ['-c', ENDS_AT_ONCE, join(this.#binaries, program), ...args],
-      env: { PATH: process.env['PATH'], HOME: this.#dir },
-      logFile: join(this.#dir, `${program}.log`),
-    });
-  }
-
-  /** Asks again and again: neither program says when it is ready. */
-  async #answers(url: string): Promise<void> {
-    const child = url.startsWith('https') ? this.#apiServer : this.#etcd;
-    let ended: number | undefined;
-    void child?.ended.then((status) => {
-      ended = status;
-    });
-    while (!(await isOk(url, this.#adminToken))) {
-      if (ended !== undefined) {
-        const log = readFileSync(
-          join(this.#dir, url.startsWith('https') ? 'kube-apiserver.log' : 'etcd.log'),
-          'utf8',
-        );
-        throw new Error(`It ended with status ${ended}:\n${log.slice(-2000)}`);
-      }
-      await pause(50);
-    }
   }
 
   /** Established is said a moment before the storage is ready. */
@@ -392,22 +260,6 @@ async function created(api: KubernetesApi, path: string, body: unknown): Promise
   }
 }
 
-async function isOk(url: string, token: string): Promise<boolean> {
-  if (url.startsWith('http:')) {
-    return fetch(url).then(
-      (response) => response.ok,
-      () => false,
-    );
-  }
-  return new Promise((resolve) => {
-    const headers = { authorization: `Bearer ${token}` };
-    get(url, { rejectUnauthorized: false, agent: false, headers }, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    }).on('error', () => resolve(false));
-  });
-}
-
 async function isGone(api: KubernetesApi, what: ApiRequest): Promise<void> {
   for (;;) {
     try {
@@ -418,32 +270,4 @@ async function isGone(api: KubernetesApi, what: ApiRequest): Promise<void> {
     }
     await pause(20);
   }
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const free = await new Promise<boolean>((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => resolve(true));
-  });
-  if (free) await new Promise((resolve) => server.close(resolve));
-  return free;
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => {
-        server.listen(0, '127.0.0.1', resolve);
-      });
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
