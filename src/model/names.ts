@@ -20,9 +20,15 @@ export const SPARK_RPCS = [
 
 export type SparkRpc = (typeof SPARK_RPCS)[number];
 
-const rpcByPath = new Map<string, SparkRpc>(
-  SPARK_RPCS.map((name) => [`/${SPARK_CONNECT_SERVICE}/${name}`, name]),
-);
+/** Those whose stream is open while a query runs. */
+export const QUERY_RPCS: readonly SparkRpc[] = ['ExecutePlan', 'ReattachExecute'];
+
+/** The `:path` of its requests. */
+export function rpcPath(rpc: SparkRpc): string {
+  return `/${SPARK_CONNECT_SERVICE}/${rpc}`;
+}
+
+const rpcByPath = new Map<string, SparkRpc>(SPARK_RPCS.map((rpc) => [rpcPath(rpc), rpc]));
 
 /**
  * What is written down of the `:path` of a request: the name of a known RPC, or `other`. A path and its

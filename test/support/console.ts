@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
-import { readRoutes } from '../../src/console/read-routes.js';
+import { loginRoutes, readRoutes } from '../../src/console/read-routes.js';
 import { Assets } from '../../src/console/assets.js';
 import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
 import { createConsole, createSignIn } from '../../src/console/console.js';
@@ -138,6 +138,7 @@ export async function startTestConsole(
   const routes = {
     ...page.routes,
     ...readRoutes(sources, gatekeeper),
+    ...loginRoutes({ issuer: issuer.url, clientId: CLIENT_ID, scope: 'openid offline_access' }),
     ...actionRoutes(acting),
     ...ownSessionRoutes(sources, acting),
   };

@@ -17,6 +17,7 @@ import {
   clusterName,
   PIN_HEADER,
   ringHashKey,
+  SESSION_HEADER,
 } from '../../src/model/names.js';
 
 export type Check = (request: CheckRequest) => CheckResponse | Promise<CheckResponse>;
@@ -80,6 +81,7 @@ export function allow(driver: RoutableDriver, session = 'a-session'): CheckRespo
           header(CLUSTER_HEADER, clusterName(driver.namespace)),
           header(AFFINITY_HEADER, ringHashKey(driver.uid)),
           header(PIN_HEADER, pin),
+          header(SESSION_HEADER, session),
         ],
       },
     },
