@@ -1,6 +1,6 @@
 /** GatewayError ↔ gRPC status with google.rpc details (https://google.aip.dev/193). */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { anyPack, anyUnpack, DurationSchema } from '@bufbuild/protobuf/wkt';
+import { type Any, anyPack, anyUnpack, DurationSchema } from '@bufbuild/protobuf/wkt';
 import { Metadata, type ServiceError } from '@grpc/grpc-js';
 import { ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
@@ -21,8 +21,8 @@ const sparkErrorClass: Partial<Record<string, string>> = {
   OPERATION_CANCELED: 'OPERATION_CANCELED',
 };
 
-/** The bytes of `grpc-status-details-bin`: a google.rpc.Status with ErrorInfo and, to come back, RetryInfo. */
-export function statusDetails(error: GatewayError): Uint8Array {
+/** The bytes of `grpc-status-details-bin`: a google.rpc.Status with ErrorInfo, to come back, RetryInfo, and what else is to be told. */
+export function statusDetails(error: GatewayError, more: readonly Any[] = []): Uint8Array {
   const errorClass = sparkErrorClass[error.code];
   const details = [
     anyPack(
@@ -44,7 +44,11 @@ export function statusDetails(error: GatewayError): Uint8Array {
   }
   return toBinary(
     StatusSchema,
-    create(StatusSchema, { code: error.status, message: error.message, details }),
+    create(StatusSchema, {
+      code: error.status,
+      message: error.message,
+      details: [...details, ...more],
+    }),
   );
 }
 
@@ -71,11 +75,14 @@ function encodedLength(text: string): number {
   );
 }
 
-/** What a grpc-js handler rejects with. */
-export function toServiceError(thrown: unknown): Partial<ServiceError> & { code: number } {
+/** What a grpc-js handler rejects with. `more`: further details of the status, a few thousand bytes at most. */
+export function toServiceError(
+  thrown: unknown,
+  more: readonly Any[] = [],
+): Partial<ServiceError> & { code: number } {
   const error = fitForHeaders(toGatewayError(thrown));
   const metadata = new Metadata();
-  metadata.set('grpc-status-details-bin', Buffer.from(statusDetails(error)));
+  metadata.set('grpc-status-details-bin', Buffer.from(statusDetails(error, more)));
   return { code: error.status, details: error.message, metadata };
 }
 
