@@ -4,6 +4,7 @@
  */
 import { choice, integer, issuerUrl, path, plainText, duration } from '../lib/yaml/text-types.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
+import { batch } from './groups/batch.js';
 import { mtls, xds, assignments, admin, webConsole } from './groups/control-plane.js';
 import { sessions, pools, drivers } from './groups/drivers.js';
 import { listener, headers, authz, envoy, issuer } from './groups/front-door.js';
@@ -119,6 +120,7 @@ export const settingsTable = {
   sessions,
   pools,
   drivers,
+  batch,
   envoy,
   issuer,
 };
