@@ -1,7 +1,6 @@
 /** BatchService (proto/spark_gateway/v1/batch.proto) on a grpc-js server: messages to calls and back. */
 import { once } from 'node:events';
 import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
-import { anyPack } from '@bufbuild/protobuf/wkt';
 import type { sendUnaryData, Server, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
@@ -17,7 +16,6 @@ import {
   JobSchema,
   type ListSparkApplicationsRequest,
   ListSparkApplicationsResponseSchema,
-  ManifestProblemsSchema,
   type StreamSparkApplicationLogsRequest,
   type StreamSparkApplicationLogsResponse,
   StreamSparkApplicationLogsResponseSchema,
@@ -25,7 +23,6 @@ import {
 import { serviceDefinition } from '../lib/grpc/client.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
-import { cut } from '../model/telling-line.js';
 import type { BatchJobs, JobView } from './jobs.js';
 import { parsePosition } from './log-stream.js';
 import type { BatchCaller } from './submission.js';
@@ -35,10 +32,6 @@ export interface BatchServiceOptions {
   readonly jobs: () => BatchJobs;
   readonly logger: Logger;
 }
-
-/** In the details of a status: gRPC's headers hold a few thousand bytes. */
-const MOST_PROBLEMS = 20;
-const LONGEST_PROBLEM = 200;
 
 /** Registers the service. Who may call it is for the server to say. */
 export function addBatchService(server: Server, { jobs, logger }: BatchServiceOptions): void {
@@ -161,7 +154,7 @@ function unary(logger: Logger) {
         (response) => callback(null, response),
         (error: unknown) => {
           told(error, logger);
-          callback(toServiceError(error, detailsOf(error)));
+          callback(toServiceError(error));
         },
       );
     };
@@ -169,19 +162,6 @@ function unary(logger: Logger) {
 
 function told(error: unknown, logger: Logger): void {
   if (toGatewayError(error).code === 'INTERNAL') logger.error({ err: error }, 'a job call failed');
-}
-
-function detailsOf(error: unknown) {
-  if (!(error instanceof GatewayError) || error.problems.length === 0) return [];
-  const problems = error.problems
-    .slice(0, MOST_PROBLEMS)
-    .map(({ line, column, path, message }) => ({
-      line: line ?? 0,
-      column: column ?? 0,
-      path: cut(path, LONGEST_PROBLEM),
-      message: cut(message, LONGEST_PROBLEM),
-    }));
-  return [anyPack(ManifestProblemsSchema, create(ManifestProblemsSchema, { problems }))];
 }
 
 function callerOf(message: CallerMessage | undefined): BatchCaller {

@@ -1,4 +1,8 @@
 /** What may be asked of batch jobs, done by the leader. */
+import { jobIdOf, namespaceOf } from '../manifest/ids.js';
+import { canonicalJobFile, fingerprintOf } from '../manifest/job-file.js';
+import { isPlayground, parseOptions } from '../manifest/options.js';
+import { readManifest, resourcesOf } from '../manifest/parse.js';
 import type { AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
@@ -11,7 +15,7 @@ import type { JobKeeper } from './keeper.js';
 import { type LogBatch, type LogPosition, streamLog } from './log-stream.js';
 import { type JobLedger, unknownJob } from './records/job-ledger.js';
 import type { JobRecord } from './records/job-record.js';
-import type { Asker, BatchCaller, BatchRules, JobGrant, Manifests } from './submission.js';
+import type { Asker, BatchCaller, BatchRules, JobGrant } from './submission.js';
 import { verdictOn } from './verdict.js';
 
 export interface BatchJobsOptions {
@@ -20,7 +24,8 @@ export interface BatchJobsOptions {
   readonly backends: Backends;
   readonly leadership: Leadership;
   readonly rules: () => BatchRules;
-  readonly manifests: Manifests;
+  /** Jobs may read and write files of the machine that they run on. */
+  readonly localPaths: boolean;
   readonly audit: Pick<AuditSink, 'adminAction'>;
   /** Of the results of all jobs: a file:// or s3:// URL that ends with "/". */
   readonly outputUrl: string;
@@ -230,19 +235,17 @@ export class BatchJobs {
     { manifest: text, team: named, environment, jobName, options: given }: Submission,
     tellId: (id: string) => void,
   ): Promise<{ readonly record: JobRecord; readonly made: boolean }> {
-    const { manifests, ledger, backends, keeper, clock, outputUrl } = this.#o;
+    const { ledger, backends, keeper, clock, outputUrl, localPaths } = this.#o;
     const { user } = asker;
-    const options = manifests.options(given, environment);
-    const manifest = manifests.read(text, environment);
-    const team = named === '' ? manifest.team : named;
-    if (team !== manifest.team) {
-      throw new GatewayError(
-        'ARGUMENT_INVALID',
-        `The request names team ${team}, its manifest team ${manifest.team}: they must agree.`,
-      );
-    }
-    const namespace = manifests.namespace(team, environment, user);
-    const { engineVersion, resources } = manifest;
+    const options = parseOptions(given, environment);
+    const manifest = readManifest(text, {
+      localPaths,
+      ...(named === '' ? {} : { team: named }),
+    });
+    const { team, name } = manifest.metadata;
+    const namespace = namespaceOf({ user, team, environment });
+    const engineVersion = manifest.spec.engine.version;
+    const resources = resourcesOf(manifest);
     const { sandbox, sampling, clientRequestId } = options;
     const place = { team, environment, namespace };
     const grant = this.#o.rules().admit(asker, {
@@ -252,11 +255,11 @@ export class BatchJobs {
       sandbox,
       ttlSeconds: options.ttlSeconds,
     });
-    const id = manifests.jobId({ user, team, environment, clientRequestId });
+    const id = jobIdOf({ user, team, environment, clientRequestId });
     tellId(id);
     const outputPath = `${outputUrl}${namespace}/${id}`;
     const facts = { jobId: id, team, environment, user, outputPath, sandbox, sampling };
-    const fingerprint = manifest.fingerprint({ user, team, environment, jobName, options });
+    const fingerprint = fingerprintOf({ ...place, user, jobName, manifest, options });
     const known = ledger.get(id);
     if (!known && !this.#coming.has(id)) this.#refuseTooMany(grant, { user, ...place });
     const backend = backends.choose(namespace, []);
@@ -272,7 +275,7 @@ export class BatchJobs {
           team,
           environment,
           user,
-          jobName: jobName === '' ? manifest.name : jobName,
+          jobName: jobName === '' ? name : jobName,
           engineVersion,
           ...(image === undefined ? {} : { image }),
           resources,
@@ -286,7 +289,7 @@ export class BatchJobs {
           createdAtMs: nowMs,
           deadlineMs: nowMs + ttlSeconds * 1000,
         },
-        jobFile: manifest.jobFile(facts),
+        jobFile: canonicalJobFile({ ...facts, manifest }),
         cluster: backend.name,
         refusedBy: [],
         state: 'PENDING',
@@ -321,17 +324,10 @@ export class BatchJobs {
     };
     for (const { job } of this.#o.ledger.live()) count(job);
     for (const [id, job] of this.#coming) if (!this.#o.ledger.get(id)) count(job);
-    const refuse = (limit: number | undefined, taken: number, of: string) => {
-      if (limit === undefined || taken < limit) return;
-      throw new GatewayError(
-        'JOB_LIMIT_EXCEEDED',
-        `${of} has ${taken} jobs that have not ended, and may have ${limit} at a time. Wait for one to end, or cancel one.`,
-      );
-    };
-    refuse(grant.jobsPerUser, counts.user, user);
-    refuse(grant.jobsPerTeam, counts.team, `Team ${team}`);
-    refuse(grant.jobsPerNamespace, counts.namespace, `Namespace ${namespace}`);
-    refuse(this.#o.mostLive, counts.all, 'The gateway');
+    refuseAt(grant.jobsPerUser, counts.user, user);
+    refuseAt(grant.jobsPerTeam, counts.team, `Team ${team}`);
+    refuseAt(grant.jobsPerNamespace, counts.namespace, `Namespace ${namespace}`);
+    refuseAt(this.#o.mostLive, counts.all, 'The gateway');
   }
 
   /** What is not there and what is not theirs look the same. */
@@ -426,9 +422,12 @@ export class BatchJobs {
 
 const WAITING: JobReason = { code: 'SUBMITTING', message: 'It is about to be submitted.' };
 
-/** Environments in which people try things out. */
-export function isPlayground(environment: string): boolean {
-  return environment === 'local' || environment === 'test';
+function refuseAt(limit: number | undefined, taken: number, whose: string): void {
+  if (limit === undefined || taken < limit) return;
+  throw new GatewayError(
+    'JOB_LIMIT_EXCEEDED',
+    `${whose} has ${taken} jobs that have not ended, and may have ${limit} at a time. Wait for one to end, or cancel one.`,
+  );
 }
 
 function bounded(lines: readonly string[], most: number, truncated: boolean) {

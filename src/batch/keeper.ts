@@ -77,7 +77,11 @@ export class JobKeeper implements ProblemSource {
 
   start(): void {
     const { ledger, backends } = this.#o;
-    this.#stops.push(ledger.onChange((id) => this.look(id)));
+    this.#stops.push(
+      ledger.onChange((id, found) => {
+        if (found) this.look(id);
+      }),
+    );
     for (const backend of backends) {
       this.#stops.push(backend.onChange((namespace, id) => this.#changed(backend, namespace, id)));
       for (const { namespace, id } of backend.all()) this.#changed(backend, namespace, id);
@@ -98,6 +102,13 @@ export class JobKeeper implements ProblemSource {
   submitted(id: string): void {
     this.#fresh.add(id);
     this.look(id);
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
+    const { ledger, mostRecords } = this.#o;
+    const oldest = ledger.size > mostRecords ? oldestEnded(ledger) : undefined;
+    if (oldest) this.look(oldest.job.id);
   }
 
   /** Looks at the job now, or once more when the look at it is over. */
@@ -422,7 +433,8 @@ export class JobKeeper implements ProblemSource {
 
   #pendingUntil({ history, job }: JobRecord): number {
     const lastRun = history.findLastIndex(({ state }) => state === 'RUNNING');
-    const since = history[lastRun + 1]?.atMs ?? job.createdAtMs;
+    const since =
+      history[lastRun + 1]?.atMs ?? (lastRun < 0 ? job.createdAtMs : this.#o.clock.now());
     return since + this.#o.pendingLimitMs;
   }
 
@@ -490,6 +502,7 @@ export class JobKeeper implements ProblemSource {
     if (nowMs >= forgetAtMs || tooMany) {
       if (observation.kind === 'doubt') return LONGEST_RETRY_MS;
       await ledger.delete(id);
+      this.#makeRoom();
       return undefined;
     }
     return present

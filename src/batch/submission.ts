@@ -1,4 +1,4 @@
-/** What the policy and the manifest decide about a job before there is one. */
+/** What the policy decides about a job before there is one. */
 import type { JobResources } from '../model/job.js';
 
 /** The service that calls the Runner, as its certificate says, and for whom it says to act. */
@@ -59,53 +59,4 @@ export interface JobPlace {
   readonly environment: string;
   readonly namespace: string;
   readonly submittedBy: string;
-}
-
-export interface JobOptions {
-  readonly clientRequestId: string | undefined;
-  readonly sandbox: boolean;
-  readonly sampling: number | undefined;
-  readonly ttlSeconds: number | undefined;
-}
-
-/** A manifest that is right. */
-export interface ReadManifest {
-  readonly team: string;
-  readonly name: string;
-  readonly engineVersion: string;
-  readonly resources: JobResources;
-  /** What coreetl_runner.py reads, gzipped. */
-  jobFile(facts: JobFacts): Uint8Array;
-  /** SHA-256 of all that was asked for, hexadecimal. */
-  fingerprint(asked: {
-    readonly user: string;
-    readonly team: string;
-    readonly environment: string;
-    readonly jobName: string;
-    readonly options: JobOptions;
-  }): string;
-}
-
-export interface JobFacts {
-  readonly jobId: string;
-  readonly team: string;
-  readonly environment: string;
-  readonly user: string;
-  readonly outputPath: string;
-  readonly sandbox: boolean;
-  readonly sampling: number | undefined;
-}
-
-export interface Manifests {
-  /** Throws MANIFEST_INVALID with every mistake and its place. */
-  read(text: string, environment: string): ReadManifest;
-  /** Throws OPTION_INVALID. */
-  options(options: Readonly<Record<string, string>>, environment: string): JobOptions;
-  namespace(team: string, environment: string, user: string): string;
-  jobId(of: {
-    readonly user: string;
-    readonly team: string;
-    readonly environment: string;
-    readonly clientRequestId: string | undefined;
-  }): string;
 }

@@ -74,26 +74,25 @@ export function decodeJob(encoded: unknown): JobRecord {
 
 function jobOf(value: unknown): Job {
   const o = object(value, 'job');
-  const at = (name: string) => `job.${name}`;
   const image = optional(o, 'image', text);
   return {
-    id: text(o['id'], at('id')),
-    namespace: text(o['namespace'], at('namespace')),
-    team: text(o['team'], at('team')),
-    environment: text(o['environment'], at('environment')),
-    user: text(o['user'], at('user')),
-    jobName: string(o['jobName'], at('jobName')),
-    engineVersion: text(o['engineVersion'], at('engineVersion')),
+    id: text(o['id'], 'job.id'),
+    namespace: text(o['namespace'], 'job.namespace'),
+    team: text(o['team'], 'job.team'),
+    environment: text(o['environment'], 'job.environment'),
+    user: text(o['user'], 'job.user'),
+    jobName: string(o['jobName'], 'job.jobName'),
+    engineVersion: text(o['engineVersion'], 'job.engineVersion'),
     ...(image === undefined ? {} : { image }),
-    resources: resourcesOf(o['resources'], at('resources')),
-    outputPath: text(o['outputPath'], at('outputPath')),
+    resources: resourcesOf(o['resources'], 'job.resources'),
+    outputPath: text(o['outputPath'], 'job.outputPath'),
     retries: o['retries'] === true,
-    ttlSeconds: number(o['ttlSeconds'], at('ttlSeconds')),
-    fingerprint: text(o['fingerprint'], at('fingerprint')),
-    submittedBy: string(o['submittedBy'], at('submittedBy')),
+    ttlSeconds: number(o['ttlSeconds'], 'job.ttlSeconds'),
+    fingerprint: text(o['fingerprint'], 'job.fingerprint'),
+    submittedBy: string(o['submittedBy'], 'job.submittedBy'),
     sandbox: o['sandbox'] === true,
-    createdAtMs: milliseconds(o['createdAt'], at('createdAt')),
-    deadlineMs: milliseconds(o['deadline'], at('deadline')),
+    createdAtMs: milliseconds(o['createdAt'], 'job.createdAt'),
+    deadlineMs: milliseconds(o['deadline'], 'job.deadline'),
   };
 }
 

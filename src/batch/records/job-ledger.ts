@@ -36,6 +36,9 @@ export async function openJobLedger(options: JobLedgerOptions): Promise<JobLedge
   return ledger;
 }
 
+/** `found`: the change is not of this ledger's own making, but was found in the store. */
+export type JobListener = (id: string, found: boolean) => void;
+
 export class JobLedger {
   readonly #options: JobLedgerOptions;
   readonly #epoch: number | undefined;
@@ -46,7 +49,7 @@ export class JobLedger {
   readonly #doubtful = new Set<string>();
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #inTurn = pLimit(WRITES_AT_ONCE);
-  readonly #listeners = new Set<(id: string) => void>();
+  readonly #listeners = new Set<JobListener>();
   #stopWatching: (() => void) | undefined;
   #closed = false;
 
@@ -58,7 +61,7 @@ export class JobLedger {
   async load(): Promise<void> {
     for await (const entry of this.#options.store.list()) {
       if (isUnreadable(entry)) this.#noteUnreadable(entry);
-      else this.#show(entry.record.job.id, entry);
+      else this.#show(entry.record.job.id, entry, true);
     }
     this.#stopWatching = this.#options.store.watch?.((id, version) => this.#seen(id, version));
   }
@@ -164,8 +167,8 @@ export class JobLedger {
     await this.#options.store.writeLog(id, log);
   }
 
-  /** Calls back after every change, with the id. Returns a function that ends it. */
-  onChange(listener: (id: string) => void): () => void {
+  /** Calls back after every change. Returns a function that ends it. */
+  onChange(listener: JobListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -216,7 +219,7 @@ export class JobLedger {
       const stored = await this.#options.store.read(id);
       this.#doubtful.delete(id);
       this.#unreadable.delete(id);
-      this.#show(id, stored);
+      this.#show(id, stored, true);
     } catch (error) {
       if (error instanceof JobRecordError) {
         this.#doubtful.delete(id);
@@ -260,12 +263,12 @@ export class JobLedger {
     });
   }
 
-  #show(id: string, stored: StoredJob | undefined): void {
+  #show(id: string, stored: StoredJob | undefined, found = false): void {
     if (stored) this.#stored.set(id, stored);
     else this.#stored.delete(id);
     if (stored && !hasEnded(stored.record.state)) this.#live.add(id);
     else this.#live.delete(id);
-    for (const listener of this.#listeners) listener(id);
+    for (const listener of this.#listeners) listener(id, found);
   }
 
   #noteUnreadable(entry: UnreadableJob): void {

@@ -1,5 +1,5 @@
 /** Batch jobs: where they leave their results, how long they may take, and what they run in. */
-import { duration, integer, plainText } from '../../lib/yaml/text-types.js';
+import { boolean, duration, integer, plainText } from '../../lib/yaml/text-types.js';
 import { controlPlane, group, list, optional, setting, textMap } from '../setting.js';
 import { historyUrl, objectUrl } from '../types.js';
 
@@ -42,6 +42,17 @@ export const batch = group(
       default: '2000',
       roles: controlPlane,
       about: 'Jobs that have not ended, at most; further ones are refused.',
+    }),
+    s3_endpoint: optional(plainText, {
+      roles: controlPlane,
+      about:
+        'Where S3 answers, as a URL, for a batch.output_url of s3://; without it, Amazon. Credentials are those of the process.',
+    }),
+    s3_region: optional(plainText, { roles: controlPlane, about: 'Region of the bucket.' }),
+    s3_path_style: setting(boolean, {
+      default: 'false',
+      roles: controlPlane,
+      about: 'Whether the bucket stands in the path, as many others than Amazon want it.',
     }),
     history_url: optional(historyUrl, {
       roles: controlPlane,
