@@ -167,13 +167,21 @@ async function describe(
 }
 
 async function list(
-  { $typeName: _, ...wanted }: ListJobsRequest,
+  { team, environment, states, mine, pageSize, pageToken }: ListJobsRequest,
   { caller, ...asking }: Call,
   { controlPlane }: RunnerOptions,
 ): Promise<ListJobsResponse> {
   const { jobs, nextPageToken } = await controlPlane.ask(
     BatchService.method.listSparkApplications,
-    create(ListSparkApplicationsRequestSchema, { caller, ...wanted }),
+    create(ListSparkApplicationsRequestSchema, {
+      caller,
+      team,
+      environment,
+      states,
+      mine,
+      pageSize,
+      pageToken,
+    }),
     asking,
   );
   return create(ListJobsResponseSchema, { jobs, nextPageToken });
