@@ -1,5 +1,5 @@
 /** Where applications of batch jobs run: a Kubernetes cluster with the Spark operator, or this machine. */
-import type { JobReason, JobReport } from '../model/job.js';
+import type { JobReason, JobReport, JobResources } from '../model/job.js';
 
 /** Everything that an application is made from; equal values make equal applications. */
 export interface JobToRun {
@@ -21,17 +21,6 @@ export interface JobToRun {
   readonly retries: boolean;
   /** Kept for so long after its end, seconds. */
   readonly ttlSeconds: number;
-}
-
-/** Memory as Spark writes it: 512m, 4g. */
-export interface JobResources {
-  readonly driver: { readonly cores: number; readonly memory: string };
-  readonly executor: {
-    readonly cores: number;
-    readonly memory: string;
-    readonly instances: number;
-  };
-  readonly dynamicAllocation?: { readonly minExecutors: number; readonly maxExecutors: number };
 }
 
 /** An application as its backend sees it now. */

@@ -43,3 +43,15 @@ export interface JobReport {
   /** Rows of the last named result; undefined: not known. */
   readonly rowCount?: bigint;
 }
+
+/** What a job is given. Memory as Spark writes it: 512m, 4g. */
+export interface JobResources {
+  readonly driver: { readonly cores: number; readonly memory: string };
+  readonly executor: {
+    readonly cores: number;
+    readonly memory: string;
+    /** At its start; without dynamic allocation, to its end. */
+    readonly instances: number;
+  };
+  readonly dynamicAllocation?: { readonly minExecutors: number; readonly maxExecutors: number };
+}

@@ -1,5 +1,6 @@
 /** How the gateway's parts reach each other. */
-import { path, plainText, duration, issuerUrl } from '../../lib/yaml/text-types.js';
+import { path } from '../../lib/yaml/file-path.js';
+import { plainText, duration, issuerUrl } from '../../lib/yaml/text-types.js';
 import {
   group,
   list,
