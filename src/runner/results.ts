@@ -2,9 +2,8 @@
 import type { Job } from '#gen/spark_gateway/v1/batch_pb.js';
 import { objectIn, type Storage } from '../lib/storage/storage.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
-import { hasEnded } from '../model/job.js';
+import { hasEnded, jobStateOf } from '../model/job.js';
 import { isObject } from '../model/json.js';
-import { jobStateOf } from './state.js';
 
 /** Written by coreetl/coreetl_runner.py. */
 const PREVIEW = '_preview.json';

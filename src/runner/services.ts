@@ -38,13 +38,13 @@ import {
 import { serviceDefinition } from '../lib/grpc/client.js';
 import type { Storage } from '../lib/storage/storage.js';
 import { GatewayError } from '../model/errors.js';
+import { jobErrorText, jobReasonOf, jobStateOf } from '../model/job.js';
 import { DUPLICATE_HEADER } from '../model/names.js';
 import { submittingFor } from './caller.js';
 import type { ControlPlane } from './control-plane.js';
 import { type Call, type HandlerOptions, streaming, unary } from './handlers.js';
 import { boundedLog, LOG_LINES, logText } from './logs.js';
 import { noResults, readResults } from './results.js';
-import { errorText, jobStateOf } from './state.js';
 
 /** What is wrong with a submission, before anybody else is asked. Throws MANIFEST_INVALID, OPTION_INVALID. */
 export type Validate = (submission: {
@@ -123,12 +123,15 @@ async function check(
   const { job } = found;
   const results = includeResults ? await resultsOf(job, call, options) : noResults;
   const { problem } = results;
+  const state = jobStateOf(job.state);
   return create(CheckResponseSchema, {
     jobId: job.jobId,
-    state: jobStateOf(job.state),
+    state,
     sparkUiUrl: job.sparkUiUrl,
     logs: includeLogs ? logText(boundedLog(found.logLines, found.logTruncated)) : '',
-    error: errorText(job) || (problem ? `${problem.code}: ${problem.message}` : ''),
+    error:
+      jobErrorText(state, jobReasonOf(job)) ||
+      (problem ? `${problem.code}: ${problem.message}` : ''),
     resultPreview: results.preview,
     resultCount: results.count,
     resultSchema: results.schema,
