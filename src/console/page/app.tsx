@@ -1,21 +1,22 @@
 /** The page as a whole: header, view, dialog. */
 import type { MeView, SessionView } from '../../model/admin-api.js';
-import { type ComponentChildren, Fragment, h } from './preact.js';
+import type { ComponentChildren } from 'preact';
 import { Activity } from './activity.js';
 import { Confirmation } from './confirmation.js';
 import type { ConnectionState } from './connection.js';
 import { Driver, Drivers } from './drivers.js';
 import { Envoys } from './envoys.js';
 import { Explain } from './explain.js';
-import { clockTime } from './format.js';
+import { clockTime } from '../../lib/page/format.js';
+import { signInPath } from '../../lib/page/request.js';
 import { Overview } from './overview.js';
 import { OwnSessions } from './own-sessions.js';
-import { Title } from './parts.js';
+import { Title } from '../../lib/page/parts.js';
 import { Policy, PolicyHistory } from './policy.js';
 import { Pool, Pools } from './pools.js';
 import type { ViewName } from './route.js';
 import { Session, Sessions } from './sessions.js';
-import type { ActionTarget, PageState } from './store.js';
+import type { ActionTarget, PageState } from './page-state.js';
 import { TriedOut } from './tried-out.js';
 import { TryPolicy } from './try-policy.js';
 
@@ -139,11 +140,6 @@ function Connection({ state }: { readonly state: PageState }) {
       ) : null}
     </div>
   );
-}
-
-function signInPath(): string {
-  const query = new URLSearchParams({ return_to: `${location.pathname}${location.search}` });
-  return `/auth/sign-in?${query.toString()}`;
 }
 
 function View({ state, actions }: AppProps): ComponentChildren {
