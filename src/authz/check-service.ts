@@ -20,6 +20,7 @@ import {
   type AfterExpiry,
   authenticateWithoutToken,
   authenticateWithToken,
+  laterMessageLimit,
   readFacts,
   readHead,
   type Authenticated,
@@ -32,7 +33,7 @@ import { type Checking, DecisionReports, type KnownMetadata } from './decision-r
 import { andThen, type Eventually } from './grpc-wire.js';
 import type { AuthzMetrics } from './authz-metrics.js';
 import { QueryLimits } from './query-limits.js';
-import { allowedResponse, answeredResponse, deniedResponse, withNewSession } from './response.js';
+import { allowedResponse, answeredResponse, deniedResponse, withOrders } from './response.js';
 import { checkDriver, SessionDrivers } from './session-drivers.js';
 import { decide, Shadow, ShadowTally } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
@@ -143,9 +144,10 @@ export class CheckService {
           const { userId } = facts.request;
           const { responses } = this.memory;
           const stamped = allowedResponse(last, userId, facts.headers, metadata, responses);
-          const { givenSessionId } = facts;
-          const response =
-            givenSessionId === undefined ? stamped : withNewSession(stamped, givenSessionId);
+          const response = withOrders(stamped, {
+            newSessionId: facts.givenSessionId,
+            messageLimit: laterMessageLimit(facts, authorized.target, authorized.policy),
+          });
           this.#reports.end(checking, 'OK');
           return { allowed: true, response };
         });

@@ -1,6 +1,7 @@
 /** The admin API's addresses that show something. */
 import { json } from '../lib/http/answer.js';
 import type { Exchange, Handler, Routes } from '../lib/http/router.js';
+import type { LoginView } from '../model/admin-api.js';
 import { GatewayError } from '../model/errors.js';
 import { principalKey, type Principal } from '../model/principal.js';
 import { explainRequestOf } from './explain-request.js';
@@ -67,6 +68,11 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
     [`GET ${API_ROOT}/policy/shadow`]: shown(() => shadowView(sources)),
     [`GET ${API_ROOT}/policy/history`]: shown(() => policyHistoryView(sources)),
   };
+}
+
+/** With whom the command line logs people in; for anyone, as who has no token yet asks. undefined: with nobody. */
+export function loginRoutes(login: LoginView | undefined): Routes {
+  return login === undefined ? {} : { [`GET ${API_ROOT}/login`]: () => json(login) };
 }
 
 /** Refuses what the same principal has under way already. */

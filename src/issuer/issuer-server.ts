@@ -9,6 +9,7 @@ import { isLoopback, type TcpAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { type Answer, json, text, Authorization, type AuthorizedPerson } from './authorization.js';
+import { DEVICE_GRANT, DeviceAuthorization } from './device-authorization.js';
 import {
   ALGORITHM,
   DevelopmentKeys,
@@ -79,22 +80,24 @@ export async function startDevelopmentIssuer(
       }),
   };
 
-  const authorization = new Authorization({
-    clientId,
-    clock,
-    tokens: async ({ user, nonce }: AuthorizedPerson) => {
-      const token = { issuer: url, audience, clientId, issuedAtMs: clock.now() };
-      const ttlMs = options.tokenTtlMs;
-      return {
-        accessToken: await mintToken(keys, user, { ...token, ttlMs }),
-        idToken: await mintIdToken(keys, user, { ...token, ttlMs }, nonce),
-        ttlMs,
-      };
-    },
-  });
+  const tokens = async ({ user, nonce }: AuthorizedPerson) => {
+    const token = { issuer: url, audience, clientId, issuedAtMs: clock.now() };
+    const ttlMs = options.tokenTtlMs;
+    return {
+      accessToken: await mintToken(keys, user, { ...token, ttlMs }),
+      idToken: await mintIdToken(keys, user, { ...token, ttlMs }, nonce),
+      ttlMs,
+    };
+  };
+  const parts: Parts = {
+    issuer,
+    keys,
+    authorization: new Authorization({ clientId, clock, tokens }),
+    devices: new DeviceAuthorization({ url, clientId, clock, tokens }),
+  };
 
   server.on('request', (request, response) => {
-    answer(request, issuer, keys, authorization).then(
+    answer(request, parts).then(
       (result) => send(response, result),
       (error: unknown) => {
         logger.error({ err: error }, 'the development issuer failed to answer');
@@ -106,11 +109,16 @@ export async function startDevelopmentIssuer(
   return issuer;
 }
 
+interface Parts {
+  readonly issuer: DevelopmentIssuer;
+  readonly keys: DevelopmentKeys;
+  readonly authorization: Authorization;
+  readonly devices: DeviceAuthorization;
+}
+
 async function answer(
   request: IncomingMessage,
-  issuer: DevelopmentIssuer,
-  keys: DevelopmentKeys,
-  authorization: Authorization,
+  { issuer, keys, authorization, devices }: Parts,
 ): Promise<Answer> {
   const { url } = issuer;
   // A page in a browser may reach a loopback address under a name of its own (DNS rebinding).
@@ -129,7 +137,13 @@ async function answer(
     case 'GET /authorize':
       return authorization.authorize(searchParams);
     case 'POST /token':
-      return authorization.exchange(await readForm(request));
+      return exchange(await readForm(request), authorization, devices);
+    case 'POST /device_authorization':
+      return devices.begin(await readForm(request));
+    case 'GET /device':
+      return devices.confirm(searchParams);
+    case 'POST /revoke':
+      return devices.revoke(await readForm(request));
     case 'POST /rotate':
       await issuer.rotateKeys({ revoke: searchParams.get('revoke') === 'true' });
       return json(keys.jwks());
@@ -137,6 +151,23 @@ async function answer(
       return text(200, usage(url));
     default:
       return text(404, usage(url));
+  }
+}
+
+async function exchange(
+  form: URLSearchParams,
+  authorization: Authorization,
+  devices: DeviceAuthorization,
+): Promise<Answer> {
+  switch (form.get('grant_type')) {
+    case 'authorization_code':
+      return authorization.exchange(form);
+    case DEVICE_GRANT:
+      return devices.exchange(form);
+    case 'refresh_token':
+      return devices.renew(form);
+    default:
+      return json({ error: 'unsupported_grant_type' }, 400);
   }
 }
 
@@ -156,11 +187,13 @@ function discoveryDocument(url: string): Readonly<Record<string, unknown>> {
     jwks_uri: `${url}/v1/keys`,
     authorization_endpoint: `${url}/authorize`,
     token_endpoint: `${url}/token`,
+    device_authorization_endpoint: `${url}/device_authorization`,
+    revocation_endpoint: `${url}/revoke`,
     token_endpoint_auth_methods_supported: ['none'],
-    grant_types_supported: ['authorization_code'],
+    grant_types_supported: ['authorization_code', DEVICE_GRANT, 'refresh_token'],
     response_types_supported: ['code'],
     code_challenge_methods_supported: ['S256'],
-    scopes_supported: ['openid'],
+    scopes_supported: ['openid', 'offline_access'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [ALGORITHM],
     claims_supported: ['iss', 'sub', 'aud', 'cid', 'groups', 'team', 'exp', 'iat', 'ver'],
@@ -171,6 +204,7 @@ function usage(url: string): string {
   return [
     'Development token issuer of the Spark Connect gateway.',
     `GET  ${url}/authorize   sign-in of the console (authorization code with PKCE)`,
+    `GET  ${url}/device      confirms what spark-gateway login shows (device flow)`,
     `GET  ${url}/token?user=<${people.map(({ user }) => user).join('|')}>[&ttl=10m]`,
     `POST ${url}/rotate[?revoke=true]`,
     `GET  ${url}/v1/keys`,

@@ -11,6 +11,7 @@ import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
   rpcOfPath,
+  SESSION_HEADER,
   type SparkRpc,
   TRACE_HEADER,
 } from '../../model/names.js';
@@ -53,7 +54,11 @@ export interface AccessRecord {
 export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefined {
   const { commonProperties: common, request, response } = entry;
   const kind = common && kindOf(common.accessLogType);
-  if (!common || !request || !kind || common.streamId === '') return undefined;
+  const isStart = common?.accessLogType === AccessLogType.UpstreamPoolReady;
+  // What a request's way to its driver begins with knows neither the stream's id nor what authz said
+  // beside the headers.
+  const streamId = isStart ? request?.requestId : common?.streamId;
+  if (!common || !request || !kind || !streamId) return undefined;
   const startedAtMs = milliseconds(common.startTime);
   if (startedAtMs === undefined) return undefined;
   const metadata = common.metadata?.filterMetadata[AUTHZ_METADATA_NAMESPACE] ?? {};
@@ -63,11 +68,11 @@ export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefine
   };
   return {
     kind,
-    streamId: common.streamId,
+    streamId,
     startedAtMs,
     durationMs: common.duration && durationMs(common.duration),
     method: rpcOfPath(request.path),
-    session: text(AccessMetadata.session),
+    session: isStart ? request.requestHeaders[SESSION_HEADER] : text(AccessMetadata.session),
     principal: text(AccessMetadata.principal),
     issuer: text(AccessMetadata.issuer),
     team: text(AccessMetadata.team),
@@ -95,9 +100,15 @@ function traceId(traceparent: string | undefined): string | undefined {
 }
 
 function kindOf(type: AccessLogType): AccessRecord['kind'] | undefined {
-  if (type === AccessLogType.DownstreamPeriodic) return 'running';
-  if (type === AccessLogType.DownstreamEnd) return 'ended';
-  return undefined;
+  switch (type) {
+    case AccessLogType.UpstreamPoolReady:
+    case AccessLogType.DownstreamPeriodic:
+      return 'running';
+    case AccessLogType.DownstreamEnd:
+      return 'ended';
+    default:
+      return undefined;
+  }
 }
 
 function grpcStatus(text: string | undefined): number | undefined {
