@@ -20,9 +20,15 @@ export const SPARK_RPCS = [
 
 export type SparkRpc = (typeof SPARK_RPCS)[number];
 
-const rpcByPath = new Map<string, SparkRpc>(
-  SPARK_RPCS.map((name) => [`/${SPARK_CONNECT_SERVICE}/${name}`, name]),
-);
+/** Those whose stream is open while a query runs. */
+export const QUERY_RPCS: readonly SparkRpc[] = ['ExecutePlan', 'ReattachExecute'];
+
+/** The `:path` of its requests. */
+export function rpcPath(rpc: SparkRpc): string {
+  return `/${SPARK_CONNECT_SERVICE}/${rpc}`;
+}
+
+const rpcByPath = new Map<string, SparkRpc>(SPARK_RPCS.map((rpc) => [rpcPath(rpc), rpc]));
 
 /**
  * What is written down of the `:path` of a request: the name of a known RPC, or `other`. A path and its
@@ -67,6 +73,12 @@ export const ANSWER_HEADER = 'x-spark-answer';
  * user agent of 2,048 characters.
  */
 export const BODY_PREFIX_BYTES = 4096;
+
+/** To the Runner: a group of the person that a service acts for; one header for each. */
+export const GROUP_HEADER = 'x-doordash-group';
+
+/** From the Runner, ahead of its answer to Submit: `true` when the job was there already. */
+export const DUPLICATE_HEADER = 'x-spark-duplicate';
 
 /** The trace that a request is part of (W3C Trace Context). */
 export const TRACE_HEADER = 'traceparent';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import { MERGE_PATCH, type KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { MERGE_PATCH, type KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import type { KubernetesList, KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../support/kube-manifests.js';
@@ -33,7 +33,7 @@ let admin: KubernetesApi;
 let gateway: ControlPlane;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   admin = server.admin();
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   for (const namespace of [GATEWAY, ...NAMESPACES]) await server.createNamespace(namespace);

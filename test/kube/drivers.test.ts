@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import type { ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import type { KubernetesList, KubernetesObject, Pod } from '../../src/lib/kubernetes/objects.js';
 import { systemClock } from '../../src/model/clock.js';
@@ -18,7 +18,7 @@ let standIns: Awaited<ReturnType<typeof startStandIns>>;
 let admin: KubernetesApi;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of operatorCrds()) await server.apply(crd);
   admin = server.admin();
   standIns = await startStandIns(server);

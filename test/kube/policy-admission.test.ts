@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { parse } from 'yaml';
-import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';
 
@@ -9,7 +9,7 @@ let server: KubeApiServer;
 let admin: KubernetesApi;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   const crd = readFileSync('k8s/crd/routingpolicies.yaml', 'utf8');
   await server.apply(parse(crd) as ApplicableObject);
   admin = server.admin();

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { MERGE_PATCH } from '../../src/lib/kubernetes/api.js';
+import { MERGE_PATCH } from '../../src/lib/kubernetes/kubernetes-api.js';
 import type { KubernetesList, KubernetesObject, Pod } from '../../src/lib/kubernetes/objects.js';
 import { Gateway } from '../support/gateway.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
@@ -25,7 +25,7 @@ let gateway: Gateway;
 const folder = mkdtempSync(join(tmpdir(), 'kube-pyspark-'));
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   await server.createNamespace('spark-gateway');
   await server.createNamespace(NAMESPACE);

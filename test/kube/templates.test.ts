@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { driverKinds, type DriverKind } from '../../src/discovery/kubernetes/driver-resources.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { sparkApplication, sparkConnect } from '../../src/discovery/kubernetes/spark-objects.js';
@@ -12,7 +12,7 @@ let server: KubeApiServer;
 let admin: KubernetesApi;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of operatorCrds()) await server.apply(crd);
   await server.createNamespace('sjns-ads-dev');
   admin = server.admin();

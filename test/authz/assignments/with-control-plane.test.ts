@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { credentials, Server } from '@grpc/grpc-js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
+import { AssignmentsClient } from '../../../src/authz/assignments/assignments-client.js';
 import { Forwarder } from '../../../src/lib/grpc/forward.js';
 import { asGone } from '../../../src/model/driver-record.js';
 import { GatewayError } from '../../../src/model/errors.js';
