@@ -20,7 +20,7 @@ import type {
   SidecarStatus,
 } from '../model/reports.js';
 import type { EndedList, EndedSessions } from './sign-in/ended-sessions.js';
-import type { ReportedProblem, SeenActivity } from './sources.js';
+import type { ReportedProblem, SeenActivity } from './console-sources.js';
 
 export interface SharedFleetOptions {
   /** Of this replica, unlike any other; undefined: it is the only one. */

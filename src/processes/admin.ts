@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { PolicyTokens, type IssuerKeyState, TokenVerifier } from '../authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../console/actions.js';
-import { loginRoutes, readRoutes } from '../console/api.js';
+import { loginRoutes, readRoutes } from '../console/read-routes.js';
 import { Assets } from '../console/assets.js';
 import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
 import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
@@ -18,12 +18,16 @@ import { remoteDiff, RemoteOperations } from '../console/replicas.js';
 import type { CallLeader } from '../lib/grpc/forward.js';
 import type { SharedFleet } from '../console/shared-fleet.js';
 import type { EndedSessions } from '../console/sign-in/ended-sessions.js';
-import type { ConsoleSources } from '../console/sources.js';
+import type { ConsoleSources } from '../console/console-sources.js';
 import type { PoolController } from '../fleet/controller.js';
 import { createFile } from '../lib/files/files.js';
 import { text } from '../lib/http/answer.js';
 import type { Routes } from '../lib/http/router.js';
-import { type HttpServerOptions, type HttpServer, startHttpServer } from '../lib/http/server.js';
+import {
+  type HttpServerOptions,
+  type HttpServer,
+  startHttpServer,
+} from '../lib/http/http-server.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import type { LoginView, RequestSample } from '../model/admin-api.js';
 import type { AdminAction, AuditSink } from '../model/audit.js';

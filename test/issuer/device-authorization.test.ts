@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { decodeJwt } from 'jose';
 import * as client from 'openid-client';
 import { pino } from 'pino';
-import { startDevelopmentIssuer } from '../../src/issuer/server.js';
+import { startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 const GRANT = 'urn:ietf:params:oauth:grant-type:device_code';

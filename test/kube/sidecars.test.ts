@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import test from 'ava';
-import type { AssignmentsClient } from '../../src/authz/assignments/client.js';
+import type { AssignmentsClient } from '../../src/authz/assignments/assignments-client.js';
 import type { Assignment } from '../../src/model/assignment.js';
 import { type ErrorCode, toGatewayError } from '../../src/model/errors.js';
 import { CuttableProxy } from '../support/cuttable-proxy.js';

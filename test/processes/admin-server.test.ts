@@ -5,7 +5,7 @@ import test from 'ava';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { consoleParts, startAdminServer } from '../../src/processes/admin.js';
-import { compileSettings } from '../../src/settings/compile.js';
+import { compileSettings } from '../../src/settings/compile-settings.js';
 
 test('a handler that fails is one bad answer, not the end of the process', async (t) => {
   const server = await startAdminServer({

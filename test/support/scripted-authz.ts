@@ -8,7 +8,7 @@ import {
   CheckResponseSchema,
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
 import { StatusCode } from '#gen/envoy/type/v3/http_status_pb.js';
-import { serviceDefinition } from '../../src/lib/grpc/client.js';
+import { serviceDefinition } from '../../src/lib/grpc/channels.js';
 import { hostPort, type RoutableDriver } from '../../src/model/driver.js';
 import {
   AccessMetadata,

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { parse } from 'yaml';
 import { readNamedText } from '../../lib/files/files.js';
-import { parseYaml } from '../../lib/yaml/document.js';
+import { parseYaml } from '../../lib/yaml/yaml-tree.js';
 import { formatProblems } from '../../lib/yaml/problem.js';
 import { Reader } from '../../lib/yaml/schema.js';
 import type { Clock, Timer } from '../../model/clock.js';

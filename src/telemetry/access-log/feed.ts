@@ -8,7 +8,7 @@ import {
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { QUERY_RPCS } from '../../model/names.js';
-import type { AccessRecord, ConnectionEnd } from './record.js';
+import type { AccessRecord, ConnectionEnd } from './access-record.js';
 import type { Logger } from 'pino';
 
 export interface ReceivedMessage {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
-import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
+import { AssignmentsClient } from '../../../src/authz/assignments/assignments-client.js';
 import { asGone } from '../../../src/model/driver-record.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { addAssignmentService } from '../../../src/sessions/assignment-service.js';

@@ -5,18 +5,17 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { AssignRequest, Assigner, Assignment } from '../model/assignment.js';
-import type { Clock, Timer } from '../model/clock.js';
+import type { Clock } from '../model/clock.js';
 import { withSession } from '../model/driver-record.js';
-import { hostPort, type DriverRecord, type SessionRecord } from '../model/driver.js';
-import type { GatewayError } from '../model/errors.js';
+import { hostPort, type DriverRecord } from '../model/driver.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
-import { RateLimiter, refuseByRate } from '../model/limits.js';
 import { clusterName } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import { samePrincipal, type Principal } from '../model/principal.js';
 import { cancelled, namespaceWithoutPool, notLeading, userIdChanged } from '../model/refusals.js';
 import type { ActivityTable } from './activity.js';
+import { Attempt } from './assignment-attempt.js';
 import {
   isFull,
   isSameDriver,
@@ -27,11 +26,10 @@ import {
   acceptable,
   chooseCanary,
   isOver,
-  refuseByQuota,
 } from './eligibility.js';
-import * as refusals from './refusals.js';
-import type { OwnSession } from './refusals.js';
-import { StartEstimate, type WaitingRoom, type Place } from './waiting-room.js';
+import { SessionLimits } from './session-limits.js';
+import * as refusals from './session-refusals.js';
+import { StartEstimate, type WaitingRoom } from './waiting-room.js';
 
 /** How often waiting sessions are looked at when nothing is heard: a driver's readiness is no record change. */
 const LOOK_AGAIN_MS = 1000;
@@ -64,12 +62,13 @@ export class SessionAssigner implements Assigner {
   /** Whose clients went away while they waited: the newest. */
   readonly #givenUp = new LRUCache<string, Principal>({ max: MAX_GIVEN_UP });
   readonly #estimate = new StartEstimate();
-  readonly #rates = new RateLimiter();
+  readonly #limits: SessionLimits;
   readonly #serving = new Set<string>();
   #looking = false;
 
   constructor(options: SessionAssignerOptions) {
     this.#o = options;
+    this.#limits = new SessionLimits(options);
     for (const record of options.ledger.all()) this.#estimate.observe(record);
     options.ledger.onChange((uid) => {
       const record = options.ledger.get(uid);
@@ -169,7 +168,7 @@ export class SessionAssigner implements Assigner {
     if (this.#o.ledger.bySession(request.sessionId)) return this.#answer(request);
     if (this.#attempts.has(request.sessionId)) throw refusals.cloneElsewhere();
     if (isFull(source)) throw refusals.driverFull(MAX_RECORD_ENTRIES);
-    const refusal = this.#overQuota(request) ?? this.#overRate(request);
+    const refusal = this.#limits.overQuota(request) ?? this.#limits.overRate(request);
     if (refusal) throw refusal;
     return this.#pin(source.uid, request);
   }
@@ -198,7 +197,8 @@ export class SessionAssigner implements Assigner {
     if (waiting >= MAX_WAITING_PER_NAMESPACE) throw refusals.tooManyWaiting(namespace, waiting);
     // One that was told to come back was counted when it came first.
     const comesBack = this.#o.waitingRoom.expects(request.sessionId);
-    const refusal = this.#overQuota(request) ?? (comesBack ? undefined : this.#overRate(request));
+    const refusal =
+      this.#limits.overQuota(request) ?? (comesBack ? undefined : this.#limits.overRate(request));
     if (refusal) throw refusal;
     const canary = chooseCanary(pool, request);
     const variant = canary?.whenNoneIsReady === 'wait' ? canary.variant : undefined;
@@ -229,7 +229,7 @@ export class SessionAssigner implements Assigner {
                 namespace,
                 status,
                 startingMs,
-                this.#ownSessions(attempt.request),
+                this.#limits.ownSessions(attempt.request),
               );
         if (last) {
           this.#attempts.delete(attempt.request.sessionId);
@@ -279,7 +279,7 @@ export class SessionAssigner implements Assigner {
           this.#o.activity.lastActiveMs(session),
         );
         if (!driver) continue;
-        const refusal = this.#overQuota(attempt.request);
+        const refusal = this.#limits.overQuota(attempt.request);
         attempt.grant(refusal ? Promise.reject(refusal) : this.#pin(driver.uid, attempt.request));
         this.#attempts.delete(sessionId);
         waitingRoom.leave(attempt.place);
@@ -318,118 +318,6 @@ export class SessionAssigner implements Assigner {
       this.#looking = false;
       for (const namespace of this.#o.waitingRoom.occupied()) this.#serve(namespace);
       this.#lookAgainLater();
-    });
-  }
-
-  #overRate(request: AssignRequest): GatewayError | undefined {
-    const { sessions } = this.#o.policy().rateLimits?.(request.namespace) ?? {};
-    return (
-      sessions && refuseByRate('sessions', this.#rates, sessions, request, this.#o.clock.now())
-    );
-  }
-
-  /** The caller's in the namespace that it asks for. */
-  #ownSessions({ namespace, principal }: AssignRequest): OwnSession[] {
-    return Array.from(this.#o.ledger.byNamespace(namespace))
-      .flatMap(({ sessions }) => Object.values(sessions))
-      .filter((session) => samePrincipal(session.principal, principal))
-      .map((session) => this.#stateOf(session));
-  }
-
-  #stateOf(session: SessionRecord): OwnSession {
-    const { activity, clock } = this.#o;
-    return {
-      sessionId: session.sessionId,
-      isBusy: activity.hasOpenStream(session.sessionId),
-      idleMs: clock.now() - activity.lastActiveMs(session),
-    };
-  }
-
-  #overQuota(request: AssignRequest) {
-    const quotas = this.#o.policy().quotas(request.namespace);
-    return refuseByQuota(this.#o.ledger.all(), request, quotas, (session) =>
-      this.#stateOf(session),
-    );
-  }
-}
-
-// One new session that waits for a driver, on behalf of every request that came for it meanwhile.
-
-export interface AttemptEnds {
-  /** A caller's hold is over. `last`: nobody else waits. Returns what the caller is told. */
-  heldOut(last: boolean): GatewayError;
-  /** The last caller went away by itself. */
-  abandoned(): void;
-}
-
-interface Caller {
-  readonly hold: Timer;
-  resolve(assignment: Promise<Assignment>): void;
-}
-
-class Attempt {
-  readonly request: AssignRequest;
-  /** The variant whose drivers it takes first. */
-  readonly variant: string | undefined;
-  /** Of the policy in force when it began. */
-  readonly policyVersion: string;
-  place: Place;
-  readonly #clock: Clock;
-  readonly #callers = new Set<Caller>();
-  #granted: Promise<Assignment> | undefined;
-
-  constructor(
-    request: AssignRequest,
-    place: Place,
-    variant: string | undefined,
-    policyVersion: string,
-    clock: Clock,
-  ) {
-    this.request = request;
-    this.place = place;
-    this.variant = variant;
-    this.policyVersion = policyVersion;
-    this.#clock = clock;
-  }
-
-  /** There is a driver: from here on callers wait for the store only, not for their hold. */
-  grant(assignment: Promise<Assignment>): void {
-    this.#granted = assignment;
-    // Each caller hears of a failure; with none left there is nobody to hear.
-    assignment.catch(() => undefined);
-    for (const caller of this.#callers) {
-      caller.hold.cancel();
-      caller.resolve(assignment);
-    }
-  }
-
-  /** Resolves with the assignment; rejects when the hold is over or the signal fires first. */
-  join(holdMs: number, signal: AbortSignal, ends: AttemptEnds): Promise<Assignment> {
-    if (this.#granted) return this.#granted;
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        hold.cancel();
-        signal.removeEventListener('abort', aborted);
-        this.#callers.delete(caller);
-      };
-      const aborted = () => {
-        leave();
-        if (!this.#granted && this.#callers.size === 0) ends.abandoned();
-        reject(cancelled());
-      };
-      const hold = this.#clock.setTimer(holdMs, () => {
-        leave();
-        reject(ends.heldOut(this.#callers.size === 0));
-      });
-      const caller: Caller = {
-        hold,
-        resolve: (assignment) => {
-          signal.removeEventListener('abort', aborted);
-          resolve(assignment);
-        },
-      };
-      this.#callers.add(caller);
-      signal.addEventListener('abort', aborted, { once: true });
     });
   }
 }

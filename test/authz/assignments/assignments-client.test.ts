@@ -4,14 +4,19 @@ import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { credentials } from '@grpc/grpc-js';
 import pino from 'pino';
-import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
+import { AssignmentsClient } from '../../../src/authz/assignments/assignments-client.js';
 import { clientCredentials, serverCredentials } from '../../../src/lib/grpc/tls.js';
 import type { AssignRequest } from '../../../src/model/assignment.js';
 import { GatewayError } from '../../../src/model/errors.js';
+import type { SidecarPolicy } from '../../../src/model/reports.js';
 import { TestAuthority } from '../../support/certificates.js';
 import { NEW_SESSION, SESSION } from '../../support/check-client.js';
 import { settle } from '../../support/manual-clock.js';
-import { ScriptedControlPlane, type FollowStream } from '../../support/scripted-control-plane.js';
+import {
+  ScriptedControlPlane,
+  type FollowStream,
+  type Told,
+} from '../../support/scripted-control-plane.js';
 import { Signal } from '../../support/signal.js';
 import { WatchedClock } from '../../support/watched-clock.js';
 
@@ -26,9 +31,14 @@ interface Context {
 }
 const test = anyTest as TestFn<Context>;
 
-function clientOf(context: Omit<Context, 'client' | 'plane'>, addresses: readonly string[]) {
+function clientOf(
+  context: Omit<Context, 'client' | 'plane'>,
+  addresses: readonly string[],
+  policy?: () => SidecarPolicy,
+) {
   return new AssignmentsClient({
     addresses,
+    ...(policy ? { policy } : {}),
     credentials: credentials.createInsecure(),
     clock: context.clock,
     logger: pino({ level: 'silent' }),
@@ -71,6 +81,14 @@ async function lease({ client, plane }: Context): Promise<FollowStream> {
   const { report } = await stream.next();
   await stream.apply({ acknowledgedReport: report });
   return stream;
+}
+
+/** For longer than a lease lasts that is not renewed. */
+async function keepLease({ clock }: Pick<Context, 'clock'>, stream: FollowStream): Promise<void> {
+  for (let i = 0; i < 2 * (LEASE_MS / REPORT_INTERVAL_MS); i++) {
+    await clock.advance(REPORT_INTERVAL_MS);
+    await stream.apply({ acknowledgedReport: (await stream.next()).report });
+  }
 }
 
 async function assigned({ client, plane }: Context, changes: Partial<AssignRequest> = {}) {
@@ -449,11 +467,49 @@ test('the lease is renewed whatever becomes of what people are shown', async (t)
   const stream = await lease({ ...t.context, client });
   await assigned({ ...t.context, client });
   broken = true;
-  for (let i = 0; i < 2 * (LEASE_MS / REPORT_INTERVAL_MS); i++) {
-    await clock.advance(REPORT_INTERVAL_MS);
-    await stream.apply({ acknowledgedReport: (await stream.next()).report });
-  }
+  const looked = clock.newTimer(REPORT_INTERVAL_MS);
+  (await plane.told.next()).answer();
+  await looked;
+  await keepLease(t.context, stream);
   await client.assign(request(), never);
   t.deepEqual(cache, { hit: 1, miss: 1 });
   t.true(logged.some((line) => line.includes('no policy can be told')));
+});
+
+const badPlanes: Readonly<Record<string, (told: Told) => void>> = {
+  'never answers': () => undefined,
+  refuses: (told) => told.refuse(new GatewayError('INTERNAL', 'It cannot be read.')),
+};
+for (const [what, answer] of Object.entries(badPlanes)) {
+  test(`the lease is renewed by a control plane that ${what} what people are shown`, async (t) => {
+    const { clock, cache, plane } = t.context;
+    const policy = { version: 'v1', problem: undefined, shadow: undefined };
+    const client = clientOf({ clock, cache }, [plane.address], () => policy);
+    t.teardown(async () => {
+      plane.stop();
+      await client.close(0);
+    });
+    const stream = await lease({ ...t.context, client });
+    answer(await plane.told.next());
+    await assigned({ ...t.context, client });
+    await keepLease(t.context, stream);
+    await client.assign(request(), never);
+    t.deepEqual(cache, { hit: 1, miss: 1 });
+  });
+}
+
+test('a control plane of an earlier release, which does not know the call, is followed all the same', async (t) => {
+  const { clock, cache } = t.context;
+  const plane = await ScriptedControlPlane.start(undefined, undefined, { knowsStatus: false });
+  const policy = { version: 'v1', problem: undefined, shadow: undefined };
+  const client = clientOf({ clock, cache }, [plane.address], () => policy);
+  t.teardown(async () => {
+    plane.stop();
+    await client.close(0);
+  });
+  const stream = await lease({ ...t.context, plane, client });
+  await assigned({ ...t.context, plane, client });
+  await keepLease(t.context, stream);
+  await client.assign(request(), never);
+  t.deepEqual(cache, { hit: 1, miss: 1 });
 });

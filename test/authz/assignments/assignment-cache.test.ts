@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { AssignmentCache, type Asking } from '../../../src/authz/assignments/cache.js';
+import { AssignmentCache, type Asking } from '../../../src/authz/assignments/assignment-cache.js';
 import type { Assignment } from '../../../src/model/assignment.js';
 import { type Moment, momentOf } from '../../../src/model/clock.js';
 import { ManualClock } from '../../support/manual-clock.js';

@@ -5,7 +5,7 @@ import {
   lostRecord,
   recordLine,
   rpcRecord,
-} from '../../../src/telemetry/audit/record.js';
+} from '../../../src/telemetry/audit/audit-record.js';
 import type { AuditedRpc } from '../../../src/model/audit.js';
 import { rpc } from './support.js';
 

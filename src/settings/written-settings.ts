@@ -1,6 +1,6 @@
 /** What a file, the environment and arguments say of each setting, not yet interpreted. */
 import { basename, dirname } from 'node:path';
-import { parseYaml, type YamlEntry, type YamlMap, type YamlValue } from '../lib/yaml/document.js';
+import { parseYaml, type YamlEntry, type YamlMap, type YamlValue } from '../lib/yaml/yaml-tree.js';
 import { type Place, type Problem, quote, didYouMean } from '../lib/yaml/problem.js';
 import { ENV_PREFIX, type Row, rowByEnv, rowByName, rows } from './rows.js';
 import type { SettingTable } from './setting.js';

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { text } from '../../../src/lib/http/answer.js';
 import { MAX_BODY_BYTES, type Routes } from '../../../src/lib/http/router.js';
-import { startHttpServer } from '../../../src/lib/http/server.js';
+import { startHttpServer } from '../../../src/lib/http/http-server.js';
 import { GatewayError } from '../../../src/model/errors.js';
 
 const HOST = '127.1.42.1';

@@ -1,6 +1,6 @@
 /** Interprets what was written and checks it as a whole. */
 import { readNamedText } from '../lib/files/files.js';
-import type { YamlValue } from '../lib/yaml/document.js';
+import type { YamlValue } from '../lib/yaml/yaml-tree.js';
 import {
   formatProblems,
   type Place,
@@ -18,7 +18,7 @@ import {
   readFileSettings,
   readOverrides,
   type Written,
-} from './sources.js';
+} from './written-settings.js';
 import { type Settings, settingsTable } from './table.js';
 
 export interface SettingsSources {

@@ -4,7 +4,7 @@ import {
   accessLogIntervalMs,
   compileSettings,
   type SettingsSources,
-} from '../../src/settings/compile.js';
+} from '../../src/settings/compile-settings.js';
 import { authzAddress } from '../../src/settings/authz-address.js';
 import type { Settings } from '../../src/settings/table.js';
 

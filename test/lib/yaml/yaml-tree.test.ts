@@ -1,5 +1,5 @@
 import test from 'ava';
-import { parseYaml } from '../../../src/lib/yaml/document.js';
+import { parseYaml } from '../../../src/lib/yaml/yaml-tree.js';
 import { formatProblems } from '../../../src/lib/yaml/problem.js';
 
 const cases: readonly (readonly [string, string])[] = [

@@ -5,7 +5,7 @@ import { connect, createServer } from 'node:net';
 import anyTest, { type TestFn } from 'ava';
 import pino from 'pino';
 import { Http2Transport, type UnaryHandler } from '../../src/authz/http2-transport.js';
-import { CHECK_PATH } from '../../src/authz/server.js';
+import { CHECK_PATH } from '../../src/authz/authz-server.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';
 import { allowed, CheckClient, denied } from '../support/check-client.js';

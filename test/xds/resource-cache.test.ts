@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ResourceCache, type ViewChange } from '../../src/xds/cache.js';
+import { ResourceCache, type ViewChange } from '../../src/xds/resource-cache.js';
 import { TypeUrl } from '../../src/xds/resource.js';
 import { cluster } from '../support/xds-resources.js';
 

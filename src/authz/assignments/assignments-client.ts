@@ -1,7 +1,7 @@
 /** The control plane's assignments as a sidecar uses them: asked once, then remembered. */
 import { randomUUID } from 'node:crypto';
-import { create, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
-import { Client, type ChannelCredentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { create } from '@bufbuild/protobuf';
+import { Client, type ChannelCredentials } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
   AdmitRequestSchema,
@@ -11,8 +11,7 @@ import {
   type AssignRequest as AssignRequestMessage,
   type AssignResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { channelOptions, methodDefinition } from '../../lib/grpc/client.js';
-import { fromServiceError } from '../../lib/grpc/status-details.js';
+import { channelOptions } from '../../lib/grpc/channels.js';
 import type {
   ActivitySink,
   AssignRequest,
@@ -27,11 +26,12 @@ import type {
 import type { Clock } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
 import type { Interrupt, InterruptChannel } from '../../model/interrupt.js';
-import { TRACE_HEADER } from '../../model/names.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
 import type { SidecarPolicy } from '../../model/reports.js';
-import { abortReason, AssignmentCache, SharedFlights } from './cache.js';
+import { abortReason, AssignmentCache, SharedFlights } from './assignment-cache.js';
+import { callControlPlane } from './call-control-plane.js';
 import { Follow } from './follow.js';
+import { StatusReports } from './status-reports.js';
 
 export interface AssignmentsClientOptions {
   /** gRPC targets of the control planes, such as `control-plane:18001`; any of them answers. */
@@ -74,6 +74,7 @@ export class AssignmentsClient
   readonly #clients: readonly Client[];
   readonly #cache: AssignmentCache;
   readonly #follow: Follow;
+  readonly #status: StatusReports;
   readonly #flights = new SharedFlights<Assignment>();
   /** Index of the control plane that answered last. */
   #preferred = 0;
@@ -85,12 +86,15 @@ export class AssignmentsClient
       (address) => new Client(address, options.credentials, channelOptions('steady', serverName)),
     );
     this.#cache = new AssignmentCache(clock);
+    const sidecarId = randomUUID();
+    const policy = options.policy ?? (() => undefined);
+    this.#status = new StatusReports({ sidecarId, policy, clock, logger });
     this.#follow = new Follow({
       clients: this.#clients,
-      sidecarId: randomUUID(),
+      sidecarId,
       name: options.name ?? '',
-      policy: options.policy ?? (() => undefined),
       cache: this.#cache,
+      onFollowed: (client) => this.#status.tell(client),
       clock,
       logger,
       random: options.random ?? Math.random,
@@ -104,6 +108,7 @@ export class AssignmentsClient
 
   /** Reports what is left to report, for up to `limitMs`, and closes the connections. */
   async close(limitMs = 2_000): Promise<void> {
+    this.#status.tell(undefined);
     await this.#follow.close(limitMs);
     for (const client of this.#clients) client.close();
   }
@@ -134,7 +139,7 @@ export class AssignmentsClient
   }
 
   seen(request: SeenRequest): void {
-    this.#follow.seen(request);
+    this.#status.seen(request);
   }
 
   async admit(query: Query, holdMs: number, signal: AbortSignal): Promise<void> {
@@ -313,64 +318,4 @@ function fromMessage({ assignment }: AssignResponse): Assignment {
     namespace: assignment.namespace,
     cacheTtlMs: assignment.cacheTtlMs,
   };
-}
-
-// One call of the control plane.
-
-export interface CallOptions {
-  /** Milliseconds since the epoch. */
-  readonly deadline: number;
-  readonly signal: AbortSignal;
-  readonly traceparent?: string | undefined;
-  /** For a call that is taken in long before it is answered: within this time its headers must come. */
-  readonly heardWithin?: { readonly ms: number; readonly clock: Clock };
-}
-
-/**
- * Rejects with the GatewayError that the control plane sent, with CONTROL_PLANE_UNAVAILABLE if it
- * cannot be reached, or with the signal's reason.
- */
-function callControlPlane<I extends DescMessage, O extends DescMessage>(
-  client: Client,
-  method: DescMethod & { readonly input: I; readonly output: O },
-  message: MessageShape<I>,
-  { deadline, signal, traceparent, heardWithin }: CallOptions,
-): Promise<MessageShape<O>> {
-  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(abortReason(signal));
-      return;
-    }
-    const metadata = new Metadata();
-    if (traceparent !== undefined) metadata.set(TRACE_HEADER, traceparent);
-    const cancel = () => call.cancel();
-    let isUnheard = false;
-    const unheard = heardWithin?.clock.setTimer(heardWithin.ms, () => {
-      isUnheard = true;
-      cancel();
-    });
-    const call = client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      message,
-      metadata,
-      { deadline },
-      (error: ServiceError | null, response?: MessageShape<O>) => {
-        signal.removeEventListener('abort', cancel);
-        unheard?.cancel();
-        if (response) resolve(response);
-        else if (signal.aborted) reject(abortReason(signal));
-        else if (isUnheard) reject(silent());
-        else reject(error ? fromServiceError(error) : new Error('A call ended without an answer.'));
-      },
-    );
-    if (unheard) call.on('metadata', () => unheard.cancel());
-    signal.addEventListener('abort', cancel, { once: true });
-  });
-}
-
-function silent(): GatewayError {
-  return new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'The control plane does not answer.');
 }

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { Registry } from 'prom-client';
-import { xdsMetrics } from '../../src/xds/metrics.js';
+import { xdsMetrics } from '../../src/xds/xds-metrics.js';
 import { TypeUrl } from '../../src/xds/resource.js';
 
 test('sizes of responses and the time to their ACK are distributions, by type', async (t) => {

@@ -22,8 +22,8 @@ import { andThen, CallError, frame } from './grpc-wire.js';
 import { Http2Transport, type UnaryHandler } from './http2-transport.js';
 import type { ShadowTally } from './shadow.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
-import { MalformedMessage } from './wire.js';
-import { noMetrics, type AuthzMetrics } from './metrics.js';
+import { MalformedMessage } from './protobuf-wire.js';
+import { noMetrics, type AuthzMetrics } from './authz-metrics.js';
 
 export interface AuthzServerOptions {
   /** A unix socket, or a loopback address. */

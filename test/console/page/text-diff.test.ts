@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { diffLines } from '../../../src/console/page/diff.js';
+import { diffLines } from '../../../src/console/page/text-diff.js';
 
 const texts = fc
   .array(fc.constantFrom('a', 'b', 'c', '', 'rule'), { maxLength: 12 })

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import test from 'ava';
-import { renderCompletion } from '../../src/cli/completion.js';
+import { renderCompletion } from '../../src/cli/shell-completion.js';
 import { commands } from '../../src/cli/commands.js';
 
 /** What bash offers when Tab is pressed at the end of `line`. */

@@ -14,8 +14,8 @@ import { ExtensionConfigDiscoveryService } from '#gen/envoy/service/extension/v3
 import { ListenerDiscoveryService } from '#gen/envoy/service/listener/v3/lds_pb.js';
 import { RouteDiscoveryService } from '#gen/envoy/service/route/v3/rds_pb.js';
 import { SecretDiscoveryService } from '#gen/envoy/service/secret/v3/sds_pb.js';
-import { asOnTheWire, methodDefinition } from '../lib/grpc/client.js';
-import { GrpcServer } from '../lib/grpc/server.js';
+import { asOnTheWire, methodDefinition } from '../lib/grpc/channels.js';
+import { GrpcServer } from '../lib/grpc/grpc-server.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import {
   type PeerIdentity,

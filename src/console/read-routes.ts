@@ -4,9 +4,9 @@ import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import type { LoginView } from '../model/admin-api.js';
 import { GatewayError } from '../model/errors.js';
 import { principalKey, type Principal } from '../model/principal.js';
-import { explainRequestOf } from './explain.js';
+import { explainRequestOf } from './explain-request.js';
 import type { Gatekeeper } from './gatekeeper.js';
-import type { ConsoleSources } from './sources.js';
+import type { ConsoleSources } from './console-sources.js';
 import { driverDetail, driverEvents, driverViews } from './views/driver-views.js';
 import {
   envoyViews,

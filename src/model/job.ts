@@ -1,0 +1,45 @@
+/** A batch job: a complete manifest that runs once. Words that the gateway, the Runner and the Playground share. */
+
+/** As the Runner's callers see it. */
+export const jobStates = [
+  'PENDING',
+  'RUNNING',
+  'COMPLETED',
+  'FAILED',
+  'CANCELLED',
+  'UNKNOWN',
+] as const;
+export type JobState = (typeof jobStates)[number];
+
+/** States that a job never leaves. */
+export function hasEnded(state: JobState): boolean {
+  return state === 'COMPLETED' || state === 'FAILED' || state === 'CANCELLED';
+}
+
+/** Why a job is in its state. */
+export interface JobReason {
+  /** Stable, in capitals: DEADLINE_EXCEEDED, IMAGE_PULL_FAILED, SQL_INVALID … */
+  readonly code: string;
+  /** What is wrong and what to do; never a secret. */
+  readonly message: string;
+  /** The step of the manifest that it is about. */
+  readonly step?: string;
+  /** Where in the manifest, counted from 1. */
+  readonly line?: number;
+  readonly column?: number;
+}
+
+/**
+ * What the job's own program says at its end, in `_status.json` beside the output and in the
+ * container's termination message (at most 4 KiB). Written by coreetl/coreetl_runner.py.
+ */
+export interface JobReport {
+  readonly jobId: string;
+  /** Spark's application id: tells one attempt's report from another's. */
+  readonly applicationId: string;
+  readonly state: 'RUNNING' | 'COMPLETED' | 'FAILED';
+  readonly exitCode?: number;
+  readonly reason?: JobReason;
+  /** Rows of the last named result; undefined: not known. */
+  readonly rowCount?: bigint;
+}
