@@ -13,6 +13,7 @@ import { Events } from './live/events.js';
 import { History } from './live/history.js';
 import { LiveState } from './live/live-state.js';
 import type { RecentActions } from './live/requests.js';
+import type { EndedSessions } from './sign-in/ended-sessions.js';
 import { Provider } from './sign-in/provider.js';
 import { CALLBACK_PATH, SIGN_IN_PATH, signInRoutes } from './sign-in/sign-in.js';
 import { Sealer, SessionCookie } from './sign-in/session-cookie.js';
@@ -38,12 +39,17 @@ export interface SignIn {
 /** Sign-in with an OpenID Connect issuer. Its cookie says who asks, beside the bearer token. */
 export function createSignIn(
   settings: SignInSettings,
-  parts: { readonly tokens: TokenVerification; readonly clock: Clock; readonly logger: Logger },
+  parts: {
+    readonly tokens: TokenVerification;
+    readonly ended: EndedSessions;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  },
 ): SignIn {
   const { publicUrl, secret, sessionTtlMs: ttlMs } = settings;
-  const { tokens, clock, logger } = parts;
+  const { tokens, ended, clock, logger } = parts;
   const sealer = new Sealer(secret, clock);
-  const session = new SessionCookie({ sealer, tokens, publicUrl, ttlMs, clock });
+  const session = new SessionCookie({ sealer, tokens, publicUrl, ttlMs, ended, clock });
   const provider = new Provider({
     ...settings,
     redirectUri: `${publicUrl.origin}${CALLBACK_PATH}`,

@@ -258,13 +258,13 @@ test('pools: the drivers of a canary stand beside those of the pool, each with w
     records: drivers,
     fleet,
     policy,
-    replica: { epoch: undefined },
+    unknown: 'nobody leads',
   });
   const shown = await follower.read<PoolView[]>('pools');
   t.deepEqual(
     shown.map(({ waiting, failure }) => [waiting, failure]),
     shown.map(() => [undefined, undefined]),
-    'only the leader knows who waits, and what fails',
+    'without a word of the leader nobody knows who waits, and what fails',
   );
 });
 
