@@ -6,8 +6,8 @@ import { GatewayError } from '../model/errors.js';
 export interface JobOptions {
   /** The same again, of the same user, team and environment, is the same job. */
   readonly clientRequestId: string | undefined;
-  /** SQL must not write, and sinks write into the job's own folder. */
-  readonly sandbox: boolean;
+  /** SQL must not write, and sinks write into the job's own folder; undefined: not said. */
+  readonly sandbox: boolean | undefined;
   /** The share of the rows of each source, above 0 and at most 1. */
   readonly sampling: number | undefined;
   /** The job is ended when it is this old, and forgotten by its cluster this long after its end. */
@@ -27,16 +27,8 @@ const optionTypes = {
 };
 export const optionNames: readonly string[] = Object.keys(optionTypes);
 
-/** Where people try things out: the sandbox is on if nobody says otherwise, and what fails is not tried again. */
-export function isPlayground(environment: string): boolean {
-  return environment === 'local' || environment === 'test';
-}
-
 /** Throws OPTION_INVALID that says every mistake. */
-export function parseOptions(
-  options: Readonly<Record<string, string>>,
-  environment: string,
-): JobOptions {
+export function parseOptions(options: Readonly<Record<string, string>>): JobOptions {
   const problems = Object.keys(options)
     .filter((name) => !optionNames.includes(name))
     .map((name) => {
@@ -53,7 +45,7 @@ export function parseOptions(
   };
   const parsed: JobOptions = {
     clientRequestId: read('client_request_id', optionTypes.client_request_id),
-    sandbox: read('sandbox_mode', optionTypes.sandbox_mode) ?? isPlayground(environment),
+    sandbox: read('sandbox_mode', optionTypes.sandbox_mode),
     sampling: read('data_sampling', optionTypes.data_sampling),
     ttlSeconds: read('ttl_seconds', optionTypes.ttl_seconds),
   };

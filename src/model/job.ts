@@ -55,3 +55,13 @@ export interface JobResources {
   };
   readonly dynamicAllocation?: { readonly minExecutors: number; readonly maxExecutors: number };
 }
+
+/** MiB of memory as Spark writes it. */
+export function memoryMib(memory: string): number {
+  return Number(memory.slice(0, -1)) * (memory.endsWith('g') ? 1024 : 1);
+}
+
+/** Where people try things out: the sandbox is on if nobody says otherwise, and what fails is not tried again. */
+export function isPlayground(environment: string): boolean {
+  return environment === 'local' || environment === 'test';
+}
