@@ -14,6 +14,8 @@ export interface JobOptions {
   readonly ttlSeconds: number | undefined;
 }
 
+export const ttlSeconds = integer(60, 86_400);
+
 const optionTypes = {
   client_request_id: textType('1 to 128 printable characters of ASCII', (text) =>
     /^[\x21-\x7e]{1,128}$/.test(text) ? text : undefined,
@@ -23,7 +25,7 @@ const optionTypes = {
     const value = /^(0?\.\d{1,15}|[01](\.0{1,15})?)$/.test(text) ? Number(text) : 0;
     return value > 0 && value <= 1 ? value : undefined;
   }),
-  ttl_seconds: integer(60, 86_400),
+  ttl_seconds: ttlSeconds,
 };
 export const optionNames: readonly string[] = Object.keys(optionTypes);
 

@@ -39,6 +39,17 @@ export interface BatchSubmission extends JobPlace {
   readonly defaultTtlSeconds: number;
 }
 
+/** A job that somebody asks about; what is left out is as usual. */
+export interface JobQuestion {
+  readonly identity: BatchIdentity;
+  readonly team: string;
+  readonly environment: string;
+  readonly engineVersion?: string | undefined;
+  readonly resources?: JobResources | undefined;
+  readonly sandbox?: boolean | undefined;
+  readonly ttlSeconds?: number | undefined;
+}
+
 /** What a job is allowed, and what is decided for it. */
 export interface BatchGrant {
   readonly owner: string;
@@ -119,7 +130,8 @@ export interface BatchPolicy {
   limits(place: JobPlace): JobLimits;
   /** Each rule as text, for comparison with another policy: `submit` with what it says. */
   rules(): readonly (readonly [part: string, rule: string])[];
-  explain(submission: BatchSubmission): BatchExplanation;
+  /** By the same rules. Not for the path of a request. */
+  explain(question: JobQuestion): BatchExplanation;
 }
 
 /** Why a job would be allowed or refused. A plain value, shown as JSON as it is. */

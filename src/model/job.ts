@@ -65,3 +65,13 @@ export function memoryMib(memory: string): number {
 export function isPlayground(environment: string): boolean {
   return environment === 'local' || environment === 'test';
 }
+
+/** Where a manifest says nothing. */
+export const usualResources: JobResources = {
+  driver: { cores: 2, memory: '4g' },
+  executor: { cores: 2, memory: '4g', instances: 2 },
+  dynamicAllocation: { minExecutors: 1, maxExecutors: 10 },
+};
+
+/** How old a job becomes at most, seconds, where neither its options nor settings say otherwise. */
+export const USUAL_TTL_SECONDS = 3600;

@@ -2,10 +2,7 @@
 import { quote } from '../../lib/yaml/problem.js';
 import type { Reader } from '../../lib/yaml/schema.js';
 import {
-  type BatchExplanation,
-  type BatchGrant,
   type BatchPolicy,
-  type BatchStep,
   type BatchSubmission,
   ownerOf,
   type SubmitGrant,
@@ -14,6 +11,7 @@ import { GatewayError } from '../../model/errors.js';
 import type { KnownNames } from '../who.js';
 import type { BatchEntry } from './entries.js';
 import { compileBatchLimits, decidedBy, jobLimitsOf, notAllowed } from './limits.js';
+import { type Decision, explainDecision, submissionOf } from './explain.js';
 import { BatchRules } from './rules.js';
 
 const NOTHING: BatchEntry = { speak_for: [], submit: [], read: [], limits: [] };
@@ -28,10 +26,7 @@ export function compileBatch(
   const rules = new BatchRules(entry, known, reader);
   const limitsFor = compileBatchLimits(entry.limits);
 
-  /** The steps of a decision, in their order; each says why it passes, or refuses. */
-  function* decide(
-    submission: BatchSubmission,
-  ): Generator<readonly [BatchStep['step'], string | GatewayError], BatchGrant | undefined> {
+  function* decide(submission: BatchSubmission): Decision {
     const { environment, identity, team } = submission;
     const caller = rules.callerOf(identity, environment);
     yield [
@@ -82,45 +77,10 @@ export function compileBatch(
     grants: (identity) => rules.grants(identity),
     limits: (place) => jobLimitsOf(limitsFor(place)),
     rules: () => rulesAsText(entry),
-    explain: (submission) => explain(submission, decide(submission), version),
-  });
-}
-
-const STEPS = ['speak_for', 'submit', 'limits'] as const;
-
-function explain(
-  { environment, identity, namespace, team }: BatchSubmission,
-  decision: Generator<readonly [BatchStep['step'], string | GatewayError], BatchGrant | undefined>,
-  policyVersion: string,
-): BatchExplanation {
-  const found = new Map<BatchStep['step'], string | GatewayError>();
-  let grant: BatchGrant | undefined;
-  for (;;) {
-    const { done, value } = decision.next();
-    if (done === true) {
-      grant = value;
-      break;
-    }
-    found.set(...value);
-  }
-  const steps = STEPS.map((step): BatchStep => {
-    const outcome = found.get(step);
-    if (outcome === undefined) return { step, outcome: 'not reached', reason: '' };
-    return outcome instanceof GatewayError
-      ? { step, outcome: 'refused', reason: outcome.message }
-      : { step, outcome: 'passed', reason: outcome };
-  });
-  const refusal = [...found.values()].find((outcome) => outcome instanceof GatewayError);
-  return Object.freeze<BatchExplanation>({
-    policyVersion,
-    allowed: grant !== undefined,
-    ...(refusal && {
-      refusal: { code: refusal.code, status: refusal.status, message: refusal.message },
-    }),
-    identity,
-    place: { team, environment, namespace },
-    steps,
-    ...(grant && { grant }),
+    explain(question) {
+      const submission = submissionOf(question);
+      return explainDecision(submission, decide(submission), version);
+    },
   });
 }
 
@@ -178,7 +138,13 @@ function rulesAsText(entry: BatchEntry): readonly (readonly [string, string])[] 
   );
 }
 
-/** Maps as objects; what is not given is left out, as `undefined` is. */
+/** In an order of its own, not in that in which it was written; without what is empty. */
 function plain(_key: string, value: unknown): unknown {
-  return value instanceof Map ? Object.fromEntries(value) : value;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const entries: [string, unknown][] = value instanceof Map ? [...value] : Object.entries(value);
+  return Object.fromEntries(
+    entries
+      .filter(([, item]) => !(Array.isArray(item) && item.length === 0))
+      .toSorted(([a], [b]) => a.localeCompare(b)),
+  );
 }
