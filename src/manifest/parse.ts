@@ -1,5 +1,5 @@
 /** Reads manifests. Runs in browsers, too: nothing here, or below, is of Node. */
-import { parseYaml, type YamlValue } from '../lib/yaml/document.js';
+import { parseYaml, type YamlValue } from '../lib/yaml/yaml-tree.js';
 import type { Place, Problem } from '../lib/yaml/problem.js';
 import { Reader } from '../lib/yaml/schema.js';
 import { GatewayError, type PlacedProblem } from '../model/errors.js';
@@ -9,6 +9,8 @@ import { type Manifest, manifestDocument, type ResourcesEntry } from './document
 
 /** UTF-8. A ConfigMap holds as much. */
 export const MOST_BYTES = 1024 * 1024;
+/** So that no manifest takes long to read: some thousand cells of inline rows, and everything else. */
+const MOST_TOKENS = 100_000;
 /** Told at a time. */
 const MOST_PROBLEMS = 100;
 
@@ -35,7 +37,7 @@ export function parseManifest(text: string, options: Partial<CheckOptions> = {})
       },
     ]);
   }
-  const parsed = parseYaml(text, '', { detailed: true });
+  const parsed = parseYaml(text, '', { detailed: true, mostTokens: MOST_TOKENS });
   const reader = new Reader('');
   reader.problems.push(...parsed.problems);
   checkCharacters(parsed.value, reader);
