@@ -7,7 +7,8 @@ import type { Registry } from 'prom-client';
 import { PolicyTokens, type IssuerKeyState, TokenVerifier } from '../authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../console/actions.js';
 import { loginRoutes, readRoutes } from '../console/read-routes.js';
-import { Assets } from '../console/assets.js';
+import { consoleAssets } from '../console/assets.js';
+import type { Assets } from '../lib/http/assets.js';
 import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
 import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
@@ -222,7 +223,7 @@ export async function consoleParts(
   secret: () => Promise<Uint8Array>,
 ): Promise<ConsoleParts | undefined> {
   const signIn = await signInSettings(settings, secret);
-  return signIn && { signIn, assets: await Assets.load(), login: loginOf(settings, signIn) };
+  return signIn && { signIn, assets: await consoleAssets(), login: loginOf(settings, signIn) };
 }
 
 function loginOf({ console: own }: Settings, signIn: SignInSettings): LoginView | undefined {

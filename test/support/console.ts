@@ -8,7 +8,7 @@ import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { loginRoutes, readRoutes } from '../../src/console/read-routes.js';
-import { Assets } from '../../src/console/assets.js';
+import { consoleAssets } from '../../src/console/assets.js';
 import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
 import { createConsole, createSignIn } from '../../src/console/console.js';
 import { RecentActions, RequestTally } from '../../src/console/live/requests.js';
@@ -119,7 +119,7 @@ export async function startTestConsole(
     sources,
     gatekeeper,
     signIn,
-    assets: await Assets.load(),
+    assets: await consoleAssets(),
     actions,
     takeRequests: () => tally.take(),
     clock,
