@@ -35,7 +35,7 @@ interface Ports {
   readonly leader: string;
   readonly follower: string;
   /** Makes a certificate of this name. */
-  certificate(name: string): TlsFiles;
+  readonly certificate: (name: string) => TlsFiles;
 }
 
 async function ports(t: ExecutionContext): Promise<Ports> {
