@@ -3,7 +3,7 @@ import { json } from '../lib/http/answer.js';
 import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import { GatewayError } from '../model/errors.js';
 import { principalKey, type Principal } from '../model/principal.js';
-import { explainRequestOf } from './explain.js';
+import { explainBody } from './explain.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import type { ConsoleSources } from './sources.js';
 import { driverDetail, driverEvents, driverViews } from './views/driver-views.js';
@@ -56,7 +56,7 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
     [`POST ${API_ROOT}/policy/explain`]: async (exchange) => {
       const { caller } = await gatekeeper.admit(exchange, 'read');
       const policy = sources.policy();
-      return json(policy.explain(explainRequestOf(await exchange.body(), caller, policy)));
+      return json(explainBody(await exchange.body(), caller, policy));
     },
     [`POST ${API_ROOT}/policy/diff`]: async (exchange) => {
       const { caller } = await gatekeeper.admit(exchange, 'read');
