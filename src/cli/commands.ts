@@ -12,6 +12,8 @@ import { evict } from './commands/evict.js';
 import { issuer } from './commands/issuer.js';
 import { jobSchema } from './commands/job-schema.js';
 import { jobValidate } from './commands/job-validate.js';
+import { login } from './commands/login.js';
+import { logout } from './commands/logout.js';
 import { policyCompare } from './commands/policy-compare.js';
 import { policyCrd } from './commands/policy-crd.js';
 import { policyDiff } from './commands/policy-diff.js';
@@ -48,6 +50,8 @@ export const commands: readonly Command[] = [
   settingsValidate,
   settingsExample,
   analyze,
+  login,
+  logout,
   status,
   sessions,
   drivers,

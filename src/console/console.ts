@@ -6,7 +6,7 @@ import type { MeView, RequestSample } from '../model/admin-api.js';
 import type { TokenVerification } from '../model/administration.js';
 import { type Clock, isoTime } from '../model/clock.js';
 import { toGatewayError } from '../model/errors.js';
-import { API_ROOT } from './api.js';
+import { API_ROOT } from './read-routes.js';
 import { type Assets, pageHeaders } from './assets.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import { Events } from './live/events.js';
@@ -16,7 +16,7 @@ import type { RecentActions } from './live/requests.js';
 import { Provider } from './sign-in/provider.js';
 import { CALLBACK_PATH, SIGN_IN_PATH, signInRoutes } from './sign-in/sign-in.js';
 import { Sealer, SessionCookie } from './sign-in/session-cookie.js';
-import type { ConsoleSources } from './sources.js';
+import type { ConsoleSources } from './console-sources.js';
 
 export interface SignInSettings {
   readonly issuer: string;

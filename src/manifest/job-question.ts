@@ -1,5 +1,5 @@
 /** A job of which somebody asks whether it would be allowed: what counts of it, without what it does. */
-import { fromJson } from '../lib/yaml/document.js';
+import { fromJson } from '../lib/yaml/yaml-tree.js';
 import { formatProblems } from '../lib/yaml/problem.js';
 import { object, optional, Reader, text, type TypeOf } from '../lib/yaml/schema.js';
 import { boolean, choice } from '../lib/yaml/text-types.js';

@@ -4,7 +4,7 @@ import { describedCaller } from '../model/administration.js';
 import type { BatchExplanation } from '../model/batch-policy.js';
 import { GatewayError, isErrorCode } from '../model/errors.js';
 import type { Explanation, Policy } from '../model/policy.js';
-import { parseYaml, type YamlValue } from '../lib/yaml/document.js';
+import { parseYaml, type YamlValue } from '../lib/yaml/yaml-tree.js';
 import { formatProblems } from '../lib/yaml/problem.js';
 import {
   list,

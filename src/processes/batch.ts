@@ -12,7 +12,6 @@ import { FileJobStore } from '../batch/records/file-job-store.js';
 import type { JobRecord } from '../batch/records/job-record.js';
 import type { JobStore } from '../batch/records/job-store.js';
 import { LARGEST_STATUS_BYTES, parseReport, STATUS_FILE } from '../batch/report.js';
-import type { BatchRules } from '../batch/submission.js';
 import { objectIn, openStorage } from '../lib/storage/storage.js';
 import type { AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
@@ -20,6 +19,7 @@ import { GatewayError } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import { jobStates } from '../model/job.js';
 import type { Leadership } from '../model/ledger.js';
+import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
 import { openKubernetesBatch } from './batch-kubernetes.js';
 import type { KubernetesAccess } from './kubernetes.js';
@@ -27,7 +27,7 @@ import type { KubernetesAccess } from './kubernetes.js';
 interface Context {
   readonly access: KubernetesAccess | undefined;
   readonly leadership: Leadership;
-  readonly rules: () => BatchRules;
+  readonly policy: () => Policy;
   readonly audit: Pick<AuditSink, 'adminAction'>;
   readonly registry: Registry;
   readonly clock: Clock;
@@ -51,7 +51,7 @@ export interface BatchPlace extends ProblemSource {
 
 /** undefined: this gateway runs no batch jobs. */
 export async function openBatch(settings: Settings, context: Context): Promise<Batch | undefined> {
-  const { clock, logger, registry, rules, audit, access } = context;
+  const { clock, logger, registry, policy, audit, access } = context;
   const { batch } = settings;
   const place = access
     ? openKubernetesBatch(settings, access, context)
@@ -72,11 +72,12 @@ export async function openBatch(settings: Settings, context: Context): Promise<B
         store: place.store,
         backends,
         leadership,
-        rules,
+        policy,
         audit,
         outputUrl,
         historyUrl: batch.historyUrl,
         localPaths: outputUrl.startsWith('file:'),
+        defaultTtlSeconds: batch.ttlMs / 1000,
         mostLive: batch.jobsMaximum,
         mostRecords: batch.recordsMaximum,
         pendingLimitMs: batch.pendingLimitMs,

@@ -3,7 +3,7 @@
  * (https://github.com/kubernetes/kubernetes/issues/59902) is opened again where it was, and no line is
  * told twice.
  */
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../lib/kubernetes/http.js';
 import { collectionPath } from '../../lib/kubernetes/objects.js';
 import type { BackendLogLine, LogRequest } from '../backend.js';

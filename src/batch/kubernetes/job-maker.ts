@@ -1,5 +1,5 @@
 /** Makes what a job needs in a cluster: its ConfigMap, then its SparkApplication, which then owns the former. */
-import { type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/api.js';
+import { type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import { collectionPath, type KubernetesObject } from '../../lib/kubernetes/objects.js';
 import { GatewayError } from '../../model/errors.js';

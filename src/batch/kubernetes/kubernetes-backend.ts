@@ -1,6 +1,6 @@
 /** Jobs as SparkApplications of one cluster. */
 import type { Logger } from 'pino';
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import {
   collectionPath,

@@ -1,5 +1,5 @@
 /** Asks events why a job does not start where neither its pod nor its application says so. */
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { eventsAbout } from '../../lib/kubernetes/events-about.js';
 import type { Clock } from '../../model/clock.js';
 import { type JobReason } from '../../model/job.js';

@@ -1,6 +1,10 @@
 /** Job records as custom resources (SparkBatch) in the gateway's own namespace. */
 import type { Logger } from 'pino';
-import { JSON_PATCH, type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/api.js';
+import {
+  JSON_PATCH,
+  type KubernetesApi,
+  MERGE_PATCH,
+} from '../../lib/kubernetes/kubernetes-api.js';
 import { hasStatus, KubernetesError } from '../../lib/kubernetes/http.js';
 import {
   collectionPath,

@@ -1,7 +1,7 @@
 /** The dialog that asks before drain, evict and release. */
 import type { DriverAnswer, MeView, SessionAnswer } from '../../model/admin-api.js';
 import { Component, type ComponentChildren, createRef, Fragment, h } from './preact.js';
-import { ApiError, post } from './api.js';
+import { ApiError, post } from './api-client.js';
 import { count } from './format.js';
 import type { LiveData } from './live-data.js';
 import type { ActionTarget } from './store.js';

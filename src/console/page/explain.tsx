@@ -1,7 +1,7 @@
 /** Why a request would be allowed or refused. */
 import type { Explanation } from '../../model/policy.js';
 import { Component, type ComponentChildren, Fragment, h } from './preact.js';
-import { ApiError, post } from './api.js';
+import { ApiError, post } from './api-client.js';
 import { PolicyNavigation } from './policy.js';
 import { Card, Facts, State as StateWord, Title } from './parts.js';
 import { PlainTable } from './table.js';

@@ -1,6 +1,6 @@
 /** What is asked for once, when a view opens. */
 import { Component, type ComponentChildren, h } from './preact.js';
-import { ApiError, get } from './api.js';
+import { ApiError, get } from './api-client.js';
 
 interface Props<T> {
   /** Below /api/v1/. */

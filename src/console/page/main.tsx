@@ -1,6 +1,6 @@
 /** Starts the page. */
 import type { HistoryView } from '../../model/admin-api.js';
-import { get, signOut } from './api.js';
+import { get, signOut } from './api-client.js';
 import { App, type AppActions } from './app.js';
 import { Connection } from './connection.js';
 import { applyEvent } from './live-data.js';

@@ -1,6 +1,6 @@
 /** The sessions of whoever looks, which they may end without a role. */
 import type { SessionAnswer, SessionView } from '../../model/admin-api.js';
-import { ApiError, get, post } from './api.js';
+import { ApiError, get, post } from './api-client.js';
 import { Ago, For } from './parts.js';
 import { Component, type ComponentChildren, Fragment, h } from './preact.js';
 import { PlainTable } from './table.js';

@@ -1,7 +1,7 @@
 /** The policy in force, and what was in force before. */
 import type { PolicyRevisionView, PolicyView } from '../../model/admin-api.js';
 import { Fragment, h } from './preact.js';
-import { type DiffLine, diffLines } from './diff.js';
+import { type DiffLine, diffLines } from './text-diff.js';
 import { Fetched } from './fetched.js';
 import { dateAndTime } from './format.js';
 import { setQuery } from './navigation.js';

@@ -7,7 +7,7 @@ import type {
   RuleChange,
 } from '../../model/policy-diff.js';
 import { Component, type ComponentChildren, Fragment, h } from './preact.js';
-import { ApiError, postText } from './api.js';
+import { ApiError, postText } from './api-client.js';
 import { count } from './format.js';
 import { Card, SessionLink, State as StateWord, Title } from './parts.js';
 import { PolicyNavigation } from './policy.js';

@@ -4,7 +4,7 @@ import { formatSize } from '../../lib/yaml/text-types.js';
 import type { BatchSubmission, JobLimits, JobPlace } from '../../model/batch-policy.js';
 import type { PlacedProblem } from '../../model/errors.js';
 import { isPlayground, memoryMib } from '../../model/job.js';
-import { NameSet } from '../names.js';
+import { NameSet } from '../name-patterns.js';
 import type { BatchLimitEntry } from './entries.js';
 
 const NO_ENTRY: BatchLimitEntry = {

@@ -10,7 +10,7 @@ import {
   type SubmitGrant,
 } from '../../model/batch-policy.js';
 import { ASSERTED_ISSUER, type Caller, CERTIFICATE_ISSUER } from '../../model/principal.js';
-import { NameSet } from '../names.js';
+import { NameSet } from '../name-patterns.js';
 import { checkWho, compileWho, type KnownNames, matchesWho, type Who } from '../who.js';
 import type { BatchEntry } from './entries.js';
 
