@@ -1,16 +1,11 @@
 /** Batch jobs in the control plane: where their records are, where they run, and who may ask. */
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { BatchBackend } from '../batch/backend.js';
 import { Backends } from '../batch/backends.js';
 import { addBatchService } from '../batch/batch-service.js';
 import { BatchTerm } from '../batch/batch-term.js';
-import { FileJobStore } from '../batch/records/file-job-store.js';
 import type { JobRecord } from '../batch/records/job-record.js';
-import type { JobStore } from '../batch/records/job-store.js';
 import { LARGEST_STATUS_BYTES, parseReport, STATUS_FILE } from '../batch/report.js';
 import { objectIn, openStorage } from '../lib/storage/storage.js';
 import type { AuditSink } from '../model/audit.js';
@@ -21,7 +16,7 @@ import { jobStates } from '../model/job.js';
 import type { Leadership } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
-import { openKubernetesBatch } from './batch-kubernetes.js';
+import { openKubernetesBatch, openLocalBatch } from './batch-place.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 interface Context {
@@ -38,15 +33,6 @@ export interface Batch extends ProblemSource {
   /** What a leader has of it, made for one term. */
   createTerm(leadership: Leadership): BatchTerm;
   close(): Promise<void>;
-}
-
-/** Where jobs are recorded and run. */
-export interface BatchPlace extends ProblemSource {
-  readonly store: JobStore;
-  /** The nearest first. */
-  readonly backends: readonly BatchBackend[];
-  /** Ends with "/". */
-  readonly outputUrl: string;
 }
 
 /** undefined: this gateway runs no batch jobs. */
@@ -113,25 +99,6 @@ export function refuseBatch(server: Server, logger: Logger): void {
     );
   };
   addBatchService(server, { jobs, logger });
-}
-
-/** Jobs as processes of this machine. */
-async function openLocalBatch(settings: Settings): Promise<BatchPlace | undefined> {
-  if (settings.drivers.source !== 'local') return undefined;
-  const folder = join(settings.stateDir, 'batch');
-  const backends = await openLocalBackends(settings);
-  if (backends.length === 0) return undefined;
-  return {
-    store: await FileJobStore.open(join(folder, 'records')),
-    backends,
-    outputUrl: settings.batch.outputUrl ?? `${pathToFileURL(join(folder, 'output')).href}/`,
-    problems: () => [],
-  };
-}
-
-/** The seam for what runs jobs on this machine. */
-function openLocalBackends(_settings: Settings): Promise<readonly BatchBackend[]> {
-  return Promise.resolve([]);
 }
 
 /** What jobs come to, for Prometheus. */
