@@ -1,7 +1,7 @@
 /** Batch jobs: where they leave their results, how long they may take, and what they run in. */
 import { boolean, duration, integer, plainText } from '../../lib/yaml/text-types.js';
 import { controlPlane, group, list, optional, setting, textMap } from '../setting.js';
-import { historyUrl, jobUrl, objectUrl } from '../types.js';
+import { historyUrl, jobUrl, objectUrl, sparkConfText } from '../types.js';
 
 export const batch = group(
   'Batch jobs: complete manifests that run once. With drivers.source kubernetes they are applications of the Spark operator, and batch.output_url must be set; with local, processes of this machine.',
@@ -89,6 +89,11 @@ export const batch = group(
         roles: controlPlane,
         about:
           'Spark configuration of every job, such as that of its storage. Neither secrets nor what the operator refuses or the gateway sets.',
+      }),
+      templates: textMap(sparkConfText, {
+        roles: controlPlane,
+        about:
+          'Further Spark configuration by the names that the policy calls templates, such as "spark.a=1; spark.b=2".',
       }),
       catalog_name: setting(plainText, {
         default: 'unity',
