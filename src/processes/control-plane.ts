@@ -40,7 +40,6 @@ import {
   processMetrics,
 } from './metrics.js';
 import { openBatch } from './batch.js';
-import { batchRules } from './batch-rules.js';
 import { createGrpcPort, mtlsFiles } from '../lib/grpc/port.js';
 import { type KubernetesAccess, kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
@@ -134,7 +133,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   const batch = await openBatch(settings, {
     access,
     leadership: records.leadership,
-    rules: () => batchRules(policy(), settings),
+    policy,
     audit,
     registry,
     clock,

@@ -72,6 +72,17 @@ export const objectUrl = textType(
   },
 );
 
+/** A page for people, by a job's namespace and id. */
+export const jobUrl = textType(
+  'a URL that starts with http:// or https:// and has {job_id} in it',
+  (text) => {
+    const url = text.replaceAll('{namespace}', 'a').replaceAll('{job_id}', 'b');
+    return text.includes('{job_id}') && URL.canParse(url) && /^https?:/.test(url)
+      ? text
+      : undefined;
+  },
+);
+
 /** A page for people, by the id of a Spark application. */
 export const historyUrl = textType(
   'a URL that starts with http:// or https:// and has {application_id} in it',
@@ -145,6 +156,19 @@ export const variantConf = textType(
   'Spark configuration such as "spark.a=1; spark.b=2", with spark_home=<path> for another Spark',
   (written) => (parse(written) === undefined ? undefined : written),
 );
+
+/** Stays text; `sparkConfOf` reads it. */
+export const sparkConfText = textType(
+  'Spark configuration such as "spark.a=1; spark.b=2"',
+  (written) => {
+    const conf = parse(written);
+    return conf === undefined || SPARK_HOME in conf ? undefined : written;
+  },
+);
+
+export function sparkConfOf(written: string): Readonly<Record<string, string>> {
+  return parse(written) ?? {};
+}
 
 export function localVariants(settings: {
   readonly drivers: { readonly local: { readonly variants: Readonly<Record<string, string>> } };

@@ -1,7 +1,7 @@
 /** Batch jobs: where they leave their results, how long they may take, and what they run in. */
 import { boolean, duration, integer, plainText } from '../../lib/yaml/text-types.js';
 import { controlPlane, group, list, optional, setting, textMap } from '../setting.js';
-import { historyUrl, objectUrl } from '../types.js';
+import { historyUrl, jobUrl, objectUrl, sparkConfText } from '../types.js';
 
 export const batch = group(
   'Batch jobs: complete manifests that run once. With drivers.source kubernetes they are applications of the Spark operator, and batch.output_url must be set; with local, processes of this machine.',
@@ -54,6 +54,11 @@ export const batch = group(
       roles: controlPlane,
       about: 'Whether the bucket stands in the path, as many others than Amazon want it.',
     }),
+    ui_url: optional(jobUrl, {
+      roles: controlPlane,
+      about:
+        "Where people find Spark's page of a job that runs, with {namespace} and {job_id} in it: such as behind an ingress. Its path is Spark's spark.ui.proxyBase. Without it there is no link.",
+    }),
     history_url: optional(historyUrl, {
       roles: controlPlane,
       about:
@@ -84,6 +89,11 @@ export const batch = group(
         roles: controlPlane,
         about:
           'Spark configuration of every job, such as that of its storage. Neither secrets nor what the operator refuses or the gateway sets.',
+      }),
+      templates: textMap(sparkConfText, {
+        roles: controlPlane,
+        about:
+          'Further Spark configuration by the names that the policy calls templates, such as "spark.a=1; spark.b=2".',
       }),
       catalog_name: setting(plainText, {
         default: 'unity',
