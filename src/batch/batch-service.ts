@@ -20,7 +20,7 @@ import {
   type StreamSparkApplicationLogsResponse,
   StreamSparkApplicationLogsResponseSchema,
 } from '#gen/spark_gateway/v1/batch_pb.js';
-import { serviceDefinition } from '../lib/grpc/client.js';
+import { serviceDefinition } from '../lib/grpc/channels.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { BatchJobs, JobView } from './jobs.js';

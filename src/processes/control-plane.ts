@@ -4,7 +4,7 @@ import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { BatchService } from '#gen/spark_gateway/v1/batch_pb.js';
-import { requestMetrics } from '../telemetry/access-log/record.js';
+import { requestMetrics } from '../telemetry/access-log/access-record.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
 import { SharedFleet } from '../console/shared-fleet.js';
@@ -22,7 +22,7 @@ import { ProblemBoard, openAudit, problemMetrics, openTracing } from './telemetr
 import { StartedDrivers } from '../fleet/driver-starts.js';
 import { AssignmentWatch } from '../sessions/assignment-service.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
-import { accessLogIntervalMs } from '../settings/compile.js';
+import { accessLogIntervalMs } from '../settings/compile-settings.js';
 import type { Settings } from '../settings/table.js';
 import {
   assignmentMetrics,

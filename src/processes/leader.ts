@@ -20,13 +20,13 @@ import type { Observations, PoolStatusSource, SidecarCaches } from '../model/poo
 import type { Principal } from '../model/principal.js';
 import { QueryGate } from '../queries/query-gate.js';
 import { type AssignmentWatch, addAssignmentService } from '../sessions/assignment-service.js';
-import { SessionAssigner } from '../sessions/assignments.js';
+import { SessionAssigner } from '../sessions/session-assigner.js';
 import { SessionExpiry } from '../sessions/expiry.js';
 import { SidecarNotices } from '../sessions/notices.js';
-import { SeenRequestTable } from '../sessions/sidecar-stream.js';
+import { SeenRequestTable } from '../sessions/sidecar-status.js';
 import { sparkConnectClient } from '../sessions/spark-connect-client.js';
 import type { WaitingRoom } from '../sessions/waiting-room.js';
-import { accessLogIntervalMs } from '../settings/compile.js';
+import { accessLogIntervalMs } from '../settings/compile-settings.js';
 import { policyOptions } from '../settings/policy-options.js';
 import type { Settings } from '../settings/table.js';
 import { policyDiffer } from './policy.js';

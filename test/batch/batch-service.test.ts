@@ -15,7 +15,7 @@ import {
   StreamSparkApplicationLogsRequestSchema,
   type StreamSparkApplicationLogsResponse,
 } from '#gen/spark_gateway/v1/batch_pb.js';
-import { methodDefinition } from '../../src/lib/grpc/client.js';
+import { methodDefinition } from '../../src/lib/grpc/channels.js';
 import { Forwarder } from '../../src/lib/grpc/forward.js';
 import { createGrpcPort, type GrpcPort } from '../../src/lib/grpc/port.js';
 import { fromServiceError } from '../../src/lib/grpc/status-details.js';

@@ -13,8 +13,8 @@ import type { Logger } from 'pino';
 import { formatAddress, type TcpAddress } from '../../model/address.js';
 import type { Clock } from '../../model/clock.js';
 import type { GatewayError } from '../../model/errors.js';
-import { serviceDefinition } from './client.js';
-import { GrpcServer } from './server.js';
+import { serviceDefinition } from './channels.js';
+import { GrpcServer } from './grpc-server.js';
 import { toServiceError } from './status-details.js';
 import { certificateNames, peerIdentity, serverCredentials, type TlsFiles } from './tls.js';
 
