@@ -22,6 +22,7 @@ import { jobStates } from '../model/job.js';
 import type { Leadership } from '../model/ledger.js';
 import type { Settings } from '../settings/table.js';
 import { openKubernetesBatch } from './batch-kubernetes.js';
+import { openLocalJobs } from './batch-local.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 interface Context {
@@ -55,7 +56,7 @@ export async function openBatch(settings: Settings, context: Context): Promise<B
   const { batch } = settings;
   const place = access
     ? openKubernetesBatch(settings, access, context)
-    : await openLocalBatch(settings);
+    : await openLocalBatch(settings, context);
   if (!place) return undefined;
   const { outputUrl } = place;
   const backends = new Backends(place.backends);
@@ -115,22 +116,18 @@ export function refuseBatch(server: Server, logger: Logger): void {
 }
 
 /** Jobs as processes of this machine. */
-async function openLocalBatch(settings: Settings): Promise<BatchPlace | undefined> {
+async function openLocalBatch(
+  settings: Settings,
+  context: Context,
+): Promise<BatchPlace | undefined> {
   if (settings.drivers.source !== 'local') return undefined;
   const folder = join(settings.stateDir, 'batch');
-  const backends = await openLocalBackends(settings);
-  if (backends.length === 0) return undefined;
   return {
     store: await FileJobStore.open(join(folder, 'records')),
-    backends,
+    backends: [await openLocalJobs(settings, context)],
     outputUrl: settings.batch.outputUrl ?? `${pathToFileURL(join(folder, 'output')).href}/`,
     problems: () => [],
   };
-}
-
-/** The seam for what runs jobs on this machine. */
-function openLocalBackends(_settings: Settings): Promise<readonly BatchBackend[]> {
-  return Promise.resolve([]);
 }
 
 /** What jobs come to, for Prometheus. */
