@@ -11,6 +11,7 @@ import {
   withDefault,
 } from '../lib/yaml/schema.js';
 import { boolean, choice, integer, matching } from '../lib/yaml/text-types.js';
+import { usualResources } from '../model/job.js';
 import { scalar, type Scalar } from './scalars.js';
 import {
   columnName,
@@ -82,16 +83,17 @@ const sink = object('a sink', {
   options: options('what is written'),
 });
 
-const cores = about('CPU cores.', withDefault(text(integer(1, 64)), 2));
-const memoryField = about('Memory of the JVM.', withDefault(text(memory), '4g'));
+const { driver: usualDriver, dynamicAllocation: usualAllocation } = usualResources;
+const cores = about('CPU cores.', withDefault(text(integer(1, 64)), usualDriver.cores));
+const memoryField = about('Memory of the JVM.', withDefault(text(memory), usualDriver.memory));
 const executors = text(integer(0, 1000));
 
-const DEFAULT_DRIVER = { cores: 2, memory: '4g' };
-const DEFAULT_EXECUTOR = { cores: 2, memory: '4g', instances: undefined };
-const DEFAULT_ALLOCATION = { enabled: true, minExecutors: 1, maxExecutors: 10 };
+const DEFAULT_EXECUTOR = { ...usualResources.executor, instances: undefined };
+const DEFAULT_ALLOCATION = { enabled: true, minExecutors: 1, maxExecutors: 10, ...usualAllocation };
 
-const resources = object('resources', {
-  driver: withDefault(object('a driver', { cores, memory: memoryField }), DEFAULT_DRIVER),
+/** What a job asks for. */
+export const resources = object('resources', {
+  driver: withDefault(object('a driver', { cores, memory: memoryField }), usualDriver),
   executor: withDefault(
     object('an executor', {
       cores,
@@ -108,8 +110,8 @@ const resources = object('resources', {
     withDefault(
       object('dynamic allocation', {
         enabled: withDefault(text(boolean), true),
-        minExecutors: withDefault(executors, 1),
-        maxExecutors: withDefault(executors, 10),
+        minExecutors: withDefault(executors, DEFAULT_ALLOCATION.minExecutors),
+        maxExecutors: withDefault(executors, DEFAULT_ALLOCATION.maxExecutors),
       }),
       DEFAULT_ALLOCATION,
     ),
@@ -131,7 +133,7 @@ const coreEtl = object('coreEtl', {
   ),
   sinks: about('What is written at the end.', withDefault(list(sink, { most: 50 }), [])),
   resources: withDefault(resources, {
-    driver: DEFAULT_DRIVER,
+    driver: usualDriver,
     executor: DEFAULT_EXECUTOR,
     dynamicAllocation: DEFAULT_ALLOCATION,
   }),
@@ -164,3 +166,4 @@ export type CoreEtl = TypeOf<typeof coreEtl>;
 export type Source = TypeOf<typeof source>;
 export type Transform = TypeOf<typeof transform>;
 export type Sink = TypeOf<typeof sink>;
+export type ResourcesEntry = TypeOf<typeof resources>;

@@ -2,7 +2,7 @@
 import { path } from '../../lib/yaml/file-path.js';
 import { boolean, duration, integer, plainText, size } from '../../lib/yaml/text-types.js';
 import { controlPlane, group, list, optional, setting, textMap } from '../setting.js';
-import { historyUrl, objectUrl } from '../types.js';
+import { historyUrl, jobUrl, objectUrl } from '../types.js';
 
 export const batch = group(
   'Batch jobs: complete manifests that run once. With drivers.source kubernetes they are applications of the Spark operator, and batch.output_url must be set; with local, processes of this machine.',
@@ -54,6 +54,11 @@ export const batch = group(
       default: 'false',
       roles: controlPlane,
       about: 'Whether the bucket stands in the path, as many others than Amazon want it.',
+    }),
+    ui_url: optional(jobUrl, {
+      roles: controlPlane,
+      about:
+        "Where people find Spark's page of a job that runs, with {namespace} and {job_id} in it: such as behind an ingress. Its path is Spark's spark.ui.proxyBase. Without it there is no link.",
     }),
     history_url: optional(historyUrl, {
       roles: controlPlane,
