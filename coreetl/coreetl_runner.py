@@ -33,6 +33,7 @@ import sys
 import threading
 import traceback
 from datetime import datetime, timezone
+from decimal import Decimal
 
 from coreetl_failures import JobFailure, Terminated, failure_of, lost_spark, place_in_manifest, step_in
 from coreetl_results import (
@@ -62,7 +63,10 @@ class Job:
     def __init__(self, job):
         """KeyError, TypeError: it is no job file."""
         etl = job["manifest"]["spec"]["coreEtl"]
-        self.parameters = etl.get("parameters") or {}
+        self.parameters = {
+            name: float(value) if isinstance(value, Decimal) else value
+            for name, value in (etl.get("parameters") or {}).items()
+        }
         self.sources = etl.get("sources") or []
         self.transforms = etl.get("transforms") or []
         self.sinks = etl.get("sinks") or []
@@ -188,7 +192,7 @@ class Job:
         """Rows as Spark reads JSON; without a schema their columns are in alphabetical order."""
         encoder = self.spark.sparkContext._jvm.org.apache.spark.sql.Encoders.STRING()
         java_session = self.spark._jsparkSession
-        lines = java_session.createDataset([json.dumps(row) for row in rows], encoder)
+        lines = java_session.createDataset([json_line(row) for row in rows], encoder)
         reader = java_session.read().option("mode", "FAILFAST")
         frame = (reader.schema(schema) if schema else reader).json(lines)
         return DataFrame(frame, self.spark)
@@ -285,6 +289,15 @@ class Job:
         return failure_of(error, exit_code, code, step)
 
 
+def json_line(row):
+    cells = ("%s:%s" % (json.dumps(name), json_cell(value)) for name, value in row.items())
+    return "{%s}" % ",".join(cells)
+
+
+def json_cell(value):
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)
+
+
 def now():
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -298,7 +311,8 @@ def read_job(path):
     """JobFailure where the file is none of ours."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            job = json.load(file)
+            # Rows keep every digit that was written.
+            job = json.load(file, parse_float=Decimal)
         if job.get("format") != 1:
             raise ValueError("its format is %r, this program knows 1" % job.get("format"))
         return Job(job)

@@ -138,7 +138,9 @@ OPTIONS = frozenset(
     allowunquotedfieldnames allowsinglequotes allownumericleadingzeros allowbackslashescapinganycharacter
     allowunquotedcontrolchars allownonnumericnumbers dropfieldifallnull ignorenullfields wholetext mergeschema
     datetimerebasemode int96rebasemode pathglobfilter recursivefilelookup modifiedbefore modifiedafter
-    ignorecorruptfiles ignoremissingfiles timezone versionasof timestampasof overwriteschema
+    ignorecorruptfiles ignoremissingfiles timezone versionasof timestampasof overwriteschema avroschema
+    positionalfieldmatching enablestableidentifiersforuniontype recursivefieldmaxdepth maxrecordsperfile
+    partitionoverwritemode recordname recordnamespace usermetadata txnappid txnversion optimizewrite
     """.split()
 )
 

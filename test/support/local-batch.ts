@@ -3,11 +3,8 @@ import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { ApplicationStatus, BackendLogLine, JobToRun } from '../../src/batch/backend.js';
-import {
-  LocalBatch,
-  stopLocalBatch,
-  type LocalBatchOptions,
-} from '../../src/batch/local/local-batch.js';
+import { stopLocalBatch } from '../../src/batch/local/attempt-processes.js';
+import { LocalBatch, type LocalBatchOptions } from '../../src/batch/local/local-batch.js';
 import type { MakeJobCommand } from '../../src/batch/local/spark-submit.js';
 import { systemClock } from '../../src/model/clock.js';
 

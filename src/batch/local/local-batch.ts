@@ -3,12 +3,9 @@
  * a supervisor of its own, which outlives the gateway; what is known is in files, so that the next gateway
  * goes on with it.
  */
-import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import { endProcess, isAlive, processId, type ProcessId } from '../../lib/child-processes/proc.js';
+import { endProcess, type ProcessId } from '../../lib/child-processes/proc.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
 import type {
@@ -19,6 +16,7 @@ import type {
   LogRequest,
 } from '../backend.js';
 import { ApplicationFolders, attemptMarker, contentOf, findMarked } from './application-folders.js';
+import { mayLive, startSupervisor, SUPERVISOR_MARGIN_MS } from './attempt-processes.js';
 import type { AttemptCommand } from './attempt-supervisor.js';
 import { LocalApplication } from './local-application.js';
 import { readLocalLog } from './local-log.js';
@@ -40,11 +38,8 @@ export interface LocalBatchOptions {
   readonly mostLogBytes?: number;
 }
 
-const SUPERVISOR = fileURLToPath(new URL('attempt-supervisor.js', import.meta.url));
 /** How often processes that are not our children are looked at. */
 const LOOK_MS = 500;
-/** The supervisor has some steps to do after its program has ended. */
-const SUPERVISOR_MARGIN_MS = 10_000;
 
 export class LocalBatch implements BatchBackend {
   readonly name = 'local';
@@ -365,62 +360,10 @@ export class LocalBatch implements BatchBackend {
   }
 }
 
-/** Starts a supervisor that outlives this process. */
-function startSupervisor(
-  marker: string,
-  commandFile: string,
-  ownLog: string,
-  onEnd: () => void,
-): ProcessId {
-  const log = openSync(ownLog, 'a', 0o600);
-  try {
-    const child = spawn(process.execPath, [SUPERVISOR, marker, commandFile], {
-      detached: true,
-      stdio: ['ignore', log, log],
-    });
-    child.once('error', onEnd);
-    child.once('exit', onEnd);
-    child.unref();
-    if (child.pid === undefined) throw new Error(`${process.execPath} could not be started`);
-    try {
-      // One that has ended already is kept as one that cannot be alive.
-      return processId(child.pid) ?? { pid: child.pid, startTime: 'ended' };
-    } catch (error) {
-      child.kill('SIGKILL');
-      throw error;
-    }
-  } finally {
-    closeSync(log);
-  }
-}
-
-/** Only one that has surely ended is taken for ended. */
-function mayLive(id: ProcessId): boolean {
-  try {
-    return isAlive(id);
-  } catch {
-    return true;
-  }
-}
-
 function startOf({ startTime }: ProcessId): number {
   return Number(startTime);
 }
 
 function numbersAsText(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? value.toString() : value;
-}
-
-/**
- * Ends every job of a state folder that runs now; those that wait are left. To be called when nobody has the
- * folder open; answers how many there were.
- */
-export async function stopLocalBatch(stateFolder: string, graceMs = 10_000): Promise<number> {
-  await new ApplicationFolders(stateFolder).prepare();
-  const root = await realpath(stateFolder);
-  const marked = await findMarked(root);
-  await Promise.all(marked.map(({ id }) => endProcess(id, graceMs + SUPERVISOR_MARGIN_MS)));
-  // Those whose supervisor was killed are in sessions of their own.
-  for (const { id } of await findMarked(root)) await endProcess(id, graceMs);
-  return new Set(marked.map(({ application }) => application)).size;
 }

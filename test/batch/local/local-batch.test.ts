@@ -3,7 +3,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { findMarked } from '../../../src/batch/local/application-folders.js';
-import { stopLocalBatch, type LocalBatch } from '../../../src/batch/local/local-batch.js';
+import { stopLocalBatch } from '../../../src/batch/local/attempt-processes.js';
+import type { LocalBatch } from '../../../src/batch/local/local-batch.js';
 import { isAlive } from '../../../src/lib/child-processes/proc.js';
 import { temporaryFolder } from '../../support/local-world.js';
 import {

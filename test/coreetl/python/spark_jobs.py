@@ -285,6 +285,23 @@ class JobsTest(unittest.TestCase):
         self.assertEqual(exit_code, 0, self.log.getvalue())
         self.assertEqual(self.output("_preview.json")["rows"], [["'; DROP TABLE x --", True, 42]])
 
+    def test_rows_keep_every_digit(self):
+        path = os.path.join(self.folder.name, "digits.gz")
+        rows = '[{"d":1.123456789012345678,"n":12345678901234567890123}]'
+        source = '{"name":"s","rows":%s,"schema":"d DECIMAL(38, 18), n DECIMAL(38, 0)"}' % rows
+        output = os.path.join(self.folder.name, "out")
+        job = (
+            '{"format":1,"job_id":"job-a","output_path":"%s","sandbox":true,"manifest":{"metadata":{"name":"n"},'
+            '"spec":{"coreEtl":{"sources":[%s],"transforms":[{"name":"r","sql":"SELECT d, n, :p AS p FROM s"}],'
+            '"parameters":{"p":0.5}}}}}'
+        ) % (output, source)
+        with gzip.open(path, "wt") as file:
+            file.write(job)
+        with contextlib.redirect_stdout(io.StringIO()) as log:
+            self.assertEqual(coreetl_runner.run(path), 0, log.getvalue())
+        row = ["1.123456789012345678", "12345678901234567890123", 0.5]
+        self.assertEqual(self.output("_preview.json")["rows"], [row])
+
     def test_a_wide_result_is_shown_as_far_as_it_fits(self):
         columns = ", ".join("repeat('x', 4000) AS c%d" % number for number in range(40))
         exit_code, status = self.run_job(
