@@ -148,6 +148,13 @@ OPTIONS = frozenset(
 # Hadoop reads, with which a job could ask servers that only the driver reaches.
 SCHEMES = frozenset("s3 s3a s3n gs abfs abfss wasb wasbs oss cosn obs".split())
 
+# Their paths say a host, which gets the driver's token.
+_AZURE = frozenset("abfs abfss wasb wasbs".split())
+_AZURE_HOST = re.compile(
+    r"[\w$-]+@[a-z0-9-]+\.((blob|dfs)\.core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)"
+    r"|dfs\.fabric\.microsoft\.com)"
+)
+
 
 class Sandbox:
     """Checks of one Spark session."""
@@ -222,6 +229,9 @@ class Sandbox:
     def _check_path(self, name, path):
         scheme, rest = re.fullmatch(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(.*)", path, re.DOTALL).groups()
         if scheme is not None and scheme.lower() in SCHEMES and rest.startswith("//"):
+            host = rest[2:].split("/", 1)[0]
+            if scheme.lower() in _AZURE and not _AZURE_HOST.fullmatch(host):
+                raise _refusal(name, None, 'The host in "%s" is' % path, "use Azure's own")
             return
         if (scheme or "file").lower() == "file" and rest.startswith("/") and ".." not in rest.split("/"):
             local = os.path.realpath("/" + rest.lstrip("/"))

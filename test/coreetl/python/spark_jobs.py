@@ -285,6 +285,16 @@ class JobsTest(unittest.TestCase):
         self.assertEqual(exit_code, 0, self.log.getvalue())
         self.assertEqual(self.output("_preview.json")["rows"], [["'; DROP TABLE x --", True, 42]])
 
+    def test_a_result_of_a_gigabyte_leaves_a_small_preview(self):
+        exit_code, status = self.run_job(
+            [{"name": "r", "sql": "SELECT id, repeat('x', 1048576) AS long FROM range(0, 1024, 1, 8)"}],
+            sources=[],
+        )
+        self.assertEqual((exit_code, status["row_count"]), (0, "1024"), self.log.getvalue())
+        self.assertTrue(self.output("_preview.json")["truncated"])
+        size = os.path.getsize(os.path.join(self.folder.name, "out/_preview.json"))
+        self.assertLessEqual(size, 256 * 1024)
+
     def test_rows_keep_every_digit(self):
         path = os.path.join(self.folder.name, "digits.gz")
         rows = '[{"d":1.123456789012345678,"n":12345678901234567890123}]'
