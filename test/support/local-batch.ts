@@ -45,7 +45,7 @@ export async function openLocalBatch(
   t: ExecutionContext,
   options: Partial<LocalBatchOptions> & { readonly stateFolder: string },
 ): Promise<LocalBatch> {
-  const batch = await LocalBatch.open({
+  const batch = new LocalBatch({
     makeCommand: standInJob,
     clock: systemClock,
     log: pino({ enabled: false }),
@@ -53,6 +53,9 @@ export async function openLocalBatch(
     retryPauseMs: 10,
     ...options,
   });
+  // As a leader does.
+  batch.onChange(() => undefined);
+  await batch.remains(NAMESPACE, 'none');
   t.teardown(async () => {
     await batch.close();
     await stopLocalBatch(options.stateFolder, 100);

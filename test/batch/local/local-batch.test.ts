@@ -2,9 +2,11 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { findMarked } from '../../../src/batch/local/application-folders.js';
+import { pino } from 'pino';
+import { ApplicationFolders, findMarked } from '../../../src/batch/local/application-folders.js';
 import { stopLocalBatch } from '../../../src/batch/local/attempt-processes.js';
-import type { LocalBatch } from '../../../src/batch/local/local-batch.js';
+import { LocalBatch } from '../../../src/batch/local/local-batch.js';
+import { systemClock } from '../../../src/model/clock.js';
 import { isAlive } from '../../../src/lib/child-processes/proc.js';
 import { temporaryFolder } from '../../support/local-world.js';
 import {
@@ -13,6 +15,7 @@ import {
   logOf,
   NAMESPACE,
   openLocalBatch,
+  standInJob,
   untilJob,
 } from '../../support/local-batch.js';
 import { ManualClock } from '../../support/manual-clock.js';
@@ -192,13 +195,49 @@ test('the end of a job is known although no gateway was there', async (t) => {
   t.like(await untilJob(batch, 'job-c', hasEnded), { state: 'SUCCEEDED' });
 });
 
+test('who does not lead starts nothing and knows nothing; who begins to lead knows what is there', async (t) => {
+  const { batch, stateFolder } = await openNew(t);
+  const follower = new LocalBatch({
+    stateFolder,
+    makeCommand: standInJob,
+    clock: systemClock,
+    log: pino({ enabled: false }),
+  });
+  t.teardown(() => follower.close());
+  await batch.create(jobToRun('job-a', 'hang'));
+  await untilJob(batch, 'job-a', runs('RUNNING'));
+  t.throws(() => follower.status(NAMESPACE, 'job-a'), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  await t.throwsAsync(follower.create(jobToRun('job-b', 'hang')), {
+    code: 'CONTROL_PLANE_UNAVAILABLE',
+  });
+  await batch.close();
+  t.throws(() => batch.status(NAMESPACE, 'job-a'), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  const told = new Promise<string>((resolve) => {
+    follower.onChange((_, id) => resolve(id));
+  });
+  t.is(await told, 'job-a');
+  t.like(follower.status(NAMESPACE, 'job-a'), { state: 'RUNNING', attempt: 1 });
+  await follower.delete(NAMESPACE, 'job-a');
+  await untilGone(follower, 'job-a');
+});
+
+test('a gateway that has ended between the claim of an attempt and its start has started nothing', async (t) => {
+  const { batch: before, stateFolder } = await openNew(t, { atOnce: 0 });
+  await before.create(jobToRun('job-a', 'complete'));
+  await before.close();
+  const folders = new ApplicationFolders(stateFolder);
+  t.true(await folders.beginAttempt('job-a', 1, {}));
+  t.false(await folders.beginAttempt('job-a', 1, {}));
+  const batch = await openLocalBatch(t, { stateFolder });
+  t.like(await untilJob(batch, 'job-a', hasEnded), { state: 'SUCCEEDED', attempt: 1 });
+});
+
 test('a deletion that was asked for is done by the next gateway', async (t) => {
   const { batch: before, stateFolder } = await openNew(t);
   await before.create(jobToRun('job-a', 'hang'));
   await untilJob(before, 'job-a', runs('RUNNING'));
   const program = await programOf(stateFolder, 'job-a');
   await before.close();
-  const { ApplicationFolders } = await import('../../../src/batch/local/application-folders.js');
   await new ApplicationFolders(stateFolder).markDeleted('job-a');
   const batch = await openLocalBatch(t, { stateFolder });
   await untilGone(batch, 'job-a');
