@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { readOptions, writeOptions } from '../../src/manifest/format-options.js';
 
-/** The words of a list in coreetl_sandbox.py. */
+/** The words of a list in coreetl_allowed.py. */
 function words(name: string): ReadonlySet<string> {
-  const text = readFileSync('coreetl/coreetl_sandbox.py', 'utf8');
+  const text = readFileSync('coreetl/coreetl_allowed.py', 'utf8');
   const list = new RegExp(`^${name} = frozenset\\(\\s*(?:"""([^"]*)"""|"([^"]*)")`, 'm').exec(text);
   return new Set((list?.[1] ?? list?.[2] ?? '').trim().split(/\s+/));
 }

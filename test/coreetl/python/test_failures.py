@@ -20,7 +20,10 @@ class PlacesTest(unittest.TestCase):
     def test_a_place_in_the_sql_is_a_place_in_the_manifest(self):
         sql = "SELECT a,\n  b\nFROM t"
         at = {"line": 10, "column": 7, "literal": True}
-        found = [place_in_manifest(at, sql, sql.index(word)) for word in ("SELECT", "a", "b", "FROM", "t")]
+        found = [
+            place_in_manifest(at, sql, sql.index(word))
+            for word in ("SELECT", "a", "b", "FROM", "t")
+        ]
         self.assertEqual(found, [(10, 7), (10, 14), (11, 9), (12, 7), (12, 12)])
 
     def test_where_the_text_is_not_there_word_for_word_it_is_the_step(self):
@@ -63,7 +66,10 @@ class MessagesTest(unittest.TestCase):
         error = ValueError("x")
         error.__cause__ = Py4JNetworkError("Answer from Java side is empty")
         self.assertEqual(failure_of(error, 13, "STEP_FAILED", "r").code, "SPARK_LOST")
-        self.assertEqual(lost_spark(Exception("Job 3 cancelled because SparkContext was shut down")).code, "TERMINATED")
+        self.assertEqual(
+            lost_spark(Exception("Job 3 cancelled because SparkContext was shut down")).code,
+            "TERMINATED",
+        )
         self.assertIsNone(lost_spark(Exception("no such column")))
 
     def test_what_is_a_failure_already_stays_it(self):

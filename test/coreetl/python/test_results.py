@@ -44,8 +44,12 @@ class FolderTest(unittest.TestCase):
         self.assertEqual(results.local_path("/a/b"), "/a/b")
         self.assertIsNone(results.local_path("s3://bucket/a"))
         self.assertIsNone(results.local_path("file://elsewhere/a"))
-        self.assertEqual(results.OutputFolder("file:///a%20b/").path("sinks", "r"), "file:///a b/sinks/r")
-        self.assertEqual(results.OutputFolder("s3://b/x/").path("_status.json"), "s3://b/x/_status.json")
+        self.assertEqual(
+            results.OutputFolder("file:///a%20b/").path("sinks", "r"), "file:///a b/sinks/r"
+        )
+        self.assertEqual(
+            results.OutputFolder("s3://b/x/").path("_status.json"), "s3://b/x/_status.json"
+        )
 
     def test_files_appear_whole_and_alone(self):
         with tempfile.TemporaryDirectory() as folder:
