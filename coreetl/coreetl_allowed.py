@@ -156,6 +156,10 @@ TYPES = re.compile(
     r"|Map|Null|Short|String|Struct|Time|Timestamp|TimestampNTZ|TimestampNanos|TimestampNTZNanos"
     r"|TimestampLTZNanos|Varchar|Variant|YearMonthInterval)Type))\$?"
 )
+# Expressions that have a plan in them.
+SUBQUERIES = frozenset(
+    "Exists FunctionTableSubqueryArgumentExpression LateralSubquery ListQuery ScalarSubquery".split()
+)
 # Nodes without others in them.
 LEAVES = frozenset(
     [CATALYST + "expressions.Literal", CATALYST + "analysis.UnresolvedAttribute"]

@@ -23,6 +23,7 @@ from coreetl_allowed import (
     NODES,
     OPTIONS,
     SCHEMES,
+    SUBQUERIES,
     TABLE_FUNCTIONS,
     TYPES,
     VALUES,
@@ -55,6 +56,34 @@ SETTINGS = {
 }
 
 
+class _Scope:
+    """Which names mean what was declared, and not a table of the catalog, at a place in a plan."""
+
+    def __init__(self, declared, expressions=frozenset(), own=None):
+        self._declared = declared
+        #: Common table expressions.
+        self._expressions = expressions
+        #: The recursive one that this place is in the definition of.
+        self._own = own
+
+    def sees(self, name):
+        return name in self._declared or name in self._expressions or name == self._own
+
+    def after(self, name):
+        return _Scope(self._declared, self._expressions | {name})
+
+    def within(self, name):
+        return _Scope(self._declared, self._expressions, name)
+
+    def inner(self):
+        """In a subquery, where a recursive one cannot be meant."""
+        return _Scope(self._declared, self._expressions)
+
+    def unsubstituted(self):
+        """In what Spark does not look into for them, such as the WINDOW clause."""
+        return _Scope(self._declared)
+
+
 class Sandbox:
     """Checks of one Spark session."""
 
@@ -63,7 +92,7 @@ class Sandbox:
         self._gateway = spark.sparkContext._gateway
         self._parser = spark._jsparkSession.sessionState().sqlParser()
         self._local_folders = [os.path.normpath(folder) for folder in local_folders if folder]
-        self._kinds = {}
+        self._collections = {}
         self._types = spark.sparkContext._jvm.org.apache.spark.sql.types
         registries = spark.sparkContext._jvm.org.apache.spark.sql.catalyst.analysis
         # Of a name that this Spark does not know, its catalog may have a function.
@@ -73,21 +102,24 @@ class Sandbox:
         )
 
     def check_sql(self, step, sql, relations):
-        """Refuses (JobFailure) what is no plain query of `relations`; Spark's error if it does not parse."""
-        stack = [(self._parser.parsePlan(sql), frozenset(relations))]
+        """Refuses (JobFailure) what is no plain query of `relations`, or is Spark's own error."""
+        stack = [(self._parser.parsePlan(sql), _Scope(frozenset(relations)))]
         while stack:
-            value, names = stack.pop()
+            value, scope = stack.pop()
             if not isinstance(value, JavaObject):
                 continue  # A text, a number, nothing.
             kind = value.getClass().getName()
             if kind in NODES:
-                self._enter(step, value, kind, names, stack)
+                self._enter(step, value, kind, scope, stack)
             elif kind in VALUES or TYPES.fullmatch(kind):
                 continue
-            elif self._shape(kind, value) == "collection":
-                _push(stack, value.iterator(), names)
-            elif kind == "scala.Some" or re.fullmatch(r"scala\.Tuple[234](\$\S+)?", kind):
-                _push(stack, value.productIterator(), names)
+            elif kind == "scala.Some":
+                stack.append((value.get(), scope))
+            elif re.fullmatch(r"scala\.Tuple[234](\$\S+)?", kind):
+                _push(stack, value.productIterator(), scope.unsubstituted())
+            elif self._is_collection(kind, value):
+                of_pairs = ".Map" in kind or ".HashMap" in kind
+                _push(stack, value.iterator(), scope.unsubstituted() if of_pairs else scope)
             elif kind.endswith("CaseInsensitiveStringMap"):
                 if not value.isEmpty():
                     raise _refusal(step, None, "Options of a relation (WITH …) are")
@@ -158,11 +190,11 @@ class Sandbox:
             "use one of " + ", ".join(s + "://" for s in sorted(SCHEMES)),
         )
 
-    def _enter(self, step, node, kind, names, stack):
+    def _enter(self, step, node, kind, scope, stack):
         """Checks one node, and puts what it is made from on the stack."""
         name = kind.rsplit(".", 1)[-1]
         if name == "UnresolvedRelation":
-            self._check_relation(step, node, names)
+            self._check_relation(step, node, scope)
         elif name == "UnresolvedFunction":
             _check_function(step, node, _texts(node.nameParts()), self._functions)
         elif name == "UnresolvedTableValuedFunction":
@@ -171,35 +203,39 @@ class Sandbox:
             identifier = node.name()
             parts = [identifier.funcName()] if identifier.database().isEmpty() else []
             _check_function(step, node, parts, self._table_functions)
+        elif name in SUBQUERIES:
+            scope = scope.inner()
         if name == "UnresolvedWith":
-            self._enter_with(node, names, stack)
+            self._enter_with(node, scope.inner(), stack)
+        elif name == "CaseWhen":
+            _push(stack, node.children().iterator(), scope)
         elif kind not in LEAVES:
-            _push(stack, node.productIterator(), names)
+            _push(stack, node.productIterator(), scope)
 
-    def _enter_with(self, node, names, stack):
+    def _enter_with(self, node, scope, stack):
         """A common table expression sees those before it, and itself where it is recursive."""
         recursive = _ask(node, "allowRecursion") is True
         relations = node.cteRelations().iterator()
         while relations.hasNext():
             definition = relations.next()
             name = _fold(definition.productElement(0))
-            stack.append((definition.productElement(1), names | {name} if recursive else names))
-            names = names | {name}
-        stack.append((node.child(), names))
+            stack.append((definition.productElement(1), scope.within(name) if recursive else scope))
+            scope = scope.after(name)
+        stack.append((node.child(), scope))
 
-    def _check_relation(self, step, node, names):
+    def _check_relation(self, step, node, scope):
         parts = _texts(node.multipartIdentifier())
-        if len(parts) != 1 or _fold(parts[0]) not in names:
+        if len(parts) != 1 or not scope.sees(_fold(parts[0])):
             what = '"%s" is neither a source nor an earlier step: reading it is' % ".".join(parts)
             raise _refusal(step, node, what, "declare it in spec.coreEtl.sources")
         if node.isStreaming():
             raise _refusal(step, node, "Reading a stream is")
 
-    def _shape(self, kind, value):
-        if kind not in self._kinds:
-            iterable = is_instance_of(self._gateway, value, "scala.collection.Iterable")
-            self._kinds[kind] = "collection" if iterable else "other"
-        return self._kinds[kind]
+    def _is_collection(self, kind, value):
+        if kind not in self._collections:
+            found = is_instance_of(self._gateway, value, "scala.collection.Iterable")
+            self._collections[kind] = found
+        return self._collections[kind]
 
     @staticmethod
     def _names(registries, registry):
@@ -225,9 +261,9 @@ def _ask(value, method):
         return None
 
 
-def _push(stack, iterator, names):
+def _push(stack, iterator, scope):
     while iterator.hasNext():
-        stack.append((iterator.next(), names))
+        stack.append((iterator.next(), scope))
 
 
 def _texts(sequence):

@@ -285,6 +285,56 @@ EXPORT TABLE t TO '/tmp/x'
 """
 
 
+#: Ways to say "secrets" where it could mean the common table expression, and means the table.
+AMBIGUOUS = """
+WITH secrets AS (SELECT v FROM secrets) SELECT * FROM secrets;
+WITH RECURSIVE secrets AS (SELECT v FROM secrets) SELECT * FROM secrets;
+WITH RECURSIVE secrets AS (SELECT (SELECT max(v) FROM secrets) AS v) SELECT * FROM secrets;
+WITH RECURSIVE secrets (v) AS (SELECT 'x' UNION ALL SELECT v FROM secrets WHERE v <> 'x') SELECT * FROM secrets;
+WITH RECURSIVE secrets (v) AS (SELECT 'x' UNION ALL SELECT v FROM (WITH q AS (SELECT v FROM secrets)
+  SELECT * FROM q) WHERE v <> 'x') SELECT * FROM secrets;
+WITH RECURSIVE secrets (v) AS (SELECT 'x' UNION ALL SELECT 'y' WHERE EXISTS (SELECT 1 FROM secrets)) SELECT * FROM secrets;
+WITH RECURSIVE secrets (v) AS (SELECT 'x' UNION ALL SELECT s.v FROM (SELECT 1), LATERAL (SELECT v FROM secrets) s)
+  SELECT * FROM secrets;
+WITH RECURSIVE q AS (SELECT 1 AS n), secrets AS (SELECT v FROM secrets) SELECT * FROM secrets;
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) OVER w FROM range(2)
+  WINDOW w AS (PARTITION BY (SELECT max(v) FROM secrets));
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) OVER w FROM range(2)
+  WINDOW w AS (ORDER BY CASE WHEN (SELECT max(v) FROM secrets) LIKE 'l%' THEN 1 ELSE id END);
+WITH secrets AS (SELECT 'x' AS v) SELECT CASE WHEN (SELECT max(v) FROM secrets) LIKE 'l%' THEN 1 ELSE 2 END AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT CASE (SELECT max(v) FROM secrets) WHEN 'l' THEN 1 END AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM VALUES ((SELECT max(v) FROM secrets)) AS s(v);
+WITH secrets AS (SELECT 'x' AS v) VALUES ((SELECT max(v) FROM secrets));
+WITH secrets AS (SELECT 'x' AS v) SELECT v FROM range(2) LATERAL VIEW explode(array((SELECT max(v) FROM secrets))) s AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM explode(array((SELECT max(v) FROM secrets)));
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM range(length((SELECT max(v) FROM secrets)));
+WITH secrets AS (SELECT 'x' AS v) SELECT id FROM range(9) LIMIT length((SELECT max(v) FROM secrets));
+WITH secrets AS (SELECT 'x' AS v) SELECT id FROM range(9) ORDER BY (SELECT max(v) FROM secrets);
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) FROM range(9) GROUP BY (SELECT max(v) FROM secrets);
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) FROM range(9) GROUP BY GROUPING SETS ((id, (SELECT max(v) FROM secrets)));
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) FILTER (WHERE (SELECT max(v) FROM secrets) = 'x') FROM range(9);
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) FROM range(9) HAVING (SELECT max(v) FROM secrets) = 'x';
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM range(9) a JOIN range(9) b ON (SELECT max(v) FROM secrets) = 'x';
+WITH secrets AS (SELECT 'x' AS v) SELECT transform(array(1), e -> (SELECT max(v) FROM secrets)) AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT /*+ REPARTITION((SELECT max(v) FROM secrets)) */ 1 AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT /*+ BROADCAST(secrets) */ v FROM secrets;
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM (SELECT 'x' AS v) PIVOT (max((SELECT max(v) FROM secrets)) FOR v IN ('x'));
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM (WITH q AS (SELECT v FROM secrets) SELECT v FROM q);
+WITH q AS (WITH secrets AS (SELECT 'x' AS v) SELECT v FROM secrets) SELECT * FROM q;
+WITH q AS (WITH secrets AS (SELECT 'x' AS v) SELECT v FROM secrets) SELECT * FROM secrets;
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM (WITH secrets AS (SELECT v FROM secrets) SELECT v FROM secrets);
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM SECRETS, `Secrets`;
+WITH Secrets AS (SELECT 'x' AS v) SELECT * FROM secrets;
+WITH secrets AS (SELECT 'x' AS v) (SELECT v FROM secrets) UNION ALL (SELECT v FROM secrets) ORDER BY v;
+WITH secrets AS (SELECT 'x' AS v) FROM secrets |> WHERE v IN (SELECT v FROM secrets) |> EXTEND (SELECT max(v) FROM secrets) AS w;
+WITH secrets AS (SELECT 'x' AS v) FROM range(1) |> UNION ALL (SELECT length(v) FROM secrets) |> AGGREGATE count(*);
+WITH secrets AS (SELECT 'x' AS v) SELECT id FROM range(3) QUALIFY row_number() OVER (ORDER BY (SELECT max(v) FROM secrets)) = 1;
+WITH secrets AS (SELECT 'x' AS v) SELECT INTERVAL (SELECT 1 FROM secrets) DAY AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT struct((SELECT max(v) FROM secrets)).col1 AS v, array((SELECT max(v) FROM secrets))[0];
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM range(9) TABLESAMPLE (length((SELECT max(v) FROM secrets)) ROWS)
+"""
+
+
 def statements(text):
     """Those of a text; a script's own semicolons are followed by a space."""
     return [statement.strip() for statement in text.strip().split(";\n")]
@@ -345,6 +395,25 @@ class SandboxTest(unittest.TestCase):
             else []
         ):
             self.assertEqual(self.check(sql), "refused", sql)
+
+    def test_a_name_that_is_let_through_never_means_a_table_of_the_catalog(self):
+        self.spark.sql("DROP TABLE IF EXISTS secrets")
+        self.spark.sql("CREATE TABLE secrets USING parquet AS SELECT 'leaked' AS v")
+        self.addCleanup(self.spark.sql, "DROP TABLE IF EXISTS secrets")
+        run = 0
+        for sql in statements(AMBIGUOUS):
+            if self.check(sql) != "allowed":
+                continue
+            try:
+                plan = self.spark.sql(sql)._jdf.queryExecution().analyzed().toString()
+            except Exception as error:
+                self.assertNotIn("leaked", str(error))
+                plan = str(error)
+            else:
+                run += 1
+            self.assertNotIn("default.secrets", plan, sql)
+            self.assertNotIn("parquet", plan, sql)
+        self.assertGreater(run, 15)
 
     def test_nothing_runs_and_no_class_is_loaded_while_a_statement_is_checked(self):
         for sql in [
