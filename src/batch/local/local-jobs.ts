@@ -205,11 +205,17 @@ export class LocalJobs {
     const { clock, atOnce = 2 } = this.#o;
     const nowMs = clock.now();
     for (const application of this.#applications.values()) {
-      if (this.#deleting.has(application.id)) continue;
-      await this.#lookAt(application);
-      if (application.keptUntilMs !== undefined && nowMs >= application.keptUntilMs) {
-        await this.#folders.markDeleted(application.id);
-        this.#end(application);
+      const { id, keptUntilMs } = application;
+      if (this.#deleting.has(id)) continue;
+      try {
+        await this.#lookAt(application);
+        if (keptUntilMs !== undefined && nowMs >= keptUntilMs) {
+          await this.#folders.markDeleted(id);
+          this.#end(application);
+        }
+      } catch (error) {
+        // One that cannot be read holds up no other.
+        this.#o.log.warn({ err: error, job: id }, 'a job cannot be looked at; trying again');
       }
     }
     const all = [...this.#applications.values()].filter(({ id }) => !this.#deleting.has(id));
@@ -228,8 +234,9 @@ export class LocalJobs {
     if (!application.running) return;
     // Looked at before its file: it writes that first, and ends then.
     const alive = application.supervisor !== undefined && mayLive(application.supervisor);
-    const report = await this.#folders.readReport(id, attempt);
     const end = await this.#folders.readEnd(id, attempt);
+    // After the end: before that the job may still change it.
+    const report = await this.#folders.readReport(id, attempt);
     const before = JSON.stringify(this.#statusOf(application), numbersAsText);
     application.reported(report);
     if (end) {

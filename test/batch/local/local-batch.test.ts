@@ -1,5 +1,6 @@
 /** Batch jobs as processes of this machine: from their creation to their end, whoever is killed between. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
@@ -18,6 +19,7 @@ import {
   standInJob,
   untilJob,
 } from '../../support/local-batch.js';
+import { processEnded } from '../../support/process-ended.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 const runs = (text: string) => (status: { report?: { state: string } } | undefined) =>
@@ -188,7 +190,7 @@ test('the end of a job is known although no gateway was there', async (t) => {
   await before.close();
   const supervisor = await supervisorOf(stateFolder, 'job-a');
   process.kill((await programOf(stateFolder, 'job-a')).pid, 'SIGTERM');
-  while (isAlive(supervisor)) await new Promise((resolve) => setImmediate(resolve));
+  await processEnded(supervisor.pid);
   const batch = await openLocalBatch(t, { stateFolder });
   t.like(batch.status(NAMESPACE, 'job-a'), { state: 'FAILED', exitCode: 143 });
   t.like(batch.status(NAMESPACE, 'job-b'), { state: 'RUNNING' });
@@ -266,6 +268,19 @@ test('what is left of a job goes some time after its end', async (t) => {
   await clock.advance(60_000);
   await untilGone(batch, 'job-a');
   t.deepEqual(readdirSync(join(stateFolder, 'applications')), []);
+});
+
+test('a job whose folder cannot be read holds up no other', async (t) => {
+  const { batch, stateFolder } = await openNew(t);
+  await batch.create(jobToRun('job-a', 'hang'));
+  await untilJob(batch, 'job-a', runs('RUNNING'));
+  const end = join(stateFolder, 'applications/job-a/attempt-1/end.json');
+  // Not even root reads a folder as a file.
+  await mkdir(end);
+  await batch.create(jobToRun('job-b', 'complete'));
+  t.like(await untilJob(batch, 'job-b', hasEnded), { state: 'SUCCEEDED' });
+  await rmdir(end);
+  t.like(batch.status(NAMESPACE, 'job-a'), { state: 'RUNNING' });
 });
 
 test('a program that is not there is a failure that says so', async (t) => {
