@@ -9,8 +9,10 @@ import { type ActionOptions, actionRoutes } from '../console/actions.js';
 import { readRoutes } from '../console/api.js';
 import { consoleAssets } from '../console/assets.js';
 import type { Assets } from '../lib/http/assets.js';
-import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
-import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
+import { consolePage, createConsole } from '../console/console.js';
+import { createSignIn, type SignInSettings } from '../sign-in/create.js';
+import { BearerIdentification } from '../sign-in/identify.js';
+import { Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
 import { KubernetesRights, type KubernetesRightsOptions } from '../console/kubernetes-rights.js';
 import { ownSessionRoutes } from '../console/own-sessions.js';
@@ -230,6 +232,7 @@ async function signInSettings(
     ...issuer,
     clientSecret: own.clientSecretFile && (await readSecret(own.clientSecretFile)),
     scope: own.scope,
+    page: consolePage,
     publicUrl: new URL(own.publicUrl ?? localAdminUrl(settings)),
     secret: await secret(),
     sessionTtlMs: own.sessionTtlMs,
