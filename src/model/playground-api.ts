@@ -157,6 +157,8 @@ export interface ChoicesView {
   /** Those in which the sandbox is on if nobody says otherwise. */
   readonly sandbox_environments: readonly string[];
   readonly defaults: { readonly team: string | null; readonly environment: string | null };
+  /** Whether manifests may name files of the machine that jobs run on. */
+  readonly local_paths: boolean;
 }
 
 /** `GET me`. */
