@@ -224,7 +224,11 @@ test('nobody follows more than 20 logs at a time', async (t) => {
   t.true(readers.every(({ response }) => response.status === 200));
   const { response } = await Reader.open(world, 'job-1');
   t.is(response.status, 429);
-  t.is((await world.ask('/logs/job-1', { headers: { accept: 'text/event-stream' }, user: 'bob' })).status, 404);
+  t.is(
+    (await world.ask('/logs/job-1', { headers: { accept: 'text/event-stream' }, user: 'bob' }))
+      .status,
+    404,
+  );
   gateway.change('job-1', { state: 'COMPLETED' });
   await Promise.all(readers.map((reader) => reader.rest()));
   t.is((await Reader.open(world, 'job-1')).response.status, 200);

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import test from 'ava';
 import { isObject } from '../../src/model/json.js';
@@ -5,12 +6,16 @@ import { docsPage } from '../../src/playground/docs-page.js';
 import { endpoints } from '../../src/playground/endpoints.js';
 import { openApi } from '../../src/playground/openapi.js';
 import { schemas } from '../../src/playground/schemas.js';
-import { metaSchema } from './openapi-3.1.js';
+
+/** https://spec.openapis.org/oas/3.1/schema */
+const metaSchema = JSON.parse(
+  readFileSync('node_modules/@seriousme/openapi-schema-validator/schemas/v3.1/schema.json', 'utf8'),
+) as object;
 
 const description = JSON.parse(JSON.stringify(openApi('1.2.3'))) as Record<string, unknown>;
 
 test('openapi.json is what OpenAPI 3.1 says it has to be', (t) => {
-  const ajv = new Ajv2020({ strict: false, allErrors: true });
+  const ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
   t.true(ajv.validate(metaSchema, description), ajv.errorsText());
   const wrong = structuredClone(description);
   delete wrong['info'];
