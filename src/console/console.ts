@@ -6,13 +6,13 @@ import type { MeView, RequestSample } from '../model/admin-api.js';
 import { type Clock, isoTime } from '../model/clock.js';
 import { forSignedIn, type SignIn } from '../sign-in/create.js';
 import type { SignInPage } from '../sign-in/sign-in.js';
-import { API_ROOT } from './api.js';
+import { API_ROOT } from './read-routes.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import { Events } from './live/events.js';
 import { History } from './live/history.js';
 import { LiveState } from './live/live-state.js';
 import type { RecentActions } from './live/requests.js';
-import type { ConsoleSources } from './sources.js';
+import type { ConsoleSources } from './console-sources.js';
 
 export const consolePage: SignInPage = {
   name: 'the console',

@@ -1,5 +1,5 @@
 /** Reads manifests. Runs in browsers, too: nothing here, or below, is of Node. */
-import { parseYaml, type YamlValue } from '../lib/yaml/document.js';
+import { parseYaml, type YamlValue } from '../lib/yaml/yaml-tree.js';
 import type { Place, Problem } from '../lib/yaml/problem.js';
 import { Reader } from '../lib/yaml/schema.js';
 import { GatewayError, type PlacedProblem } from '../model/errors.js';

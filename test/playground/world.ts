@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
-import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/server.js';
-import { type HttpServer, startHttpServer } from '../../src/lib/http/server.js';
+import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
+import { type HttpServer, startHttpServer } from '../../src/lib/http/http-server.js';
 import { type Clock, systemClock } from '../../src/model/clock.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import {

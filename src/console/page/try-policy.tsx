@@ -7,7 +7,7 @@ import type {
 } from '../../model/policy-diff.js';
 import { Component, type ComponentChildren } from 'preact';
 import { messageOf } from '../../lib/page/request.js';
-import { postText } from './api.js';
+import { postText } from './api-client.js';
 import { count } from '../../lib/page/format.js';
 import { Card, Title } from '../../lib/page/parts.js';
 import { SessionLink, State as StateWord } from './parts.js';

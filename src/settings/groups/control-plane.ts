@@ -143,6 +143,17 @@ export const webConsole = group(
       roles: controlPlane,
       about: 'OAuth scopes that are asked for, separated by spaces.',
     }),
+    login_client_id: optional(plainText, {
+      roles: controlPlane,
+      about:
+        'The client that the command line is to that issuer (spark-gateway login): a public one with the device flow. Without it that of the console, if that has no secret.',
+    }),
+    login_scope: setting(plainText, {
+      default: 'openid offline_access',
+      roles: controlPlane,
+      about:
+        'OAuth scopes that the command line asks for, separated by spaces. With offline_access a login outlives its token.',
+    }),
     public_url: optional(publicUrl, {
       roles: controlPlane,
       about:
