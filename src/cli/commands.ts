@@ -10,6 +10,8 @@ import { drivers } from './commands/drivers.js';
 import { envoys } from './commands/envoys.js';
 import { evict } from './commands/evict.js';
 import { issuer } from './commands/issuer.js';
+import { jobSchema } from './commands/job-schema.js';
+import { jobValidate } from './commands/job-validate.js';
 import { login } from './commands/login.js';
 import { logout } from './commands/logout.js';
 import { policyCompare } from './commands/policy-compare.js';
@@ -43,6 +45,8 @@ export const commands: readonly Command[] = [
   policyCompare,
   policySchema,
   policyCrd,
+  jobValidate,
+  jobSchema,
   settingsValidate,
   settingsExample,
   analyze,
