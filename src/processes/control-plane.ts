@@ -33,7 +33,6 @@ import {
   processMetrics,
 } from './metrics.js';
 import { openBatch } from './batch.js';
-import { batchRules } from './batch-rules.js';
 import { createGrpcPort, mtlsFiles } from '../lib/grpc/port.js';
 import { type KubernetesAccess, kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
@@ -127,7 +126,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   const batch = await openBatch(settings, {
     access,
     leadership: records.leadership,
-    rules: () => batchRules(policy(), settings),
+    policy,
     audit,
     registry,
     clock,

@@ -77,6 +77,17 @@ export const objectUrl = textType(
   },
 );
 
+/** A page for people, by a job's namespace and id. */
+export const jobUrl = textType(
+  'a URL that starts with http:// or https:// and has {job_id} in it',
+  (text) => {
+    const url = text.replaceAll('{namespace}', 'a').replaceAll('{job_id}', 'b');
+    return text.includes('{job_id}') && URL.canParse(url) && /^https?:/.test(url)
+      ? text
+      : undefined;
+  },
+);
+
 /** A page for people, by the id of a Spark application. */
 export const historyUrl = textType(
   'a URL that starts with http:// or https:// and has {application_id} in it',

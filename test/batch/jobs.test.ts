@@ -50,6 +50,10 @@ test('what a user does not own looks as what is not there', async (t) => {
   t.is(messages[0], messages[1]);
   await t.throwsAsync(w.jobs.cancel(BOB, id), { code: 'JOB_UNKNOWN' });
   t.deepEqual(w.jobs.list(BOB, all).jobs, []);
+  const reader = { ...BOB, groups: ['readers'] };
+  t.is(w.state(id, reader), 'PENDING');
+  t.is(w.jobs.list(reader, all).jobs.length, 1);
+  await t.throwsAsync(w.jobs.cancel(reader, id), { code: 'BATCH_REFUSED' });
   t.is(w.state(id), 'PENDING');
 });
 
@@ -76,14 +80,7 @@ test('lists are pages, the newest first, without gaps although jobs come meanwhi
 
 test('jobs at a time are limited by what the policy says, also while they are being made', async (t) => {
   const w = await world({
-    rules: {
-      admit: () => ({
-        ttlSeconds: 60,
-        jobsPerUser: 2,
-        jobsPerTeam: undefined,
-        jobsPerNamespace: undefined,
-      }),
-    },
+    limits: { jobsPerOwner: 2, jobsPerTeam: undefined, jobsPerNamespace: undefined },
   });
   const outcomes = await Promise.allSettled([w.submit(), w.submit(), w.submit()]);
   t.deepEqual(

@@ -10,7 +10,7 @@ import {
   setting,
   textMap,
 } from '../setting.js';
-import { historyUrl, objectUrl } from '../types.js';
+import { historyUrl, jobUrl, objectUrl } from '../types.js';
 
 /** The leader looks at what jobs have left in doubt, the Runner when somebody asks. */
 const results = [...controlPlane, ...runners, ...playgrounds];
@@ -65,6 +65,11 @@ export const batch = group(
       default: 'false',
       roles: results,
       about: 'Whether the bucket stands in the path, as many others than Amazon want it.',
+    }),
+    ui_url: optional(jobUrl, {
+      roles: controlPlane,
+      about:
+        "Where people find Spark's page of a job that runs, with {namespace} and {job_id} in it: such as behind an ingress. Its path is Spark's spark.ui.proxyBase. Without it there is no link.",
     }),
     history_url: optional(historyUrl, {
       roles: controlPlane,
