@@ -74,6 +74,8 @@ export interface Processes {
   start(settings: Settings): Promise<void>;
   controlPlane(settings: Settings): Promise<void>;
   authz(settings: Settings): Promise<void>;
+  runner(settings: Settings): Promise<void>;
+  playground(settings: Settings): Promise<void>;
   issuer(settings: Settings): Promise<void>;
   /** Envoy's configuration, as JSON. */
   bootstrap(settings: Settings): Promise<string>;
