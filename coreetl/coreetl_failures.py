@@ -84,7 +84,7 @@ def _context_in(error, sql):
 
 
 def _position_in(error, sql):
-    found = re.search(r"\(line (\d+), pos (\d+)\)", str(error))
+    found = re.search(r"\bline (\d+),? pos (\d+)", str(error))
     if not found:
         return None
     line, column = int(found.group(1)) - 1, int(found.group(2))

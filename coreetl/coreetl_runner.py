@@ -51,6 +51,8 @@ from pyspark.sql.utils import AnalysisException, ParseException
 SAMPLING_SEED = 42
 #: Spark may take so long to stop; the job's end is known by then.
 STOP_SECONDS = 30
+#: Exit codes of what people have written: no stack says more about it.
+MISTAKES = (2, 11, 12)
 SANDBOX_SINK_FORMAT = "parquet"
 
 
@@ -316,7 +318,7 @@ def run(path):
         failure = JobFailure(143, "TERMINATED", "The job was asked to end (SIGTERM).")
     except JobFailure as error:
         failure = error
-        if error.__cause__ is not None:
+        if error.__cause__ is not None and error.exit_code not in MISTAKES:
             print_trace(error.__cause__)
     except BaseException as error:
         print_trace(error)

@@ -173,7 +173,7 @@ class Sandbox:
                 continue  # A text, a number, nothing.
             kind = value.getClass().getName()
             if kind in _NODES:
-                self._enter(step, value, kind[len(_CATALYST) :].split(".", 1)[1], kind, names, stack)
+                self._enter(step, value, kind, names, stack)
             elif kind in _VALUES or kind in _JOIN_TYPES or _TYPES.fullmatch(kind):
                 continue
             elif self._shape(kind, value) == "collection":
@@ -232,8 +232,9 @@ class Sandbox:
             name, None, 'The path "%s" is' % path, "use one of " + ", ".join(s + "://" for s in sorted(SCHEMES))
         )
 
-    def _enter(self, step, node, name, kind, names, stack):
+    def _enter(self, step, node, kind, names, stack):
         """Checks one node, and puts what it is made from on the stack."""
+        name = kind.rsplit(".", 1)[-1]
         if name == "UnresolvedRelation":
             self._check_relation(step, node, names)
         elif name == "UnresolvedFunction":
@@ -244,9 +245,9 @@ class Sandbox:
             identifier = node.name()
             parts = [identifier.funcName()] if identifier.database().isEmpty() else []
             _check_function(step, node, parts, self._table_functions)
-        elif name == "UnresolvedWith":
-            return self._enter_with(node, names, stack)
-        if kind not in _LEAVES:
+        if name == "UnresolvedWith":
+            self._enter_with(node, names, stack)
+        elif kind not in _LEAVES:
             _push(stack, node.productIterator(), names)
 
     def _enter_with(self, node, names, stack):

@@ -1,5 +1,6 @@
 /** Batch jobs: where they leave their results, how long they may take, and what they run in. */
-import { boolean, duration, integer, plainText } from '../../lib/yaml/text-types.js';
+import { path } from '../../lib/yaml/file-path.js';
+import { boolean, duration, integer, plainText, size } from '../../lib/yaml/text-types.js';
 import {
   controlPlane,
   group,
@@ -80,6 +81,33 @@ export const batch = group(
       roles: controlPlane,
       about:
         'Container image by the version that a manifest names (spec.engine.version), where the policy names none. It holds Spark, and coreetl_runner.py in /opt/spark/work-dir.',
+    }),
+    local: group('Batch jobs as processes of this machine.', {
+      jobs_at_once: setting(integer(1, 64), {
+        default: '2',
+        roles: controlPlane,
+        about: 'How many run at a time; the others wait.',
+      }),
+      memory: setting(size('256MiB', '1TiB'), {
+        default: '2GiB',
+        roles: controlPlane,
+        about: 'The largest heap of a job, whatever its manifest asks for.',
+      }),
+      spark_homes: list(path, {
+        roles: controlPlane,
+        about:
+          'Sparks of other releases than drivers.local.spark_home, for manifests that name them (spec.engine.version).',
+      }),
+      sandbox_paths: list(path, {
+        roles: controlPlane,
+        about:
+          'Folders of this machine that jobs in the sandbox may read. All other files are refused to them; they may read object stores.',
+      }),
+      spark_conf: textMap(plainText, {
+        roles: controlPlane,
+        about:
+          'Further Spark configuration of each job. No secrets: other users of this machine see it.',
+      }),
     }),
     kubernetes: group('Applications of batch jobs on Kubernetes.', {
       namespaces: list(plainText, {
