@@ -82,7 +82,8 @@ type T = ExecutionContext<{ gateway: Gateway; token: string }>;
 
 function ask(t: T, path: string, init: RequestInit = {}): Promise<Response> {
   const { gateway, token } = t.context;
-  const headers = { authorization: `Bearer ${token}`, ...init.headers };
+  const headers = new Headers(init.headers);
+  if (!headers.has('authorization')) headers.set('authorization', `Bearer ${token}`);
   return fetch(`${gateway.playgroundUrl}/api/v1/playground${path}`, { ...init, headers });
 }
 
