@@ -46,9 +46,7 @@ const source = object('a source', {
   options: options('the files at path'),
   rows: about(
     'Is these rows, each a map of columns.',
-    optional(
-      list(record(columnName, scalar({ orNothing: true }), { most: 500 }), { most: 10_000 }),
-    ),
+    optional(list(record(columnName, scalar({ orNothing: true }), { most: 500 }), { most: 1000 })),
   ),
   schema: about(
     'Columns of the files at path, or of rows, such as id BIGINT, name STRING.',

@@ -1,6 +1,5 @@
 /** Where batch jobs are recorded and run: in clusters, or on this machine. */
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { Logger } from 'pino';
 import type { BatchBackend } from '../batch/backend.js';
 import { KubernetesBatchBackend } from '../batch/kubernetes/kubernetes-backend.js';
@@ -13,6 +12,7 @@ import type { ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership } from '../model/ledger.js';
 import type { Settings } from '../settings/table.js';
 import { openLocalJobs } from './batch-local.js';
+import { batchOutputUrl } from './batch-output.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 /** Where jobs are recorded and run. */
@@ -81,7 +81,7 @@ export async function openLocalBatch(
   return {
     store: await FileJobStore.open(join(folder, 'records')),
     backends: [openLocalJobs(settings, context)],
-    outputUrl: settings.batch.outputUrl ?? `${pathToFileURL(join(folder, 'output')).href}/`,
+    outputUrl: batchOutputUrl(settings) ?? '',
     problems: () => [],
   };
 }

@@ -1,14 +1,26 @@
 /** Batch jobs: where they leave their results, how long they may take, and what they run in. */
 import { path } from '../../lib/yaml/file-path.js';
 import { boolean, duration, integer, plainText, size } from '../../lib/yaml/text-types.js';
-import { controlPlane, group, list, optional, setting, textMap } from '../setting.js';
+import {
+  controlPlane,
+  group,
+  list,
+  optional,
+  playgrounds,
+  runners,
+  setting,
+  textMap,
+} from '../setting.js';
 import { historyUrl, jobUrl, objectUrl } from '../types.js';
+
+/** The leader looks at what jobs have left in doubt, the Runner when somebody asks. */
+const results = [...controlPlane, ...runners, ...playgrounds];
 
 export const batch = group(
   'Batch jobs: complete manifests that run once. With drivers.source kubernetes they are applications of the Spark operator, and batch.output_url must be set; with local, processes of this machine.',
   {
     output_url: optional(objectUrl, {
-      roles: controlPlane,
+      roles: results,
       about:
         'Where the jobs leave their results, each in a folder of its own. Without it, and with drivers.source local, a folder in state_dir; else there are no batch jobs.',
     }),
@@ -45,14 +57,14 @@ export const batch = group(
       about: 'Jobs that have not ended, at most; further ones are refused.',
     }),
     s3_endpoint: optional(plainText, {
-      roles: controlPlane,
+      roles: results,
       about:
         'Where S3 answers, as a URL, for a batch.output_url of s3://; without it, Amazon. Credentials are those of the process.',
     }),
-    s3_region: optional(plainText, { roles: controlPlane, about: 'Region of the bucket.' }),
+    s3_region: optional(plainText, { roles: results, about: 'Region of the bucket.' }),
     s3_path_style: setting(boolean, {
       default: 'false',
-      roles: controlPlane,
+      roles: results,
       about: 'Whether the bucket stands in the path, as many others than Amazon want it.',
     }),
     ui_url: optional(jobUrl, {

@@ -8,9 +8,10 @@ import {
   setInPieces,
   Sealer,
   SessionCookie,
-} from '../../src/console/sign-in/session-cookie.js';
-import { Provider } from '../../src/console/sign-in/provider.js';
-import { returnPath, signInRoutes } from '../../src/console/sign-in/sign-in.js';
+} from '../../src/sign-in/session-cookie.js';
+import { consolePage } from '../../src/console/console.js';
+import { Provider } from '../../src/sign-in/provider.js';
+import { returnPath, signInRoutes } from '../../src/sign-in/sign-in.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { driverRecord } from '../support/driver-records.js';
 
@@ -97,6 +98,7 @@ test('over https the cookie is Secure and bound to the host', async (t) => {
         goodUntilMs: Date.now() + 60_000,
       }),
     },
+    cookie: 'spark-console',
     publicUrl: new URL('https://console.example.com'),
     ttlMs: 3_600_000,
     clock: systemClock,
@@ -121,7 +123,15 @@ test('over https the cookie of a sign-in attempt is bound to the host, too', asy
       redirectUri: `${publicUrl.origin}/auth/callback`,
     }),
     sealer,
-    session: new SessionCookie({ sealer, tokens, publicUrl, ttlMs: 1_000, clock }),
+    session: new SessionCookie({
+      sealer,
+      tokens,
+      cookie: consolePage.cookie,
+      publicUrl,
+      ttlMs: 1_000,
+      clock,
+    }),
+    page: consolePage,
     publicUrl,
     clock,
     logger: pino({ level: 'silent' }),
