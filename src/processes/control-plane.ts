@@ -8,7 +8,7 @@ import { requestMetrics } from '../telemetry/access-log/access-record.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
 import { type LeaderFacts, SharedFleet } from '../console/shared-fleet.js';
-import { EndedSessions } from '../console/sign-in/ended-sessions.js';
+import { EndedSessions } from '../sign-in/ended-sessions.js';
 import { type CallLeader, Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import {

@@ -1,4 +1,4 @@
-/** The console's session: the access token, sealed in a cookie. Who it stands for is verified at each request. */
+/** The session of a person at a page: the access token, sealed in a cookie. Who it stands for is verified at each request. */
 import { randomBytes, timingSafeEqual, hkdfSync } from 'node:crypto';
 import { EncryptJWT, errors, jwtDecrypt, type JWTPayload } from 'jose';
 import type {
@@ -6,15 +6,17 @@ import type {
   Identification,
   Identified,
   TokenVerification,
-} from '../../model/administration.js';
-import type { Clock } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
+} from '../model/administration.js';
+import type { Clock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
 import type { EndedSessions } from './ended-sessions.js';
 
 export interface SessionCookieOptions {
   readonly sealer: Sealer;
   readonly tokens: TokenVerification;
-  /** Where browsers find the console. */
+  /** Its name: pages on the same host, at whatever port, share their cookies. */
+  readonly cookie: string;
+  /** Where browsers find the page. */
   readonly publicUrl: URL;
   /** A session ends after this time, or with its token. */
   readonly ttlMs: number;
@@ -42,7 +44,7 @@ export class SessionCookie implements Identification {
     this.#options = options;
     const secure = options.publicUrl.protocol === 'https:';
     this.#scope = { secure, path: '/' };
-    this.#name = `${secure ? '__Host-' : ''}spark-console`;
+    this.#name = `${secure ? '__Host-' : ''}${options.cookie}`;
   }
 
   /**

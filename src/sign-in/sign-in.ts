@@ -1,12 +1,12 @@
-/** Sign-in and sign-out of the console. */
+/** Sign-in and sign-out of the people at a page. */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { Answer } from '../../lib/http/answer.js';
-import { notice, type Notice } from '../../lib/http/assets.js';
-import type { Exchange, Routes } from '../../lib/http/router.js';
-import type { Clock } from '../../model/clock.js';
-import { reasonOf, toGatewayError } from '../../model/errors.js';
-import { UnverifiedSample } from '../../model/unverified-sample.js';
+import type { Answer } from '../lib/http/answer.js';
+import { notice, type Notice } from '../lib/http/assets.js';
+import type { Exchange, Routes } from '../lib/http/router.js';
+import type { Clock } from '../model/clock.js';
+import { reasonOf, toGatewayError } from '../model/errors.js';
+import { UnverifiedSample } from '../model/unverified-sample.js';
 import type { Attempt, Provider } from './provider.js';
 import {
   type CookieScope,
@@ -21,9 +21,20 @@ export interface SignInOptions {
   readonly provider: Provider;
   readonly sealer: Sealer;
   readonly session: SessionCookie;
+  readonly page: SignInPage;
   readonly publicUrl: URL;
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+/** The page that people sign in to. */
+export interface SignInPage {
+  /** In a sentence: `the console`. */
+  readonly name: string;
+  /** For the window's title. */
+  readonly product: string;
+  /** Of its session. */
+  readonly cookie: string;
 }
 
 export const SIGN_IN_PATH = '/auth/sign-in';
@@ -33,7 +44,7 @@ const ATTEMPT_TTL_MS = 10 * 60_000;
 const PURPOSE = 'attempt';
 
 export function signInRoutes(options: SignInOptions): Routes {
-  const { session, publicUrl, clock, logger } = options;
+  const { page, session, publicUrl, clock, logger } = options;
   const sample = new UnverifiedSample({
     clock,
     onOmitted: ({ kinds }) => logger.warn({ kinds }, 'further sign-ins did not succeed'),
@@ -46,7 +57,11 @@ export function signInRoutes(options: SignInOptions): Routes {
       return { status: 204, headers: { 'set-cookie': await session.end(exchange) }, body: '' };
     },
     'GET /auth/signed-out': () =>
-      say({ title: 'Signed out', text: 'You have left the console.', link: signInLink('/') }),
+      say(page, {
+        title: 'Signed out',
+        text: `You have left ${page.name}.`,
+        link: signInLink('/'),
+      }),
   };
 }
 
@@ -55,7 +70,7 @@ async function begin(
   sample: UnverifiedSample,
   { client, headers, query }: Exchange,
 ): Promise<Answer> {
-  const { provider, sealer, publicUrl, clock, logger } = options;
+  const { page, provider, sealer, publicUrl, clock, logger } = options;
   const returnTo = returnPath(query.get('return_to'), publicUrl);
   // Cookies are kept for each host apart, and the issuer leads back to the public one.
   if (headers.host !== publicUrl.host && !query.has('moved')) {
@@ -67,7 +82,7 @@ async function begin(
     const goodUntilMs = clock.now() + ATTEMPT_TTL_MS;
     const sealed = await sealer.seal(PURPOSE, { ...attempt, returnTo }, goodUntilMs);
     const cookie = setCookie(
-      attemptCookie(attempt.state, publicUrl),
+      attemptCookie(page, attempt.state, publicUrl),
       sealed,
       attemptScope(publicUrl),
       ATTEMPT_TTL_MS,
@@ -75,12 +90,12 @@ async function begin(
     return redirect(url.href, [cookie]);
   } catch (error) {
     if (sample.take(client, 'issuer')) {
-      logger.error({ reason: reasonOf(error) }, 'the issuer of the console does not answer');
+      logger.error({ reason: reasonOf(error) }, `the issuer of ${page.name} does not answer`);
     }
-    return say({
+    return say(page, {
       status: 503,
       title: 'Sign-in is not possible now',
-      text: 'The issuer with which people sign in does not answer. The log of the control plane says more.',
+      text: 'The issuer with which people sign in does not answer. The log of the server says more.',
       link: signInLink(returnTo),
     });
   }
@@ -91,14 +106,14 @@ async function finish(
   sample: UnverifiedSample,
   { client, headers, query }: Exchange,
 ): Promise<Answer> {
-  const { provider, sealer, session, publicUrl, logger } = options;
-  const name = attemptCookie(query.get('state') ?? '', publicUrl);
+  const { page, provider, sealer, session, publicUrl, logger } = options;
+  const name = attemptCookie(page, query.get('state') ?? '', publicUrl);
   const sealed = cookiesOf(headers.cookie).get(name);
   const kept = sealed === undefined ? undefined : await sealer.open(PURPOSE, sealed);
   const returnTo = returnPath(kept?.['returnTo'], publicUrl);
   const attempt = attemptOf(kept ?? {});
   if (!attempt) {
-    return say({
+    return say(page, {
       status: 400,
       title: 'This sign-in is over',
       text: 'It was begun in another browser, more than ten minutes ago, or has been used.',
@@ -113,14 +128,14 @@ async function finish(
     const { code, message } = toGatewayError(error);
     // The error of a library may hold what the browser brought: codes, tokens.
     if (sample.take(client, code)) {
-      logger.warn({ code, reason: reasonOf(error) }, 'a sign-in to the console did not succeed');
+      logger.warn({ code, reason: reasonOf(error) }, `a sign-in to ${page.name} did not succeed`);
     }
-    return say({
+    return say(page, {
       status: 403,
       title: 'The sign-in did not succeed',
       text:
         code === 'INTERNAL'
-          ? 'The issuer refused it, or answered what does not fit. The log of the control plane says more.'
+          ? 'The issuer refused it, or answered what does not fit. The log of the server says more.'
           : message,
       link: signInLink(returnTo),
       cookies: [over],
@@ -129,9 +144,9 @@ async function finish(
 }
 
 /** One for each attempt, so that two tabs do not end each other's. */
-function attemptCookie(state: string, publicUrl: URL): string {
+function attemptCookie({ cookie }: SignInPage, state: string, publicUrl: URL): string {
   const name = createHash('sha256').update(state).digest('hex').slice(0, 16);
-  return `${isSecure(publicUrl) ? '__Host-' : ''}spark-console-sign-in-${name}`;
+  return `${isSecure(publicUrl) ? '__Host-' : ''}${cookie}-sign-in-${name}`;
 }
 
 function attemptScope(publicUrl: URL): CookieScope {
@@ -151,8 +166,8 @@ function attemptOf(kept: Readonly<Record<string, unknown>>): Attempt | undefined
     : undefined;
 }
 
-function say(said: Omit<Notice, 'product'>): Answer {
-  return notice({ ...said, product: 'Spark Connect gateway' });
+function say({ product }: SignInPage, said: Omit<Notice, 'product'>): Answer {
+  return notice({ ...said, product });
 }
 
 function signInLink(returnTo: string) {
@@ -164,7 +179,7 @@ function redirect(location: string, cookies: string[] = []): Answer {
   return { status: 303, headers: { location, 'set-cookie': cookies }, body: '' };
 }
 
-/** Where to go after the sign-in: a path of this console and nothing else. */
+/** Where to go after the sign-in: a path of this page and nothing else. */
 export function returnPath(wanted: unknown, publicUrl: URL): string {
   if (typeof wanted !== 'string' || !wanted.startsWith('/') || wanted.length > 1000) return '/';
   if (!URL.canParse(wanted, publicUrl.href)) return '/';

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { isAlive, processId } from '../../src/discovery/local/proc.js';
-import { processEnded } from '../support/process-ended.js';
+import { isAlive, processId } from '../../../src/lib/child-processes/proc.js';
+import { processEnded } from '../../support/process-ended.js';
 
 test('a process is told from one that has ended and from a later one of its id', (t) => {
   const own = processId(process.pid);
@@ -16,9 +16,9 @@ test('a process is told from one that has ended and from a later one of its id',
 
 test('with no file descriptor left nobody is taken for ended', async (t) => {
   const driver = fileURLToPath(
-    new URL('../../src/discovery/local/local-driver.js', import.meta.url),
+    new URL('../../../src/discovery/local/local-driver.js', import.meta.url),
   );
-  const proc = fileURLToPath(new URL('../../src/discovery/local/proc.js', import.meta.url));
+  const proc = fileURLToPath(new URL('../../../src/lib/child-processes/proc.js', import.meta.url));
   const script = `
     import { openSync } from 'node:fs';
     import { LocalDriver } from ${JSON.stringify(driver)};

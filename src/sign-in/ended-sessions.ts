@@ -1,6 +1,6 @@
-/** Sessions of the console that were ended before their time. Replicas tell each other of them. */
+/** Sessions of a page that were ended before their time. Replicas of the control plane tell each other of them. */
 import { createHash } from 'node:crypto';
-import type { Clock } from '../../model/clock.js';
+import type { Clock } from '../model/clock.js';
 
 /** Remembered until they would have been over; of more, the oldest are forgotten. */
 const MOST_ENDED = 10_000;

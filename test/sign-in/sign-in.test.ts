@@ -8,10 +8,11 @@ import {
   setInPieces,
   Sealer,
   SessionCookie,
-} from '../../src/console/sign-in/session-cookie.js';
-import { EndedSessions } from '../../src/console/sign-in/ended-sessions.js';
-import { Provider } from '../../src/console/sign-in/provider.js';
-import { returnPath, signInRoutes } from '../../src/console/sign-in/sign-in.js';
+} from '../../src/sign-in/session-cookie.js';
+import { consolePage } from '../../src/console/console.js';
+import { EndedSessions } from '../../src/sign-in/ended-sessions.js';
+import { Provider } from '../../src/sign-in/provider.js';
+import { returnPath, signInRoutes } from '../../src/sign-in/sign-in.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { driverRecord } from '../support/driver-records.js';
 
@@ -98,6 +99,7 @@ test('over https the cookie is Secure and bound to the host', async (t) => {
         goodUntilMs: Date.now() + 60_000,
       }),
     },
+    cookie: 'spark-console',
     publicUrl: new URL('https://console.example.com'),
     ttlMs: 3_600_000,
     ended: new EndedSessions(systemClock),
@@ -126,11 +128,13 @@ test('over https the cookie of a sign-in attempt is bound to the host, too', asy
     session: new SessionCookie({
       sealer,
       tokens,
+      cookie: consolePage.cookie,
       publicUrl,
       ttlMs: 1_000,
       ended: new EndedSessions(clock),
       clock,
     }),
+    page: consolePage,
     publicUrl,
     clock,
     logger: pino({ level: 'silent' }),
