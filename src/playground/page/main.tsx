@@ -143,7 +143,7 @@ async function run(draft: Draft): Promise<void> {
     if (status >= 400 && status < 500 && status !== 429) keys.answered();
     store.set({
       submitting: false,
-      refusal: { message: messageOf(error), places: placesOf(said) },
+      refusal: { message: messageOf(error), places: placesOf(said), by: 'server' },
     });
   }
 }

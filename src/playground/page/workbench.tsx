@@ -172,6 +172,7 @@ export class Workbench extends Component<Props, State> {
       actions.refuse({
         message: `It is not submitted: the manifest has ${count(others.length + 1, 'mistake')}.`,
         places: [first, ...others],
+        by: 'page',
       });
       return;
     }
@@ -208,11 +209,9 @@ export class Workbench extends Component<Props, State> {
     const { start, state } = this.props;
     const { job, refusal } = state;
     const { line, column = 1, message = '' } = job?.status?.reason ?? {};
-    const places = refusal
-      ? refusal.places
-      : line === undefined
-        ? []
-        : [{ line, column, path: '', message }];
+    const ofJob = line === undefined ? [] : [{ line, column, path: '', message }];
+    const ofServer = refusal?.by === 'server' ? refusal.places : [];
+    const places = refusal ? ofServer : ofJob;
     const key = JSON.stringify([refusal ? 'refusal' : job?.id, places]);
     if (key === this.#marked || !this.#editor) return;
     const isThis = refusal || start.keeping.manifestOf(job?.id ?? '') === this.#editor.text;
