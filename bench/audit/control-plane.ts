@@ -5,11 +5,11 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { requestMetrics } from '../../src/telemetry/access-log/record.js';
+import { requestMetrics } from '../../src/telemetry/access-log/access-record.js';
 import { AccessLogReceiver } from '../../src/telemetry/access-log/receiver.js';
 import { systemClock } from '../../src/model/clock.js';
 import { openAudit } from '../../src/processes/telemetry.js';
-import { compileSettings } from '../../src/settings/compile.js';
+import { compileSettings } from '../../src/settings/compile-settings.js';
 
 /** Since the start, or for the last one when all has been written or given up. */
 export interface Taken {

@@ -3,7 +3,7 @@
  * decodes everything and costs several times as much (bench/authz); a test compares the two.
  */
 import type { TextCache } from './text-cache.js';
-import { WireReader, WireWriter } from './wire.js';
+import { WireReader, WireWriter } from './protobuf-wire.js';
 
 export interface CheckRequest {
   /** As in `:path`. */

@@ -1,5 +1,5 @@
 /** What a command is: its help, and what it does. Each has a file of its own in `commands/`. */
-import type { KubernetesApi } from '../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../lib/kubernetes/kubernetes-api.js';
 import type { GatewayRole } from '../settings/setting.js';
 import type { Settings } from '../settings/table.js';
 import { isOutputForm, renderShown, type Shown } from './render.js';
@@ -74,6 +74,8 @@ export interface Processes {
   start(settings: Settings): Promise<void>;
   controlPlane(settings: Settings): Promise<void>;
   authz(settings: Settings): Promise<void>;
+  runner(settings: Settings): Promise<void>;
+  playground(settings: Settings): Promise<void>;
   issuer(settings: Settings): Promise<void>;
   /** Envoy's configuration, as JSON. */
   bootstrap(settings: Settings): Promise<string>;

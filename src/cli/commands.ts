@@ -10,6 +10,11 @@ import { drivers } from './commands/drivers.js';
 import { envoys } from './commands/envoys.js';
 import { evict } from './commands/evict.js';
 import { issuer } from './commands/issuer.js';
+import { jobSchema } from './commands/job-schema.js';
+import { jobValidate } from './commands/job-validate.js';
+import { login } from './commands/login.js';
+import { logout } from './commands/logout.js';
+import { playground } from './commands/playground.js';
 import { policyCompare } from './commands/policy-compare.js';
 import { policyCrd } from './commands/policy-crd.js';
 import { policyDiff } from './commands/policy-diff.js';
@@ -20,6 +25,7 @@ import { policyValidate } from './commands/policy-validate.js';
 import { pools } from './commands/pools.js';
 import { problems } from './commands/problems.js';
 import { release } from './commands/release.js';
+import { runner } from './commands/runner.js';
 import { sessions } from './commands/sessions.js';
 import { settingsExample } from './commands/settings-example.js';
 import { settingsValidate } from './commands/settings-validate.js';
@@ -33,6 +39,8 @@ export const commands: readonly Command[] = [
   start,
   controlPlane,
   authz,
+  runner,
+  playground,
   bootstrap,
   issuer,
   token,
@@ -41,9 +49,13 @@ export const commands: readonly Command[] = [
   policyCompare,
   policySchema,
   policyCrd,
+  jobValidate,
+  jobSchema,
   settingsValidate,
   settingsExample,
   analyze,
+  login,
+  logout,
   status,
   sessions,
   drivers,

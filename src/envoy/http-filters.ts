@@ -21,6 +21,7 @@ import {
   PIN_HEADER,
   BODY_PREFIX_BYTES,
 } from '../model/names.js';
+import { queryStartLog } from './local-replies.js';
 import { newSessionIdFilter } from './clone-session.js';
 import {
   fromAds,
@@ -108,7 +109,11 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
     filter(UPLOAD_LIMIT, uploadLimitFilter()),
     filter('envoy.filters.http.router', {
       case: 'typedConfig',
-      value: pack(RouterSchema, { suppressEnvoyHeaders: true }),
+      value: pack(RouterSchema, {
+        suppressEnvoyHeaders: true,
+        upstreamLog: [queryStartLog()],
+        upstreamLogOptions: { flushUpstreamLogOnUpstreamStream: true },
+      }),
     }),
   ];
 }

@@ -11,6 +11,7 @@ import {
   withDefault,
 } from '../lib/yaml/schema.js';
 import { boolean, choice, integer, matching } from '../lib/yaml/text-types.js';
+import { usualResources } from '../model/job.js';
 import { scalar, type Scalar } from './scalars.js';
 import {
   columnName,
@@ -45,9 +46,7 @@ const source = object('a source', {
   options: options('the files at path'),
   rows: about(
     'Is these rows, each a map of columns.',
-    optional(
-      list(record(columnName, scalar({ orNothing: true }), { most: 500 }), { most: 10_000 }),
-    ),
+    optional(list(record(columnName, scalar({ orNothing: true }), { most: 500 }), { most: 1000 })),
   ),
   schema: about(
     'Columns of the files at path, or of rows, such as id BIGINT, name STRING.',
@@ -82,16 +81,17 @@ const sink = object('a sink', {
   options: options('what is written'),
 });
 
-const cores = about('CPU cores.', withDefault(text(integer(1, 64)), 2));
-const memoryField = about('Memory of the JVM.', withDefault(text(memory), '4g'));
+const { driver: usualDriver, dynamicAllocation: usualAllocation } = usualResources;
+const cores = about('CPU cores.', withDefault(text(integer(1, 64)), usualDriver.cores));
+const memoryField = about('Memory of the JVM.', withDefault(text(memory), usualDriver.memory));
 const executors = text(integer(0, 1000));
 
-const DEFAULT_DRIVER = { cores: 2, memory: '4g' };
-const DEFAULT_EXECUTOR = { cores: 2, memory: '4g', instances: undefined };
-const DEFAULT_ALLOCATION = { enabled: true, minExecutors: 1, maxExecutors: 10 };
+const DEFAULT_EXECUTOR = { ...usualResources.executor, instances: undefined };
+const DEFAULT_ALLOCATION = { enabled: true, minExecutors: 1, maxExecutors: 10, ...usualAllocation };
 
-const resources = object('resources', {
-  driver: withDefault(object('a driver', { cores, memory: memoryField }), DEFAULT_DRIVER),
+/** What a job asks for. */
+export const resources = object('resources', {
+  driver: withDefault(object('a driver', { cores, memory: memoryField }), usualDriver),
   executor: withDefault(
     object('an executor', {
       cores,
@@ -108,8 +108,8 @@ const resources = object('resources', {
     withDefault(
       object('dynamic allocation', {
         enabled: withDefault(text(boolean), true),
-        minExecutors: withDefault(executors, 1),
-        maxExecutors: withDefault(executors, 10),
+        minExecutors: withDefault(executors, DEFAULT_ALLOCATION.minExecutors),
+        maxExecutors: withDefault(executors, DEFAULT_ALLOCATION.maxExecutors),
       }),
       DEFAULT_ALLOCATION,
     ),
@@ -131,7 +131,7 @@ const coreEtl = object('coreEtl', {
   ),
   sinks: about('What is written at the end.', withDefault(list(sink, { most: 50 }), [])),
   resources: withDefault(resources, {
-    driver: DEFAULT_DRIVER,
+    driver: usualDriver,
     executor: DEFAULT_EXECUTOR,
     dynamicAllocation: DEFAULT_ALLOCATION,
   }),
@@ -164,3 +164,4 @@ export type CoreEtl = TypeOf<typeof coreEtl>;
 export type Source = TypeOf<typeof source>;
 export type Transform = TypeOf<typeof transform>;
 export type Sink = TypeOf<typeof sink>;
+export type ResourcesEntry = TypeOf<typeof resources>;

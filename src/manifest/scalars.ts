@@ -1,5 +1,5 @@
 /** Values whose type is how they are written: parameters, and cells of inline rows. */
-import type { YamlValue } from '../lib/yaml/document.js';
+import type { YamlValue } from '../lib/yaml/yaml-tree.js';
 import { quote } from '../lib/yaml/problem.js';
 import { describe, type Schema } from '../lib/yaml/schema.js';
 

@@ -1,4 +1,5 @@
 /** What is written as one piece of text in a manifest. */
+import { memoryMib } from '../model/job.js';
 import { quote } from '../lib/yaml/problem.js';
 import { describe, type Schema } from '../lib/yaml/schema.js';
 import { choice, matching, textType, type TextType } from '../lib/yaml/text-types.js';
@@ -94,16 +95,11 @@ export function hasPattern(path: string): boolean {
   return /[*?[\]{}]/.test(path);
 }
 
-/** MiB of memory as Spark writes it. */
-export function mebibytes(memory: string): number {
-  return Number(memory.slice(0, -1)) * (memory.endsWith('g') ? 1024 : 1);
-}
-
 export const memory: TextType<string> = textType(
   'an amount of memory such as 512m or 4g, from 512m to 1024g',
   (text) => {
     if (!/^[1-9]\d{0,6}[mg]$/.test(text)) return undefined;
-    const amount = mebibytes(text);
+    const amount = memoryMib(text);
     return amount >= 512 && amount <= 1024 * 1024 ? text : undefined;
   },
   { type: 'string', pattern: '^[1-9]\\d{0,6}[mg]$' },

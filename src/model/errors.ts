@@ -92,6 +92,8 @@ const statusByCode = {
   CROSS_SITE_REQUEST: GrpcStatus.PERMISSION_DENIED,
   /** An operator's request has an argument that is not allowed. */
   ARGUMENT_INVALID: GrpcStatus.INVALID_ARGUMENT,
+  /** The issuer did not let somebody log in on the command line, or lets them in no longer. */
+  LOGIN_FAILED: GrpcStatus.UNAUTHENTICATED,
   /** The command line gets no answer of a gateway. */
   ADMIN_API_UNREACHABLE: GrpcStatus.UNAVAILABLE,
   /** The gateway refuses what the command line asks, with a code of a newer release. */

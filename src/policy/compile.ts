@@ -1,7 +1,7 @@
 /** Turns the text of a policy into an immutable value that answers fast. */
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
-import { type ParsedYaml, parseYaml } from '../lib/yaml/document.js';
+import { type ParsedYaml, parseYaml } from '../lib/yaml/yaml-tree.js';
 import { formatProblems } from '../lib/yaml/problem.js';
 import { Reader } from '../lib/yaml/schema.js';
 import { GatewayError } from '../model/errors.js';
@@ -23,6 +23,7 @@ import {
   compileIssuers,
   compileUserIdRule,
 } from './callers.js';
+import { compileBatch } from './batch/compile.js';
 import { checkCanaries, withCanaries } from './canaries.js';
 import { compileConfigRules, type ConfigRules } from './config-rules.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
@@ -155,6 +156,7 @@ export function* compileDocument(
     sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     parseNamespace: (namespace) => template.parse(namespace),
     warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),
+    batch: compileBatch(document.batch, known, version, reader),
     explain: compileExplain(decisions, {
       access,
       clientUrl,

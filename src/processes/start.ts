@@ -7,6 +7,7 @@ import { delimiter, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { classArchiveState } from '../discovery/local/class-archive.js';
+import { stopLocalBatch } from '../batch/local/local-batch.js';
 import { stopLocalDrivers } from '../discovery/local/local-drivers.js';
 import { envoyArguments } from '../envoy/bootstrap.js';
 import { Supervisor } from '../lib/child-processes/supervisor.js';
@@ -16,6 +17,7 @@ import { GatewayError } from '../model/errors.js';
 import { authzAddress } from '../settings/authz-address.js';
 import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
 import { writeBootstrap } from './bootstrap.js';
+import { localJobsFolder } from './batch-local.js';
 import { archivesFolder, driversFolder } from './drivers.js';
 import { roleLogger, aborted, terminationSignal } from './process.js';
 import { forgetConfiguration } from './xds.js';
@@ -89,6 +91,7 @@ export async function runStart(settings: Settings, launch: Launch): Promise<void
     await supervisor.stop();
     await stopLocalDrivers(driversFolder(settings));
     await stopLocalDrivers(classArchiveState(archivesFolder(settings)));
+    await stopLocalBatch(localJobsFolder(settings));
   }
 }
 

@@ -2,7 +2,7 @@
 import type { ServerCredentials } from '@grpc/grpc-js';
 import { HealthService } from '../lib/grpc/health.js';
 import { addReflection } from '../lib/grpc/reflection.js';
-import { GrpcServer } from '../lib/grpc/server.js';
+import { GrpcServer } from '../lib/grpc/grpc-server.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import type { Timer } from '../model/clock.js';
 import { addRunnerServices, type RunnerOptions, runnerServices } from './services.js';

@@ -35,7 +35,7 @@ import {
   type SubmitResponse,
   SubmitResponseSchema,
 } from '#gen/sparkrunner/sparkrunner_pb.js';
-import { serviceDefinition } from '../lib/grpc/client.js';
+import { serviceDefinition } from '../lib/grpc/channels.js';
 import type { Storage } from '../lib/storage/storage.js';
 import { GatewayError } from '../model/errors.js';
 import { jobErrorText, jobReasonOf, jobStateOf } from '../model/job.js';

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { renderPolicyCrd } from '../../src/policy/sources/policy-resource-schema.js';
 import { startAdminApi } from '../support/admin-api.js';
 
 interface Ran {
@@ -58,4 +59,10 @@ test('policy explain --file says each mistake with its line, and needs somebody 
   t.is(nobody.exitCode, 2);
   t.regex(nobody.stderr, /--as is for a gateway that runs/);
   t.regex(nobody.stderr, /--file needs --user or --service/);
+});
+
+test('what a command prints into a pipe arrives whole, though it is more than a pipe holds', async (t) => {
+  const { stdout } = await gateway(['policy', 'crd']);
+  t.true(stdout.length > 65_536);
+  t.is(stdout, renderPolicyCrd());
 });

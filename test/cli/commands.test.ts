@@ -65,6 +65,7 @@ async function run(
     settingsUrl: '',
     issuerUrl: undefined,
     settingsNamed: false,
+    login: async () => undefined,
   });
   let output = '';
   const said: string[] = [];
@@ -149,8 +150,9 @@ test('policy diff: what would change in tables, for scripts by the exit code', a
   t.teardown(() => rm(folder, { recursive: true }));
   const file = join(folder, 'next.yaml');
   await writeFile(file, 'kind: RoutingPolicy\n');
-  const same = { gained: 0, lost: 0, moved: 0, namespaces: 0, unknown: 0, sessions: 1, people: 0 };
-  const lists = { changes: [], namespaces: [], unknown: [] };
+  const counted = { sessions: 1, people: 0, unknown: 0, rules: 0 };
+  const same = { gained: 0, lost: 0, moved: 0, namespaces: 0, ...counted };
+  const lists = { changes: [], namespaces: [], unknown: [], rules: [] };
   const none: PolicyDiff = { problems: [], version: 'a', candidate: 'b', counts: same, ...lists };
   const diff = (answer: PolicyDiffAnswer) =>
     run(t, 'policy diff', [file], {}, { diffPolicy: () => Promise.resolve(answer) });
@@ -174,6 +176,10 @@ test('policy diff: what would change in tables, for scripts by the exit code', a
     changed.output,
     /^lost +00000000 +alice +allowed in sjns-ads-dev +NAMESPACE_REFUSED +You may use: nothing\.$/m,
   );
+  const rules = [{ change: 'gone', part: 'batch.submit', rule: '{}' }] as const;
+  const fewer = await diff({ ...none, rules, counts: { ...same, rules: 1 } });
+  t.is(fewer.exitCode, 1);
+  t.regex(fewer.output, /^batch\.submit +gone +\{\}$/m);
   const unknown = [{ ...lost, namespace: 'sjns-ads-dev' }];
   const doubt = await diff({ ...none, unknown, counts: { ...same, unknown: 1 } });
   t.is(doubt.exitCode, 1, 'doubt is no reason to go on');

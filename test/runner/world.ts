@@ -15,7 +15,7 @@ import {
 } from '@grpc/grpc-js';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { methodDefinition } from '../../src/lib/grpc/client.js';
+import { methodDefinition } from '../../src/lib/grpc/channels.js';
 import { fromServiceError } from '../../src/lib/grpc/status-details.js';
 import { clientCredentials, serverCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import { openStorage } from '../../src/lib/storage/storage.js';

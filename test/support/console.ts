@@ -7,14 +7,16 @@ import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
-import { readRoutes } from '../../src/console/api.js';
+import { loginRoutes, readRoutes } from '../../src/console/read-routes.js';
 import { consoleAssets } from '../../src/console/assets.js';
-import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
-import { createConsole, createSignIn } from '../../src/console/console.js';
+import { Gatekeeper } from '../../src/console/gatekeeper.js';
+import { consolePage, createConsole } from '../../src/console/console.js';
+import { createSignIn } from '../../src/sign-in/create.js';
+import { BearerIdentification } from '../../src/sign-in/identify.js';
 import { RecentActions, RequestTally } from '../../src/console/live/requests.js';
-import type { ConsoleSources } from '../../src/console/sources.js';
-import { type HttpServer, startHttpServer } from '../../src/lib/http/server.js';
-import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/server.js';
+import type { ConsoleSources } from '../../src/console/console-sources.js';
+import { type HttpServer, startHttpServer } from '../../src/lib/http/http-server.js';
+import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
 import type { Operations } from '../../src/model/administration.js';
 import type { AdminAction } from '../../src/model/audit.js';
 import { systemClock } from '../../src/model/clock.js';
@@ -100,6 +102,7 @@ export async function startTestConsole(
       clientId: CLIENT_ID,
       clientSecret: undefined,
       scope: 'openid',
+      page: consolePage,
       publicUrl,
       secret: Buffer.alloc(32, 'a secret of this test'),
       sessionTtlMs,
@@ -138,6 +141,7 @@ export async function startTestConsole(
   const routes = {
     ...page.routes,
     ...readRoutes(sources, gatekeeper),
+    ...loginRoutes({ issuer: issuer.url, clientId: CLIENT_ID, scope: 'openid offline_access' }),
     ...actionRoutes(acting),
     ...ownSessionRoutes(sources, acting),
   };

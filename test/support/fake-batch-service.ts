@@ -20,8 +20,8 @@ import {
   type StreamSparkApplicationLogsResponse,
   StreamSparkApplicationLogsResponseSchema,
 } from '#gen/spark_gateway/v1/batch_pb.js';
-import { serviceDefinition } from '../../src/lib/grpc/client.js';
-import { GrpcServer } from '../../src/lib/grpc/server.js';
+import { serviceDefinition } from '../../src/lib/grpc/channels.js';
+import { GrpcServer } from '../../src/lib/grpc/grpc-server.js';
 import { toServiceError } from '../../src/lib/grpc/status-details.js';
 import { serverCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import { systemClock } from '../../src/model/clock.js';

@@ -1,7 +1,7 @@
 /** The dialog that asks before drain, evict and release. */
 import type { DriverAnswer, MeView, SessionAnswer } from '../../model/admin-api.js';
 import { Dialog } from '../../lib/page/dialog.js';
-import { post } from './api.js';
+import { post } from './api-client.js';
 import { count } from '../../lib/page/format.js';
 import type { LiveData } from './live-data.js';
 import type { ActionTarget } from './page-state.js';

@@ -2,7 +2,7 @@
 import type { Explanation } from '../../model/policy.js';
 import { Component, type ComponentChildren } from 'preact';
 import { ApiError } from '../../lib/page/request.js';
-import { post } from './api.js';
+import { post } from './api-client.js';
 import { PolicyNavigation } from './policy.js';
 import { Card, Facts, Title } from '../../lib/page/parts.js';
 import { State as StateWord } from './parts.js';

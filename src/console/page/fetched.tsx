@@ -1,7 +1,7 @@
 /** What is asked for once, when a view opens. */
 import { Component, type ComponentChildren } from 'preact';
 import { messageOf } from '../../lib/page/request.js';
-import { get } from './api.js';
+import { get } from './api-client.js';
 
 interface Props<T> {
   /** Below /api/v1/. */

@@ -1,7 +1,7 @@
 /** Starts the page. */
 import type { HistoryView } from '../../model/admin-api.js';
 import { signOut } from '../../lib/page/request.js';
-import { get } from './api.js';
+import { get } from './api-client.js';
 import { App, type AppActions } from './app.js';
 import { Connection } from './connection.js';
 import { applyEvent } from './live-data.js';

@@ -1,7 +1,7 @@
 /** The sessions of whoever looks, which they may end without a role. */
 import type { SessionAnswer, SessionView } from '../../model/admin-api.js';
 import { messageOf } from '../../lib/page/request.js';
-import { get, post } from './api.js';
+import { get, post } from './api-client.js';
 import { Ago, For } from '../../lib/page/parts.js';
 import { Component, type ComponentChildren } from 'preact';
 import { PlainTable } from '../../lib/page/table.js';

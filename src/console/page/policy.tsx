@@ -1,6 +1,6 @@
 /** The policy in force, and what was in force before. */
 import type { PolicyRevisionView, PolicyView } from '../../model/admin-api.js';
-import { type DiffLine, diffLines } from './diff.js';
+import { type DiffLine, diffLines } from './text-diff.js';
 import { Fetched } from './fetched.js';
 import { dateAndTime } from '../../lib/page/format.js';
 import { setQuery } from '../../lib/page/navigation.js';

@@ -17,7 +17,7 @@ import {
   type HealthListResponse,
   HealthListResponseSchema,
 } from '#gen/health/v1/health_pb.js';
-import { serviceDefinition } from './client.js';
+import { serviceDefinition } from './channels.js';
 
 type Watch = ServerWritableStream<HealthCheckRequest, HealthCheckResponse>;
 

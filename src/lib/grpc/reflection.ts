@@ -19,7 +19,7 @@ import {
   ServerReflectionResponseSchema,
 } from '#gen/grpc/reflection/v1/reflection_pb.js';
 import { ServerReflection as ServerReflectionAlpha } from '#gen/grpc/reflection/v1alpha/reflection_pb.js';
-import { methodDefinition } from './client.js';
+import { methodDefinition } from './channels.js';
 
 type Call = ServerDuplexStream<ServerReflectionRequest, ServerReflectionResponse>;
 type Answer = NonNullable<

@@ -9,7 +9,7 @@ import {
 } from '@grpc/grpc-js';
 import { Backoff, type Clock } from '../../model/clock.js';
 import { type GatewayError, GrpcStatus, retryAfterOf } from '../../model/errors.js';
-import { channelOptions, methodDefinition } from './client.js';
+import { channelOptions, methodDefinition } from './channels.js';
 import { sentError } from './status-details.js';
 
 export interface ServerSetOptions {

@@ -2,7 +2,7 @@
  * Schemas for YAML documents: each reads one value, reports every mistake at its place, and has the
  * type of what it reads. `undefined` from `read` means that a mistake was reported.
  */
-import type { YamlEntry, YamlValue } from './document.js';
+import type { YamlEntry, YamlValue } from './yaml-tree.js';
 import { type Place, type Problem, quote, didYouMean } from './problem.js';
 import type { TextType } from './text-types.js';
 

@@ -7,7 +7,8 @@ import {
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import type { AccessRecord, ConnectionEnd } from './record.js';
+import { QUERY_RPCS } from '../../model/names.js';
+import type { AccessRecord, ConnectionEnd } from './access-record.js';
 import type { Logger } from 'pino';
 
 export interface ReceivedMessage {
@@ -212,7 +213,7 @@ function keyOf(sessionId: string, streamId: string): string {
 
 // From access records to the queries that run.
 
-const METHODS = new Set(['ExecutePlan', 'ReattachExecute']);
+const METHODS = new Set<string>(QUERY_RPCS);
 
 /** `source`: stands for the stream of the access log. */
 function tellOfQuery(record: AccessRecord, source: object, reports: QueryReports): void {

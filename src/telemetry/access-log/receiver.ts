@@ -10,7 +10,7 @@ import {
   type StreamAccessLogsResponse,
   StreamAccessLogsResponseSchema,
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
-import { methodDefinition } from '../../lib/grpc/client.js';
+import { methodDefinition } from '../../lib/grpc/channels.js';
 import { toServiceError } from '../../lib/grpc/status-details.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { AuditSink } from '../../model/audit.js';
@@ -24,7 +24,7 @@ import {
   accessRecord,
   type ConnectionEnd,
   connectionEnd,
-} from './record.js';
+} from './access-record.js';
 
 export interface AccessLogOptions {
   readonly clock: Clock;

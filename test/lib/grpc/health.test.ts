@@ -9,9 +9,9 @@ import {
   type HealthCheckResponse,
   HealthListRequestSchema,
 } from '#gen/health/v1/health_pb.js';
-import { methodDefinition } from '../../../src/lib/grpc/client.js';
+import { methodDefinition } from '../../../src/lib/grpc/channels.js';
 import { HealthService } from '../../../src/lib/grpc/health.js';
-import { GrpcServer } from '../../../src/lib/grpc/server.js';
+import { GrpcServer } from '../../../src/lib/grpc/grpc-server.js';
 import { systemClock } from '../../../src/model/clock.js';
 
 async function start(t: ExecutionContext) {

@@ -10,9 +10,9 @@ import {
 } from '#gen/grpc/reflection/v1/reflection_pb.js';
 import { SparkRunnerService } from '#gen/sparkrunner/sparkrunner_pb.js';
 import { JobService } from '#gen/spark_gateway/v1/jobs_pb.js';
-import { methodDefinition } from '../../../src/lib/grpc/client.js';
+import { methodDefinition } from '../../../src/lib/grpc/channels.js';
 import { addReflection } from '../../../src/lib/grpc/reflection.js';
-import { GrpcServer } from '../../../src/lib/grpc/server.js';
+import { GrpcServer } from '../../../src/lib/grpc/grpc-server.js';
 import { systemClock } from '../../../src/model/clock.js';
 
 type Ask = MessageInitShape<typeof ServerReflectionRequestSchema>['messageRequest'];
