@@ -10,7 +10,7 @@ import { pino } from 'pino';
 import type { Answer } from '../../src/lib/http/answer.js';
 import { notice } from '../../src/lib/http/assets.js';
 import type { Exchange, Handler, Routes } from '../../src/lib/http/router.js';
-import { startHttpServer } from '../../src/lib/http/server.js';
+import { startHttpServer } from '../../src/lib/http/http-server.js';
 import { parseManifest } from '../../src/manifest/parse.js';
 import { hasEnded, type JobState } from '../../src/model/job.js';
 import type {
@@ -47,6 +47,7 @@ export class FakePlayground {
     teams: ['ads', 'data'],
     environments: ['local', 'staging'],
     sandbox_environments: ['local'],
+    local_paths: false,
     defaults: { team: 'data', environment: 'local' },
   };
   samples: readonly SampleView[] = [];

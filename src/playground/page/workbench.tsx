@@ -147,7 +147,7 @@ export class Workbench extends Component<Props, State> {
 
   #problemsOf(text: string): readonly ProblemPlaceView[] {
     const { problems } = parseManifest(text, {
-      localPaths: this.props.start.choices.local_paths ?? false,
+      localPaths: this.props.start.choices.local_paths,
     });
     return problems;
   }

@@ -71,6 +71,7 @@ const choices = {
   teams: ['ads'],
   environments: ['local', 'prod'],
   sandbox_environments: ['local'],
+  local_paths: false,
   defaults: { team: null, environment: null },
 };
 
