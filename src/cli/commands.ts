@@ -10,7 +10,13 @@ import { drivers } from './commands/drivers.js';
 import { envoys } from './commands/envoys.js';
 import { evict } from './commands/evict.js';
 import { issuer } from './commands/issuer.js';
+import { jobCancel } from './commands/job-cancel.js';
+import { jobList } from './commands/job-list.js';
+import { jobLogs } from './commands/job-logs.js';
+import { jobResults } from './commands/job-results.js';
 import { jobSchema } from './commands/job-schema.js';
+import { jobStatus } from './commands/job-status.js';
+import { jobSubmit } from './commands/job-submit.js';
 import { jobValidate } from './commands/job-validate.js';
 import { login } from './commands/login.js';
 import { logout } from './commands/logout.js';
@@ -49,6 +55,12 @@ export const commands: readonly Command[] = [
   policyCompare,
   policySchema,
   policyCrd,
+  jobSubmit,
+  jobStatus,
+  jobLogs,
+  jobResults,
+  jobCancel,
+  jobList,
   jobValidate,
   jobSchema,
   settingsValidate,

@@ -1,5 +1,5 @@
 /** The Spark Runner and the Playground: where batch jobs are submitted. */
-import { duration, issuerUrl, plainText } from '../../lib/yaml/text-types.js';
+import { boolean, duration, issuerUrl, plainText } from '../../lib/yaml/text-types.js';
 import { path } from '../../lib/yaml/file-path.js';
 import {
   group,
@@ -16,6 +16,11 @@ import { addressText, publicUrl, tcpAddress } from '../types.js';
 export const runner = group(
   'The Spark Runner: batch jobs by gRPC, for services. It asks the control plane at assignments.connect_addr, where batch.allowed_sans must know its certificate (mtls.cert_file).',
   {
+    enabled: setting(boolean, {
+      default: 'true',
+      roles: ['start'],
+      about: 'Whether `start` runs it.',
+    }),
     listen_addr: setting(tcpAddress, {
       default: '127.0.0.1:50051',
       roles: runners,
@@ -47,6 +52,11 @@ export const runner = group(
 export const playground = group(
   'The Playground: batch jobs by REST, and the page on which people write and run them.',
   {
+    enabled: setting(boolean, {
+      default: 'true',
+      roles: ['start'],
+      about: 'Whether `start` runs it.',
+    }),
     listen_addr: setting(tcpAddress, {
       default: '127.0.0.1:8080',
       roles: [...playgrounds, ...operator],
