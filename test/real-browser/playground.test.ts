@@ -383,7 +383,8 @@ test.serial('a draft is its writer’s alone', async (t) => {
 test.serial('samples, team and environment: chosen beside the editor', async (t) => {
   const opened = await open(t);
   const { page, playground, editor } = opened;
-  await picker(page, 'Team').selectOption('ads');
+  await picker(page, 'Team').fill('ads');
+  await page.keyboard.press('Enter');
   await editor.getByText('ads').waitFor();
   await picker(page, 'Sample').selectOption('other');
   await editor.getByText('another').waitFor();

@@ -181,9 +181,8 @@ export class Workbench extends Component<Props, State> {
   }
 
   #open({ manifest, title }: SampleView): void {
-    const team = teamIn(this.#editor?.text ?? '')?.team ?? '';
-    const { teams } = this.props.start.choices;
-    this.#editor?.replace(teams.includes(team) ? withTeam(manifest, team) : manifest);
+    const team = teamIn(this.#editor?.text ?? '')?.team || defaultTeam(this.props.start);
+    this.#editor?.replace(withTeam(manifest, team));
     this.props.actions.say(`“${title}” is in the editor. Undo brings back what was there.`);
   }
 
@@ -220,18 +219,23 @@ export class Workbench extends Component<Props, State> {
   }
 }
 
-function firstDraft({ choices, keeping, samples }: Start): Draft {
+function firstDraft(start: Start): Draft {
+  const { choices, keeping, samples } = start;
   const { defaults, environments } = choices;
   const kept = keeping.draft();
   const environment = [kept?.environment, defaults.environment].find(
     (name) => name != null && environments.includes(name),
   );
   const sample = samples[0]?.manifest ?? '';
-  const team = defaults.team ?? choices.teams[0];
   return {
-    ...(kept ?? { manifest: team === undefined ? sample : withTeam(sample, team) }),
+    ...(kept ?? { manifest: withTeam(sample, defaultTeam(start)) }),
     environment: environment ?? environments[0] ?? '',
   };
+}
+
+/** Empty: none is known. */
+function defaultTeam({ choices: { defaults, teams } }: Start): string {
+  return defaults.team ?? teams[0] ?? '';
 }
 
 function SamplePicker({
@@ -264,6 +268,7 @@ function SamplePicker({
   );
 }
 
+/** A policy may let somebody act for any team, so another than those that are named can be written. */
 function TeamPicker({
   teams,
   text,
@@ -273,21 +278,22 @@ function TeamPicker({
   readonly text: string;
   readonly onChoose: (team: string) => void;
 }) {
-  const team = teamIn(text)?.team ?? '';
-  const isKnown = teams.includes(team);
   return (
     <label title="It stands in the manifest, below metadata">
       Team{' '}
-      <select value={team} onChange={(event) => onChoose(event.currentTarget.value)}>
-        {isKnown ? null : (
-          <option value={team}>{team === '' ? 'none' : `${team} (not yours)`}</option>
-        )}
+      <input
+        class="team"
+        list="teams"
+        autocomplete="off"
+        spellcheck={false}
+        value={teamIn(text)?.team ?? ''}
+        onChange={(event) => onChoose(event.currentTarget.value.trim())}
+      />
+      <datalist id="teams">
         {teams.map((name) => (
-          <option key={name} value={name}>
-            {name}
-          </option>
+          <option key={name} value={name} />
         ))}
-      </select>
+      </datalist>
     </label>
   );
 }
