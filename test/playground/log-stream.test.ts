@@ -1,10 +1,13 @@
 import { createServer, request as requestHttp } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import test, { type ExecutionContext } from 'ava';
+import anyTest, { type ExecutionContext } from 'ava';
 import { HEARTBEAT_MS } from '../../src/playground/log-streams.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { API, PlaygroundWorld } from './world.js';
+
+/** One world at a time: each has an issuer, a Runner and a control plane. */
+const test = anyTest.serial;
 
 interface Event {
   readonly name: string;

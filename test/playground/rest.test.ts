@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import test, { type ExecutionContext } from 'ava';
+import anyTest, { type ExecutionContext } from 'ava';
 import { parseManifest } from '../../src/manifest/parse.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { jobStates } from '../../src/model/job.js';
@@ -19,6 +19,9 @@ import { endpoints } from '../../src/playground/endpoints.js';
 import { schemas } from '../../src/playground/schemas.js';
 import { unavailable } from '../support/fake-batch-service.js';
 import { API, manifest, PlaygroundWorld } from './world.js';
+
+/** One world at a time: each has an issuer, a Runner and a control plane. */
+const test = anyTest.serial;
 
 const body = { manifest, environment: 'dev' };
 
