@@ -2,8 +2,8 @@
  * envoy.service.auth.v3.CheckRequest and CheckResponse, the fields that are used here. Generated code
  * decodes everything and costs several times as much (bench/authz); a test compares the two.
  */
-import type { TextCache } from './text-cache.js';
-import { WireReader, WireWriter } from './wire.js';
+import type { TextCache } from '../lib/protobuf/text-cache.js';
+import { WireReader, WireWriter } from '../lib/protobuf/wire.js';
 
 export interface CheckRequest {
   /** As in `:path`. */

@@ -22,7 +22,7 @@ import { andThen, CallError, frame } from './grpc-wire.js';
 import { Http2Transport, type UnaryHandler } from './http2-transport.js';
 import type { ShadowTally } from './shadow.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
-import { MalformedMessage } from './wire.js';
+import { MalformedMessage } from '../lib/protobuf/wire.js';
 import { noMetrics, type AuthzMetrics } from './metrics.js';
 
 export interface AuthzServerOptions {

@@ -1,19 +1,6 @@
-/** What the gateway takes from one of Envoy's access log entries. */
-import { type Timestamp, durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
+/** What the gateway takes from one of Envoy's access log entries, and the metrics that it makes of them. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { Address } from '#gen/envoy/config/core/v3/address_pb.js';
-import {
-  AccessLogType,
-  type HTTPAccessLogEntry,
-  type TCPAccessLogEntry,
-} from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
-import {
-  AccessMetadata,
-  AUTHZ_METADATA_NAMESPACE,
-  rpcOfPath,
-  type SparkRpc,
-  TRACE_HEADER,
-} from '../../model/names.js';
+import type { SparkRpc } from '../../model/names.js';
 
 /** One RPC, running or ended. What authz had not found out when it refused is undefined. */
 export interface AccessRecord {
@@ -49,89 +36,11 @@ export interface AccessRecord {
   readonly traceId: string | undefined;
 }
 
-/** @returns undefined for an entry that is malformed or of a kind that was not asked for. */
-export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefined {
-  const { commonProperties: common, request, response } = entry;
-  const kind = common && kindOf(common.accessLogType);
-  if (!common || !request || !kind || common.streamId === '') return undefined;
-  const startedAtMs = milliseconds(common.startTime);
-  if (startedAtMs === undefined) return undefined;
-  const metadata = common.metadata?.filterMetadata[AUTHZ_METADATA_NAMESPACE] ?? {};
-  const text = (key: string) => {
-    const value = metadata[key];
-    return typeof value === 'string' && value !== '' ? value : undefined;
-  };
-  return {
-    kind,
-    streamId: common.streamId,
-    startedAtMs,
-    durationMs: common.duration && durationMs(common.duration),
-    method: rpcOfPath(request.path),
-    session: text(AccessMetadata.session),
-    principal: text(AccessMetadata.principal),
-    issuer: text(AccessMetadata.issuer),
-    team: text(AccessMetadata.team),
-    environment: text(AccessMetadata.environment),
-    namespace: text(AccessMetadata.namespace),
-    driver: text(AccessMetadata.driver),
-    claimedUser: text(AccessMetadata.claimedUser),
-    comesBack: text(AccessMetadata.comesBack) === 'true' ? true : undefined,
-    refusal: text(AccessMetadata.refusal),
-    grpcStatus: grpcStatus(
-      response?.responseTrailers['grpc-status'] ?? response?.responseHeaders['grpc-status'],
-    ),
-    details: response?.responseCodeDetails ?? '',
-    bytesReceived: Number(common.downstreamWireBytesReceived),
-    bytesSent: Number(common.downstreamWireBytesSent),
-    client: ipAddress(common.downstreamRemoteAddress),
-    connection: connection(common.downstreamDirectRemoteAddress),
-    traceId: traceId(request.requestHeaders[TRACE_HEADER]),
-  };
-}
-
-/** https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags. */
-function traceId(traceparent: string | undefined): string | undefined {
-  return /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(traceparent ?? '')?.[1];
-}
-
-function kindOf(type: AccessLogType): AccessRecord['kind'] | undefined {
-  if (type === AccessLogType.DownstreamPeriodic) return 'running';
-  if (type === AccessLogType.DownstreamEnd) return 'ended';
-  return undefined;
-}
-
-function grpcStatus(text: string | undefined): number | undefined {
-  return text !== undefined && /^\d{1,2}$/.test(text) ? Number(text) : undefined;
-}
-
-function milliseconds(timestamp: Timestamp | undefined): number | undefined {
-  return timestamp && timestampMs(timestamp);
-}
-
-function ipAddress(address: Address | undefined): string | undefined {
-  return address?.address.case === 'socketAddress' ? address.address.value.address : undefined;
-}
-
 /** The end of a client's TCP connection. */
 export interface ConnectionEnd {
   /** As in its requests' records. */
   readonly connection: string;
   readonly atMs: number;
-}
-
-/** @returns undefined for an entry that is malformed or of a kind that was not asked for. */
-export function connectionEnd({ commonProperties: common }: TCPAccessLogEntry) {
-  const name = connection(common?.downstreamDirectRemoteAddress);
-  const startedAtMs = milliseconds(common?.startTime);
-  if (name === undefined || startedAtMs === undefined) return undefined;
-  const lastedMs = common?.duration === undefined ? 0 : durationMs(common.duration);
-  return { connection: name, atMs: startedAtMs + lastedMs };
-}
-
-function connection(address: Address | undefined): string | undefined {
-  if (address?.address.case !== 'socketAddress') return undefined;
-  const { address: host, portSpecifier } = address.address.value;
-  return portSpecifier.case === 'portValue' ? `${host} ${portSpecifier.value}` : undefined;
 }
 
 // Metrics of the RPCs that clients make, from Envoy's access log.
