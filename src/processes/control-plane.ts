@@ -3,7 +3,7 @@ import { Registry } from 'prom-client';
 import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { requestMetrics } from '../telemetry/access-log/record.js';
+import { requestMetrics } from '../telemetry/access-log/request-metrics.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
 import { SharedFleet } from '../console/shared-fleet.js';

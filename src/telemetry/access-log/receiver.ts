@@ -17,7 +17,8 @@ import type { GatewayError } from '../../model/errors.js';
 import { notLeading } from '../../model/refusals.js';
 import { type AccessLogMessage, EntryReader } from './entry-reader.js';
 import { type ActivityFeed, localFeed, relayFeed, Reporters } from './feed.js';
-import type { AccessRecord, RequestMetrics } from './record.js';
+import type { AccessRecord } from './record.js';
+import type { RequestMetrics } from './request-metrics.js';
 
 export interface AccessLogOptions {
   readonly clock: Clock;

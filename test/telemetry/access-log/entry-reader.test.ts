@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import {
   AccessLogType,
   type HTTPAccessLogEntry,
