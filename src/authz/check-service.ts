@@ -33,6 +33,7 @@ import {
   type RequestHead,
 } from './decision.js';
 import { andThen, type Eventually } from './grpc-wire.js';
+import { askedLease, isLeasable, leaseSeconds, withLease } from './lease.js';
 import type { AuthzMetrics } from './metrics.js';
 import { QueryLimits } from './query-limits.js';
 import {
@@ -68,6 +69,8 @@ export interface CheckServiceOptions {
   readonly headers: HeaderNames;
   /** The longest time that a check waits, for a driver and for its query's turn, milliseconds. Shorter than the filter's timeout. */
   readonly holdMs: number;
+  /** How long Envoy may keep a decision of those that it may keep, milliseconds; 0: not at all. */
+  readonly leaseMs: number;
   /** How long after its end an owner's token is still good for what it began. */
   readonly afterExpiry: AfterExpiry;
 }
@@ -186,7 +189,9 @@ export class CheckService {
           const stamped = allowedResponse(last, userId, facts.headers, metadata, responses);
           const { givenSessionId } = facts;
           const response =
-            givenSessionId === undefined ? stamped : withNewSession(stamped, givenSessionId);
+            givenSessionId === undefined
+              ? this.#leased(stamped, facts, authorized)
+              : withNewSession(stamped, givenSessionId);
           this.#end(checking, 'OK');
           return { allowed: true, response };
         });
@@ -195,6 +200,19 @@ export class CheckService {
         ? decided.catch((error: unknown) => this.#answer(error, facts, authorized, checking))
         : decided;
     });
+  }
+
+  /** With a lease, where Envoy asks for one and nothing has to be decided at every request. */
+  #leased(
+    response: AllowedResponse,
+    facts: RequestFacts,
+    { authenticated: { goodUntilMs }, policy }: Authorized,
+  ): AllowedResponse {
+    const number = isLeasable(facts) && policy.leases ? askedLease(facts) : undefined;
+    if (number === undefined || response.metadata['shadow'] !== undefined) return response;
+    const { clock, leaseMs } = this.#options;
+    const seconds = leaseSeconds({ leaseMs, nowMs: clock.now(), goodUntilMs });
+    return seconds > 0 ? withLease(response, number, seconds) : response;
   }
 
   /** A request that may begin something can be interrupted for as long as it waits here. */

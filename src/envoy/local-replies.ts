@@ -4,6 +4,7 @@ import {
   type AccessLogFilter,
   AccessLogFilterSchema,
   ComparisonFilter_Op,
+  GrpcStatusFilter_Status,
   type AccessLog,
   AccessLogSchema,
 } from '#gen/envoy/config/accesslog/v3/accesslog_pb.js';
@@ -18,6 +19,7 @@ import {
   LocalReplyConfigSchema,
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import { AccessMetadata, AUTHZ_METADATA_NAMESPACE, TRACE_HEADER } from '../model/names.js';
+import { LEASED_PATH } from './lease.js';
 import { duration, grpcService, pack, StaticClusters } from './settings.js';
 
 const UNAVAILABLE = 503;
@@ -103,22 +105,61 @@ function allOf(...filters: AccessLogFilter[]): AccessLogFilter {
   });
 }
 
+function anyOf(...filters: AccessLogFilter[]): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: { case: 'orFilter', value: { filters } },
+  });
+}
+
+function otherPath(path: string): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: {
+      case: 'headerFilter',
+      value: {
+        header: {
+          name: ':path',
+          invertMatch: true,
+          headerMatchSpecifier: {
+            case: 'stringMatch',
+            value: { matchPattern: { case: 'exact', value: path } },
+          },
+        },
+      },
+    },
+  });
+}
+
+function failed(): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: {
+      case: 'grpcStatusFilter',
+      value: { statuses: [GrpcStatusFilter_Status.OK], exclude: true },
+    },
+  });
+}
+
 // Envoy's access log of the front: gRPC records to the control plane (src/telemetry/access-log reads them).
 
 /**
- * One record at the end of each request and one every interval while it runs. They carry the dynamic
+ * Nearly all requests are ReleaseExecute. One that succeeds says nothing that the record of what it releases
+ * has not said, so there is no record of it: Envoy counts them (docs/decisions/records-for-what-matters.md).
+ *
+ * One record at the end of each other request and one every interval while it runs. They carry the dynamic
  * metadata of authz (session, principal, driver). There is none at a start: Envoy writes that record
  * before it has asked authz, so it could not say whose session it is; authz reports starts itself.
  */
 export function frontAccessLog(): AccessLog {
   return create(AccessLogSchema, {
     name: 'envoy.access_loggers.http_grpc',
-    filter: {
-      filterSpecifier: {
-        case: 'logTypeFilter',
-        value: { types: [AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd] },
-      },
-    },
+    filter: allOf(
+      create(AccessLogFilterSchema, {
+        filterSpecifier: {
+          case: 'logTypeFilter',
+          value: { types: [AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd] },
+        },
+      }),
+      anyOf(otherPath(LEASED_PATH), failed()),
+    ),
     configType: {
       case: 'typedConfig',
       value: pack(HttpGrpcAccessLogConfigSchema, {

@@ -116,6 +116,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     routingHeaders: [headers.team, headers.environment],
     userHeader: headers.user,
     holdMs: authz.holdTimeMs,
+    leaseMs: authz.leaseTimeMs,
     afterExpiry: {
       queryMs: authz.queryFinishTimeMs,
       sessionMs: authz.expiredTokenGraceMs,

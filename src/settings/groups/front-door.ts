@@ -141,6 +141,12 @@ export const authz = group('The authorization service beside each Envoy (ext_aut
     roles: controlPlane,
     about: 'How long Envoy waits for an answer; must exceed authz.hold_time.',
   }),
+  lease_time: setting(duration('0', '30s'), {
+    default: '5s',
+    roles: servers,
+    about:
+      'How long Envoy may let further ReleaseExecute of a token and session through without asking again; 0: it always asks. For as long a change of the policy may not hold for them.',
+  }),
   token_cache_size: setting(integer(1, 1_000_000), {
     default: '20000',
     roles: sidecars,

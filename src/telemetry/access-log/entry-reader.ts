@@ -5,6 +5,7 @@
 import { AccessLogType } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { TextCache } from '../../lib/protobuf/text-cache.js';
 import { WireReader, WireType } from '../../lib/protobuf/wire.js';
+import { isObject } from '../../model/json.js';
 import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
@@ -359,6 +360,25 @@ function setFound(record: Unfinished, key: string, value: string): void {
     case AccessMetadata.refusal:
       record.refusal = value;
       break;
+    case AccessMetadata.leased:
+      setLeased(record, value);
+      break;
+  }
+}
+
+/** What authz found out about the request whose decision this one left by. */
+function setLeased(record: Unfinished, value: string): void {
+  let found: unknown;
+  try {
+    found = JSON.parse(Buffer.from(value, 'base64').toString());
+  } catch {
+    return;
+  }
+  if (!isObject(found)) return;
+  for (const [key, text] of Object.entries(found)) {
+    if (typeof text === 'string' && text !== '' && key !== AccessMetadata.leased) {
+      setFound(record, key, text);
+    }
   }
 }
 
