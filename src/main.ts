@@ -11,7 +11,7 @@ import { parseCommandLine, type SettingsArguments } from './cli/parse.js';
 import { EXIT_USAGE, reportFailure, reportUsage } from './cli/report.js';
 import { describeSettings } from './settings/rows.js';
 import { version } from './processes/process.js';
-import { loadSettings } from './settings/compile.js';
+import { loadSettings } from './settings/compile-settings.js';
 import type { Settings } from './settings/table.js';
 
 /** What `start` runs with when no settings are named: everything on this machine. */

@@ -1,7 +1,7 @@
 /** An OpenTelemetry collector that takes all it is sent, or (argument `silent`) never answers. */
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { LogsService } from '#gen/otlp/logs_pb.js';
-import { methodDefinition } from '../../src/lib/grpc/client.js';
+import { methodDefinition } from '../../src/lib/grpc/channels.js';
 
 const server = new Server();
 const asBytes = (bytes: Buffer) => bytes;

@@ -9,7 +9,7 @@ import { requestMetrics } from '../../src/telemetry/access-log/request-metrics.j
 import { AccessLogReceiver } from '../../src/telemetry/access-log/receiver.js';
 import { systemClock } from '../../src/model/clock.js';
 import { openAudit } from '../../src/processes/telemetry.js';
-import { compileSettings } from '../../src/settings/compile.js';
+import { compileSettings } from '../../src/settings/compile-settings.js';
 
 /** Since the start, or for the last one when all has been written or given up. */
 export interface Taken {

@@ -1,7 +1,7 @@
 /** The decisions alone, for contenders that bring a server of their own. */
 import pino from 'pino';
 import { CheckService } from '../../src/authz/check-service.js';
-import { noMetrics } from '../../src/authz/metrics.js';
+import { noMetrics } from '../../src/authz/authz-metrics.js';
 import { TokenVerifier } from '../../src/authz/token/verifier.js';
 import { systemClock } from '../../src/model/clock.js';
 import { noInterruptChannel } from '../../src/model/interrupt.js';

@@ -4,7 +4,7 @@
  * in the peer's table after the first request, and what it asks at once leaves in one write.
  */
 import { connect, type Socket } from 'node:net';
-import { CHECK_PATH } from '../../src/authz/server.js';
+import { CHECK_PATH } from '../../src/authz/authz-server.js';
 
 const FRAME_HEADER_BYTES = 9;
 const DATA = 0;

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { credentials } from '@grpc/grpc-js';
 import { pino } from 'pino';
-import { AssignmentsClient } from '../../src/authz/assignments/client.js';
+import { AssignmentsClient } from '../../src/authz/assignments/assignments-client.js';
 import { systemClock } from '../../src/model/clock.js';
 import { ControlPlane } from '../../test/kube/control-plane.js';
 import { listeners, LoopbackAddresses } from '../../test/kube/stand-in/runtime.js';

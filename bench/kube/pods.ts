@@ -1,5 +1,5 @@
 /** Drivers' pods that exist for the API server only. */
-import { MERGE_PATCH, type KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { MERGE_PATCH, type KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 
 export interface PodName {
   readonly name: string;

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { fromBinary } from '@bufbuild/protobuf';
 import { ClusterLoadAssignmentSchema } from '#gen/envoy/config/endpoint/v3/endpoint_pb.js';
-import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { decodeRecord } from '../../src/fleet/records/kubernetes-codec.js';
 import { TypeUrl } from '../../src/xds/resource.js';

@@ -5,7 +5,7 @@
 import type { Caller } from '../../src/model/principal.js';
 import { compileAside } from '../../src/policy/aside/compile-aside.js';
 import { compilePolicy } from '../../src/policy/compile.js';
-import { parseYaml } from '../../src/lib/yaml/document.js';
+import { parseYaml } from '../../src/lib/yaml/yaml-tree.js';
 import { options } from '../../test/policy/support.js';
 import { median } from '../median.js';
 import { person, policyText, RULES, TEAMS } from './document.js';

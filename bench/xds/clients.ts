@@ -11,7 +11,7 @@ import {
   DiscoveryRequestSchema,
 } from '#gen/envoy/service/discovery/v3/discovery_pb.js';
 import { TypeUrl } from '../../src/xds/resource.js';
-import { XdsWireReader } from '../../src/xds/wire.js';
+import { XdsWireReader } from '../../src/xds/xds-wire.js';
 import { clusterName, CLUSTERS, STREAMS } from './world.js';
 
 const [port = '', protocol = 'delta'] = process.argv.slice(2);

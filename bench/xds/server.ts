@@ -4,8 +4,8 @@
  */
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
-import { ResourceCache } from '../../src/xds/cache.js';
-import { startXdsServer } from '../../src/xds/server.js';
+import { ResourceCache } from '../../src/xds/resource-cache.js';
+import { startXdsServer } from '../../src/xds/xds-server.js';
 import { assignment, cluster, CLUSTERS, FIRST_PORT } from './world.js';
 
 const VIEW = 'all';

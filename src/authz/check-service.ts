@@ -8,41 +8,34 @@ import type {
   SeenRequestSink,
 } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
-import { GatewayError, GrpcStatus, toGatewayError } from '../model/errors.js';
+import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Interrupt, InterruptChannel } from '../model/interrupt.js';
-import { limitsQueries, RateLimiter, refuseByRate } from '../model/limits.js';
+import { limitsQueries, RateLimiter, refuseByRate } from '../model/limit-refusals.js';
 import type { Policy, Target } from '../model/policy.js';
 import type { Caller, Principal } from '../model/principal.js';
-import type { Span, Tracer } from '../model/audit.js';
-import { UnverifiedSample } from '../model/unverified-sample.js';
+import type { Tracer } from '../model/audit.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import { CheckMemory } from './check-memory.js';
 import {
   type AfterExpiry,
-  assignRequests,
   authenticateWithoutToken,
   authenticateWithToken,
-  checkAssignment,
-  checkClone,
+  laterMessageLimit,
   readFacts,
   readHead,
-  withoutGrace,
   type Authenticated,
+  type Authorized,
   type HeaderNames,
   type RequestFacts,
   type RequestHead,
 } from './decision.js';
+import { type Checking, DecisionReports, type KnownMetadata } from './decision-reports.js';
 import { andThen, type Eventually } from './grpc-wire.js';
 import { askedLease, isLeasable, leaseSeconds, withLease } from './lease.js';
-import type { AuthzMetrics } from './metrics.js';
+import type { AuthzMetrics } from './authz-metrics.js';
 import { QueryLimits } from './query-limits.js';
-import {
-  allowedResponse,
-  answeredResponse,
-  deniedResponse,
-  type Metadata,
-  withNewSession,
-} from './response.js';
+import { allowedResponse, answeredResponse, deniedResponse, withOrders } from './response.js';
+import { checkDriver, SessionDrivers } from './session-drivers.js';
 import { decide, Shadow, ShadowTally } from './shadow.js';
 import type { TokenVerifier } from './token/verifier.js';
 import type { UnaryCall } from './http2-transport.js';
@@ -79,32 +72,6 @@ export type Decision =
   | { readonly allowed: true; readonly response: AllowedResponse }
   | { readonly allowed: false; readonly response: DeniedResponse };
 
-type DecisionCode = Parameters<AuthzMetrics['decided']>[0]['code'];
-type AssignRequests = ReturnType<typeof assignRequests>;
-type KnownMetadata = { -readonly [Key in keyof Metadata]: Metadata[Key] };
-
-/** Who asks, and where the policy sends it. */
-interface Authorized {
-  readonly authenticated: Authenticated;
-  readonly target: Target;
-  readonly policy: Policy;
-}
-
-/** What was found out so far, for the access log, the refusal's log line and the metrics. */
-class Checking {
-  readonly startedMs = performance.now();
-  readonly span: Span | undefined;
-  /** IP address of the connection's other end. */
-  readonly peer: string;
-  readonly metadata: KnownMetadata = {};
-  method: string | undefined;
-
-  constructor(span: Span | undefined, peer: string) {
-    this.span = span;
-    this.peer = peer;
-  }
-}
-
 export class CheckService {
   /** Shared with whoever reads its requests and writes its answers. */
   readonly memory = new CheckMemory();
@@ -113,18 +80,14 @@ export class CheckService {
   readonly #rates = new RateLimiter();
   readonly #queries: QueryLimits;
   readonly #waiting = new WaitingRequests();
-  readonly #unverified: UnverifiedSample;
-  readonly #unverifiedSpans: UnverifiedSample;
+  readonly #reports: DecisionReports;
+  readonly #drivers: SessionDrivers;
 
   constructor(options: CheckServiceOptions) {
     this.#options = options;
     const { clock, interrupts, logger, metrics, queries, shadowPolicy } = options;
-    this.#unverifiedSpans = new UnverifiedSample({ clock, onOmitted: () => undefined });
-    this.#unverified = new UnverifiedSample({
-      clock,
-      onOmitted: ({ kinds }) =>
-        logger.info({ kinds }, 'further requests of callers nobody has verified were refused'),
-    });
+    this.#reports = new DecisionReports(options);
+    this.#drivers = new SessionDrivers(options.assigner);
     this.#queries = new QueryLimits({ admission: queries, clock, logger, metrics });
     interrupts.onInterrupt((interrupt) => void this.#waiting.interrupt(interrupt));
     const candidate = shadowPolicy ?? (() => undefined);
@@ -138,10 +101,7 @@ export class CheckService {
    * refused with it.
    */
   check(request: CheckRequest, call: UnaryCall): Eventually<Decision> {
-    const checking = new Checking(
-      this.#options.tracer.start('authz check', call.traceparent),
-      request.sourceAddress,
-    );
+    const checking = this.#reports.begin(request.sourceAddress, call.traceparent);
     try {
       const decided = this.#decide(request, checking, call);
       return decided instanceof Promise
@@ -169,7 +129,7 @@ export class CheckService {
         assigned instanceof Promise
           ? this.#interruptible(assigned, facts, authorized, call).then(async (assignment) => {
               authorized = await this.#current(facts, authorized, checking);
-              checkAssignment(assignment, this.#asked(facts, authorized, 0, checking).session);
+              checkDriver(assignment, facts, authorized);
               return assignment;
             })
           : assigned;
@@ -187,12 +147,12 @@ export class CheckService {
           const { userId } = facts.request;
           const { responses } = this.memory;
           const stamped = allowedResponse(last, userId, facts.headers, metadata, responses);
-          const { givenSessionId } = facts;
-          const response =
-            givenSessionId === undefined
-              ? this.#leased(stamped, facts, authorized)
-              : withNewSession(stamped, givenSessionId);
-          this.#end(checking, 'OK');
+          const ordered = withOrders(stamped, {
+            newSessionId: facts.givenSessionId,
+            messageLimit: laterMessageLimit(facts, authorized.target, authorized.policy),
+          });
+          const response = this.#leased(ordered, facts, authorized);
+          this.#reports.end(checking, 'OK');
           return { allowed: true, response };
         });
       });
@@ -249,7 +209,7 @@ export class CheckService {
     const answer = unknownSessionAnswer({ method, sessionId, operation, interrupted, reads });
     if (!answer) throw error;
     const response = answeredResponse(answer, checking.metadata);
-    this.#end(checking, 'OK');
+    this.#reports.end(checking, 'OK');
     return { allowed: true, response };
   }
 
@@ -347,56 +307,15 @@ export class CheckService {
     if (refusal) throw refusal;
   }
 
-  #asked(
-    facts: RequestFacts,
-    { authenticated, target }: Authorized,
-    holdMs: number,
-    { span }: Checking,
-  ): AssignRequests {
-    const traceparent = span?.traceparent;
-    return assignRequests(facts, authenticated.caller, target, { holdMs, traceparent });
-  }
-
   #assign(
     facts: RequestFacts,
     authorized: Authorized,
     holdMs: number,
-    checking: Checking,
-    call: UnaryCall,
+    { span }: Checking,
+    { signal }: UnaryCall,
   ): Eventually<Assignment> {
-    const asked = this.#asked(facts, authorized, holdMs, checking);
-    const known = asked.clone ? undefined : this.#options.assigner.remembered?.(asked.session);
-    if (!known) {
-      // Nothing is there to be cleaned up in a session that nobody knows.
-      const isCleanUp = facts.operation?.().isCleanUp === true;
-      const session = isCleanUp ? { ...asked.session, mayCreate: false } : asked.session;
-      return this.#ask({ ...asked, session }, authorized.authenticated, call.signal);
-    }
-    checkAssignment(known, asked.session);
-    return known;
-  }
-
-  async #ask(
-    { session, clone }: AssignRequests,
-    { expiredAtMs }: Authenticated,
-    signal: AbortSignal,
-  ): Promise<Assignment> {
-    const { assigner } = this.#options;
-    try {
-      const assignment = await assigner.assign(session, signal);
-      checkAssignment(assignment, session);
-      if (clone) {
-        const cloned = await assigner.assign(clone, signal);
-        checkAssignment(cloned, clone);
-        checkClone(assignment, cloned);
-      }
-      return assignment;
-    } catch (error) {
-      if (expiredAtMs !== undefined && error instanceof GatewayError) {
-        throw withoutGrace(error, expiredAtMs);
-      }
-      throw error;
-    }
+    const traceparent = span?.traceparent;
+    return this.#drivers.assign(facts, authorized, { holdMs, traceparent, signal });
   }
 
   #allowed(
@@ -425,30 +344,15 @@ export class CheckService {
 
   #refuse(thrown: unknown, checking: Checking, { abortReason }: UnaryCall): Decision {
     if (abortReason && !(abortReason instanceof GatewayError)) {
-      this.#end(checking, 'CANCELLED');
+      this.#reports.end(checking, 'CANCELLED');
       throw thrown;
     }
     const error = toGatewayError(thrown);
     checking.metadata.refusal = error.code;
-    this.#logRefusal(error, checking);
+    this.#reports.refused(error, checking);
     const response = deniedResponse(error, checking.metadata);
-    this.#end(checking, error.code);
+    this.#reports.end(checking, error.code);
     return { allowed: false, response };
-  }
-
-  #end({ span, peer, method, metadata, startedMs }: Checking, code: DecisionCode): void {
-    // A span that is not ended is not sent: anybody may ask to be traced.
-    const isKnown = metadata.principal !== undefined;
-    if (span && (isKnown || this.#unverifiedSpans.take(peer, code))) {
-      endSpan(span, method, metadata, code);
-    }
-    this.#options.metrics.decided({
-      code,
-      method: method ?? 'unknown',
-      team: metadata.team,
-      environment: metadata.environment,
-      durationMs: performance.now() - startedMs,
-    });
   }
 
   #reportActivity({ method, request }: RequestFacts): void {
@@ -471,17 +375,6 @@ export class CheckService {
     const { host, request } = facts;
     seen.seen({ sessionId, caller, host, headers: routing, userId: request.userId });
   }
-
-  #logRefusal(error: GatewayError, { method, metadata, peer }: Checking): void {
-    const { logger } = this.#options;
-    const fields = { code: error.code, method, ...metadata };
-    if (error.code === 'INTERNAL') logger.error({ ...fields, err: error }, 'check failed');
-    else if (error.status === GrpcStatus.UNAVAILABLE) {
-      logger.debug({ ...fields, retryAfterMs: error.retryAfterMs }, error.message);
-    } else if (metadata.principal !== undefined || this.#unverified.take(peer, error.code)) {
-      logger.info(fields, error.message);
-    }
-  }
 }
 
 /** What the request ends of its session. */
@@ -493,20 +386,4 @@ function interruptOf(
   if (interrupt) return { sessionId, principal, ...interrupt };
   const isRelease = method.allowReconnectField !== undefined && !allowReconnect;
   return isRelease ? { sessionId, principal } : undefined;
-}
-
-/** What is in the access log is enough to find the span by. */
-function endSpan(
-  span: Span,
-  method: string | undefined,
-  metadata: KnownMetadata,
-  code: string,
-): void {
-  if (method !== undefined) span.set('rpc.method', method);
-  for (const key of ['session', 'team', 'environment', 'driver'] as const) {
-    const value = metadata[key];
-    if (value !== undefined) span.set(`spark_gateway.${key}`, value);
-  }
-  span.set('spark_gateway.decision', code);
-  span.end(code === 'OK' ? undefined : code);
 }

@@ -1,12 +1,11 @@
 /** The steps of a check up to the assignment, in their order. Each throws the GatewayError that refuses the request. */
 import { randomUUID } from 'node:crypto';
-import type { AssignRequest, Assignment } from '../model/assignment.js';
 import type { ConfigRequest, PeerCertificate, Policy, Target } from '../model/policy.js';
 import { GatewayError } from '../model/errors.js';
-import { refuseBySize } from '../model/limits.js';
+import { refuseBySize } from '../model/limit-refusals.js';
 import { CLIENT_ADDRESS_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
-import { samePrincipal, type Caller } from '../model/principal.js';
-import { tokenMissing, userIdChanged } from '../model/refusals.js';
+import type { Caller } from '../model/principal.js';
+import { tokenMissing } from '../model/refusals.js';
 import type { CheckRequest, Headers } from './check-codec.js';
 import type { CheckMemory } from './check-memory.js';
 import { readConfigRequest } from './config-request.js';
@@ -52,6 +51,13 @@ export interface Authenticated {
   readonly goodUntilMs?: number;
   /** When the token ended, if it did and is let through for this request only because it did so lately. */
   readonly expiredAtMs?: number;
+}
+
+/** Who asks, and where the policy sends it. */
+export interface Authorized {
+  readonly authenticated: Authenticated;
+  readonly target: Target;
+  readonly policy: Policy;
 }
 
 /** Names of the headers that clients send, in lower case. */
@@ -181,7 +187,7 @@ export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): 
   return target;
 }
 
-/** A client stream (AddArtifacts) is measured by its first message, all others by their only one. */
+/** Here a client stream (AddArtifacts) is measured by its first message, all others by their only one. */
 function refuseSize(
   { request }: RequestFacts,
   { namespace }: Target,
@@ -191,75 +197,16 @@ function refuseSize(
   return limits && refuseBySize(request.messageBytes, namespace, limits);
 }
 
-/** What to ask for: the session's driver and, for CloneSession, a place for the new session on it. */
-export function assignRequests(
-  facts: RequestFacts,
-  caller: Caller,
-  target: Target,
-  { holdMs, traceparent }: { readonly holdMs: number; readonly traceparent: string | undefined },
-): { readonly session: AssignRequest; readonly clone: AssignRequest | undefined } {
-  const { method, request } = facts;
-  const session: AssignRequest = {
-    sessionId: request.sessionId,
-    principal: caller.principal,
-    userId: request.userId,
-    team: target.team,
-    environment: target.environment,
-    namespace: target.namespace,
-    mayCreate: method.mayCreate,
-    ...(facts.config && isIncidental(facts.config) ? { incidental: true } : {}),
-    holdMs,
-    method: method.name,
-    traceparent,
-  };
-  const { newSessionId } = request;
-  const clone: AssignRequest | undefined =
-    newSessionId === undefined
-      ? undefined
-      : { ...session, sessionId: newSessionId, cloneOf: request.sessionId };
-  return { session, clone };
-}
-
 /**
- * What PySpark asks by the way: how it may compress a plan before its first one of any kind, and how to
- * show an error when it has one.
+ * What Envoy is to hold the messages of a client stream to, as only their first one is seen here. undefined: of
+ * an RPC with one message, or the policy says nothing.
  */
-const INCIDENTAL_SETTINGS: ReadonlySet<string> = new Set([
-  'spark.connect.session.planCompression.threshold',
-  'spark.connect.session.planCompression.defaultAlgorithm',
-  'spark.sql.connect.serverStacktrace.enabled',
-  'spark.sql.pyspark.jvmStacktrace.enabled',
-]);
-
-function isIncidental({ reads, writes, lists, whole }: ConfigRequest): boolean {
-  const others = reads.filter((key) => !INCIDENTAL_SETTINGS.has(key));
-  return whole && reads.length > 0 && others.length + writes.length + lists.length === 0;
-}
-
-/** Guards against an assignment that is not the one asked for. */
-export function checkAssignment(assignment: Assignment, asked: AssignRequest): void {
-  if (!samePrincipal(assignment.principal, asked.principal)) throw sessionOfAnother();
-  if ((assignment.userId ?? asked.userId) !== asked.userId) throw userIdChanged();
-  if (assignment.namespace !== asked.namespace) {
-    throw new GatewayError(
-      'SESSION_ELSEWHERE',
-      `This session runs for team ${assignment.team} in ${assignment.environment}; ` +
-        'use the same team and environment, or start a new session.',
-    );
-  }
-  if (assignment.sessionId !== asked.sessionId || assignment.address === '') {
-    throw new GatewayError('INTERNAL', 'The gateway found no usable driver for this session.');
-  }
-}
-
-/** A clone lives in its source's driver: a place elsewhere means that the new id is already in use. */
-export function checkClone(source: Assignment, clone: Assignment): void {
-  if (source.driverUid !== clone.driverUid) {
-    throw new GatewayError(
-      'SESSION_ELSEWHERE',
-      'The new session id names a session that already runs elsewhere; choose another id.',
-    );
-  }
+export function laterMessageLimit(
+  { method }: RequestFacts,
+  { namespace }: Target,
+  policy: Policy,
+): number | undefined {
+  return method.name === 'AddArtifacts' ? policy.limits?.(namespace)?.messageSizeBytes : undefined;
 }
 
 /** A token that has expired is good for its owner's bound session only: elsewhere it is just expired. */
@@ -277,13 +224,6 @@ function tokenExpired(atMs: number, sessionId?: string): GatewayError {
     sessionId === undefined
       ? `${ended} Get a new one and connect with it: sc://<host>:15002/;token=<token>.`
       : `${ended} Get a new one. Your session, with its views and settings, goes on with SparkSession.builder.remote("sc://<host>:15002/;session_id=${sessionId};token=<token>").create().`,
-  );
-}
-
-function sessionOfAnother(): GatewayError {
-  return new GatewayError(
-    'SESSION_OF_ANOTHER',
-    'This session belongs to someone else. Start one of your own.',
   );
 }
 

@@ -3,12 +3,12 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
 import { type GatewayError, toGatewayError } from '../model/errors.js';
-import { limitsQueries } from '../model/limits.js';
+import { limitsQueries } from '../model/limit-refusals.js';
 import type { Policy, Target } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import type { Query, QueryAdmission } from '../model/assignment.js';
 import type { RequestFacts } from './decision.js';
-import type { AuthzMetrics } from './metrics.js';
+import type { AuthzMetrics } from './authz-metrics.js';
 import type { UnaryCall } from './http2-transport.js';
 
 export interface QueryLimitsOptions {

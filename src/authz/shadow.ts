@@ -11,8 +11,8 @@ import { type Caller, principalKey } from '../model/principal.js';
 import { callerFor } from '../model/token-claims.js';
 import type { ShadowCount, ShadowExample, ShadowKind } from '../model/reports.js';
 import { authorize, type RequestFacts } from './decision.js';
-import type { AuthzMetrics } from './metrics.js';
-import type { ShadowVerdict } from './metrics.js';
+import type { AuthzMetrics } from './authz-metrics.js';
+import type { ShadowVerdict } from './authz-metrics.js';
 
 interface Difference extends ShadowVerdict {
   /** The rule, or the candidate's version. */

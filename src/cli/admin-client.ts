@@ -6,9 +6,14 @@ import { GatewayError, isErrorCode, reasonOf } from '../model/errors.js';
 import type { AdminApi } from './command.js';
 
 export interface AdminClientOptions {
+  readonly gateway: Gateway;
+  /** Asked for each request, as a token may end while a command goes on; undefined: asks without one. */
+  readonly token: () => Promise<string | undefined>;
+}
+
+export interface Gateway {
   /** Where the control plane answers. */
   readonly url: URL;
-  readonly token: string;
   /** PEM; undefined: the authorities that Node knows. */
   readonly ca: string | undefined;
 }
@@ -17,7 +22,7 @@ const TIMEOUT_MS = 30_000;
 /** No answer comes near this size. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 
-class AdminClient implements AdminApi {
+export class AdminClient implements AdminApi {
   readonly #options: AdminClientOptions;
 
   constructor(options: AdminClientOptions) {
@@ -42,13 +47,14 @@ class AdminClient implements AdminApi {
     path: string,
     body: { readonly type: string; readonly text: string } | undefined,
   ): Promise<T> {
-    const { url, token, ca } = this.#options;
+    const { url, ca } = this.#options.gateway;
+    const token = await this.#options.token();
     const target = new URL(`api/v1/${path}`, url.href.endsWith('/') ? url : `${url.href}/`);
     const { status, text } = await exchange(target, {
       method,
       headers: {
         accept: 'application/json',
-        authorization: `Bearer ${token}`,
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(body ? { 'content-type': body.type } : {}),
       },
       body: body?.text,
@@ -162,16 +168,29 @@ export interface ConnectionOptions {
   readonly issuerUrl: string | undefined;
   /** Somebody named the settings, so that they are not those of another gateway. */
   readonly settingsNamed: boolean;
+  /** The token of who has logged in to a gateway; undefined: nobody has. */
+  readonly login: (gateway: URL) => Promise<string | undefined>;
 }
 
-/** Rejects with ARGUMENT_INVALID, TOKEN_MISSING or ADMIN_API_UNREACHABLE. */
+/** Rejects with ARGUMENT_INVALID, TOKEN_MISSING or ADMIN_API_UNREACHABLE, or as `login` does. */
 export async function connect(connection: ConnectionOptions): Promise<AdminClient> {
-  const { options, env, settingsUrl } = connection;
-  const named = options.get('server') ?? env[URL_VARIABLE];
-  const url = urlOf(named || settingsUrl);
+  const gateway = await gatewayOf(connection);
+  return new AdminClient({ gateway, token: await tokenOf(connection, gateway.url) });
+}
+
+/** Which gateway is meant. Rejects with ARGUMENT_INVALID. */
+export async function gatewayOf({
+  options,
+  env,
+  settingsUrl,
+}: Pick<ConnectionOptions, 'options' | 'env' | 'settingsUrl'>): Promise<Gateway> {
   const caFile = options.get('ca-file');
   const ca = caFile === undefined ? undefined : await contentOf(caFile, '--ca-file');
-  return new AdminClient({ url, ca, token: await tokenOf(connection, Boolean(named)) });
+  return { url: urlOf(serverNamed({ options, env }) || settingsUrl), ca };
+}
+
+function serverNamed({ options, env }: Pick<ConnectionOptions, 'options' | 'env'>) {
+  return options.get('server') ?? env[URL_VARIABLE];
 }
 
 function urlOf(text: string): URL {
@@ -184,20 +203,34 @@ function urlOf(text: string): URL {
 }
 
 async function tokenOf(
-  { options, env, issuerUrl, settingsNamed }: ConnectionOptions,
-  serverNamed: boolean,
-): Promise<string> {
+  connection: ConnectionOptions,
+  gateway: URL,
+): Promise<() => Promise<string>> {
+  const { options, env, issuerUrl, settingsNamed, login } = connection;
   const file = options.get('token-file');
   const person = options.get('as');
   const given = file === undefined ? env[TOKEN_VARIABLE] : await contentOf(file, '--token-file');
-  if (given !== undefined && given.trim() !== '' && person === undefined) return given.trim();
-  // A gateway elsewhere does not know this machine's development issuer.
-  if (issuerUrl !== undefined && (person !== undefined || settingsNamed || !serverNamed)) {
-    return developmentToken(issuerUrl, person ?? DEVELOPER);
+  if (given !== undefined && given.trim() !== '' && person === undefined) {
+    return async () => given.trim();
   }
-  throw new GatewayError(
+  if (person === undefined && (await login(gateway)) !== undefined) {
+    return async () => (await login(gateway)) ?? Promise.reject(nobody());
+  }
+  // A gateway elsewhere does not know this machine's development issuer.
+  if (
+    issuerUrl !== undefined &&
+    (person !== undefined || settingsNamed || !serverNamed(connection))
+  ) {
+    const token = await developmentToken(issuerUrl, person ?? DEVELOPER);
+    return async () => token;
+  }
+  throw nobody();
+}
+
+function nobody(): GatewayError {
+  return new GatewayError(
     'TOKEN_MISSING',
-    `Say who you are: put a token into ${TOKEN_VARIABLE}, or into a file named by --token-file.`,
+    `Say who you are: run spark-gateway login, or put a token into ${TOKEN_VARIABLE}, or into a file named by --token-file.`,
   );
 }
 

@@ -1,5 +1,5 @@
 /** What a command is: its help, and what it does. Each has a file of its own in `commands/`. */
-import type { KubernetesApi } from '../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../lib/kubernetes/kubernetes-api.js';
 import type { GatewayRole } from '../settings/setting.js';
 import type { Settings } from '../settings/table.js';
 import { isOutputForm, renderShown, type Shown } from './render.js';

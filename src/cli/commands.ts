@@ -10,6 +10,8 @@ import { drivers } from './commands/drivers.js';
 import { envoys } from './commands/envoys.js';
 import { evict } from './commands/evict.js';
 import { issuer } from './commands/issuer.js';
+import { login } from './commands/login.js';
+import { logout } from './commands/logout.js';
 import { policyCompare } from './commands/policy-compare.js';
 import { policyCrd } from './commands/policy-crd.js';
 import { policyDiff } from './commands/policy-diff.js';
@@ -44,6 +46,8 @@ export const commands: readonly Command[] = [
   settingsValidate,
   settingsExample,
   analyze,
+  login,
+  logout,
   status,
   sessions,
   drivers,

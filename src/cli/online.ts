@@ -1,10 +1,12 @@
 /** Commands that ask a gateway that runs, or a policy file in its place: joins the command line with settings and terminal. */
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout } from 'node:timers/promises';
 import { systemClock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
 import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
 import { connect } from './admin-client.js';
 import type { OnlineCommand, OnlineContext } from './command.js';
+import { KeptLogins } from './login/kept-logins.js';
+import { tokenOfLogin } from './login/token-of-login.js';
 import { isOutputForm, renderShown } from './render.js';
 import { EXIT_FAILED } from './report.js';
 
@@ -23,6 +25,7 @@ export async function askGateway(
 ): Promise<number> {
   const { issuer } = settings;
   const policyFile = options.get('file');
+  const logins = new KeptLogins(process.env);
   const client =
     policyFile === undefined
       ? await connect({
@@ -31,6 +34,7 @@ export async function askGateway(
           settingsUrl: localAdminUrl(settings),
           issuerUrl: issuer.enabled ? localUrl(issuer.listenAddr) : undefined,
           settingsNamed,
+          login: (gateway) => tokenOfLogin({ logins, gateway, now, pause }),
         })
       : await (await import('./policy-by-file.js')).policyByFile(policyFile, settings);
   const { stdout, stderr } = process;
@@ -42,8 +46,8 @@ export async function askGateway(
       client,
       operands,
       options,
-      now: () => systemClock.now(),
-      pause: (ms) => pause(ms),
+      now,
+      pause,
       say: (text) => stderr.write(`${text}\n`),
     },
     {
@@ -52,6 +56,9 @@ export async function askGateway(
     },
   );
 }
+
+const now = () => systemClock.now();
+const pause = (ms: number) => setTimeout(ms);
 
 // Runs a command that asks a gateway that runs.
 

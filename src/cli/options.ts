@@ -11,26 +11,31 @@ export const outputOption: OptionDescription = {
   choices: ['table', 'json', 'yaml'],
 };
 
-/** Which gateway, as whom, and how the answer is shown. */
-const onlineOptions: readonly OptionDescription[] = [
+/** Which gateway. */
+export const gatewayOptions: readonly OptionDescription[] = [
   {
     name: 'server',
     value: 'url',
     about:
       'Where the control plane answers, such as https://gateway.example.com; else SPARK_GATEWAY_ADMIN_URL, else admin.listen_addr of the settings.',
   },
+  { name: 'ca-file', value: 'file', about: 'CA of the certificate behind an https URL (PEM).' },
+];
+
+/** Which gateway, as whom, and how the answer is shown. */
+const onlineOptions: readonly OptionDescription[] = [
+  ...gatewayOptions,
   {
     name: 'token-file',
     value: 'file',
     about:
-      'Holds the token that says who you are; else the variable SPARK_GATEWAY_TOKEN, else the development issuer where the settings enable it.',
+      'Holds the token that says who you are; else the variable SPARK_GATEWAY_TOKEN, else what "login" has left, else the development issuer where the settings enable it.',
   },
   {
     name: 'as',
     value: 'person',
     about: 'With the development issuer: whose token it gives; else alice.',
   },
-  { name: 'ca-file', value: 'file', about: 'CA of the certificate behind an https URL (PEM).' },
   {
     name: 'output',
     short: 'o',

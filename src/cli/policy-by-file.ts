@@ -1,5 +1,5 @@
 /** In place of a gateway: answers what one would answer that has the policy of a file in force. */
-import { explainRequestOf } from '../console/explain.js';
+import { explainRequestOf } from '../console/explain-request.js';
 import { readNamedText } from '../lib/files/files.js';
 import type { Policy } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';

@@ -8,7 +8,7 @@ import { type Clock, isoTime } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Principal } from '../model/principal.js';
 import { duration } from '../lib/yaml/text-types.js';
-import { API_ROOT } from './api.js';
+import { API_ROOT } from './read-routes.js';
 import type { Gatekeeper } from './gatekeeper.js';
 
 export interface ActionOptions {

@@ -1,13 +1,13 @@
 /** The console: the page, its sign-in, and what it is kept up to date by. */
 import type { Logger } from 'pino';
 import { json } from '../lib/http/answer.js';
+import type { Assets } from '../lib/http/assets.js';
 import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import type { MeView, RequestSample } from '../model/admin-api.js';
 import type { TokenVerification } from '../model/administration.js';
 import { type Clock, isoTime } from '../model/clock.js';
 import { toGatewayError } from '../model/errors.js';
-import { API_ROOT } from './api.js';
-import { type Assets, pageHeaders } from './assets.js';
+import { API_ROOT } from './read-routes.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import { Events } from './live/events.js';
 import { History } from './live/history.js';
@@ -16,7 +16,7 @@ import type { RecentActions } from './live/requests.js';
 import { Provider } from './sign-in/provider.js';
 import { CALLBACK_PATH, SIGN_IN_PATH, signInRoutes } from './sign-in/sign-in.js';
 import { Sealer, SessionCookie } from './sign-in/session-cookie.js';
-import type { ConsoleSources } from './sources.js';
+import type { ConsoleSources } from './console-sources.js';
 
 export interface SignInSettings {
   readonly issuer: string;
@@ -115,7 +115,7 @@ export function createConsole(options: ConsoleOptions): Console {
       const location = `${SIGN_IN_PATH}?${query.toString()}`;
       return { status: 303, headers: { location }, body: '' };
     }
-    return { status: 200, headers: pageHeaders, body: assets.page };
+    return assets.page();
   };
   return {
     routes: {

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { decodeJwt } from 'jose';
 import { LRUCache } from 'lru-cache';
-import type { KubernetesApi } from '../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../lib/kubernetes/http.js';
 import type { IdentifiableRequest, Identification, Identified } from '../model/administration.js';
 import type { Clock } from '../model/clock.js';

@@ -4,8 +4,8 @@ import type { Routes } from '../lib/http/router.js';
 import { GatewayError } from '../model/errors.js';
 import { samePrincipal } from '../model/principal.js';
 import { type ActionOptions, recorded, sessionAnswer } from './actions.js';
-import { API_ROOT } from './api.js';
-import type { ConsoleSources } from './sources.js';
+import { API_ROOT } from './read-routes.js';
+import type { ConsoleSources } from './console-sources.js';
 import { sessionViews } from './views/session-views.js';
 
 export function ownSessionRoutes(

@@ -24,7 +24,7 @@ import {
   type UndrainRequest,
 } from '#gen/spark_gateway/v1/administration_pb.js';
 import type { Principal as PrincipalMessage } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { serviceDefinition } from '../lib/grpc/client.js';
+import { serviceDefinition } from '../lib/grpc/channels.js';
 import type { CallLeader } from '../lib/grpc/forward.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import type { DriverOutcome, Operations, SessionOutcome } from '../model/administration.js';

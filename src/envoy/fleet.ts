@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import { hostPort, type RoutableDriver } from '../model/driver.js';
 import type { EnvoyFleet } from '../model/pool.js';
 import { clusterName } from '../model/names.js';
-import type { ResourceCache } from '../xds/cache.js';
+import type { ResourceCache } from '../xds/resource-cache.js';
 import {
   type EncodedResource,
   encodeResource,

@@ -22,6 +22,7 @@ import {
   PIN_HEADER,
   BODY_PREFIX_BYTES,
 } from '../model/names.js';
+import { queryStartLog } from './local-replies.js';
 import { newSessionIdFilter } from './clone-session.js';
 import {
   fromAds,
@@ -111,7 +112,11 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
     filter(UPLOAD_LIMIT, uploadLimitFilter()),
     filter('envoy.filters.http.router', {
       case: 'typedConfig',
-      value: pack(RouterSchema, { suppressEnvoyHeaders: true }),
+      value: pack(RouterSchema, {
+        suppressEnvoyHeaders: true,
+        upstreamLog: [queryStartLog()],
+        upstreamLogOptions: { flushUpstreamLogOnUpstreamStream: true },
+      }),
     }),
   ];
 }

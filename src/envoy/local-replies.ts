@@ -18,7 +18,14 @@ import {
   type LocalReplyConfig,
   LocalReplyConfigSchema,
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
-import { AccessMetadata, AUTHZ_METADATA_NAMESPACE, TRACE_HEADER } from '../model/names.js';
+import {
+  AccessMetadata,
+  AUTHZ_METADATA_NAMESPACE,
+  QUERY_RPCS,
+  rpcPath,
+  SESSION_HEADER,
+  TRACE_HEADER,
+} from '../model/names.js';
 import { LEASED_PATH } from './lease.js';
 import { duration, grpcService, pack, StaticClusters } from './settings.js';
 
@@ -141,25 +148,33 @@ function failed(): AccessLogFilter {
 // Envoy's access log of the front: gRPC records to the control plane (src/telemetry/access-log reads them).
 
 /**
+ * One record at the end of each request and one every interval while it runs. They carry the dynamic
+ * metadata of authz (session, principal, driver).
+ *
  * Nearly all requests are ReleaseExecute. One that succeeds says nothing that the record of what it releases
  * has not said, so there is no record of it: Envoy counts them (docs/decisions/records-for-what-matters.md).
- *
- * One record at the end of each other request and one every interval while it runs. They carry the dynamic
- * metadata of authz (session, principal, driver). There is none at a start: Envoy writes that record
- * before it has asked authz, so it could not say whose session it is; authz reports starts itself.
  */
 export function frontAccessLog(): AccessLog {
+  const types = logTypes(AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd);
+  return requestLog(allOf(types, anyOf(otherPath(LEASED_PATH), failed())));
+}
+
+/**
+ * One record when a query has a connection to its driver: so it is seen to run before its first interval is over. It
+ * says whose session it is by the header that authz has set; a record of the request's own start would come before
+ * authz was asked.
+ */
+export function queryStartLog(): AccessLog {
+  const queries = QUERY_RPCS.map((rpc) => pathOf(rpcPath(rpc)));
+  const started = allOf(logTypes(AccessLogType.UpstreamPoolReady), anyOf(...queries));
+  return requestLog(started, SESSION_HEADER);
+}
+
+/** Logs of one configuration share a stream and its order. */
+function requestLog(filter: AccessLogFilter, ...headers: string[]): AccessLog {
   return create(AccessLogSchema, {
     name: 'envoy.access_loggers.http_grpc',
-    filter: allOf(
-      create(AccessLogFilterSchema, {
-        filterSpecifier: {
-          case: 'logTypeFilter',
-          value: { types: [AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd] },
-        },
-      }),
-      anyOf(otherPath(LEASED_PATH), failed()),
-    ),
+    filter,
     configType: {
       case: 'typedConfig',
       value: pack(HttpGrpcAccessLogConfigSchema, {
@@ -171,10 +186,33 @@ export function frontAccessLog(): AccessLog {
           bufferFlushInterval: duration(200),
           bufferSizeBytes: 16 * 1024,
         },
-        additionalRequestHeadersToLog: [TRACE_HEADER],
+        additionalRequestHeadersToLog: [TRACE_HEADER, ...headers],
         additionalResponseHeadersToLog: ['grpc-status'],
         additionalResponseTrailersToLog: ['grpc-status'],
       }),
+    },
+  });
+}
+
+function logTypes(...types: AccessLogType[]): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: { case: 'logTypeFilter', value: { types } },
+  });
+}
+
+function pathOf(path: string): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: {
+      case: 'headerFilter',
+      value: {
+        header: {
+          name: ':path',
+          headerMatchSpecifier: {
+            case: 'stringMatch',
+            value: { matchPattern: { case: 'exact', value: path } },
+          },
+        },
+      },
     },
   });
 }

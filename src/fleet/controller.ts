@@ -4,17 +4,15 @@
  */
 import type { Logger } from 'pino';
 import { Backoff, type Clock } from '../model/clock.js';
-import { withPhase } from '../model/driver-record.js';
-import {
-  isLeaving,
-  type DriverRecord,
-  type ObservedDriver,
-  type RequestedDriver,
-  type DriverFactory,
-  type DriverSource,
-  type SessionRecord,
+import type {
+  DriverRecord,
+  ObservedDriver,
+  RequestedDriver,
+  DriverFactory,
+  DriverSource,
+  SessionRecord,
 } from '../model/driver.js';
-import { GatewayError, reasonOf, retryAfterOf } from '../model/errors.js';
+import { reasonOf, retryAfterOf } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import type { PoolPolicy, Policy } from '../model/policy.js';
@@ -31,16 +29,15 @@ import {
   type DemandSource,
 } from '../model/pool.js';
 import type { FleetReport } from '../model/reports.js';
-import { type Applied, applyPlan, PendingWrites, newDriverName } from './apply-plan.js';
-import { Deletions } from './deletions.js';
+import { type Applied, applyPlan, PendingWrites } from './apply-plan.js';
+import { drain, undrain } from './drain.js';
+import { DriverOrders } from './driver-orders.js';
 import { FleetMemory } from './fleet-memory.js';
-import { planFleet, type FleetPlan, type Resource } from './fleet-plan.js';
+import { planFleet, type FleetPlan } from './fleet-plan.js';
 import { poolProblems, fleetReport } from './fleet-report.js';
-import { hasSessions, isManaged, RecordShapes } from './lifecycle.js';
-import { Background, Passes } from './passes.js';
+import { Deadlines, RecordShapes } from './lifecycle.js';
+import { Passes } from './passes.js';
 import { followedPools, NOTHING_PLANNED, type Planned } from './pool-counts.js';
-import { afterFailure, type StartFailures } from './pool-plan.js';
-import { Deadlines } from './lifecycle.js';
 import { Publication, routing } from './routing.js';
 import { checkSightings, unread, type Sightings } from './sightings.js';
 
@@ -55,21 +52,17 @@ const LONGEST_RETRY_MS = 8_000;
 
 export class PoolController implements Observations, PoolStatusSource, ProblemSource {
   readonly #options: PoolControllerOptions;
-  readonly #creating: Background;
-  readonly #deleting: Deletions;
+  readonly #orders: DriverOrders;
   readonly #writes: PendingWrites;
   readonly #passes: Passes;
   readonly #publication: Publication;
   readonly #memory = new FleetMemory();
   readonly #retry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
   readonly #writeRetry = new Backoff(RETRY_MS, LONGEST_RETRY_MS);
-  /** Before when no driver is made of a pool, by its key: whoever makes them asked for it. */
-  readonly #notBefore = new Map<string, number>();
   readonly #shapes = new RecordShapes();
   readonly #stops: (() => void)[] = [];
   readonly #lookListeners = new Set<(epoch: number | undefined) => void>();
   #sightings: Sightings = { drivers: new Map(), doubtful: new Set(), problems: [] };
-  #failures: ReadonlyMap<string, StartFailures> = new Map();
   #planned: Planned = NOTHING_PLANNED;
   /** Names of drivers whose template has changed since. */
   #outdated: ReadonlySet<string> = new Set();
@@ -88,8 +81,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#publication = new Publication(fleet, clock);
     const again = () => this.trigger();
     this.#passes = new Passes(clock, () => this.#reconcile());
-    this.#creating = new Background(clock, again);
-    this.#deleting = new Deletions(clock, again);
+    this.#orders = new DriverOrders({ ...options, onEnd: again });
     this.#writes = new PendingWrites({
       onSettled: (error) => this.#written(error),
       onEnd: again,
@@ -129,7 +121,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     this.#stopped = true;
     for (const stop of this.#stops.splice(0)) stop();
     await this.#passes.stop();
-    await Promise.all([this.#writes.idle(), this.#creating.stop(), this.#deleting.stop()]);
+    await Promise.all([this.#writes.idle(), this.#orders.stop()]);
   }
 
   /** Says that it is time to look. */
@@ -143,7 +135,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
 
   status(pool: PoolName): PoolStatus {
     const count = this.#planned.pools.get(poolKey(pool));
-    const failures = this.#failures.get(poolKey(pool));
+    const failures = this.#orders.failures.get(poolKey(pool));
     const retryInMs = failures && Math.max(0, failures.retryAtMs - this.#options.clock.now());
     return {
       drivers: count?.drivers ?? 0,
@@ -175,53 +167,20 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     return poolProblems({
       ...this.#planned,
       sightings: this.#sightings,
-      failures: this.#failures,
+      failures: this.#orders.failures,
       readError: this.#readError,
       writeError: this.#writeError,
     });
   }
 
-  /**
-   * Takes a driver out of service: no new session from now on; the ones it has are ended at
-   * `deadlineMs` (epoch), or never. Resolves when that is durable. Rejects with DRIVER_UNKNOWN.
-   */
-  async drain(uid: string, deadlineMs: number | undefined): Promise<void> {
-    const { ledger, clock } = this.#options;
-    const record = ledger.get(uid);
-    if (!record || record.phase === 'gone') {
-      throw new GatewayError('DRIVER_UNKNOWN', `There is no driver ${uid}.`);
-    }
-    await ledger.update(uid, (current) => {
-      const { drainDeadlineMs, ...rest } = current;
-      const done = current.phase === 'draining' && drainDeadlineMs === deadlineMs;
-      if (done || isLeaving(current.phase)) return current;
-      return {
-        ...withPhase(rest, 'draining', clock.now(), 'It is drained by an operator.'),
-        ...(deadlineMs === undefined ? {} : { drainDeadlineMs: deadlineMs }),
-      };
-    });
+  /** As `drain` of drain.ts does. */
+  drain(uid: string, deadlineMs: number | undefined): Promise<void> {
+    return drain(this.#options, uid, deadlineMs);
   }
 
-  /**
-   * Takes a drain back: the driver takes new sessions again, as far as its pool wants it. Resolves when
-   * that is durable. Rejects with DRIVER_UNKNOWN, or with ARGUMENT_INVALID when it ends already.
-   */
-  async undrain(uid: string): Promise<void> {
-    const { ledger, clock } = this.#options;
-    const record = ledger.get(uid);
-    if (!record || record.phase === 'gone') {
-      throw new GatewayError('DRIVER_UNKNOWN', `There is no driver ${uid}.`);
-    }
-    await ledger.update(uid, (current) => {
-      if (current.phase === 'expired' || current.phase === 'gone') {
-        throw new GatewayError('ARGUMENT_INVALID', `Driver ${uid} ends already.`);
-      }
-      if (current.phase !== 'draining') return current;
-      const { drainDeadlineMs: _taken, ...rest } = current;
-      // One of someone else is looked at again before it takes a session.
-      const idle = isManaged(current) ? 'available' : 'warming';
-      return withPhase(rest, hasSessions(current) ? 'in_use' : idle, clock.now());
-    });
+  /** As `undrain` of drain.ts does. */
+  undrain(uid: string): Promise<void> {
+    return undrain(this.#options, uid);
   }
 
   /** As the policy has it now. */
@@ -237,7 +196,7 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     const { sources, factory, clock, log } = this.#options;
     this.#passes.wakeAt(clock.now() + RESYNC_MS);
     try {
-      const drop = this.#creating.beforeList();
+      const drop = this.#orders.beforeList();
       // Requests first: a driver that comes up in between is then seen as a driver.
       const requested = (await factory?.list()) ?? [];
       const observed = (await Promise.all(sources.map((source) => source.list()))).flat();
@@ -290,9 +249,8 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     if (epoch !== this.#epoch) {
       this.#epoch = epoch;
       this.#tookOverAtMs = clock.now();
-      this.#failures = new Map();
+      this.#orders.newTerm();
       this.#memory.newTerm();
-      this.#notBefore.clear();
     }
     const inForce = policy();
     const pools = {
@@ -310,20 +268,20 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     }
     const deadlines = new Deadlines(clock.now());
     const records = new Map([...ledger.all()].map((record) => [record.uid, record]));
-    const coming = [...requested, ...this.#creating.resources()];
+    const coming = [...requested, ...this.#orders.creating()];
     this.#memory.noteComing(coming, this.#sightings, records.values());
-    this.#deleting.left(leftOver(requested, records.values()));
+    this.#orders.noteLeft(requested, records.values());
     const plan = planFleet(
       {
         ...pools,
         records: records.values(),
         sightings: this.#sightings,
-        creating: this.#creating.resources(),
-        deleting: this.#deleting.resting(),
-        asked: this.#deleting.accepted(),
+        creating: this.#orders.creating(),
+        deleting: this.#orders.restingDeletions(),
+        asked: this.#orders.acceptedDeletions(),
         awaited: this.#memory.awaited,
         remembered: (uid) => this.#memory.record(uid),
-        failures: this.#failures,
+        failures: this.#orders.failures,
         waiting: (pool) => demand.waiting(pool),
         routedSinceMs: (uid) => this.#publication.sinceMs(uid),
         silentSinceMs: (uid) => this.#memory.silentSinceMs(uid),
@@ -334,30 +292,30 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
         canCreate: factory !== undefined,
         inDoubt: (namespace) => factory?.inDoubt?.(namespace) === true,
         template: (pool) => factory?.template?.(pool),
-        notBeforeMs: (key) => this.#notBefore.get(key),
+        notBeforeMs: (key) => this.#orders.notBeforeMs(key),
         tombstoneTtlMs: this.#options.tombstoneTtlMs,
         epoch,
       },
       deadlines,
     );
-    this.#failures = plan.failures;
+    this.#orders.failures = plan.failures;
     for (const [uid, reason] of plan.withheld) {
       if (this.#planned.withheld.get(uid) !== reason) log.warn({ uid }, reason);
     }
     this.#planned = plan;
     const { written, overtaken } = this.#apply(plan, records);
     this.#publish(plan.routable);
-    for (const dueMs of [deadlines.nextMs, this.#deleting.nextRetryMs()]) {
+    for (const dueMs of [deadlines.nextMs, this.#orders.nextRetryMs()]) {
       if (dueMs !== undefined) this.#passes.wakeAt(dueMs);
     }
     for (const { count, ...pool } of plan.create) {
-      for (let i = 0; i < count; i += 1) this.#create(pool);
+      for (let i = 0; i < count; i += 1) this.#orders.create(pool);
     }
     this.#writes.add(written);
     if (this.#writes.isIdle) this.#writeError = undefined;
     for (const resource of plan.delete) {
       const { resource: driver } = resource;
-      if (!overtaken.has(driver) && !this.#writes.isPending(driver)) this.#delete(resource);
+      if (!overtaken.has(driver) && !this.#writes.isPending(driver)) this.#orders.delete(resource);
     }
     this.#looked(epoch);
   }
@@ -407,71 +365,10 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
     if (this.#publication.publish(routable)) this.trigger();
   }
 
-  #create({ namespace, variant }: PoolName): void {
-    const { factory, clock, log, newResourceName = newDriverName } = this.#options;
-    if (!factory) return;
-    const resource = newResourceName(namespace);
-    const key = poolKey({ namespace, variant });
-    log.info({ resource, namespace, variant }, 'making a driver');
-    this.#creating.start(
-      { resource, namespace, variant },
-      () => factory.create(resource, namespace, variant),
-      this.#inThisEpoch(),
-      (error) => {
-        const retryAfterMs = retryAfterOf(error);
-        if (retryAfterMs !== undefined) {
-          log.info({ resource, namespace, variant, reason: reasonOf(error) }, 'a driver waits');
-          this.#notBefore.set(key, clock.now() + retryAfterMs);
-          return;
-        }
-        log.error({ err: error, resource, namespace, variant }, 'a driver could not be made');
-        const template = factory.template?.({ namespace, variant });
-        const failure = afterFailure(
-          this.#failures.get(key),
-          reasonOf(error),
-          template,
-          clock.now(),
-        );
-        this.#failures = new Map(this.#failures).set(key, failure);
-      },
-    );
-  }
-
-  #delete({ resource, namespace }: Resource): void {
-    const { factory, log } = this.#options;
-    if (!factory) return;
-    log.info({ resource, namespace }, 'deleting a driver');
-    this.#deleting.start(
-      { resource, namespace },
-      () => factory.delete(resource, namespace),
-      this.#inThisEpoch(),
-      (error) => log.error({ err: error, resource, namespace }, 'a driver could not be deleted'),
-    );
-  }
-
-  /** Whether what was decided now is still this process's to do. */
-  #inThisEpoch(): () => boolean {
-    const { leadership } = this.#options;
-    const epoch = leadership.epoch();
-    return () => leadership.epoch() === epoch;
-  }
-
   #recordChanged(uid: string): void {
     if (this.#applying) return;
     if (this.#shapes.isNews(uid, this.#options.ledger.get(uid))) this.trigger();
   }
-}
-
-/** What is still there of drivers, by resource. */
-function leftOver(
-  requested: readonly RequestedDriver[],
-  records: Iterable<DriverRecord>,
-): ReadonlySet<string> {
-  const left = new Set(requested.map(({ resource }) => resource));
-  for (const { resource, phase } of records) {
-    if (resource !== undefined && phase !== 'gone') left.add(resource);
-  }
-  return left;
 }
 
 // What the pool controller works with.

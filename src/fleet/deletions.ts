@@ -5,7 +5,7 @@
 import { Backoff, type Clock } from '../model/clock.js';
 import { retryAfterOf } from '../model/errors.js';
 import type { Resource } from './fleet-plan.js';
-import { Turns } from './passes.js';
+import { Turns } from './factory-calls.js';
 
 const FIRST_PAUSE_MS = 5_000;
 const LONGEST_PAUSE_MS = 5 * 60_000;

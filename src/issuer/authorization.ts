@@ -16,11 +16,13 @@ export interface AuthorizedPerson {
 export interface AuthorizationOptions {
   readonly clientId: string;
   readonly clock: Clock;
-  tokens(person: AuthorizedPerson): Promise<{
-    readonly accessToken: string;
-    readonly idToken: string;
-    readonly ttlMs: number;
-  }>;
+  tokens(person: AuthorizedPerson): Promise<GivenTokens>;
+}
+
+export interface GivenTokens {
+  readonly accessToken: string;
+  readonly idToken: string;
+  readonly ttlMs: number;
 }
 
 interface Grant extends AuthorizedPerson {
@@ -63,7 +65,7 @@ export class Authorization {
       return redirect(target);
     }
     const user = query.get('user');
-    if (user === null) return signInPage(query);
+    if (user === null) return choicePage('/authorize', query);
     if (!findPerson(user)) {
       target.searchParams.set('error', 'access_denied');
       return redirect(target);
@@ -79,11 +81,8 @@ export class Authorization {
     return redirect(target);
   }
 
-  /** The token endpoint. A code serves once. */
+  /** The token endpoint, for a code. It serves once. */
   async exchange(form: URLSearchParams): Promise<Answer> {
-    if (form.get('grant_type') !== 'authorization_code') {
-      return json({ error: 'unsupported_grant_type' }, 400);
-    }
     const code = form.get('code') ?? '';
     const grant = this.#grants.get(code);
     this.#grants.delete(code);
@@ -140,32 +139,45 @@ const style = `
 `;
 const styleHash = createHash('sha256').update(style).digest('base64');
 
-/** Links that repeat the request of `query` with one of the people. */
-function signInPage(query: URLSearchParams): Answer {
-  const links = people.map(({ user, groups }) => {
+/** Links that repeat the request of `query` with one of the people; with `refuse`, also with nobody. */
+export function choicePage(
+  path: string,
+  query: URLSearchParams,
+  { refuse = false }: { readonly refuse?: boolean } = {},
+): Answer {
+  const link = (user: string, name: string, about: string) => {
     const chosen = new URLSearchParams(query);
     chosen.set('user', user);
-    const href = escapeHtml(`/authorize?${chosen.toString()}`);
-    return `<li><a href="${href}">${escapeHtml(user)}<small>${escapeHtml(groups.join(', '))}</small></a></li>`;
-  });
-  const body = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Sign in as</title>
-<style>${style}</style>
-<h1>Sign in as</h1>
-<p>These are the sample people of the development issuer. It asks for no password.</p>
-<ul>${links.join('')}</ul>
-</html>
-`;
+    const href = escapeHtml(`${path}?${chosen.toString()}`);
+    return `<li><a href="${href}">${escapeHtml(name)}<small>${escapeHtml(about)}</small></a></li>`;
+  };
+  const links = people.map(({ user, groups }) => link(user, user, groups.join(', ')));
+  if (refuse) links.push(link('', 'nobody', 'refuses it'));
+  return page(
+    'Sign in as',
+    `<p>These are the sample people of the development issuer. It asks for no password.</p>
+<ul>${links.join('')}</ul>`,
+  );
+}
+
+/** `body` is HTML. */
+export function page(title: string, body: string): Answer {
   return {
     status: 200,
     headers: {
       'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+      'content-security-policy': `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
     },
-    body,
+    body: `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${escapeHtml(title)}</title>
+<style>${style}</style>
+<h1>${escapeHtml(title)}</h1>
+${body}
+</html>
+`,
   };
 }
 

@@ -233,6 +233,15 @@ export interface SessionAnswer {
   readonly endedAt: string;
 }
 
+/** GET login: with which OpenID provider the command line logs people in. For anyone who asks. */
+export interface LoginView {
+  readonly issuer: string;
+  /** A public client with the device flow (RFC 8628). */
+  readonly clientId: string;
+  /** Separated by spaces. */
+  readonly scope: string;
+}
+
 /** GET me: who asks, and what their page needs to act in their name. */
 export interface MeView {
   readonly principal: Principal;

@@ -20,9 +20,15 @@ export const SPARK_RPCS = [
 
 export type SparkRpc = (typeof SPARK_RPCS)[number];
 
-const rpcByPath = new Map<string, SparkRpc>(
-  SPARK_RPCS.map((name) => [`/${SPARK_CONNECT_SERVICE}/${name}`, name]),
-);
+/** Those whose stream is open while a query runs. */
+export const QUERY_RPCS: readonly SparkRpc[] = ['ExecutePlan', 'ReattachExecute'];
+
+/** The `:path` of its requests. */
+export function rpcPath(rpc: SparkRpc): string {
+  return `/${SPARK_CONNECT_SERVICE}/${rpc}`;
+}
+
+const rpcByPath = new Map<string, SparkRpc>(SPARK_RPCS.map((rpc) => [rpcPath(rpc), rpc]));
 
 /**
  * What is written down of the `:path` of a request: the name of a known RPC, or `other`. A path and its
@@ -44,9 +50,9 @@ export const CLUSTER_HEADER = 'x-spark-cluster';
 export const AFFINITY_HEADER = 'x-spark-driver';
 /** The strict pin: base64 of `ip:port`. Never empty. */
 export const PIN_HEADER = 'x-spark-pin';
-/** The verified principal's subject and issuer. */
 /** Behind trusted proxies: who the client is, as Envoy found out. Never a client's own, like all with the prefix. */
 export const CLIENT_ADDRESS_HEADER = 'x-spark-client-address';
+/** The verified principal's subject and issuer. */
 export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
@@ -54,6 +60,8 @@ export const SESSION_HEADER = 'x-spark-session';
 export const IDENTITY_HEADER = 'x-spark-identity';
 /** CloneSession: the id of the new session, where the client leaves it to the server. */
 export const NEW_SESSION_HEADER = 'x-spark-new-session';
+/** AddArtifacts: the policy's limit for each of its messages, in bytes. */
+export const MESSAGE_LIMIT_HEADER = 'x-spark-message-limit';
 /**
  * Base64 of the response's framed messages: authz answers the request itself, with these. Envoy brings
  * it to authz, as only an upstream can answer a gRPC call with messages.
@@ -73,6 +81,12 @@ export const LEASED_HEADER = 'x-spark-leased';
  * user agent of 2,048 characters.
  */
 export const BODY_PREFIX_BYTES = 4096;
+
+/** To the Runner: a group of the person that a service acts for; one header for each. */
+export const GROUP_HEADER = 'x-doordash-group';
+
+/** From the Runner, ahead of its answer to Submit: `true` when the job was there already. */
+export const DUPLICATE_HEADER = 'x-spark-duplicate';
 
 /** The trace that a request is part of (W3C Trace Context). */
 export const TRACE_HEADER = 'traceparent';

@@ -8,7 +8,7 @@ import { leavesGroupsOut } from '../model/token-claims.js';
 import type { AccessEntry } from './document.js';
 import { compileExpression, type Expression, ExpressionProblem, NoAnswer } from './expression.js';
 import type { Steps } from './match.js';
-import { NameSet } from './names.js';
+import { NameSet } from './name-patterns.js';
 import { checkWho, compileWho, type KnownNames, type Who, WhoIndex, whyMatches } from './who.js';
 
 /** Teams and environments that a caller may use; patterns stay patterns. */

@@ -12,7 +12,7 @@ import type {
   UserIdEntry,
   AdministrationEntry,
 } from './document.js';
-import { compileGlob, type Glob } from './names.js';
+import { compileGlob, type Glob } from './name-patterns.js';
 import { hasNoToken, checkWho, compileWho, type KnownNames, matchesWho } from './who.js';
 
 /** Finds the first service whose names match the certificate. */

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { describedCaller } from '../model/administration.js';
 import { GatewayError, isErrorCode } from '../model/errors.js';
 import type { Explanation, Policy } from '../model/policy.js';
-import { parseYaml, type YamlValue } from '../lib/yaml/document.js';
+import { parseYaml, type YamlValue } from '../lib/yaml/yaml-tree.js';
 import { formatProblems } from '../lib/yaml/problem.js';
 import {
   list,

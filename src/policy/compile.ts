@@ -1,7 +1,7 @@
 /** Turns the text of a policy into an immutable value that answers fast. */
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
-import { type ParsedYaml, parseYaml } from '../lib/yaml/document.js';
+import { type ParsedYaml, parseYaml } from '../lib/yaml/yaml-tree.js';
 import { formatProblems } from '../lib/yaml/problem.js';
 import { Reader } from '../lib/yaml/schema.js';
 import { GatewayError } from '../model/errors.js';

@@ -18,7 +18,7 @@ import {
   withDefault,
 } from '../lib/yaml/schema.js';
 import { choice, matching, plainText } from '../lib/yaml/text-types.js';
-import { NameSet } from './names.js';
+import { NameSet } from './name-patterns.js';
 import { modeField } from './texts.js';
 import { compileMatch, matchField } from './match.js';
 import type { NamespaceTemplate } from './namespace-template.js';

@@ -9,7 +9,7 @@ import {
   type TypeOf,
   withDefault,
 } from '../lib/yaml/schema.js';
-import { NameSet, NameIndex } from './names.js';
+import { NameSet, NameIndex } from './name-patterns.js';
 import type { NamespaceTemplate } from './namespace-template.js';
 import { labelPattern } from './texts.js';
 

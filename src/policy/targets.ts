@@ -5,7 +5,7 @@ import type { Target, TargetRequest } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
 import { type ClientUrl, exampleUrl } from './access.js';
 import type { TargetsEntry } from './document.js';
-import { compileGlob } from './names.js';
+import { compileGlob } from './name-patterns.js';
 import { type NamespaceTemplate } from './namespace-template.js';
 
 /** What a client sends is shown back only where it can be part of a URL. */

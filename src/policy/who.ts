@@ -11,7 +11,7 @@ import {
 } from '../lib/yaml/schema.js';
 import { quote, didYouMean } from '../lib/yaml/problem.js';
 import { issuerUrl } from '../lib/yaml/text-types.js';
-import { NameSet, NameIndex } from './names.js';
+import { NameSet, NameIndex } from './name-patterns.js';
 import { patterns } from './texts.js';
 
 export const whoEntry = object(

@@ -6,8 +6,9 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { PolicyTokens, type IssuerKeyState, TokenVerifier } from '../authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../console/actions.js';
-import { readRoutes } from '../console/api.js';
-import { Assets } from '../console/assets.js';
+import { loginRoutes, readRoutes } from '../console/read-routes.js';
+import { consoleAssets } from '../console/assets.js';
+import type { Assets } from '../lib/http/assets.js';
 import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
 import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
@@ -16,14 +17,18 @@ import { ownSessionRoutes } from '../console/own-sessions.js';
 import { remoteDiff, RemoteOperations } from '../console/replicas.js';
 import type { CallLeader } from '../lib/grpc/forward.js';
 import type { SharedFleet } from '../console/shared-fleet.js';
-import type { ConsoleSources } from '../console/sources.js';
+import type { ConsoleSources } from '../console/console-sources.js';
 import type { PoolController } from '../fleet/controller.js';
 import { createFile } from '../lib/files/files.js';
 import { text } from '../lib/http/answer.js';
 import type { Routes } from '../lib/http/router.js';
-import { type HttpServerOptions, type HttpServer, startHttpServer } from '../lib/http/server.js';
+import {
+  type HttpServerOptions,
+  type HttpServer,
+  startHttpServer,
+} from '../lib/http/http-server.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
-import type { RequestSample } from '../model/admin-api.js';
+import type { LoginView, RequestSample } from '../model/admin-api.js';
 import type { AdminAction, AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
@@ -122,6 +127,7 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
     routes: {
       ...page?.routes,
       ...readRoutes(sources, gatekeeper),
+      ...loginRoutes(parts.console?.login),
       ...actionRoutes(acting),
       ...ownSessionRoutes(sources, acting),
       'GET /readyz/pools': () => {
@@ -207,6 +213,8 @@ function missingDrivers(pools: PoolController, policy: Policy): string | undefin
 interface ConsoleParts {
   readonly signIn: SignInSettings;
   readonly assets: Assets;
+  /** For the command line; undefined: it has no client there. */
+  readonly login: LoginView | undefined;
 }
 
 /** undefined: no issuer is named with which people could sign in, and there is no console. */
@@ -215,7 +223,15 @@ export async function consoleParts(
   secret: () => Promise<Uint8Array>,
 ): Promise<ConsoleParts | undefined> {
   const signIn = await signInSettings(settings, secret);
-  return signIn && { signIn, assets: await Assets.load() };
+  return signIn && { signIn, assets: await consoleAssets(), login: loginOf(settings, signIn) };
+}
+
+function loginOf({ console: own }: Settings, signIn: SignInSettings): LoginView | undefined {
+  const ofConsole = signIn.clientSecret === undefined ? signIn.clientId : undefined;
+  const clientId = own.loginClientId ?? ofConsole;
+  return clientId === undefined
+    ? undefined
+    : { issuer: signIn.issuer, clientId, scope: own.loginScope };
 }
 
 async function signInSettings(

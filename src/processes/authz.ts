@@ -1,9 +1,9 @@
 /** `authz`: the ext_authz service beside an Envoy. */
 import { hostname } from 'node:os';
 import { Registry, Counter, Gauge, Histogram, type CounterConfiguration } from 'prom-client';
-import { AssignmentsClient } from '../authz/assignments/client.js';
-import { type AuthzServer, startAuthzServer } from '../authz/server.js';
-import { type AuthzMetrics } from '../authz/metrics.js';
+import { AssignmentsClient } from '../authz/assignments/assignments-client.js';
+import { type AuthzServer, startAuthzServer } from '../authz/authz-server.js';
+import { type AuthzMetrics } from '../authz/authz-metrics.js';
 import { ShadowTally } from '../authz/shadow.js';
 import type { IssuerKeyState } from '../authz/token/verifier.js';
 import { mtlsFiles } from '../lib/grpc/port.js';

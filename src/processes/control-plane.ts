@@ -3,6 +3,7 @@ import { Registry } from 'prom-client';
 import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
+import { BatchService } from '#gen/spark_gateway/v1/batch_pb.js';
 import { requestMetrics } from '../telemetry/access-log/request-metrics.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
@@ -21,7 +22,7 @@ import { ProblemBoard, openAudit, problemMetrics, openTracing } from './telemetr
 import { StartedDrivers } from '../fleet/driver-starts.js';
 import { AssignmentWatch } from '../sessions/assignment-service.js';
 import { WaitingRoom } from '../sessions/waiting-room.js';
-import { accessLogIntervalMs } from '../settings/compile.js';
+import { accessLogIntervalMs } from '../settings/compile-settings.js';
 import type { Settings } from '../settings/table.js';
 import {
   assignmentMetrics,
@@ -31,6 +32,8 @@ import {
   policyMetrics,
   processMetrics,
 } from './metrics.js';
+import { openBatch } from './batch.js';
+import { batchRules } from './batch-rules.js';
 import { createGrpcPort, mtlsFiles } from '../lib/grpc/port.js';
 import { type KubernetesAccess, kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
@@ -87,7 +90,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     intervalMs: accessLogIntervalMs(settings),
     isPassedOn,
   });
-  const services = [AssignmentService];
+  const services = [AssignmentService, BatchService];
   const tls = mtlsFiles(settings.mtls);
   const port = createGrpcPort({
     name: 'assignments.listen_addr',
@@ -96,6 +99,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     allowedSans: settings.assignments.allowedSans,
     services: [...services, AdministrationService],
     replicaServices: [AdministrationService],
+    namedServices: [{ service: BatchService, allowedSans: settings.batch.allowedSans }],
     addPermanent(server) {
       accessLog.addTo(server);
       ownPolicy.addTo(server);
@@ -120,6 +124,16 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   closing.add(() => drivers.close());
   closing.add(() => records.close());
   leadership = records.leadership;
+  const batch = await openBatch(settings, {
+    access,
+    leadership: records.leadership,
+    rules: () => batchRules(policy(), settings),
+    audit,
+    registry,
+    clock,
+    logger,
+  });
+  closing.add(() => batch?.close());
   const waitingRoom = new WaitingRoom(clock);
   const times = assignmentMetrics(registry);
   const starts = new StartedDrivers(records.ledger, (start, outcome) =>
@@ -154,6 +168,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
         policy,
         watch,
         shared,
+        batch: batch?.createTerm(term.leadership),
         clock,
         logger,
       })),
@@ -214,6 +229,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   board.add(drivers);
   board.add(place);
   board.add(ownPolicy);
+  if (batch) board.add(batch);
   problemMetrics(registry, board);
   place.tellOf(board, pools);
 

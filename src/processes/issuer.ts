@@ -1,7 +1,7 @@
 /** `issuer` and `token`: the development token issuer and its tokens. */
 import { join } from 'node:path';
 import { ISSUER_KEYS_FILE, DevelopmentKeys, issuerUrl, mintToken } from '../issuer/tokens.js';
-import { startDevelopmentIssuer } from '../issuer/server.js';
+import { startDevelopmentIssuer } from '../issuer/issuer-server.js';
 import { systemClock } from '../model/clock.js';
 import type { Settings } from '../settings/table.js';
 import { aborted, type Closing, roleLogger, runProcess } from './process.js';

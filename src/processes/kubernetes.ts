@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
 import { Counter, Gauge, type Registry } from 'prom-client';
-import { KubernetesApi, type KubernetesApiOptions } from '../lib/kubernetes/api.js';
+import { KubernetesApi, type KubernetesApiOptions } from '../lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../lib/kubernetes/http.js';
 import { type GatewayKey, loadGatewayKey } from '../lib/kubernetes/ownership.js';
 import type { Clock } from '../model/clock.js';

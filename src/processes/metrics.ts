@@ -9,7 +9,7 @@ import type { QueryCounts } from '../queries/query-gate.js';
 import type { AssignmentKind } from '../sessions/assignment-service.js';
 import type { Settings } from '../settings/table.js';
 import type { DiscoveryHub } from '../xds/hub.js';
-import { shortType } from '../xds/metrics.js';
+import { shortType } from '../xds/xds-metrics.js';
 import { version } from './process.js';
 
 /** What every role tells of its process: memory, CPU, event loop, and which release it is. */

@@ -12,14 +12,14 @@ import { mtlsFiles } from '../lib/grpc/port.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import type { Policy } from '../model/policy.js';
-import { accessLogIntervalMs } from '../settings/compile.js';
+import { accessLogIntervalMs } from '../settings/compile-settings.js';
 import type { Settings } from '../settings/table.js';
-import { ResourceCache } from '../xds/cache.js';
+import { ResourceCache } from '../xds/resource-cache.js';
 import type { DiscoveryHub } from '../xds/hub.js';
-import { xdsMetrics } from '../xds/metrics.js';
+import { xdsMetrics } from '../xds/xds-metrics.js';
 import { XdsRelay } from '../xds/relay/relay.js';
 import type { ViewOf } from '../xds/resource.js';
-import { createXdsServer } from '../xds/server.js';
+import { createXdsServer } from '../xds/xds-server.js';
 
 /** Every Envoy serves every namespace. */
 const VIEW = 'front';

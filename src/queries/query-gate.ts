@@ -5,7 +5,7 @@ import type { Policy } from '../model/policy.js';
 import type { Query, QueryAdmission, QueryReports } from '../model/assignment.js';
 import { QueryTable } from './query-table.js';
 import { cancelled, notLeading, RETRY_MS } from '../model/refusals.js';
-import { queryLimitExceeded, tooManyQueriesWaiting } from './refusals.js';
+import { queryLimitExceeded, tooManyQueriesWaiting } from './query-refusals.js';
 
 export interface QueryGateOptions {
   readonly policy: () => Policy;

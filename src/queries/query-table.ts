@@ -1,5 +1,5 @@
 /** Which queries run, and which wait because as many run as a limit allows. Time is handed in. */
-import { limitsQueries } from '../model/limits.js';
+import { limitsQueries } from '../model/limit-refusals.js';
 import type { LimitPolicy } from '../model/policy.js';
 import { principalKey } from '../model/principal.js';
 import type { Query } from '../model/assignment.js';

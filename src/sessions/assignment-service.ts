@@ -22,8 +22,11 @@ import {
   type InterruptRequest,
   InterruptResponseSchema,
   type InterruptResponse,
+  type ReportStatusRequest,
+  ReportStatusResponseSchema,
+  type ReportStatusResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { serviceDefinition } from '../lib/grpc/client.js';
+import { serviceDefinition } from '../lib/grpc/channels.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import type {
   ActivitySink,
@@ -41,6 +44,7 @@ import { TRACE_HEADER } from '../model/names.js';
 import type { DriverStart, DriverStarts } from '../model/pool.js';
 import type { Principal } from '../model/principal.js';
 import type { SidecarNotices } from './notices.js';
+import { takeStatus } from './sidecar-status.js';
 import { follow } from './sidecar-stream.js';
 
 /** However long a sidecar asks for, an answer is held no longer; the setting allows as much. */
@@ -110,6 +114,17 @@ export function addAssignmentService(server: Server, options: AssignmentServiceO
       void options.notices
         .interrupt(interrupt)
         .then(() => callback(null, create(InterruptResponseSchema)));
+    },
+    reportStatus(
+      { request }: ServerUnaryCall<ReportStatusRequest, ReportStatusResponse>,
+      callback: sendUnaryData<ReportStatusResponse>,
+    ) {
+      try {
+        takeStatus(request, options);
+        callback(null, create(ReportStatusResponseSchema));
+      } catch (error) {
+        callback(toServiceError(error));
+      }
     },
     follow(call: ServerDuplexStream<FollowRequest, FollowResponse>) {
       follow(call, options);

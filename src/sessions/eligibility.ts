@@ -6,7 +6,7 @@ import type { GatewayError } from '../model/errors.js';
 import type { PoolPolicy, CanaryPolicy, QuotaPolicy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import { samePrincipal, type Principal, principalKey } from '../model/principal.js';
-import { type OwnSession, quotaExceeded } from './refusals.js';
+import { type OwnSession, quotaExceeded } from './session-refusals.js';
 import type { Place } from './waiting-room.js';
 
 /**

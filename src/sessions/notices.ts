@@ -33,8 +33,6 @@ export interface SidecarConnection {
   readonly unknownPast: boolean;
   /** The sidecar has applied all up to `applied`, and its report was taken in. Renews its lease. */
   report(applied: bigint, report: bigint): void;
-  /** The sidecar has told by what it decides. */
-  decidesBy(policy: SidecarPolicy): void;
   writable(): void;
   closed(): void;
 }
@@ -94,9 +92,6 @@ export class SidecarNotices implements SidecarCaches {
         state.flush(this.#position);
         if (news) this.#changed();
       },
-      decidesBy: (policy) => {
-        if (state.stream === stream) state.policy = policy;
-      },
       writable: () => {
         if (state.stream === stream) state.resume(this.#position);
       },
@@ -104,6 +99,14 @@ export class SidecarNotices implements SidecarCaches {
         if (state.stream === stream) state.close();
       },
     };
+  }
+
+  /** The sidecar has told by what it decides. False: it has no open stream, so that it is not noted. */
+  decidesBy(sidecarId: string, policy: SidecarPolicy): boolean {
+    const state = this.#sidecars.get(sidecarId);
+    if (!state?.stream) return false;
+    state.policy = policy;
+    return true;
   }
 
   haveForgotten(driverUid: string): boolean {

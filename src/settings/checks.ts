@@ -172,6 +172,20 @@ export const checks: readonly Check[] = [
         : undefined,
   },
   {
+    names: ['batch.output_url', 'drivers.source'],
+    check: ({ batch, drivers }) =>
+      batch.outputUrl?.startsWith('file:') === true && drivers.source === 'kubernetes'
+        ? 'batch.output_url must be s3://… with drivers.source "kubernetes": files of a pod end with it'
+        : undefined,
+  },
+  {
+    names: ['batch.records_maximum', 'batch.jobs_maximum'],
+    check: ({ batch }) =>
+      batch.recordsMaximum > batch.jobsMaximum
+        ? undefined
+        : 'batch.records_maximum must be greater than batch.jobs_maximum: jobs that have not ended are remembered, too',
+  },
+  {
     names: ['issuer.enabled'],
     check: ({ issuer, listenAddr }) =>
       issuer.enabled && isOpen(listenAddr)

@@ -2,8 +2,10 @@
  * Every setting of the gateway: name, type, default, who uses it, what it is for. Parsing, help, the
  * environment variables and docs/settings.yaml all follow from this table.
  */
-import { choice, integer, issuerUrl, path, plainText, duration } from '../lib/yaml/text-types.js';
+import { path } from '../lib/yaml/file-path.js';
+import { choice, integer, issuerUrl, plainText, duration } from '../lib/yaml/text-types.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
+import { batch } from './groups/batch.js';
 import { mtls, xds, assignments, admin, webConsole } from './groups/control-plane.js';
 import { sessions, pools, drivers } from './groups/drivers.js';
 import { listener, headers, authz, envoy, issuer } from './groups/front-door.js';
@@ -119,6 +121,7 @@ export const settingsTable = {
   sessions,
   pools,
   drivers,
+  batch,
   envoy,
   issuer,
 };

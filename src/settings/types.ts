@@ -62,6 +62,25 @@ export const publicUrl = textType(
   },
 );
 
+/** Where objects are kept, by the beginning of their URLs. */
+export const objectUrl = textType(
+  'a URL that starts with s3:// and a bucket, or file:/// and a path',
+  (text) => {
+    const good = /^(s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file:\/\/)(\/[^\s?#%]*)?$/.test(text);
+    if (!good || text === 'file://' || text.split('/').includes('..')) return undefined;
+    return text.endsWith('/') ? text : `${text}/`;
+  },
+);
+
+/** A page for people, by the id of a Spark application. */
+export const historyUrl = textType(
+  'a URL that starts with http:// or https:// and has {application_id} in it',
+  (text) => {
+    const url = text.replace('{application_id}', 'app');
+    return url !== text && URL.canParse(url) && /^https?:/.test(url) ? text : undefined;
+  },
+);
+
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors. */
 export const labelSelectors = textType<readonly string[]>(
   'label selectors of Kubernetes, separated by ";", such as spark-role=driver; app=spark',

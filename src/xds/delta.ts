@@ -5,7 +5,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
 import type { DiscoveryRequest, DiscoveryResponse, Protocol, Rejection } from './protocol.js';
-import { lengthDelimited, XdsWireReader } from './wire.js';
+import { lengthDelimited, XdsWireReader } from './xds-wire.js';
 
 const REQUEST = {
   node: 1,

@@ -5,9 +5,9 @@
 import type { Logger } from 'pino';
 import { type Clock, systemClock, type Timer } from '../model/clock.js';
 import type { NodeStatus } from '../model/reports.js';
-import type { ResourceCache, ViewChange } from './cache.js';
+import type { ResourceCache, ViewChange } from './resource-cache.js';
 import { delta } from './delta.js';
-import { noXdsMetrics, type XdsMetrics } from './metrics.js';
+import { noXdsMetrics, type XdsMetrics } from './xds-metrics.js';
 import type { Protocol } from './protocol.js';
 import type { TypeUrl, NodeInfo, ViewOf } from './resource.js';
 import { ResponseEncoder } from './response-encoder.js';

@@ -5,7 +5,7 @@
 import { readRejection } from './delta.js';
 import type { DiscoveryRequest, DiscoveryResponse, Protocol, Rejection } from './protocol.js';
 import { isFullState } from './resource.js';
-import { lengthDelimited, XdsWireReader } from './wire.js';
+import { lengthDelimited, XdsWireReader } from './xds-wire.js';
 
 const REQUEST = { version: 1, node: 2, names: 3, typeUrl: 4, nonce: 5, error: 6 } as const;
 const RESPONSE = { version: 1, typeUrl: 4, nonce: 5 } as const;

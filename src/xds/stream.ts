@@ -4,8 +4,8 @@ import type { Clock, Timer } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { NodeStatus } from '../model/reports.js';
 import type { PeerIdentity } from '../lib/grpc/tls.js';
-import type { ResourceCache, ResourceChange } from './cache.js';
-import type { XdsMetrics } from './metrics.js';
+import type { ResourceCache, ResourceChange } from './resource-cache.js';
+import type { XdsMetrics } from './xds-metrics.js';
 import type { DiscoveryRequest, Protocol } from './protocol.js';
 import {
   isTypeUrl,

@@ -4,8 +4,9 @@
  * client gets the newest state and never a backlog.
  */
 import type { SyncState } from '../model/reports.js';
-import type { ResourceCache, ResourceChange } from './cache.js';
+import type { ResourceCache, ResourceChange } from './resource-cache.js';
 import type { DiscoveryRequest, KnownState, Protocol, Rejection } from './protocol.js';
+import { Rejections } from './rejections.js';
 import type { EncodedResource, TypeUrl } from './resource.js';
 import { Subscription, type SubscriptionChange } from './subscription.js';
 
@@ -38,13 +39,6 @@ export interface Push {
 
 export type Part = 'upserts' | 'removals' | 'all';
 
-interface Rejected {
-  /** The first revision that the client lacks. */
-  readonly since: number;
-  /** It was rejected together with others, so that it may be none of its fault. */
-  readonly suspect: boolean;
-}
-
 interface Outstanding {
   readonly nonce: string;
   readonly version: string;
@@ -68,20 +62,13 @@ export class Watch {
   readonly #view: string;
   #pending = new Map<string, Pending>();
   #outstanding: Outstanding | undefined;
-  /** Names in responses that the client rejected. */
-  readonly #rejected = new Map<string, Rejected>();
-  #rejection: Rejection | undefined;
+  readonly #rejections = new Rejections((name) => this.#classify(name) === 'upserts');
   #lastNonce = '';
   #acknowledgedVersion = '';
   #lastAckMs: number | undefined;
   /** A new client waits for an answer even if there is nothing to send. */
   #answerDue = false;
   #started = false;
-  /**
-   * What it takes to find out which of several resources was rejected: each set is sent by itself,
-   * one after the other, and nothing else new meanwhile.
-   */
-  readonly #trials: ReadonlySet<string>[] = [];
   /** A state-of-the-world client that said it has something may have what is not known here. */
   #mayHoldMore = false;
 
@@ -114,19 +101,18 @@ export class Watch {
     this.#outstanding = undefined;
     const afterMs = nowMs - outstanding.sentAtMs;
     if (request.rejection) {
-      const suspect = outstanding.names.size > 1;
-      for (const [name, pending] of outstanding.names) {
-        const since = Math.min(pending.since, this.#rejected.get(name)?.since ?? Infinity);
-        this.#rejected.set(name, { since, suspect });
-      }
-      this.#rejection = request.rejection;
+      this.#rejections.add(request.rejection, outstanding.names);
       // One alone is not sent again: only a newer version can do better. A full state cannot be parted.
-      if (suspect && !this.#protocol.isFullState(this.typeUrl)) this.#try(outstanding.names);
+      if (outstanding.names.size > 1 && !this.#protocol.isFullState(this.typeUrl)) {
+        this.#try(outstanding.names);
+      }
       this.#pardon([...outstanding.names.keys()].filter((name) => !this.#canBeTold(name)));
       return { kind: 'nack', rejection: request.rejection, afterMs };
     }
     this.#pardon(
-      this.#protocol.isFullState(this.typeUrl) ? this.#rejected.keys() : outstanding.names.keys(),
+      this.#protocol.isFullState(this.typeUrl)
+        ? this.#rejections.names()
+        : outstanding.names.keys(),
     );
     this.#mayHoldMore = false;
     this.#acknowledgedVersion = outstanding.version;
@@ -170,7 +156,7 @@ export class Watch {
   /** Whether something is to be sent, of upserts alone or of all. */
   isDirty(part: Part): boolean {
     if (this.#answerDue) return true;
-    const trial = this.#trial();
+    const trial = this.#rejections.trial();
     for (const name of this.#pending.keys()) {
       const kind = this.#classify(name);
       if (kind === 'none') this.#pending.delete(name);
@@ -188,7 +174,7 @@ export class Watch {
   /** Takes out what is to be sent; the caller sends it and calls `sent`. */
   take(wanted: Part): { push: Push; names: ReadonlyMap<string, Pending> } {
     const full = this.#protocol.isFullState(this.typeUrl);
-    const trial = this.#trial();
+    const trial = this.#rejections.trial();
     // A full state that leaves out what is gone has everything else in it.
     let part = full && wanted === 'removals' ? 'all' : wanted;
     if (trial && part === 'all') part = 'upserts';
@@ -229,7 +215,7 @@ export class Watch {
   #version(): string {
     const version = this.#cache.version(this.#view, this.typeUrl);
     const hasAll = this.subscription.wildcard || !this.#protocol.isFullState(this.typeUrl);
-    return this.#rejected.size > 0 || !hasAll ? inexact(version) : version;
+    return this.#rejections.size > 0 || !hasAll ? inexact(version) : version;
   }
 
   /** Every change to this resource up to the returned revision is acknowledged. */
@@ -238,19 +224,19 @@ export class Watch {
     const since = Math.min(
       this.#pending.get(name)?.since ?? Infinity,
       this.#outstanding?.names.get(name)?.since ?? Infinity,
-      this.#rejected.get(name)?.since ?? Infinity,
+      this.#rejections.since(name),
     );
     return since === Infinity ? this.#cache.revision : Math.max(0, since - 1);
   }
 
   get state(): SyncState {
-    if (this.#rejection) return 'NACKED';
+    if (this.rejection) return 'NACKED';
     if (this.#outstanding || this.isDirty('all')) return 'STALE';
     return this.#acknowledgedVersion === '' ? 'NEVER_SENT' : 'SYNCED';
   }
 
   get rejection(): Rejection | undefined {
-    return this.#rejection;
+    return this.#rejections.newest;
   }
 
   get acknowledgedVersion(): string {
@@ -315,21 +301,7 @@ export class Watch {
       const newest = this.#pending.get(name)?.since ?? Infinity;
       this.#pending.set(name, { held: UNSURE, since: Math.min(since, newest) });
     }
-    const upserts = [...names.keys()].filter((name) => this.#classify(name) === 'upserts');
-    const half = Math.ceil(upserts.length / 2);
-    this.#trials.unshift(new Set(upserts.slice(0, half)), new Set(upserts.slice(half)));
-  }
-
-  /** The first set that has something left to be sent. */
-  #trial(): ReadonlySet<string> | undefined {
-    for (;;) {
-      const trial = this.#trials[0];
-      if (!trial) return undefined;
-      for (const name of trial) {
-        if (this.#classify(name) === 'upserts') return trial;
-      }
-      this.#trials.shift();
-    }
+    this.#rejections.try([...names.keys()]);
   }
 
   #ask(
@@ -374,7 +346,7 @@ export class Watch {
 
   #forgetUnsubscribed(change: SubscriptionChange): void {
     const candidates = change.wildcardEnded
-      ? new Set([...this.#pending.keys(), ...this.#rejected.keys()])
+      ? new Set([...this.#pending.keys(), ...this.#rejections.names()])
       : change.removed;
     const gone = [...candidates].filter((name) => !this.subscription.includes(name));
     for (const name of gone) this.#pending.delete(name);
@@ -383,12 +355,8 @@ export class Watch {
 
   /** Takes names off the rejected ones; those rejected together with them get another chance. */
   #pardon(names: Iterable<string>): void {
-    let pardoned = false;
-    for (const name of names) pardoned = this.#rejected.delete(name) || pardoned;
-    if (this.#rejected.size === 0) this.#rejection = undefined;
-    if (!pardoned) return;
-    for (const [name, { since, suspect }] of this.#rejected) {
-      if (suspect) this.#pending.set(name, { held: UNSURE, since });
+    for (const [name, since] of this.#rejections.pardon(names)) {
+      this.#pending.set(name, { held: UNSURE, since });
     }
   }
 }

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { CheckMemory } from '../../src/authz/check-memory.js';
-import { encodeDecision } from '../../src/authz/server.js';
+import { encodeDecision } from '../../src/authz/authz-server.js';
 
 test('an answer that is kept for as long as its session keeps no more than its own bytes', (t) => {
   const memory = new CheckMemory();

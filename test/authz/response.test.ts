@@ -1,7 +1,7 @@
 import test from 'ava';
 import { CheckMemory } from '../../src/authz/check-memory.js';
 import * as fc from 'fast-check';
-import { encodeDecision } from '../../src/authz/server.js';
+import { encodeDecision } from '../../src/authz/authz-server.js';
 import { allowedResponse, deniedResponse, type Metadata } from '../../src/authz/response.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { Assignment } from '../../src/model/assignment.js';

@@ -7,7 +7,7 @@ import test from 'ava';
 import { parse } from 'yaml';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { compileTemplates } from '../../src/discovery/kubernetes/template-file.js';
-import { compileSettings } from '../../src/settings/compile.js';
+import { compileSettings } from '../../src/settings/compile-settings.js';
 import { policyOptions } from '../../src/settings/policy-options.js';
 import { helm, helms, one, type Rendered, type RenderOptions } from './helm.js';
 
@@ -75,7 +75,7 @@ function files(objects: readonly Rendered[], name = 'spark-gateway') {
       data['policy.yaml'] === undefined
         ? undefined
         : compilePolicy(data['policy.yaml'], 'policy.yaml', policyOptions(settings)),
-    templates: compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml'),
+    templates: compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml', 1_800_000),
   };
 }
 

@@ -9,7 +9,7 @@ import type { Processes } from '../../src/cli/command.js';
 import { analyze } from '../../src/cli/commands/analyze.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import type { KubernetesObject } from '../../src/lib/kubernetes/objects.js';
-import { loadSettings } from '../../src/settings/compile.js';
+import { loadSettings } from '../../src/settings/compile-settings.js';
 import { FakeKubernetes, type ReviewedAttributes } from '../support/fake-kubernetes.js';
 import { manifests } from '../support/kube-manifests.js';
 

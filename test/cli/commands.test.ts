@@ -65,6 +65,7 @@ async function run(
     settingsUrl: '',
     issuerUrl: undefined,
     settingsNamed: false,
+    login: async () => undefined,
   });
   let output = '';
   const said: string[] = [];

@@ -18,6 +18,7 @@ function options(given: Partial<ConnectionOptions> & { readonly flags?: Record<s
     settingsUrl: 'http://127.1.44.1:1',
     issuerUrl: undefined,
     settingsNamed: false,
+    login: async () => undefined,
     ...rest,
   };
 }

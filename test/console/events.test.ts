@@ -1,7 +1,7 @@
 import test from 'ava';
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import { API_ROOT } from '../../src/console/api.js';
+import { API_ROOT } from '../../src/console/read-routes.js';
 import { Events, HEARTBEAT_MS, REFRESH_MS } from '../../src/console/live/events.js';
 import type { Exchange } from '../../src/lib/http/router.js';
 import { GatewayError } from '../../src/model/errors.js';

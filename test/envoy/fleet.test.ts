@@ -10,7 +10,7 @@ import {
 import { DiscoveryResponseSchema } from '#gen/envoy/service/discovery/v3/discovery_pb.js';
 import type { RoutableDriver } from '../../src/model/driver.js';
 import { clusterName } from '../../src/model/names.js';
-import { ResourceCache } from '../../src/xds/cache.js';
+import { ResourceCache } from '../../src/xds/resource-cache.js';
 import { TypeUrl } from '../../src/xds/resource.js';
 import { type FleetView, XdsFleet } from '../../src/envoy/fleet.js';
 import { defaultEnvoySettings } from '../support/envoy-settings.js';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { Background } from '../../src/fleet/passes.js';
+import { Background } from '../../src/fleet/factory-calls.js';
 import { ManualClock, settle } from '../support/manual-clock.js';
 
 /** Forty calls, of which as many as may be have begun and go on until `finish`. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { decodeJwt } from 'jose';
 import * as client from 'openid-client';
 import { pino } from 'pino';
-import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/server.js';
+import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 const REDIRECT = 'http://127.0.0.1:9090/auth/callback';

@@ -13,7 +13,7 @@ import {
   type DevelopmentIssuer,
   type DevelopmentIssuerOptions,
   startDevelopmentIssuer,
-} from '../../src/issuer/server.js';
+} from '../../src/issuer/issuer-server.js';
 
 const HOST = '127.1.6.1';
 

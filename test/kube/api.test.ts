@@ -1,6 +1,6 @@
 import test from 'ava';
 import { Registry } from 'prom-client';
-import { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { systemClock } from '../../src/model/clock.js';
 import { kubernetesMetrics } from '../../src/processes/kubernetes.js';

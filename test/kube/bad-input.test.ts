@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import { MERGE_PATCH, type KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { MERGE_PATCH, type KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import type { KubernetesList, KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../support/kube-manifests.js';

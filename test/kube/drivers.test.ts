@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import type { ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import type { KubernetesList, KubernetesObject, Pod } from '../../src/lib/kubernetes/objects.js';
 import { systemClock } from '../../src/model/clock.js';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
-import { KubernetesApi, type WatchRequest } from '../../src/lib/kubernetes/api.js';
+import { KubernetesApi, type WatchRequest } from '../../src/lib/kubernetes/kubernetes-api.js';
 import type { DriverTemplate } from '../../src/discovery/kubernetes/template.js';
 import { CuttableProxy } from '../support/cuttable-proxy.js';
 import { KubeApiServer } from '../support/kube-api-server.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { pino } from 'pino';
 import { KubernetesDrivers } from '../../src/discovery/kubernetes/kubernetes-drivers.js';
-import type { ApiRequest } from '../../src/lib/kubernetes/api.js';
+import type { ApiRequest } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { DriverResources } from '../../src/discovery/kubernetes/driver-resources.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { EventWriter } from '../../src/lib/kubernetes/event-writer.js';
@@ -20,7 +20,7 @@ import { compileTemplates } from '../../src/discovery/kubernetes/template-file.j
 import { KubernetesRecordMirror } from '../../src/fleet/records/kubernetes-mirror.js';
 import { KubernetesRecordStore } from '../../src/fleet/records/kubernetes-store.js';
 import { KubernetesLease } from '../../src/fleet/records/lease.js';
-import { compileSettings } from '../../src/settings/compile.js';
+import { compileSettings } from '../../src/settings/compile-settings.js';
 import { policyOptions } from '../../src/settings/policy-options.js';
 import { driverRecord } from '../support/driver-records.js';
 import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { parse } from 'yaml';
-import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';
 

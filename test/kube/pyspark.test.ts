@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { MERGE_PATCH } from '../../src/lib/kubernetes/api.js';
+import { MERGE_PATCH } from '../../src/lib/kubernetes/kubernetes-api.js';
 import type { KubernetesList, KubernetesObject, Pod } from '../../src/lib/kubernetes/objects.js';
 import { Gateway } from '../support/gateway.js';
 import { KubeApiServer } from '../support/kube-api-server.js';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { pino } from 'pino';
 import { parse } from 'yaml';
-import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { systemClock } from '../../src/model/clock.js';
 import type { DriverRecord } from '../../src/model/driver.js';

@@ -1,7 +1,7 @@
 import { credentials } from '@grpc/grpc-js';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { AssignmentsClient } from '../../src/authz/assignments/client.js';
+import { AssignmentsClient } from '../../src/authz/assignments/assignments-client.js';
 import { systemClock } from '../../src/model/clock.js';
 import type { Replica } from './replicas.js';
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { driverKinds, type DriverKind } from '../../src/discovery/kubernetes/driver-resources.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
 import { sparkApplication, sparkConnect } from '../../src/discovery/kubernetes/spark-objects.js';

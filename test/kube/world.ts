@@ -5,7 +5,7 @@ import {
   KubernetesDrivers,
   type KubernetesDriversOptions,
 } from '../../src/discovery/kubernetes/kubernetes-drivers.js';
-import type { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { DriverResources } from '../../src/discovery/kubernetes/driver-resources.js';
 import { GatewayKey } from '../../src/lib/kubernetes/ownership.js';
 import { systemClock } from '../../src/model/clock.js';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { issuerNote } from '../../src/model/issuer-note.js';
-import { compileSettings } from '../../src/settings/compile.js';
+import { compileSettings } from '../../src/settings/compile-settings.js';
 import { describeGoodSettings } from '../../src/settings/policy-options.js';
 
 test('an issuer of Okta is told with both spellings where it cannot be meant so, and others are left alone', (t) => {

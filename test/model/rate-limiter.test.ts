@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { RateLimiter } from '../../src/model/limits.js';
+import { RateLimiter } from '../../src/model/limit-refusals.js';
 
 const limit = { count: 3, perMs: 3_000 };
 const take = (limiter: RateLimiter, key: string, nowMs: number) =>

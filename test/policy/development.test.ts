@@ -1,6 +1,6 @@
 import test from 'ava';
 import { readFile } from 'node:fs/promises';
-import { loadSettings } from '../../src/settings/compile.js';
+import { loadSettings } from '../../src/settings/compile-settings.js';
 import { policyOptions } from '../../src/settings/policy-options.js';
 import { findPerson, issuerUrl } from '../../src/issuer/tokens.js';
 import { compilePolicy } from '../../src/policy/compile.js';

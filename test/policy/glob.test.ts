@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { compileGlob } from '../../src/policy/names.js';
+import { compileGlob } from '../../src/policy/name-patterns.js';
 
 const cases: readonly (readonly [string, string, boolean])[] = [
   ['data', 'data', true],

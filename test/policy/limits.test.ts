@@ -1,5 +1,5 @@
 import test from 'ava';
-import { limitsQueries } from '../../src/model/limits.js';
+import { limitsQueries } from '../../src/model/limit-refusals.js';
 import { namespaceFields } from '../../src/policy/diff.js';
 import { mistakesIn, policyOf } from './support.js';
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { NameSet, NameIndex } from '../../src/policy/names.js';
+import { NameSet, NameIndex } from '../../src/policy/name-patterns.js';
 
 test('a name leads to what trying every name and pattern leads to', (t) => {
   const pattern = fc.stringMatching(/^[ab*]{1,9}$/);

@@ -6,7 +6,7 @@ import { X509Certificate } from 'node:crypto';
 import test from 'ava';
 import { Registry } from 'prom-client';
 import { certificateMetrics } from '../../src/processes/metrics.js';
-import { compileSettings } from '../../src/settings/compile.js';
+import { compileSettings } from '../../src/settings/compile-settings.js';
 import { TestAuthority } from '../support/certificates.js';
 
 const NOT_BEFORE = 'spark_gateway_certificate_not_before_timestamp_seconds';

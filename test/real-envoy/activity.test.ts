@@ -2,7 +2,7 @@
 import anyTest, { type TestFn } from 'ava';
 import { setImmediate as turn } from 'node:timers/promises';
 import { GrpcStatus } from '../../src/model/errors.js';
-import { type Front, routable, startFront } from '../support/front.js';
+import { type Front, routable, startFront, testSettings } from '../support/front.js';
 import { allow, refuse } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
 
@@ -58,6 +58,34 @@ test.serial(
         grpcStatus: 0,
       },
     );
+  },
+);
+
+test.serial(
+  'a query is seen to run within two seconds, however rarely it is told of',
+  async (t) => {
+    const { quiet } = t.context;
+    const { listener } = testSettings;
+    const front = await startFront({
+      settings: { ...testSettings, listener: { ...listener, accessLogIntervalMs: 600_000 } },
+      check: () => allow(routable(quiet), 'long'),
+    });
+    t.teardown(() => front.stop());
+    await front.publish([routable(quiet)]);
+    const arrived = quiet.nextCall();
+    const rpc = front.client().open('ExecutePlan');
+    rpc.send('plan');
+    rpc.halfClose();
+    const call = await arrived;
+    const arrivedMs = performance.now();
+    const opened = await front.activity.next(({ kind }) => kind === 'opened');
+    t.is(opened.id, 'long');
+    t.true(performance.now() - arrivedMs < 2_000);
+    call.send('row');
+    call.end();
+    const closed = await front.activity.next(({ kind }) => kind === 'closed');
+    t.is(closed.streamId, opened.streamId);
+    t.is(front.auditLog.length, 1);
   },
 );
 

@@ -9,10 +9,10 @@ import {
   ClusterSchema,
 } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
 import { ApiVersion } from '#gen/envoy/config/core/v3/config_source_pb.js';
-import { ResourceCache } from '../../src/xds/cache.js';
+import { ResourceCache } from '../../src/xds/resource-cache.js';
 import type { DiscoveryHub } from '../../src/xds/hub.js';
 import { type EncodedResource, encodeResource, TypeUrl } from '../../src/xds/resource.js';
-import { startXdsServer } from '../../src/xds/server.js';
+import { startXdsServer } from '../../src/xds/xds-server.js';
 import type { TypeStatus } from '../../src/model/reports.js';
 import { EnvoyProcess } from '../support/envoy.js';
 import { XdsTally } from '../support/xds-tally.js';

@@ -1,9 +1,10 @@
 import { Server, status } from '@grpc/grpc-js';
+import { WireType } from '@bufbuild/protobuf/wire';
 import test from 'ava';
 import { type SessionActivity, unlimitedQueries } from '../../src/model/assignment.js';
 import { asGone } from '../../src/model/driver-record.js';
 import { addAssignmentService } from '../../src/sessions/assignment-service.js';
-import { SeenRequestTable } from '../../src/sessions/sidecar-stream.js';
+import { SeenRequestTable } from '../../src/sessions/sidecar-status.js';
 import { SidecarNotices } from '../../src/sessions/notices.js';
 import { assignmentWatch } from '../support/assignment-watch.js';
 import { AssignmentClient, listen } from '../support/assignment-client.js';
@@ -173,9 +174,10 @@ test('who asks for a session is learned from its sidecar; what cannot be read is
     headers: { 'x-team': 'ads' },
     userId: 'ann',
   };
-  stream.send({
+  stream.send({ sidecarId: 's1', report: 1n });
+  t.like(await stream.next(), { acknowledgedReport: 1n });
+  await client.reportStatus({
     sidecarId: 's1',
-    report: 1n,
     seen: [
       { ...ann, sessionId: sessionId(1), claims: '{"team":"ads"}' },
       { ...ann, sessionId: sessionId(2), claims: '{"team":' },
@@ -184,12 +186,50 @@ test('who asks for a session is learned from its sidecar; what cannot be read is
       { ...ann, claims: '{"team":"ml"}' },
     ],
   });
-  t.like(await stream.next(), { acknowledgedReport: 1n });
   const { principal, ...asked } = ann;
   t.deepEqual(seen.list(), [
     { ...asked, sessionId: undefined, caller: { principal, claims: { team: 'ml' } } },
     { ...asked, sessionId: sessionId(1), caller: { principal, claims: { team: 'ads' } } },
   ]);
+  stream.cancel();
+});
+
+test('what a sidecar decides by is noted while its stream is open, and by the leader only', async (t) => {
+  const { client, notices, leadership, reporterEvents } = await setUp(t);
+  const report = { sidecarId: 's1', policy: { version: 'v1' } };
+  await t.throwsAsync(client.reportStatus(report), { message: /no open stream/ });
+  const stream = client.follow();
+  stream.send({ sidecarId: 's1', report: 1n });
+  await stream.next();
+  await client.reportStatus(report);
+  t.is(notices.sidecars()[0]?.policy?.version, 'v1');
+  leadership.held = undefined;
+  await t.throwsAsync(client.reportStatus(report), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  leadership.held = 1;
+  stream.cancel();
+  await reporterEvents(2);
+  await t.throwsAsync(client.reportStatus(report), { message: /no open stream/ });
+});
+
+test('a status that is too large is refused, and costs its sidecar nothing', async (t) => {
+  const { client } = await setUp(t);
+  const stream = client.follow();
+  stream.send({ sidecarId: 's1', report: 1n });
+  await stream.next();
+  const problem = 'x'.repeat(5 * 1024 * 1024);
+  await t.throwsAsync(client.reportStatus({ sidecarId: 's1', policy: { problem } }));
+  stream.send({ report: 2n });
+  t.like(await stream.next(), { acknowledgedReport: 2n });
+  stream.cancel();
+});
+
+test('a sidecar of an earlier release, which tells its status on the stream, keeps its lease', async (t) => {
+  const { client, notices } = await setUp(t);
+  const stream = client.follow();
+  const policy = { no: 6, wireType: WireType.LengthDelimited, data: Buffer.from('\x04\x0a\x02v1') };
+  stream.send({ sidecarId: 's1', report: 1n, $unknown: [policy] });
+  t.like(await stream.next(), { acknowledgedReport: 1n });
+  t.like(notices.sidecars()[0], { sidecarId: 's1', connected: true, policy: undefined });
   stream.cancel();
 });
 

@@ -2,7 +2,7 @@ import test from 'ava';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadSettings } from '../../src/settings/compile.js';
+import { loadSettings } from '../../src/settings/compile-settings.js';
 
 test('reads a file', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'settings-'));

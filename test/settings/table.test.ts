@@ -1,9 +1,9 @@
 import test from 'ava';
 import { readFile } from 'node:fs/promises';
 import { gatewayRoles } from '../../src/settings/setting.js';
-import { compileSettings } from '../../src/settings/compile.js';
+import { compileSettings } from '../../src/settings/compile-settings.js';
 import { renderExample, describeSettings, rows } from '../../src/settings/rows.js';
-import { isServiceLink } from '../../src/settings/sources.js';
+import { isServiceLink } from '../../src/settings/written-settings.js';
 
 test('each default is allowed by its own type', (t) => {
   for (const { name, setting } of rows) {

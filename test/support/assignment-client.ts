@@ -16,13 +16,15 @@ import {
   type AssignResponse,
   type FollowRequest,
   type FollowResponse,
+  ReportStatusRequestSchema,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { methodDefinition } from '../../src/lib/grpc/client.js';
+import { methodDefinition } from '../../src/lib/grpc/channels.js';
 import { fromServiceError } from '../../src/lib/grpc/status-details.js';
 
 const definitions = {
   assign: methodDefinition(AssignmentService.method.assign),
   follow: methodDefinition(AssignmentService.method.follow),
+  reportStatus: methodDefinition(AssignmentService.method.reportStatus),
 };
 
 /** Starts a grpc-js server on a free port of `address`; resolves with `address:port`. */
@@ -63,6 +65,24 @@ export class AssignmentClient {
         },
       );
       signal.addEventListener('abort', () => call.cancel());
+    });
+  }
+
+  /** Rejects with the GatewayError that the server sent. */
+  reportStatus(request: MessageInitShape<typeof ReportStatusRequestSchema>): Promise<void> {
+    const { path, requestSerialize, responseDeserialize } = definitions.reportStatus;
+    return new Promise((resolve, reject) => {
+      const message = create(ReportStatusRequestSchema, request);
+      this.#client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        message,
+        (error) => {
+          if (error) reject(fromServiceError(error));
+          else resolve();
+        },
+      );
     });
   }
 

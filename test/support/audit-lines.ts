@@ -6,7 +6,7 @@ import {
 } from '../../src/telemetry/audit/destination.js';
 import type { AuditMetrics } from '../../src/telemetry/audit/destination.js';
 import type { DropReason } from '../../src/telemetry/audit/destination.js';
-import { adminRecord } from '../../src/telemetry/audit/record.js';
+import { adminRecord } from '../../src/telemetry/audit/audit-record.js';
 
 export const silent = pino({ level: 'silent' });
 

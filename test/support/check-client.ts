@@ -11,7 +11,7 @@ import {
 import type { HeaderValueOption } from '#gen/envoy/config/core/v3/base_pb.js';
 import { ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
-import { methodDefinition } from '../../src/lib/grpc/client.js';
+import { methodDefinition } from '../../src/lib/grpc/channels.js';
 import { encode, frame } from './spark-messages.js';
 
 export const SESSION = '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10';

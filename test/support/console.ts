@@ -7,14 +7,14 @@ import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
-import { readRoutes } from '../../src/console/api.js';
-import { Assets } from '../../src/console/assets.js';
+import { loginRoutes, readRoutes } from '../../src/console/read-routes.js';
+import { consoleAssets } from '../../src/console/assets.js';
 import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
 import { createConsole, createSignIn } from '../../src/console/console.js';
 import { RecentActions, RequestTally } from '../../src/console/live/requests.js';
-import type { ConsoleSources } from '../../src/console/sources.js';
-import { type HttpServer, startHttpServer } from '../../src/lib/http/server.js';
-import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/server.js';
+import type { ConsoleSources } from '../../src/console/console-sources.js';
+import { type HttpServer, startHttpServer } from '../../src/lib/http/http-server.js';
+import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
 import type { Operations } from '../../src/model/administration.js';
 import type { AdminAction } from '../../src/model/audit.js';
 import { systemClock } from '../../src/model/clock.js';
@@ -119,7 +119,7 @@ export async function startTestConsole(
     sources,
     gatekeeper,
     signIn,
-    assets: await Assets.load(),
+    assets: await consoleAssets(),
     actions,
     takeRequests: () => tally.take(),
     clock,
@@ -138,6 +138,7 @@ export async function startTestConsole(
   const routes = {
     ...page.routes,
     ...readRoutes(sources, gatekeeper),
+    ...loginRoutes({ issuer: issuer.url, clientId: CLIENT_ID, scope: 'openid offline_access' }),
     ...actionRoutes(acting),
     ...ownSessionRoutes(sources, acting),
   };

@@ -1,4 +1,4 @@
-import type { ApiRequest } from '../../src/lib/kubernetes/api.js';
+import type { ApiRequest } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { errorOfStatus, KubernetesError } from '../../src/lib/kubernetes/http.js';
 import type { KubernetesObject } from '../../src/lib/kubernetes/objects.js';
 

@@ -7,7 +7,7 @@ import {
   type ServerUnaryCall,
   type ServerWritableStream,
 } from '@grpc/grpc-js';
-import { asOnTheWire } from '../../src/lib/grpc/client.js';
+import { asOnTheWire } from '../../src/lib/grpc/channels.js';
 import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
 import { encode } from './spark-messages.js';
 

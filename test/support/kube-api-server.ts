@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
-import { KubernetesApi } from '../../src/lib/kubernetes/api.js';
+import { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../src/lib/kubernetes/http.js';
 import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
 

@@ -16,7 +16,7 @@ import {
   type Span,
   TraceService,
 } from '#gen/otlp/trace_pb.js';
-import { serviceDefinition } from '../../src/lib/grpc/client.js';
+import { serviceDefinition } from '../../src/lib/grpc/channels.js';
 
 /** `ok` takes all, a number is a gRPC status, `partial` rejects so many records, `silence` never answers. */
 export type Answer = 'ok' | 'silence' | number | { readonly partial: number };

@@ -8,7 +8,7 @@ import {
   CheckResponseSchema,
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
 import { StatusCode } from '#gen/envoy/type/v3/http_status_pb.js';
-import { serviceDefinition } from '../../src/lib/grpc/client.js';
+import { serviceDefinition } from '../../src/lib/grpc/channels.js';
 import { hostPort, type RoutableDriver } from '../../src/model/driver.js';
 import {
   AccessMetadata,
@@ -17,6 +17,7 @@ import {
   clusterName,
   PIN_HEADER,
   ringHashKey,
+  SESSION_HEADER,
 } from '../../src/model/names.js';
 
 export type Check = (request: CheckRequest) => CheckResponse | Promise<CheckResponse>;
@@ -69,7 +70,11 @@ export class ScriptedAuthz {
 }
 
 /** Stamps the request for a driver. */
-export function allow(driver: RoutableDriver, session = 'a-session'): CheckResponse {
+export function allow(
+  driver: RoutableDriver,
+  session = 'a-session',
+  more: Readonly<Record<string, string>> = {},
+): CheckResponse {
   const pin = Buffer.from(hostPort(driver.address, driver.port)).toString('base64');
   return create(CheckResponseSchema, {
     status: { code: 0 },
@@ -80,6 +85,8 @@ export function allow(driver: RoutableDriver, session = 'a-session'): CheckRespo
           header(CLUSTER_HEADER, clusterName(driver.namespace)),
           header(AFFINITY_HEADER, ringHashKey(driver.uid)),
           header(PIN_HEADER, pin),
+          header(SESSION_HEADER, session),
+          ...Object.entries(more).map(([name, value]) => header(name, value)),
         ],
       },
     },

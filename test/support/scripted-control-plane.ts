@@ -15,8 +15,11 @@ import {
   type AssignResponse,
   type FollowRequest,
   type FollowResponse,
+  type ReportStatusRequest,
+  type ReportStatusResponse,
+  ReportStatusResponseSchema,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { serviceDefinition } from '../../src/lib/grpc/client.js';
+import { serviceDefinition } from '../../src/lib/grpc/channels.js';
 import { toServiceError } from '../../src/lib/grpc/status-details.js';
 import { Signal } from './signal.js';
 
@@ -25,6 +28,13 @@ export interface Asked {
   readonly request: AssignRequest;
   readonly cancelled: Promise<void>;
   answer(driverUid?: string): void;
+  refuse(error: Error): void;
+}
+
+/** A sidecar's status, which waits for the test's answer. */
+export interface Told {
+  readonly request: ReportStatusRequest;
+  answer(): void;
   refuse(error: Error): void;
 }
 
@@ -83,6 +93,7 @@ export class ScriptedControlPlane {
   readonly address: string;
   readonly asked = new Signal<Asked>();
   readonly follows = new Signal<FollowStream>();
+  readonly told = new Signal<Told>();
   #streams = 0n;
 
   private constructor(server: Server, address: string) {
@@ -90,10 +101,11 @@ export class ScriptedControlPlane {
     this.address = address;
   }
 
-  /** Listens on `address`, or on a free port of loopback. */
+  /** Listens on `address`, or on a free port of loopback. `knowsStatus`: unlike one of an earlier release. */
   static async start(
     address = '127.1.3.1:0',
     credentials = ServerCredentials.createInsecure(),
+    { knowsStatus = true } = {},
   ): Promise<ScriptedControlPlane> {
     const server = new Server();
     const port = await new Promise<number>((resolve, reject) => {
@@ -110,6 +122,19 @@ export class ScriptedControlPlane {
       ) => plane.asked.emit(asked(call, callback)),
       follow: (call: ServerDuplexStream<FollowRequest, FollowResponse>) =>
         plane.follows.emit(new FollowStream(call, plane.#streams++ * 1000n)),
+      ...(knowsStatus
+        ? {
+            reportStatus: (
+              { request }: ServerUnaryCall<ReportStatusRequest, ReportStatusResponse>,
+              callback: sendUnaryData<ReportStatusResponse>,
+            ) =>
+              plane.told.emit({
+                request,
+                answer: () => callback(null, create(ReportStatusResponseSchema)),
+                refuse: (error) => callback(toServiceError(error)),
+              }),
+          }
+        : {}),
     });
     return plane;
   }

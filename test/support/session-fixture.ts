@@ -4,7 +4,7 @@ import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
 import type { PoolStatus } from '../../src/model/pool.js';
 import type { Policy, PoolPolicy, QuotaPolicy } from '../../src/model/policy.js';
 import { openLedger } from '../../src/fleet/records/ledger.js';
-import { SessionAssigner } from '../../src/sessions/assignments.js';
+import { SessionAssigner } from '../../src/sessions/session-assigner.js';
 import { WaitingRoom } from '../../src/sessions/waiting-room.js';
 import { alice, NAMESPACE, START_MS } from './driver-records.js';
 import { TestLeadership } from './leadership.js';

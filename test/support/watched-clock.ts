@@ -11,6 +11,12 @@ export class WatchedClock extends ManualClock {
     return super.setTimer(delayMs, callback);
   }
 
+  /** Resolves when the next timer of this length is set from now on. */
+  newTimer(delayMs: number): Promise<void> {
+    while (this.timers.waiting > 0) void this.timers.next();
+    return this.timer(delayMs);
+  }
+
   async timer(delayMs: number): Promise<void> {
     while ((await this.timers.next()) !== delayMs);
   }

@@ -1,7 +1,7 @@
 /** A hub with clients in memory: every message waits until the test delivers it. */
 import { pino } from 'pino';
 import type { GatewayError } from '../../src/model/errors.js';
-import { ResourceCache } from '../../src/xds/cache.js';
+import { ResourceCache } from '../../src/xds/resource-cache.js';
 import { DiscoveryHub } from '../../src/xds/hub.js';
 import type { TypeUrl, ViewOf } from '../../src/xds/resource.js';
 import type { DiscoveryStream } from '../../src/xds/stream.js';

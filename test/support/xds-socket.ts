@@ -6,7 +6,7 @@ import {
   credentials as grpcCredentials,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { asOnTheWire } from '../../src/lib/grpc/client.js';
+import { asOnTheWire } from '../../src/lib/grpc/channels.js';
 import { type ProtocolName, type ReceivedResponse, XdsClient } from './xds-client.js';
 
 export const ADS = '/envoy.service.discovery.v3.AggregatedDiscoveryService';

@@ -1,5 +1,5 @@
 /** Adds up what a hub tells of its responses, by type. */
-import type { XdsMetrics } from '../../src/xds/metrics.js';
+import type { XdsMetrics } from '../../src/xds/xds-metrics.js';
 import type { TypeUrl } from '../../src/xds/resource.js';
 
 export interface TypeTally {

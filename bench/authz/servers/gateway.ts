@@ -4,9 +4,10 @@
  */
 import pino from 'pino';
 import { Registry } from 'prom-client';
-import { ActivityReports, SeenRequests } from '../../../src/authz/assignments/reports.js';
-import { AssignmentCache } from '../../../src/authz/assignments/cache.js';
-import { type AuthzServerOptions, startAuthzServer } from '../../../src/authz/server.js';
+import { ActivityReports } from '../../../src/authz/assignments/activity-reports.js';
+import { SeenRequests } from '../../../src/authz/assignments/seen-requests.js';
+import { AssignmentCache } from '../../../src/authz/assignments/assignment-cache.js';
+import { type AuthzServerOptions, startAuthzServer } from '../../../src/authz/authz-server.js';
 import { momentOf, systemClock } from '../../../src/model/clock.js';
 import { compilePolicy } from '../../../src/policy/compile.js';
 import { authzMetrics } from '../../../src/processes/authz.js';

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http2';
 import { Call } from '../../../src/authz/http2-transport.js';
 import { timeoutMs, unframe } from '../../../src/authz/grpc-wire.js';
-import { checkHandler } from '../../../src/authz/server.js';
+import { checkHandler } from '../../../src/authz/authz-server.js';
 import { checkServiceOf } from '../check-service.js';
 import { subjectOf } from '../subject.js';
 

@@ -2,7 +2,7 @@
  * The stream that keeps this sidecar's cache in step with the control plane
  * (`AssignmentService.Follow`): reports go up, notices come down.
  */
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
@@ -11,13 +11,12 @@ import {
   type FollowRequest,
   type FollowResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
-import { methodDefinition } from '../../lib/grpc/client.js';
-import type { SessionActivity, SeenRequest, SeenRequestSink } from '../../model/assignment.js';
+import { methodDefinition } from '../../lib/grpc/channels.js';
+import type { SessionActivity } from '../../model/assignment.js';
 import { interruptOfMessage, type Interrupt } from '../../model/interrupt.js';
 import { Backoff, type Clock, momentOf, passedMs, type Timer } from '../../model/clock.js';
-import { ActivityReports, PolicyReports, SeenRequests } from './reports.js';
-import type { SidecarPolicy } from '../../model/reports.js';
-import type { AssignmentCache } from './cache.js';
+import { ActivityReports } from './activity-reports.js';
+import type { AssignmentCache } from './assignment-cache.js';
 
 export interface FollowOptions {
   /** The control planes; any of them will do. */
@@ -27,8 +26,8 @@ export interface FollowOptions {
   /** For people. */
   readonly name: string;
   readonly cache: AssignmentCache;
-  /** undefined: it is not told. */
-  readonly policy: () => SidecarPolicy | undefined;
+  /** Called with the control plane that follows this sidecar from now on; undefined: none does. */
+  readonly onFollowed: (client: Client | undefined) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   /** In [0, 1), for the pauses between attempts. */
@@ -46,12 +45,12 @@ const LONGEST_PAUSE_MS = 5_000;
 
 const method = methodDefinition(AssignmentService.method.follow);
 
-export class Follow implements SeenRequestSink {
+export class Follow {
   readonly #options: FollowOptions;
   readonly #reports = new ActivityReports();
-  readonly #seen = new SeenRequests();
-  readonly #policy: PolicyReports;
   #stream: ClientDuplexStream<FollowRequest, FollowResponse> | undefined;
+  /** A report on this stream was acknowledged. */
+  #isFollowed = false;
   /** The highest notice that was applied. */
   #applied = 0n;
   readonly #backoff: Backoff;
@@ -67,7 +66,6 @@ export class Follow implements SeenRequestSink {
 
   constructor(options: FollowOptions) {
     this.#options = options;
-    this.#policy = new PolicyReports(options.policy);
     this.#backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, options.random);
   }
 
@@ -84,10 +82,6 @@ export class Follow implements SeenRequestSink {
     if (released && !this.#releaseTimer && this.#stream) {
       this.#releaseTimer = this.#options.clock.setTimer(RELEASE_DELAY_MS, () => this.#report());
     }
-  }
-
-  seen(request: SeenRequest): void {
-    this.#seen.seen(request);
   }
 
   onInterrupt(listener: (interrupt: Interrupt) => void): void {
@@ -124,7 +118,7 @@ export class Follow implements SeenRequestSink {
     );
     this.#stream = stream;
     stream.on('data', (notice: FollowResponse) => {
-      if (this.#stream === stream) this.#apply(notice);
+      if (this.#stream === stream) this.#apply(notice, client);
     });
     // Every end of the stream, with or without an error, has a status.
     stream.on('error', () => undefined);
@@ -146,8 +140,8 @@ export class Follow implements SeenRequestSink {
     this.#stream = undefined;
     this.#cancelTimers();
     this.#reports.takeBack(momentOf(this.#options.clock));
-    this.#seen.tellAgain();
-    this.#policy.tellAgain();
+    this.#isFollowed = false;
+    this.#options.onFollowed(undefined);
     this.#closed();
     if (this.#closing) return;
     this.#client++;
@@ -178,33 +172,12 @@ export class Follow implements SeenRequestSink {
           ageMs: Math.max(0, now.wallMs - atMs),
           released,
         })),
-        ...this.#asides(now.wallMs),
       }),
     );
     this.#reportTimer = clock.setTimer(REPORT_INTERVAL_MS, () => this.#report());
   }
 
-  /** What people are shown. The lease, on which sessions depend, does not depend on it. */
-  #asides(nowMs: number): Pick<MessageInitShape<typeof FollowRequestSchema>, 'seen' | 'policy'> {
-    try {
-      const policy = this.#policy.next(nowMs);
-      const seen = this.#seen.next().map(({ caller, sessionId = '', ...told }) => ({
-        ...told,
-        sessionId,
-        principal: { ...caller.principal },
-        headers: { ...told.headers },
-      }));
-      return policy ? { seen, policy } : { seen };
-    } catch (error) {
-      this.#options.logger.error(
-        { err: error },
-        'what a control plane shows of this authz is left out',
-      );
-      return {};
-    }
-  }
-
-  #apply(notice: FollowResponse): void {
+  #apply(notice: FollowResponse, client: Client): void {
     const { cache } = this.#options;
     if (notice.reset) cache.reset();
     cache.end(notice.endedSessions, notice.endedDrivers);
@@ -219,6 +192,8 @@ export class Follow implements SeenRequestSink {
       this.#backoff.reset();
       if (this.#trouble !== undefined) this.#options.logger.info('the control plane answers again');
       this.#trouble = undefined;
+      if (!this.#isFollowed && !this.#closing) this.#options.onFollowed(client);
+      this.#isFollowed = true;
       if (this.#closing && this.#reports.waitingSince === undefined) this.#closed();
     }
     // An address is given to a new driver only when every sidecar has confirmed the end of the old one;

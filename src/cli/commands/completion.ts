@@ -1,6 +1,6 @@
 /** `completion`. */
 import type { LocalCommand } from '../command.js';
-import { isShell, renderCompletion, shells } from '../completion.js';
+import { isShell, renderCompletion, shells } from '../shell-completion.js';
 
 export const completion: LocalCommand = {
   name: 'completion',

@@ -7,7 +7,7 @@ import type { ServerResponse } from 'node:http';
 import type { Handler, Routes } from '../../lib/http/router.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { GatewayError } from '../../model/errors.js';
-import { API_ROOT } from '../api.js';
+import { API_ROOT } from '../read-routes.js';
 import type { Gatekeeper } from '../gatekeeper.js';
 import type { LiveEvent, LiveState } from './live-state.js';
 

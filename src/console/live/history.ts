@@ -1,6 +1,6 @@
 /** What the numbers were over the last hour. */
 import { type Clock, type Timer, isoTime } from '../../model/clock.js';
-import type { ConsoleSources } from '../sources.js';
+import type { ConsoleSources } from '../console-sources.js';
 import type {
   HistoryView,
   PoolPhase,

@@ -1,6 +1,6 @@
 /** What the page shows, kept once for all who look at it. */
 import { poolKey } from '../../model/pool.js';
-import type { ConsoleSources } from '../sources.js';
+import type { ConsoleSources } from '../console-sources.js';
 import { driverViews } from '../views/driver-views.js';
 import { envoyViews, sidecarViews, policyView } from '../views/envoy-views.js';
 import { poolViews } from '../views/pool-views.js';

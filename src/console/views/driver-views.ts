@@ -2,7 +2,7 @@
 import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
 import type { DriverStatus } from '../../model/reports.js';
 import { reasonOf } from '../../model/errors.js';
-import type { ConsoleSources } from '../sources.js';
+import type { ConsoleSources } from '../console-sources.js';
 import { sessionViews } from './session-views.js';
 import { isoTime } from '../../model/clock.js';
 

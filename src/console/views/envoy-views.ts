@@ -18,7 +18,7 @@ import type {
   ShadowReport,
   PolicyRevision,
 } from '../../model/reports.js';
-import type { ConsoleSources } from '../sources.js';
+import type { ConsoleSources } from '../console-sources.js';
 
 /** The end of each type's URL. */
 const typeNames: Record<XdsType, string> = {

@@ -3,7 +3,7 @@ import type { PoolView } from '../../model/admin-api.js';
 import type { DriverPhase } from '../../model/driver.js';
 import { poolKey, type PoolName, variantPool } from '../../model/pool.js';
 import type { DriverStatus, PoolReport } from '../../model/reports.js';
-import type { ConsoleSources } from '../sources.js';
+import type { ConsoleSources } from '../console-sources.js';
 
 /**
  * Every namespace that has drivers, or that somebody waits for, or that is kept warm, by name; each

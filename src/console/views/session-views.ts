@@ -1,7 +1,7 @@
 /** Sessions as the admin API shows them. */
 import type { EndedSessionView, SessionView } from '../../model/admin-api.js';
 import type { DriverRecord, SessionRecord, Tombstone } from '../../model/driver.js';
-import type { ConsoleSources, SeenActivity } from '../sources.js';
+import type { ConsoleSources, SeenActivity } from '../console-sources.js';
 import { isoTime } from '../../model/clock.js';
 
 /** Fields that a session must have; each is optional. */

@@ -3,7 +3,7 @@ import type { EnvoyView, StatusView, ProblemView } from '../../model/admin-api.j
 import { isoTime } from '../../model/clock.js';
 import type { DriverPhase } from '../../model/driver.js';
 import type { KnownProblem } from '../../model/fleet-problem.js';
-import type { ConsoleSources } from '../sources.js';
+import type { ConsoleSources } from '../console-sources.js';
 import { envoyState, envoyViews } from './envoy-views.js';
 import { waitingSentences } from './waiting.js';
 

@@ -1,7 +1,7 @@
 /** Who waits for a driver that others hold. */
 import { type PoolName, poolKey } from '../../model/pool.js';
 import type { DriverStatus } from '../../model/reports.js';
-import type { ConsoleSources } from '../sources.js';
+import type { ConsoleSources } from '../console-sources.js';
 import { sessionViews } from './session-views.js';
 
 const HOLDERS_NAMED = 3;

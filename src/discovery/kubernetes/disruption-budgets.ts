@@ -5,7 +5,7 @@
  */
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { driverKinds, type DriverResource, type DriverResources } from './driver-resources.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import { ownershipLabels, ownershipSelector } from '../../lib/kubernetes/ownership.js';

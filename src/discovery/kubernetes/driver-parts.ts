@@ -1,5 +1,5 @@
 /** What belongs to a driver beside its resource: the Secret with its token, the ConfigMap with its fence. */
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { driverKinds, type DriverKind } from './driver-resources.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import {

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import type { FleetProblem, ObjectReference } from '../../model/fleet-problem.js';
 import { tellingLine } from '../../model/telling-line.js';
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import {
   type GatewayKey,
   FENCE_ANNOTATION,

@@ -1,6 +1,6 @@
 /** Makes and deletes drivers as custom resources of the Spark operator. */
 import type { Logger } from 'pino';
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import {
   driverKinds,
   type DriverKind,

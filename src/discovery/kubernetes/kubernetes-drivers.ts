@@ -6,7 +6,7 @@
  * count by label. One that has a record, or counted before, goes on counting while it exists.
  */
 import type { Logger } from 'pino';
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import type { DriverResource, DriverResources } from './driver-resources.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import { type GatewayKey, driverToken, tokenSecretName } from '../../lib/kubernetes/ownership.js';

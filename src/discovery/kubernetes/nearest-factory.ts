@@ -1,6 +1,6 @@
 /** Makes drivers in the nearest of several clusters that can be reached, and finds them in all. */
 import type { Logger } from 'pino';
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { isLater, isOpen } from '../../lib/kubernetes/http.js';
 import {
   collectionPath,

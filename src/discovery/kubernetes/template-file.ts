@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { parse } from 'yaml';
 import { readNamedText } from '../../lib/files/files.js';
-import { parseYaml } from '../../lib/yaml/document.js';
+import { parseYaml } from '../../lib/yaml/yaml-tree.js';
 import { formatProblems } from '../../lib/yaml/problem.js';
 import { Reader } from '../../lib/yaml/schema.js';
 import type { Clock, Timer } from '../../model/clock.js';
@@ -32,7 +32,7 @@ const FORGETS_AFTER_MS = 60 * 60_000;
 export function compileTemplates(
   written: string,
   file: string,
-  sessionTtlMs?: number,
+  sessionTtlMs: number,
 ): DriverTemplates {
   const reader = new Reader(dirname(file));
   const parsed = parseYaml(written, file);
@@ -49,9 +49,7 @@ export function compileTemplates(
     matches: matcher(entry.namespaces),
     template: Object.freeze({
       ...compile(entry, typed.templates[index] ?? {}),
-      ...(sessionTtlMs === undefined || isSpark3(entry)
-        ? {}
-        : { sessionTimeoutMs: driverSessionTimeoutMs(sessionTtlMs) }),
+      ...(isSpark3(entry) ? {} : { sessionTimeoutMs: driverSessionTimeoutMs(sessionTtlMs) }),
     }),
   }));
   const trusts = matcher(document.trusted_namespaces);
@@ -66,8 +64,8 @@ function isSpark3(entry: TemplateEntry): boolean {
   return entry.spark_version.startsWith('3');
 }
 
-function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | undefined): void {
-  if (isSpark3(entry) && (sessionTtlMs ?? 0) >= FORGETS_AFTER_MS) {
+function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number): void {
+  if (isSpark3(entry) && sessionTtlMs >= FORGETS_AFTER_MS) {
     reader.refuseAt(
       entry,
       'spark_version',
@@ -84,7 +82,7 @@ function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | unde
   if (entry.driver_token === true && isSpark3(entry) && entry.driver_fence === 'none') {
     reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4 or the driver fence');
   }
-  const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs ?? 0);
+  const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs);
   if (timeout !== undefined) {
     reader.refuseAt(entry, 'spark_conf', timeout);
   }
@@ -93,13 +91,6 @@ function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | unde
     reader.refuseAt(allocation, 'min_executors', 'min_executors must not exceed max_executors');
   }
   for (const name of entry.spark_conf.keys()) {
-    if (name === 'spark.connect.session.manager.defaultSessionTimeout') {
-      reader.refuseAt(
-        entry,
-        'spark_conf',
-        `${name} is set by the gateway: a driver that ends sessions by itself leaves their clients with dead ones; set session_ttl instead`,
-      );
-    }
     if (/token|secret|password/i.test(name)) {
       reader.refuseAt(
         entry,

@@ -1,6 +1,6 @@
 /** What an operator chooses about the drivers that the gateway makes on Kubernetes. */
 import { createHash } from 'node:crypto';
-import type { YamlValue } from '../../lib/yaml/document.js';
+import type { YamlValue } from '../../lib/yaml/yaml-tree.js';
 import {
   list,
   object,

@@ -3,7 +3,7 @@
  * from, and where operators' wishes (`spec.drain`) are read.
  */
 import type { Logger } from 'pino';
-import { type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/api.js';
+import { type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import type { KubernetesObject } from '../../lib/kubernetes/objects.js';
 import { type Change, Reflector } from '../../lib/kubernetes/reflector.js';

@@ -1,7 +1,7 @@
 /** Driver records as custom resources (SparkDriver) in the gateway's own namespace. */
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
-import { JSON_PATCH, type KubernetesApi } from '../../lib/kubernetes/api.js';
+import { JSON_PATCH, type KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { hasStatus, KubernetesError, isOpen } from '../../lib/kubernetes/http.js';
 import type { KubernetesList, KubernetesObject } from '../../lib/kubernetes/objects.js';
 import { GATEWAY_LABEL, MANAGED_BY, MANAGED_BY_LABEL } from '../../lib/kubernetes/ownership.js';

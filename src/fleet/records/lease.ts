@@ -9,7 +9,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import type { KubernetesObject } from '../../lib/kubernetes/objects.js';
 import { type Clock, type Moment, momentOf, passedMs, type Timer } from '../../model/clock.js';

@@ -18,7 +18,7 @@ import {
 } from '@grpc/grpc-js';
 import { type GatewayError, GrpcStatus } from '../../model/errors.js';
 import { TRACE_HEADER } from '../../model/names.js';
-import { channelOptions, asOnTheWire, methodDefinition } from './client.js';
+import { channelOptions, asOnTheWire, methodDefinition } from './channels.js';
 import { fromServiceError, toServiceError } from './status-details.js';
 
 /** Makes one call of the leader's service; rejects with a GatewayError. */

@@ -12,7 +12,7 @@ import {
 } from '#gen/otlp/common_pb.js';
 import { formatAddress, isLoopback } from '../../model/address.js';
 import { GatewayError, GrpcStatus } from '../../model/errors.js';
-import { methodDefinition } from './client.js';
+import { methodDefinition } from './channels.js';
 
 export interface OtlpEndpoint {
   readonly host: string;

@@ -68,12 +68,21 @@ export function checkStream(streamId: number): void {
   if (streamId === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame needs a stream');
 }
 
+/** Throws ConnectionError for a stream that only a server opens. */
+export function checkClientStream(streamId: number): void {
+  if (streamId % 2 !== 0) return;
+  throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "a client's streams have odd ids");
+}
+
 /** Throws ConnectionError for a frame about one stream that is none. */
 export function checkConnection(streamId: number): void {
   if (streamId !== 0) {
     throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame is not about one stream');
   }
 }
+
+/** Of a PING's payload. */
+export const PING_BYTES = 8;
 
 export function wrongSize(type: string): ConnectionError {
   return new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${type} has another size`);

@@ -3,9 +3,9 @@
  * It holds no socket and no timer.
  */
 import { frameBudgets, HeldBytes, MAX_HELD_BYTES, MAX_STREAMS } from './budgets.js';
+import { ClientFrames } from './client-frames.js';
 import {
-  checkConnection,
-  checkStream,
+  checkClientStream,
   ConnectionError,
   DEFAULT_FRAME_BYTES,
   DEFAULT_WINDOW,
@@ -16,15 +16,15 @@ import {
   LARGEST_STREAM_ID,
   LARGEST_WINDOW,
   Setting,
-  wrongSize,
 } from './frame.js';
-import { FrameReader, unpadded, type FrameVisitor } from './frame-reader.js';
+import { FrameReader, type FrameVisitor } from './frame-reader.js';
 import { CompressionError } from './hpack-decoder.js';
 import { PeerSettings } from './peer-settings.js';
 import { MAX_HEADER_LIST_BYTES } from './request-head.js';
-import { PartialBlock, RequestHeads } from './request-heads.js';
+import { RequestHeads } from './request-heads.js';
 import { ResponseWriter, windowOverflow } from './response-writer.js';
 import { ServerStream } from './server-stream.js';
+import { StreamTable } from './stream-table.js';
 
 export interface ServerConnectionOptions {
   /** The largest body that is taken, bytes. */
@@ -41,8 +41,6 @@ export interface ServerConnectionOptions {
 
 /** What a client may send on the connection before it hears of more: many small requests at once. */
 const RECEIVE_WINDOW = 16 * 1024 * 1024;
-/** Abandoned streams that are remembered: more than a peer has frames on their way to. */
-const MAX_ABANDONED = 100;
 /** A peer that takes data tells so twice at most, for the stream and for the connection. */
 const WINDOWS_PER_DATA = 2;
 const SHUTDOWN_PING = Buffer.from('shutdown');
@@ -60,20 +58,26 @@ export class ServerConnection {
     () => this.#budgets.windows.earn(WINDOWS_PER_DATA),
   );
   readonly #budgets;
+  readonly #frames: ClientFrames;
   readonly #held = new HeldBytes();
-  readonly #streams = new Map<number, ServerStream>();
-  /** The last ones that this side ended early: frames may still be on their way to them. */
-  readonly #abandoned: number[] = [];
-  #lastStreamId = 0;
+  readonly #streams = new StreamTable();
   #consumed = 0;
-  /** A header block whose end has not come. */
-  #partial: PartialBlock | undefined;
   #shutdown: 'no' | 'announced' | 'final' = 'no';
   #failed = false;
 
   constructor(options: ServerConnectionOptions) {
     this.#options = options;
     this.#budgets = frameBudgets(options.now);
+    this.#frames = new ClientFrames(this.#budgets, {
+      data: (streamId, data, length, end) => this.#readData(streamId, data, length, end),
+      headers: (streamId, block, end) => this.#readHeaders(streamId, block, end),
+      settings: (payload) => this.#readSettings(payload),
+      ping: (payload) => this.#writer.frame(FrameType.PING, Flag.ACK, 0, payload),
+      pong: (payload) => this.#readPong(payload),
+      windowUpdate: (streamId, increment) => this.#readWindowUpdate(streamId, increment),
+      reset: (streamId) => this.#readReset(streamId),
+      unreadablePriority: (streamId) => this.#refusePriority(streamId),
+    });
     this.#writer.settings([
       [Setting.MAX_CONCURRENT_STREAMS, MAX_STREAMS],
       // No stream needs more than its largest body, so only the connection's window is kept open.
@@ -161,54 +165,19 @@ export class ServerConnection {
   /** The socket has gone: every stream is over. */
   disconnected(): void {
     this.#failed = true;
-    for (const stream of this.#streams.values()) this.#close(stream);
+    for (const stream of this.#streams.open()) this.#close(stream);
   }
 
   readonly #frame: FrameVisitor = (type, flags, streamId, payload) => {
-    if (this.#failed) return;
-    if (this.#partial && (type !== FrameType.CONTINUATION || streamId !== this.#partial.streamId)) {
-      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a header block is interrupted');
-    }
-    if (!this.#peer.known && type !== FrameType.SETTINGS) {
-      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'the first frame is not SETTINGS');
-    }
-    switch (type) {
-      case FrameType.DATA:
-        return this.#readData(flags, streamId, payload);
-      case FrameType.HEADERS:
-        return this.#readHeaders(flags, streamId, payload);
-      case FrameType.CONTINUATION:
-        return this.#readContinuation(flags, payload);
-      case FrameType.SETTINGS:
-        return this.#readSettings(flags, streamId, payload);
-      case FrameType.PING:
-        return this.#readPing(flags, streamId, payload);
-      case FrameType.WINDOW_UPDATE:
-        return this.#readWindowUpdate(streamId, payload);
-      case FrameType.RST_STREAM:
-        return this.#readReset(streamId, payload);
-      case FrameType.PRIORITY:
-        return this.#readPriority(streamId, payload);
-      case FrameType.GOAWAY:
-        checkConnection(streamId);
-        return this.#budgets.control.spend();
-      case FrameType.PUSH_PROMISE:
-        throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a client cannot push');
-      default:
-        // Unknown types are ignored (RFC 9113, section 4.1).
-        this.#budgets.control.spend();
-    }
+    if (!this.#failed) this.#frames.take(type, flags, streamId, payload);
   };
 
-  #readData(flags: number, streamId: number, payload: Buffer): void {
-    checkStream(streamId);
-    this.#consume(payload.length);
-    const data = unpadded(flags, payload, 0);
-    const endStream = (flags & Flag.END_STREAM) !== 0;
+  #readData(streamId: number, data: Buffer, length: number, endStream: boolean): void {
+    this.#consume(length);
     const stream = this.#open(streamId);
     if (!stream || (data.length === 0 && !endStream)) this.#budgets.control.spend();
     if (!stream) {
-      if (!this.#abandoned.includes(streamId)) {
+      if (!this.#streams.isAbandoned(streamId)) {
         this.#writer.number(FrameType.RST_STREAM, streamId, ErrorCode.STREAM_CLOSED);
       }
       return;
@@ -228,41 +197,18 @@ export class ServerConnection {
     else if (endStream) this.#requested(stream);
   }
 
-  #readHeaders(flags: number, streamId: number, payload: Buffer): void {
-    checkStream(streamId);
-    const block = unpadded(flags, payload, flags & Flag.PRIORITY ? 5 : 0);
-    const endStream = (flags & Flag.END_STREAM) !== 0;
-    if (flags & Flag.END_HEADERS) {
-      this.#readBlock(streamId, endStream, block);
-      return;
-    }
-    this.#partial = new PartialBlock(streamId, endStream, block);
-  }
-
-  #readContinuation(flags: number, payload: Buffer): void {
-    const partial = this.#partial;
-    if (!partial) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'no header block is open');
-    partial.add(payload);
-    if (!(flags & Flag.END_HEADERS)) return;
-    this.#partial = undefined;
-    this.#readBlock(partial.streamId, partial.endStream, partial.whole());
-  }
-
-  #readBlock(streamId: number, endStream: boolean, block: Buffer): void {
+  #readHeaders(streamId: number, block: Buffer, endStream: boolean): void {
     // Also of a stream that is refused: the table is the connection's.
     const head = this.#heads.read(block);
-    if (streamId <= this.#lastStreamId) {
+    if (this.#streams.wasOpened(streamId)) {
       this.#readTrailers(streamId, endStream);
       return;
     }
-    if (streamId % 2 === 0) {
-      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "a client's streams have odd ids");
-    }
+    checkClientStream(streamId);
     // Said to be left to another connection (RFC 9113, section 6.8).
     if (this.#shutdown === 'final') return;
-    this.#lastStreamId = streamId;
     const stream = new ServerStream(streamId, head, this.#peer.initialWindow, this.#held);
-    this.#streams.set(streamId, stream);
+    this.#streams.add(stream);
     if (head.tooLarge) this.#refuse(stream, ErrorCode.ENHANCE_YOUR_CALM);
     else if (head.malformed) this.#refuse(stream, ErrorCode.PROTOCOL_ERROR);
     else if (this.#streams.size > MAX_STREAMS || this.#held.tooMany) {
@@ -271,7 +217,7 @@ export class ServerConnection {
   }
 
   #readTrailers(streamId: number, endStream: boolean): void {
-    if (this.#abandoned.includes(streamId)) return this.#budgets.control.spend();
+    if (this.#streams.isAbandoned(streamId)) return this.#budgets.control.spend();
     const stream = this.#streams.get(streamId);
     if (!stream || stream.remoteClosed) {
       throw new ConnectionError(ErrorCode.STREAM_CLOSED, 'headers on a stream that is closed');
@@ -290,40 +236,24 @@ export class ServerConnection {
     this.#options.onRequest(stream);
   }
 
-  #readSettings(flags: number, streamId: number, payload: Buffer): void {
-    checkConnection(streamId);
-    this.#budgets.control.spend();
-    if (flags & Flag.ACK) {
-      if (payload.length > 0) throw wrongSize('SETTINGS');
-      return;
-    }
+  #readSettings(payload: Buffer): void {
     const grown = this.#peer.read(payload);
     this.#writer.frame(FrameType.SETTINGS, Flag.ACK, 0, Buffer.alloc(0));
     if (grown === 0) return;
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.#streams.open()) {
       stream.sendWindow += grown;
       if (stream.sendWindow > LARGEST_WINDOW) throw windowOverflow();
       if (stream.waiting.length > 0) this.#responses.flow(stream);
     }
   }
 
-  #readPing(flags: number, streamId: number, payload: Buffer): void {
-    checkConnection(streamId);
-    this.#budgets.control.spend();
-    if (payload.length !== SHUTDOWN_PING.length) throw wrongSize('PING');
-    if (!(flags & Flag.ACK)) {
-      this.#writer.frame(FrameType.PING, Flag.ACK, 0, payload);
-      return;
-    }
+  #readPong(payload: Buffer): void {
     if (this.#shutdown !== 'announced' || !payload.equals(SHUTDOWN_PING)) return;
     this.#shutdown = 'final';
-    this.#writer.goAway(this.#lastStreamId, ErrorCode.NO_ERROR, '');
+    this.#writer.goAway(this.#streams.lastId, ErrorCode.NO_ERROR, '');
   }
 
-  #readWindowUpdate(streamId: number, payload: Buffer): void {
-    this.#budgets.windows.spend();
-    if (payload.length !== 4) throw wrongSize('WINDOW_UPDATE');
-    const increment = payload.readUInt32BE(0) & LARGEST_WINDOW;
+  #readWindowUpdate(streamId: number, increment: number): void {
     if (streamId === 0) {
       if (increment === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'an empty window');
       this.#responses.grow(increment);
@@ -337,19 +267,13 @@ export class ServerConnection {
     else this.#responses.flow(stream);
   }
 
-  #readReset(streamId: number, payload: Buffer): void {
-    checkStream(streamId);
-    this.#budgets.resets.spend();
-    if (payload.length !== 4) throw wrongSize('RST_STREAM');
+  #readReset(streamId: number): void {
     const stream = this.#open(streamId);
     if (stream) this.#close(stream);
   }
 
-  /** Priorities are not used, and the stream need not exist (RFC 9113, section 5.3.2). */
-  #readPriority(streamId: number, payload: Buffer): void {
-    checkStream(streamId);
-    this.#budgets.control.spend();
-    if (payload.length === 5) return;
+  /** The stream need not exist (RFC 9113, section 5.3.2). */
+  #refusePriority(streamId: number): void {
     this.#writer.number(FrameType.RST_STREAM, streamId, ErrorCode.FRAME_SIZE_ERROR);
     const stream = this.#streams.get(streamId);
     if (stream) this.#close(stream);
@@ -357,7 +281,7 @@ export class ServerConnection {
 
   /** undefined: it has ended already, and what is still on its way to it is dropped. */
   #open(streamId: number): ServerStream | undefined {
-    if (streamId > this.#lastStreamId && this.#shutdown !== 'final') {
+    if (!this.#streams.wasOpened(streamId) && this.#shutdown !== 'final') {
       throw new ConnectionError(
         ErrorCode.PROTOCOL_ERROR,
         'a frame on a stream that was not opened',
@@ -382,8 +306,7 @@ export class ServerConnection {
 
   #abandon(stream: ServerStream, code: ErrorCode): void {
     this.#writer.number(FrameType.RST_STREAM, stream.id, code);
-    this.#abandoned.push(stream.id);
-    if (this.#abandoned.length > MAX_ABANDONED) this.#abandoned.shift();
+    this.#streams.abandon(stream.id);
     this.#close(stream);
   }
 
@@ -397,7 +320,7 @@ export class ServerConnection {
     if (stream.closed) return;
     stream.closed = true;
     stream.letGo();
-    this.#streams.delete(stream.id);
+    this.#streams.remove(stream.id);
     this.#responses.forget(stream);
     stream.onClose();
   }
@@ -408,7 +331,7 @@ export class ServerConnection {
         ? new ConnectionError(ErrorCode.COMPRESSION_ERROR, error.message)
         : error;
     if (!(known instanceof ConnectionError)) throw error;
-    this.#writer.goAway(this.#lastStreamId, known.code, known.message);
+    this.#writer.goAway(this.#streams.lastId, known.code, known.message);
     this.disconnected();
   }
 

@@ -13,7 +13,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import { reasonOf, retryAfterOf } from '../../model/errors.js';
 import type { ObjectReference } from '../../model/fleet-problem.js';
-import { type KubernetesApi, MERGE_PATCH } from './api.js';
+import { type KubernetesApi, MERGE_PATCH } from './kubernetes-api.js';
 import { hasStatus, KubernetesError } from './http.js';
 import { collectionPath, type KubernetesObject } from './objects.js';
 

@@ -1,5 +1,5 @@
 /** What a cluster's parts say of an object: its Events. */
-import type { KubernetesApi } from './api.js';
+import type { KubernetesApi } from './kubernetes-api.js';
 import type { KubernetesList, KubernetesObject } from './objects.js';
 
 export interface EventAbout {

@@ -3,7 +3,7 @@
  * gateway made them, because whoever may make resources in a team's namespace may set any label.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { KubernetesApi } from './api.js';
+import type { KubernetesApi } from './kubernetes-api.js';
 import { hasStatus } from './http.js';
 import type { KubernetesObject, ObjectMeta } from './objects.js';
 

@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { Backoff, type Clock } from '../../model/clock.js';
 import { reasonOf, retryAfterOf } from '../../model/errors.js';
-import type { KubernetesApi, WatchEvent } from './api.js';
+import type { KubernetesApi, WatchEvent } from './kubernetes-api.js';
 import { hasStatus, KubernetesError } from './http.js';
 import type { KubernetesList, KubernetesObject } from './objects.js';
 

@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import type { FleetProblem } from '../../model/fleet-problem.js';
-import type { KubernetesApi } from './api.js';
+import type { KubernetesApi } from './kubernetes-api.js';
 import { Reflector } from './reflector.js';
 import { covers, type Scope, type KubernetesObject } from './objects.js';
 

@@ -15,7 +15,7 @@ import {
   type WatchPolicyRequest,
   WatchPolicyResponseSchema,
 } from '#gen/spark_gateway/v1/policy_pb.js';
-import { channelOptions, methodDefinition, asOnTheWire } from '../../lib/grpc/client.js';
+import { channelOptions, methodDefinition, asOnTheWire } from '../../lib/grpc/channels.js';
 import { toServiceError } from '../../lib/grpc/status-details.js';
 import { Backoff, type Clock, type Timer } from '../../model/clock.js';
 import { toGatewayError, type GatewayError } from '../../model/errors.js';

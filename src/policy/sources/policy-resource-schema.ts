@@ -1,6 +1,6 @@
 /** The custom resource that holds a routing policy: its schema is made from the format of the file. */
 import { stringify } from 'yaml';
-import { fromJson } from '../../lib/yaml/document.js';
+import { fromJson } from '../../lib/yaml/yaml-tree.js';
 import { type JsonSchema, type Dialect, jsonSchema } from '../../lib/yaml/json-schema.js';
 import { GatewayError } from '../../model/errors.js';
 import { type CheckedPolicy, checkParsed, type PolicyOptions } from '../compile.js';

@@ -1,7 +1,7 @@
 /** What the leading control plane says of a policy in the resource itself. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/api.js';
+import { type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import { Backoff, type Clock, type Timer } from '../../model/clock.js';
 import { reasonOf, retryAfterOf } from '../../model/errors.js';

@@ -3,7 +3,7 @@
  * change in force; whoever leads writes into its status what became of it.
  */
 import type { Logger } from 'pino';
-import type { KubernetesApi } from '../../lib/kubernetes/api.js';
+import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { Reflector } from '../../lib/kubernetes/reflector.js';
 import { collectionPath, type KubernetesObject } from '../../lib/kubernetes/objects.js';
 import type { Clock } from '../../model/clock.js';

@@ -1,5 +1,6 @@
 /** How the gateway's parts reach each other. */
-import { path, plainText, duration, issuerUrl } from '../../lib/yaml/text-types.js';
+import { path } from '../../lib/yaml/file-path.js';
+import { plainText, duration, issuerUrl } from '../../lib/yaml/text-types.js';
 import {
   group,
   list,
@@ -141,6 +142,17 @@ export const webConsole = group(
       default: 'openid',
       roles: controlPlane,
       about: 'OAuth scopes that are asked for, separated by spaces.',
+    }),
+    login_client_id: optional(plainText, {
+      roles: controlPlane,
+      about:
+        'The client that the command line is to that issuer (spark-gateway login): a public one with the device flow. Without it that of the console, if that has no secret.',
+    }),
+    login_scope: setting(plainText, {
+      default: 'openid offline_access',
+      roles: controlPlane,
+      about:
+        'OAuth scopes that the command line asks for, separated by spaces. With offline_access a login outlives its token.',
     }),
     public_url: optional(publicUrl, {
       roles: controlPlane,

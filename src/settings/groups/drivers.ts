@@ -1,13 +1,6 @@
 /** Where drivers come from. */
-import {
-  boolean,
-  choice,
-  integer,
-  path,
-  plainText,
-  duration,
-  size,
-} from '../../lib/yaml/text-types.js';
+import { path } from '../../lib/yaml/file-path.js';
+import { boolean, choice, integer, plainText, duration, size } from '../../lib/yaml/text-types.js';
 import { group, list, optional, setting, textMap, controlPlane, servers } from '../setting.js';
 import { variantConf, labelSelectors, loopbackRange } from '../types.js';
 

@@ -1,13 +1,6 @@
 /** The listener for clients, and the headers that they send. */
-import {
-  boolean,
-  integer,
-  path,
-  size,
-  choice,
-  plainText,
-  duration,
-} from '../../lib/yaml/text-types.js';
+import { path } from '../../lib/yaml/file-path.js';
+import { boolean, integer, size, choice, plainText, duration } from '../../lib/yaml/text-types.js';
 import {
   group,
   optional,

@@ -10,9 +10,10 @@ import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
   rpcOfPath,
+  SESSION_HEADER,
   TRACE_HEADER,
 } from '../../model/names.js';
-import type { AccessRecord, ConnectionEnd } from './record.js';
+import type { AccessRecord, ConnectionEnd } from './access-record.js';
 
 /** What one message of an access log stream holds. */
 export interface AccessLogMessage {
@@ -50,7 +51,7 @@ const MetadataField = { filter_metadata: 1 } as const;
 const MapEntryField = { key: 1, value: 2 } as const;
 const StructField = { fields: 1 } as const;
 const ValueField = { string_value: 3 } as const;
-const RequestField = { path: 5, request_headers: 13 } as const;
+const RequestField = { path: 5, request_id: 9, request_headers: 13 } as const;
 const ResponseField = {
   response_headers: 4,
   response_trailers: 5,
@@ -58,6 +59,7 @@ const ResponseField = {
 } as const;
 
 const kinds = new Map<number, AccessRecord['kind']>([
+  [AccessLogType.UpstreamPoolReady, 'running'],
   [AccessLogType.DownstreamEnd, 'ended'],
   [AccessLogType.DownstreamPeriodic, 'running'],
 ]);
@@ -71,6 +73,14 @@ type Unfinished = Omit<Mutable<AccessRecord>, 'kind' | 'startedAtMs'> & {
   kind: AccessRecord['kind'] | undefined;
   startedAtMs: number | undefined;
 };
+
+/** What a request says of itself, which counts where the rest of its entry does not say it. */
+interface Said {
+  requestId: string | undefined;
+  session: string | undefined;
+  /** The entry is of the beginning of its way to the driver. */
+  isStart: boolean;
+}
 
 /** Reads the messages of any number of streams; what comes again in them is the same string. */
 export class EntryReader {
@@ -123,19 +133,25 @@ export class EntryReader {
 
   #record(bytes: Buffer, start: number, end: number): AccessRecord | undefined {
     const record = unfinished();
+    const said: Said = { requestId: undefined, session: undefined, isStart: false };
     let hasRequest = false;
     const entry = new WireReader(bytes, start, end);
     while (entry.nextBytes()) {
-      if (entry.field === EntryField.common_properties) this.#common(bytes, entry, record);
+      if (entry.field === EntryField.common_properties) this.#common(bytes, entry, record, said);
       else if (entry.field === EntryField.request) {
         hasRequest = true;
-        this.#request(bytes, entry, record);
+        this.#request(bytes, entry, record, said);
       } else if (entry.field === EntryField.response) this.#response(bytes, entry, record);
+    }
+    if (said.isStart) {
+      // It knows neither the stream's id nor what authz said beside the headers.
+      record.streamId = said.requestId ?? '';
+      record.session = said.session;
     }
     return hasRequest && isRecord(record) ? record : undefined;
   }
 
-  #common(bytes: Buffer, { start, end }: WireReader, record: Unfinished): void {
+  #common(bytes: Buffer, { start, end }: WireReader, record: Unfinished, said: Said): void {
     const common = new WireReader(bytes, start, end);
     while (common.next() === 'field') {
       switch (common.field) {
@@ -150,6 +166,7 @@ export class EntryReader {
           break;
         case CommonField.access_log_type:
           record.kind = kinds.get(common.value);
+          said.isStart = common.value === AccessLogType.UpstreamPoolReady;
           break;
         case CommonField.downstream_wire_bytes_sent:
           record.bytesSent = common.wide;
@@ -190,15 +207,19 @@ export class EntryReader {
     }
   }
 
-  #request(bytes: Buffer, { start, end }: WireReader, record: Unfinished): void {
+  #request(bytes: Buffer, { start, end }: WireReader, record: Unfinished, said: Said): void {
     const request = new WireReader(bytes, start, end);
     while (request.nextBytes()) {
       if (request.field === RequestField.path) {
         record.method = rpcOfPath(this.#text(bytes, request));
+      } else if (request.field === RequestField.request_id) {
+        said.requestId = bytes.toString('utf8', request.start, request.end);
       } else if (request.field === RequestField.request_headers) {
         const header = this.#mapEntry(bytes, request);
         if (header.key === TRACE_HEADER) {
           record.traceId = traceId(bytes.toString('latin1', header.start, header.end));
+        } else if (header.key === SESSION_HEADER) {
+          said.session = bytes.toString('utf8', header.start, header.end);
         }
       }
     }

@@ -2,7 +2,8 @@
 import type { ClientWritableStream } from '@grpc/grpc-js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import type { AccessRecord, ConnectionEnd } from './record.js';
+import { QUERY_RPCS } from '../../model/names.js';
+import type { AccessRecord, ConnectionEnd } from './access-record.js';
 import type { Logger } from 'pino';
 
 export interface ReceivedMessage {
@@ -205,7 +206,7 @@ function keyOf(sessionId: string, streamId: string): string {
 
 // From access records to the queries that run.
 
-const METHODS = new Set(['ExecutePlan', 'ReattachExecute']);
+const METHODS = new Set<string>(QUERY_RPCS);
 
 /** `source`: stands for the stream of the access log. */
 function tellOfQuery(record: AccessRecord, source: object, reports: QueryReports): void {

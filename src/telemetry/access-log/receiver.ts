@@ -7,7 +7,7 @@ import {
   type StreamAccessLogsResponse,
   StreamAccessLogsResponseSchema,
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
-import { methodDefinition } from '../../lib/grpc/client.js';
+import { methodDefinition } from '../../lib/grpc/channels.js';
 import { MalformedMessage } from '../../lib/protobuf/wire.js';
 import { toServiceError } from '../../lib/grpc/status-details.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
@@ -17,7 +17,7 @@ import type { GatewayError } from '../../model/errors.js';
 import { notLeading } from '../../model/refusals.js';
 import { type AccessLogMessage, EntryReader } from './entry-reader.js';
 import { type ActivityFeed, localFeed, relayFeed, Reporters } from './feed.js';
-import type { AccessRecord } from './record.js';
+import type { AccessRecord } from './access-record.js';
 import type { RequestMetrics } from './request-metrics.js';
 
 export interface AccessLogOptions {

@@ -1,6 +1,6 @@
 /** Metrics of the RPCs that clients make. Counted here and shown when they are asked for: each request is a few additions. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { AccessRecord } from './record.js';
+import type { AccessRecord } from './access-record.js';
 
 const DURATION = 'spark_gateway_request_duration_seconds';
 const labelNames = ['method', 'team', 'environment'] as const;

@@ -4,7 +4,7 @@ import type { AdminAction, AuditedRpc, AuditSink } from '../../model/audit.js';
 import type { Clock } from '../../model/clock.js';
 import { UnverifiedSample } from '../../model/unverified-sample.js';
 import { auditLine, type AuditMetrics, type AuditWriter, Destination } from './destination.js';
-import { adminRecord, type AuditRecord, omittedRecord, rpcRecord } from './record.js';
+import { adminRecord, type AuditRecord, omittedRecord, rpcRecord } from './audit-record.js';
 
 export interface NamedWriter {
   /** In metrics and messages. */

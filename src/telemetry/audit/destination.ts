@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import { reasonOf } from '../../model/errors.js';
-import { type AuditRecord, lostRecord, recordLine } from './record.js';
+import { type AuditRecord, lostRecord, recordLine } from './audit-record.js';
 import { type Registry, Counter, Gauge } from 'prom-client';
 
 export interface AuditLine {

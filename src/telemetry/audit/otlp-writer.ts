@@ -16,7 +16,7 @@ import {
 } from '../../lib/grpc/otlp.js';
 import type { Clock } from '../../model/clock.js';
 import type { AuditLine, AuditWriter, NotTaken } from './destination.js';
-import type { AuditRecord } from './record.js';
+import type { AuditRecord } from './audit-record.js';
 
 export interface OtlpWriterOptions {
   readonly client: OtlpClient;

@@ -9,7 +9,7 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { channelOptions, asOnTheWire } from '../../lib/grpc/client.js';
+import { channelOptions, asOnTheWire } from '../../lib/grpc/channels.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import type { Recorder } from './recorder.js';
 

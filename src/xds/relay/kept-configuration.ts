@@ -7,7 +7,7 @@ import { reasonOf } from '../../model/errors.js';
 import { delta } from '../delta.js';
 import { isTypeUrl, type TypeUrl } from '../resource.js';
 import { Subscription } from '../subscription.js';
-import { lengthDelimited, XdsWireReader } from '../wire.js';
+import { lengthDelimited, XdsWireReader } from '../xds-wire.js';
 import { type KeptResource, readResponse, type Snapshot } from './recorder.js';
 
 export interface KeptConfigurationOptions {

@@ -5,7 +5,7 @@
 import { delta } from '../delta.js';
 import { isTypeUrl, TypeUrl } from '../resource.js';
 import { Subscription, type SubscriptionChange } from '../subscription.js';
-import { fieldHead, XdsWireReader } from '../wire.js';
+import { fieldHead, XdsWireReader } from '../xds-wire.js';
 
 /** By type and name: everything that an Envoy subscribed to and acknowledged. */
 export type Snapshot = ReadonlyMap<string, ReadonlyMap<string, KeptResource>>;

@@ -13,9 +13,9 @@ import {
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { AggregatedDiscoveryService } from '#gen/envoy/service/discovery/v3/ads_pb.js';
-import { GrpcServer } from '../../lib/grpc/server.js';
+import { GrpcServer } from '../../lib/grpc/grpc-server.js';
 import { prepareLocalAddress, protectLocalAddress } from '../../lib/grpc/local-address.js';
-import { asOnTheWire } from '../../lib/grpc/client.js';
+import { asOnTheWire } from '../../lib/grpc/channels.js';
 import { formatAddress, type SocketAddress } from '../../model/address.js';
 import type { Clock } from '../../model/clock.js';
 import { KeptAnswers, KeptConfiguration } from './kept-configuration.js';

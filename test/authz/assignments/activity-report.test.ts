@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ActivityReports } from '../../../src/authz/assignments/reports.js';
+import { ActivityReports } from '../../../src/authz/assignments/activity-reports.js';
 
 const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
 const RELEASE = { sessionId: 'a', atMs: 0, released: true };

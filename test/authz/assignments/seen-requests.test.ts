@@ -1,9 +1,11 @@
 import { credentials } from '@grpc/grpc-js';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { AssignmentsClient } from '../../../src/authz/assignments/client.js';
-import { SeenRequests } from '../../../src/authz/assignments/reports.js';
+import { AssignmentsClient } from '../../../src/authz/assignments/assignments-client.js';
+import { SeenRequests } from '../../../src/authz/assignments/seen-requests.js';
 import type { SeenRequest } from '../../../src/model/assignment.js';
+import { GatewayError } from '../../../src/model/errors.js';
+import type { SidecarPolicy } from '../../../src/model/reports.js';
 import { ScriptedControlPlane } from '../../support/scripted-control-plane.js';
 import { WatchedClock } from '../../support/watched-clock.js';
 
@@ -14,7 +16,7 @@ function request(fields: Partial<SeenRequest> = {}): SeenRequest {
   return { sessionId: 's1', caller: ann, host: 'spark', headers, userId: 'ann', ...fields };
 }
 
-test('who asks is told with the next report, and again to a control plane that comes anew', async (t) => {
+async function setUp(t: ExecutionContext, policy?: () => SidecarPolicy) {
   const plane = await ScriptedControlPlane.start();
   const clock = new WatchedClock();
   const client = new AssignmentsClient({
@@ -23,30 +25,69 @@ test('who asks is told with the next report, and again to a control plane that c
     clock,
     logger: pino({ enabled: false }),
     random: () => 0,
+    ...(policy ? { policy } : {}),
   });
   t.teardown(async () => {
     plane.stop();
     await client.close(0);
   });
   client.start();
-  const stream = await plane.follows.next();
-  t.deepEqual((await stream.next()).seen, []);
+  /** Has the control plane follow the sidecar. */
+  const followed = async () => {
+    const stream = await plane.follows.next();
+    const { report } = await stream.next();
+    stream.send({ acknowledgedReport: report });
+    return stream;
+  };
+  return { plane, clock, client, followed };
+}
+
+test('who asks is told at the next look, and again to a control plane that comes anew', async (t) => {
+  const { plane, clock, client, followed } = await setUp(t);
   client.seen(request());
-  await clock.advance(5_000);
-  const told = (await stream.next()).seen;
-  t.is(told.length, 1);
-  t.like(told[0], { sessionId: 's1', claims: '{"n":1}', host: 'spark', userId: 'ann' });
-  t.like(told[0]?.principal, ann.principal);
-  t.deepEqual({ ...told[0]?.headers }, { 'x-team': 'data' });
+  const stream = await followed();
+  const first = await plane.told.next();
+  t.is(first.request.seen.length, 1);
+  const [told] = first.request.seen;
+  t.like(told, { sessionId: 's1', claims: '{"n":1}', host: 'spark', userId: 'ann' });
+  t.like(told?.principal, ann.principal);
+  t.deepEqual({ ...told?.headers }, { 'x-team': 'data' });
+  t.regex(first.request.sidecarId, /^[-0-9a-f]{36}$/);
+  const looking = clock.newTimer(5_000);
+  first.answer();
+  await looking;
   client.seen(request());
+  client.seen(request({ sessionId: 's2' }));
   await clock.advance(5_000);
-  t.deepEqual((await stream.next()).seen, [], 'nothing new is to be told');
+  const second = await plane.told.next();
+  t.deepEqual(
+    second.request.seen.map(({ sessionId }) => sessionId),
+    ['s2'],
+    'only what is new',
+  );
 
   const retry = clock.timer(100);
   stream.end();
   await retry;
   await clock.advance(100);
-  t.is((await (await plane.follows.next()).next()).seen.length, 1);
+  await followed();
+  t.is((await plane.told.next()).request.seen.length, 2);
+});
+
+test('what the control plane did not take in is told again', async (t) => {
+  const policy = { version: 'v1', problem: undefined, shadow: undefined };
+  const { plane, clock, client, followed } = await setUp(t, () => policy);
+  client.seen(request());
+  await followed();
+  const first = await plane.told.next();
+  t.like(first.request.policy, { version: 'v1' });
+  const looking = clock.newTimer(5_000);
+  first.refuse(new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'Not here.'));
+  await looking;
+  await clock.advance(5_000);
+  const again = await plane.told.next();
+  t.is(again.request.seen.length, 1);
+  t.like(again.request.policy, { version: 'v1' });
 });
 
 test('a new token, another host or other headers are told; the same again is not', (t) => {

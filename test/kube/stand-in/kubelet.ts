@@ -9,7 +9,7 @@ import {
   MERGE_PATCH,
   type ApiRequest,
   type KubernetesApi,
-} from '../../../src/lib/kubernetes/api.js';
+} from '../../../src/lib/kubernetes/kubernetes-api.js';
 import { hasStatus, KubernetesError } from '../../../src/lib/kubernetes/http.js';
 import { Reflector } from '../../../src/lib/kubernetes/reflector.js';
 import type { Pod } from '../../../src/lib/kubernetes/objects.js';

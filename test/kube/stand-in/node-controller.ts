@@ -1,5 +1,5 @@
 /** Stands in for the node lifecycle controller: what it does with the pods of a node that is silent. */
-import { MERGE_PATCH, type KubernetesApi } from '../../../src/lib/kubernetes/api.js';
+import { MERGE_PATCH, type KubernetesApi } from '../../../src/lib/kubernetes/kubernetes-api.js';
 import type { KubernetesList, Pod } from '../../../src/lib/kubernetes/objects.js';
 
 /** The node's pods are ready no more, as after some 40 s. */

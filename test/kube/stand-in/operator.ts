@@ -3,7 +3,7 @@
  * and SparkApplication resources, reports their state, and deletes what a deleted resource owned.
  */
 import { pino } from 'pino';
-import { MERGE_PATCH, type KubernetesApi } from '../../../src/lib/kubernetes/api.js';
+import { MERGE_PATCH, type KubernetesApi } from '../../../src/lib/kubernetes/kubernetes-api.js';
 import {
   driverKinds,
   type DriverKind,

@@ -27,7 +27,7 @@ import {
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { Forwarder } from '../../../src/lib/grpc/forward.js';
 import { OpenCalls } from '../../../src/lib/grpc/port.js';
-import { methodDefinition, serviceDefinition } from '../../../src/lib/grpc/client.js';
+import { methodDefinition, serviceDefinition } from '../../../src/lib/grpc/channels.js';
 import { toServiceError } from '../../../src/lib/grpc/status-details.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { AssignmentClient, listen } from '../../support/assignment-client.js';

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Client, credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import test from 'ava';
-import { channelOptions } from '../../../src/lib/grpc/client.js';
+import { channelOptions } from '../../../src/lib/grpc/channels.js';
 
 const PATH = '/a.Service/Echo';
 const same = (value: Buffer) => value;

@@ -10,7 +10,7 @@ import { TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { text as textAnswer } from '../../../src/lib/http/answer.js';
-import { startHttpServer } from '../../../src/lib/http/server.js';
+import { startHttpServer } from '../../../src/lib/http/http-server.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { TestAuthority } from '../../support/certificates.js';
 import { ManualClock } from '../../support/manual-clock.js';

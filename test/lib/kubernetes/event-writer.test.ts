@@ -1,6 +1,6 @@
 import test from 'ava';
 import { pino } from 'pino';
-import type { ApiRequest } from '../../../src/lib/kubernetes/api.js';
+import type { ApiRequest } from '../../../src/lib/kubernetes/kubernetes-api.js';
 import { KubernetesError } from '../../../src/lib/kubernetes/http.js';
 import { EventWriter, type ObjectEvent } from '../../../src/lib/kubernetes/event-writer.js';
 import { ManualClock } from '../../support/manual-clock.js';

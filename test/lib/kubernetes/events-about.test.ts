@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { ApiRequest } from '../../../src/lib/kubernetes/api.js';
+import type { ApiRequest } from '../../../src/lib/kubernetes/kubernetes-api.js';
 import { eventsAbout } from '../../../src/lib/kubernetes/events-about.js';
 
 const involvedObject = { kind: 'Pod', name: 'd1-server' };

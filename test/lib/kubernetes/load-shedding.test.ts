@@ -2,7 +2,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { KubeConfig } from '@kubernetes/client-node';
 import test, { type ExecutionContext } from 'ava';
-import { KubernetesApi } from '../../../src/lib/kubernetes/api.js';
+import { KubernetesApi } from '../../../src/lib/kubernetes/kubernetes-api.js';
 import { isLater, isOpen, KubernetesError } from '../../../src/lib/kubernetes/http.js';
 import { TestAuthority } from '../../support/certificates.js';
 

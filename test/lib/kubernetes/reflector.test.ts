@@ -1,6 +1,6 @@
 import test from 'ava';
 import { pino } from 'pino';
-import type { WatchEvent } from '../../../src/lib/kubernetes/api.js';
+import type { WatchEvent } from '../../../src/lib/kubernetes/kubernetes-api.js';
 import { errorOfStatus, KubernetesError } from '../../../src/lib/kubernetes/http.js';
 import { Reflector } from '../../../src/lib/kubernetes/reflector.js';
 import type { KubernetesObject } from '../../../src/lib/kubernetes/objects.js';

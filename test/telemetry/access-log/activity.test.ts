@@ -1,7 +1,7 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import { StreamActivity } from '../../../src/telemetry/access-log/feed.js';
-import type { AccessRecord } from '../../../src/telemetry/access-log/record.js';
+import type { AccessRecord } from '../../../src/telemetry/access-log/access-record.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { Registry } from 'prom-client';
-import type { AccessRecord } from '../../../src/telemetry/access-log/record.js';
+import type { AccessRecord } from '../../../src/telemetry/access-log/access-record.js';
 import { requestMetrics } from '../../../src/telemetry/access-log/request-metrics.js';
 
 const ended: AccessRecord = {

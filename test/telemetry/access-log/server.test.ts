@@ -130,6 +130,31 @@ function entry(clock: ManualClock, options: EntryOptions = {}): EntryInit {
   };
 }
 
+test('a query that has just begun runs, by the header that authz has set, until its own end', async (t) => {
+  const { open, sink, clock, auditLog } = await setUp(t);
+  const begun: EntryInit = {
+    // As Envoy writes it when the request has a connection to its driver.
+    commonProperties: {
+      accessLogType: AccessLogType.UpstreamPoolReady,
+      startTime: timestampFromMs(clock.now()),
+    },
+    request: {
+      path: '/spark.connect.SparkConnectService/ExecutePlan',
+      requestId: 'request-1',
+      requestHeaders: { 'x-spark-session': 'session-1' },
+    },
+  };
+  const envoy = open();
+  envoy.send('envoy-1', [begun]);
+  const opened = await sink.next(({ kind }) => kind === 'opened');
+  t.like(opened, { id: 'session-1', streamId: 'envoy-1/request-1' });
+  t.is(auditLog.length, 0);
+  envoy.send(undefined, [entry(clock)]);
+  const closed = await sink.next(({ kind }) => kind === 'closed');
+  t.is(closed.streamId, opened.streamId);
+  t.is(auditLog.length, 1);
+});
+
 test('the end of an RPC is activity, an audit line and a metric', async (t) => {
   const { open, sink, clock, auditLog, registry } = await setUp(t);
   open().send('envoy-1', [entry(clock)]);

@@ -1,0 +1,187 @@
+/** Batch jobs in the control plane: where their records are, where they run, and who may ask. */
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Server } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { BatchBackend } from '../batch/backend.js';
+import { Backends } from '../batch/backends.js';
+import { addBatchService } from '../batch/batch-service.js';
+import { BatchTerm } from '../batch/batch-term.js';
+import { FileJobStore } from '../batch/records/file-job-store.js';
+import type { JobRecord } from '../batch/records/job-record.js';
+import type { JobStore } from '../batch/records/job-store.js';
+import { LARGEST_STATUS_BYTES, parseReport, STATUS_FILE } from '../batch/report.js';
+import type { BatchRules } from '../batch/submission.js';
+import { objectIn, openStorage } from '../lib/storage/storage.js';
+import type { AuditSink } from '../model/audit.js';
+import type { Clock } from '../model/clock.js';
+import { GatewayError } from '../model/errors.js';
+import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
+import { jobStates } from '../model/job.js';
+import type { Leadership } from '../model/ledger.js';
+import type { Settings } from '../settings/table.js';
+import { openKubernetesBatch } from './batch-kubernetes.js';
+import type { KubernetesAccess } from './kubernetes.js';
+
+interface Context {
+  readonly access: KubernetesAccess | undefined;
+  readonly leadership: Leadership;
+  readonly rules: () => BatchRules;
+  readonly audit: Pick<AuditSink, 'adminAction'>;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface Batch extends ProblemSource {
+  /** What a leader has of it, made for one term. */
+  createTerm(leadership: Leadership): BatchTerm;
+  close(): Promise<void>;
+}
+
+/** Where jobs are recorded and run. */
+export interface BatchPlace extends ProblemSource {
+  readonly store: JobStore;
+  /** The nearest first. */
+  readonly backends: readonly BatchBackend[];
+  /** Ends with "/". */
+  readonly outputUrl: string;
+}
+
+/** undefined: this gateway runs no batch jobs. */
+export async function openBatch(settings: Settings, context: Context): Promise<Batch | undefined> {
+  const { clock, logger, registry, rules, audit, access } = context;
+  const { batch } = settings;
+  const place = access
+    ? openKubernetesBatch(settings, access, context)
+    : await openLocalBatch(settings);
+  if (!place) return undefined;
+  const { outputUrl } = place;
+  const backends = new Backends(place.backends);
+  const storage = openStorage({
+    folders: outputUrl.startsWith('file:') ? [new URL(outputUrl).pathname] : [],
+    s3: { endpoint: batch.s3Endpoint, region: batch.s3Region, pathStyle: batch.s3PathStyle },
+  });
+  let current: BatchTerm | undefined;
+  const metrics = batchMetrics(registry, () => current);
+  return {
+    createTerm(leadership) {
+      void current?.stop();
+      current = new BatchTerm({
+        store: place.store,
+        backends,
+        leadership,
+        rules,
+        audit,
+        outputUrl,
+        historyUrl: batch.historyUrl,
+        localPaths: outputUrl.startsWith('file:'),
+        mostLive: batch.jobsMaximum,
+        mostRecords: batch.recordsMaximum,
+        pendingLimitMs: batch.pendingLimitMs,
+        retentionMs: batch.retentionMs,
+        async readReport(outputPath, id) {
+          const url = objectIn(outputPath, STATUS_FILE);
+          const bytes = await storage.read(url, LARGEST_STATUS_BYTES);
+          return bytes && parseReport(bytes.toString('utf8'), id);
+        },
+        ...metrics,
+        clock,
+        logger,
+      });
+      return current;
+    },
+    *problems(): Generator<FleetProblem, void> {
+      yield* place.problems();
+      if (current) yield* current.problems();
+    },
+    async close() {
+      await current?.stop();
+      await Promise.all(place.backends.map((backend) => backend.close()));
+    },
+  };
+}
+
+/** In place of a term's own, where there are no batch jobs. */
+export function refuseBatch(server: Server, logger: Logger): void {
+  const jobs = () => {
+    throw new GatewayError(
+      'BATCH_REFUSED',
+      'This gateway runs no batch jobs: see batch.output_url in its settings.',
+    );
+  };
+  addBatchService(server, { jobs, logger });
+}
+
+/** Jobs as processes of this machine. */
+async function openLocalBatch(settings: Settings): Promise<BatchPlace | undefined> {
+  if (settings.drivers.source !== 'local') return undefined;
+  const folder = join(settings.stateDir, 'batch');
+  const backends = await openLocalBackends(settings);
+  if (backends.length === 0) return undefined;
+  return {
+    store: await FileJobStore.open(join(folder, 'records')),
+    backends,
+    outputUrl: settings.batch.outputUrl ?? `${pathToFileURL(join(folder, 'output')).href}/`,
+    problems: () => [],
+  };
+}
+
+/** The seam for what runs jobs on this machine. */
+function openLocalBackends(_settings: Settings): Promise<readonly BatchBackend[]> {
+  return Promise.resolve([]);
+}
+
+/** What jobs come to, for Prometheus. */
+function batchMetrics(registry: Registry, term: () => BatchTerm | undefined) {
+  const registers = [registry];
+  registry.registerMetric(
+    new Gauge({
+      name: 'spark_gateway_batch_jobs',
+      help: 'Batch jobs that the leader remembers, by state.',
+      labelNames: ['state'],
+      registers: [],
+      collect() {
+        const counts = term()?.counts();
+        for (const state of jobStates) this.set({ state }, counts?.get(state) ?? 0);
+      },
+    }),
+  );
+  const submissions = new Counter({
+    name: 'spark_gateway_batch_submissions_total',
+    help: 'Batch jobs that were asked for: accepted, a duplicate of one that was there, or refused.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const ended = new Counter({
+    name: 'spark_gateway_batch_jobs_ended_total',
+    help: 'Batch jobs that have ended, by state.',
+    labelNames: ['state'],
+    registers,
+  });
+  const durations = new Histogram({
+    name: 'spark_gateway_batch_job_duration_seconds',
+    help: 'From the submission of a batch job to its end.',
+    labelNames: ['state'],
+    buckets: [10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600],
+    registers,
+  });
+  const failures = new Counter({
+    name: 'spark_gateway_batch_look_failures_total',
+    help: 'Times that the leader could not do for a batch job what is to be done; it tries again.',
+    registers,
+  });
+  for (const outcome of ['accepted', 'duplicate', 'refused']) submissions.inc({ outcome }, 0);
+  for (const state of ['COMPLETED', 'FAILED', 'CANCELLED']) ended.inc({ state }, 0);
+  return {
+    onSubmitted: (outcome: 'accepted' | 'duplicate' | 'refused') => submissions.inc({ outcome }),
+    onEnded: ({ state, job, endedAtMs }: JobRecord) => {
+      ended.inc({ state });
+      if (endedAtMs !== undefined) {
+        durations.observe({ state }, Math.max(0, endedAtMs - job.createdAtMs) / 1000);
+      }
+    },
+    onFailedLook: () => failures.inc(),
+  };
+}
