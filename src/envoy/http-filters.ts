@@ -34,7 +34,7 @@ import {
   checkTimeoutMs,
   StaticClusters,
 } from './settings.js';
-import { leaseFilter } from './lease.js';
+import { countsFilter, leaseFilter } from './lease.js';
 import { UPLOAD_LIMIT, uploadLimitFilter } from './upload-limit.js';
 
 /**
@@ -98,6 +98,7 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
         typeUrls: [`${TYPE_PREFIX}envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`],
       },
     }),
+    countsFilter(),
     newSessionIdFilter(),
     filter('envoy.filters.http.stateful_session', {
       case: 'typedConfig',

@@ -58,9 +58,33 @@ export function leaseFilter(): HttpFilter {
   });
 }
 
-/** For the routes of `LEASED_PATH`. */
+/** For the routes of `LEASED_PATH`, where there are leases. */
 export function withLease(): Record<string, Any> {
   return { [ResourceNames.lease]: pack(FilterConfigSchema, { config: {} }) };
+}
+
+const COUNTS = 'envoy.filters.http.grpc_stats';
+
+/**
+ * Counts and times what has no record, by cluster and method (src/authz/envoy-counts.ts reads them). Runs where
+ * a route asks for it.
+ */
+export function countsFilter(): HttpFilter {
+  return create(HttpFilterSchema, {
+    name: COUNTS,
+    disabled: true,
+    configType: typedStruct('envoy.extensions.filters.http.grpc_stats.v3.FilterConfig', {
+      individual_method_stats_allowlist: {
+        services: [{ name: SPARK_CONNECT_SERVICE, method_names: ['ReleaseExecute'] }],
+      },
+      enable_upstream_stats: true,
+    }),
+  });
+}
+
+/** For the routes of `LEASED_PATH`. */
+export function withCounts(): Record<string, Any> {
+  return { [COUNTS]: pack(FilterConfigSchema, { config: {} }) };
 }
 
 /** ECDS: sent apart from the listener, so that a change cuts no stream. */

@@ -23,7 +23,7 @@ import {
   SPARK_CONNECT_SERVICE,
 } from '../model/names.js';
 import { CLONE_SESSION_PATH, withNewSessionId } from './clone-session.js';
-import { LEASED_PATH, withLease } from './lease.js';
+import { LEASED_PATH, withCounts, withLease } from './lease.js';
 import {
   duration,
   pack,
@@ -103,7 +103,7 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
               [UPLOAD_LIMIT]: uploadLimit(settings.drivers.maxMessageBytes ?? MAX_MESSAGE_BYTES),
             },
           },
-          ...(authz.leases === true ? leasedRoutes(unassigned.action.value) : []),
+          ...releaseRoutes(unassigned.action.value, authz.leases === true),
           { name: 'driver', match: { pathSpecifier, ...assigned }, action: toDriver() },
           {
             name: 'answered',
@@ -140,8 +140,12 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
   });
 }
 
-/** For the one RPC that leases are for: by a lease it leaves without authz, and else it asks for one. */
-function leasedRoutes(unassigned: RouteAction): Route[] {
+/**
+ * For the one RPC that leases are for: by a lease it leaves without authz, and else it asks for one. Envoy counts
+ * it, as it has no record when it succeeds.
+ */
+function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
+  const filters = leases ? { ...withLease(), ...withCounts() } : withCounts();
   const pathSpecifier = { case: 'path' as const, value: LEASED_PATH };
   const stamped = [CLUSTER_HEADER, PIN_HEADER].map(nonEmpty);
   return [
@@ -152,19 +156,19 @@ function leasedRoutes(unassigned: RouteAction): Route[] {
       requestHeadersToRemove: [LEASED_HEADER],
       // Counted by Envoy, as authz is not asked: vhost.spark_connect.route.leased.
       statPrefix: 'leased',
-      typedPerFilterConfig: { ...withLease(), ...withoutAuthz() },
+      typedPerFilterConfig: { ...filters, ...withoutAuthz() },
     }),
     create(RouteSchema, {
       name: 'driver_release',
       match: { pathSpecifier, grpc: {}, headers: stamped },
       action: toDriver(),
-      typedPerFilterConfig: withLease(),
+      typedPerFilterConfig: filters,
     }),
     create(RouteSchema, {
       action: { case: 'route', value: unassigned },
       name: 'unassigned_release',
       match: { pathSpecifier, grpc: {} },
-      typedPerFilterConfig: withLease(),
+      typedPerFilterConfig: filters,
     }),
   ];
 }

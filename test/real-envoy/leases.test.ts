@@ -9,6 +9,7 @@ import {
   CheckResponseSchema,
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
 import { encodeAllowed } from '../../src/authz/check-codec.js';
+import { parseEnvoyCounts } from '../../src/authz/envoy-counts.js';
 import { withLease } from '../../src/authz/lease.js';
 import { hostPort } from '../../src/model/driver.js';
 import {
@@ -245,4 +246,26 @@ test('a request that left by a lease and failed is audited with whose it is', as
   await front.activity.next((event) => front.activity.events.indexOf(event) >= before);
   const record = front.auditLog.find(({ grpcStatus }) => grpcStatus === 5);
   t.like(record, { principal: 'ada', session: SESSION, team: 'search', method: 'ReleaseExecute' });
+});
+
+test('Envoy counts and times those that succeed, which have no record', async (t) => {
+  const { front } = t.context;
+  const succeeded = async () => {
+    const text = await front.envoy.admin('/stats/prometheus?usedonly&filter=ReleaseExecute');
+    return parseEnvoyCounts(text)[0];
+  };
+  const before = await succeeded();
+  const records = front.auditLog.length;
+  for (let i = 0; i < 3; i += 1) await call(t.context, release());
+  await call(t.context, release(), { 'x-fail': '1' });
+  const after = await succeeded();
+  t.is(after?.namespace, 'sjns-search-test');
+  t.is((after?.succeeded ?? 0) - (before?.succeeded ?? 0), 3);
+  await front.activity.next(() => front.auditLog.length > records);
+  t.deepEqual(
+    front.auditLog.slice(records).map(({ grpcStatus }) => grpcStatus),
+    [5],
+  );
+  const leased = await front.envoy.admin('/stats?filter=route.leased.upstream_rq_total');
+  t.true(Number(/: (\d+)/.exec(leased)?.[1]) > 0, 'what left by a lease is counted by itself');
 });

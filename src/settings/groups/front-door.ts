@@ -71,8 +71,8 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
   }),
   admin_addr: setting(loopbackAddress, {
     default: '127.0.0.1:9901',
-    roles: ['bootstrap'],
-    about: "Envoy's own administration.",
+    roles: ['bootstrap', 'authz'],
+    about: "Envoy's own administration. The authz beside it reads there what Envoy counts.",
   }),
   health_addr: setting(tcpAddress, {
     default: '127.0.0.1:9902',

@@ -1,16 +1,19 @@
 /** Metrics of the RPCs that clients make. Counted here and shown when they are asked for: each request is a few additions. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { DURATION_BUCKETS_MS, type EnvoyCounts } from '../../model/envoy-counts.js';
 import type { AccessRecord } from './access-record.js';
 
 const DURATION = 'spark_gateway_request_duration_seconds';
+/** What succeeds of it has no record (src/envoy/lease.ts). */
+const UNRECORDED = 'ReleaseExecute';
 const labelNames = ['method', 'team', 'environment'] as const;
 
 /** Upper ends, seconds. */
-export const DURATION_BUCKETS = [
-  0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
-] as const;
+const DURATION_BUCKETS = DURATION_BUCKETS_MS.map((ms) => ms / 1000);
 
 export interface RequestMetrics {
+  /** Of requests that have no record; those of `team` and `environment`. */
+  counted(counts: EnvoyCounts, of: { readonly team: string; readonly environment: string }): void;
   observe(record: AccessRecord): void;
   malformed(count: number): void;
   reporters(count: number): void;
@@ -83,12 +86,21 @@ export function requestMetrics(registry: Registry): RequestMetrics {
     registers,
   });
   return {
+    counted({ method, succeeded, buckets, totalMs }, { team, environment }) {
+      const series = table.of(method, team, environment);
+      series.succeeded += succeeded;
+      series.seconds += totalMs / 1000;
+      for (const [index, count] of buckets.entries()) {
+        series.buckets[index] = (series.buckets[index] ?? 0) + count;
+      }
+    },
     observe(record) {
       if (record.kind !== 'ended') return;
       const { method, refusal, team = '', environment = '', durationMs, grpcStatus } = record;
       const series =
         refusal === undefined ? table.of(method, team, environment) : table.of(method, '', '');
-      if (durationMs !== undefined) series.took(durationMs / 1000);
+      // Envoy times all requests of a method whose successes have no record.
+      if (durationMs !== undefined && method !== UNRECORDED) series.took(durationMs / 1000);
       if (grpcStatus === 0) series.succeeded += 1;
       else {
         const status = grpcStatus?.toString() ?? 'none';
