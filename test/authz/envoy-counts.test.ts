@@ -56,20 +56,20 @@ test('an Envoy that does not answer is asked again, and what it said last is wha
     new Error('gone'),
     said('spark/a', 5, {}),
   ];
-  let asked = () => {};
+  const asked: (() => void)[] = [];
   const reader = new EnvoyCountsReader({
     adminUrl: 'http://127.0.0.1:9901',
     clock,
     logger: pino({ level: 'silent' }),
     read: () => {
       const answer = answers.shift();
-      asked();
+      for (const tell of asked.splice(0)) tell();
       return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer ?? '');
     },
   });
   const look = async () => {
-    const looked = new Promise<void>((resolve) => (asked = resolve));
-    clock.advance(5_000);
+    const looked = new Promise<void>((resolve) => void asked.push(resolve));
+    await clock.advance(5_000);
     await looked;
     await new Promise(setImmediate);
   };

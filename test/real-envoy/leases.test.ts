@@ -60,15 +60,15 @@ function decide(request: CheckRequest, driver: SparkDriver): CheckResponse {
     remove: [LEASE_HEADER],
     metadata: { session: SESSION, principal: 'ada', team: 'search', namespace, driver: uid },
   };
-  const asked = headers[LEASE_HEADER];
-  const leased = asked === undefined ? response : withLease(response, asked, seconds);
+  const number = headers[LEASE_HEADER];
+  const leased = number === undefined ? response : withLease(response, number, seconds);
   return fromBinary(CheckResponseSchema, encodeAllowed(leased));
 }
 
 test.before(async (t) => {
-  const driver = await SparkDriver.start('driver-1', '127.1.2.91', (call, self) => {
-    if (call.messages.length === 0 && call.headers['x-fail'] !== undefined) call.end(5);
-    else answerUid(call, self);
+  const driver = await SparkDriver.start('driver-1', '127.1.2.91', (arrived, self) => {
+    if (arrived.headers['x-fail'] === undefined) answerUid(arrived, self);
+    else arrived.end(5);
   });
   const front = await startFront({
     settings: { ...testSettings, authz: { ...testSettings.authz, leases: true } },
