@@ -26,6 +26,7 @@ import type {
 } from '../../src/model/admin-api.js';
 import { processEnded } from './process-ended.js';
 import { RoleProcess } from './role-process.js';
+import { unusedRange } from './loopback.js';
 import { unusedPort } from './unused-port.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -38,8 +39,6 @@ export interface GatewayOptions {
   readonly policy?: object | ((issuer: string) => object);
   /** Further settings, as the file has them. */
   readonly settings?: Readonly<Record<string, unknown>>;
-  /** Loopback network of its drivers, so that gateways of several tests do not meet. */
-  readonly addressRange: string;
 }
 
 /** What the audit log says of one RPC that has ended; docs/audit.md has the rest. */
@@ -129,7 +128,7 @@ export class Gateway {
     );
     writeFileSync(
       join(folder, 'gateway.yaml'),
-      stringify(merge(settingsOf(folder, ports, options.addressRange), options.settings ?? {})),
+      stringify(merge(settingsOf(folder, ports, await unusedRange()), options.settings ?? {})),
     );
     const gateway = new Gateway(folder, ports);
     try {
