@@ -16,6 +16,8 @@ export interface JobToRun {
   readonly engineVersion: string;
   /** The image that the policy wants for it, where there are images; left out: that of the settings. */
   readonly image?: string;
+  /** The template that the policy wants it made from; left out: what the settings say of every job. */
+  readonly template?: string;
   readonly resources: JobResources;
   /** A file:// or s3:// URL. */
   readonly outputPath: string;

@@ -23,9 +23,8 @@ import {
 import { serviceDefinition } from '../lib/grpc/channels.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
-import type { BatchJobs, JobView } from './jobs.js';
+import type { BatchCaller, BatchJobs, JobView } from './jobs.js';
 import { parsePosition } from './log-stream.js';
-import type { BatchCaller } from './submission.js';
 
 export interface BatchServiceOptions {
   /** What answers now; throws CONTROL_PLANE_UNAVAILABLE while nothing does. */
@@ -169,7 +168,7 @@ function callerOf(message: CallerMessage | undefined): BatchCaller {
     throw new GatewayError('CALLER_UNKNOWN', 'The Runner did not say which service asks.');
   }
   const { uriSans, dnsSans, subject, user, groups } = message;
-  return { uriSans, dnsSans, subject, user: user === '' ? undefined : user, groups };
+  return { uriSans, dnsSans, subject, user, groups };
 }
 
 function jobMessage(

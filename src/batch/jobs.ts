@@ -1,21 +1,31 @@
 /** What may be asked of batch jobs, done by the leader. */
 import { jobIdOf, namespaceOf } from '../manifest/ids.js';
 import { canonicalJobFile, fingerprintOf } from '../manifest/job-file.js';
-import { isPlayground, parseOptions } from '../manifest/options.js';
+import { parseOptions } from '../manifest/options.js';
 import { readManifest, resourcesOf } from '../manifest/parse.js';
 import type { AuditSink } from '../model/audit.js';
+import {
+  type BatchIdentity,
+  type JobAccess,
+  type JobLimits,
+  LOCAL_SERVICE,
+  type JobPlace,
+  type OwnedJob,
+  ownerOf,
+  refuseOverLimit,
+} from '../model/batch-policy.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
-import { hasEnded, type JobReason, type JobState } from '../model/job.js';
+import { hasEnded, isPlayground, type JobReason, type JobState } from '../model/job.js';
 import type { Leadership } from '../model/ledger.js';
-import { CERTIFICATE_ISSUER } from '../model/principal.js';
+import type { PeerCertificate, Policy } from '../model/policy.js';
+import { CERTIFICATE_ISSUER, NETWORK_ISSUER } from '../model/principal.js';
 import type { Backends } from './backends.js';
 import { unpackLog } from './kept-log.js';
 import type { JobKeeper } from './keeper.js';
 import { type LogBatch, type LogPosition, streamLog } from './log-stream.js';
 import { type JobLedger, unknownJob } from './records/job-ledger.js';
-import type { JobRecord } from './records/job-record.js';
-import type { Asker, BatchCaller, BatchRules, JobGrant } from './submission.js';
+import type { Job, JobRecord } from './records/job-record.js';
 import { verdictOn } from './verdict.js';
 
 export interface BatchJobsOptions {
@@ -23,7 +33,7 @@ export interface BatchJobsOptions {
   readonly keeper: Pick<JobKeeper, 'submitted' | 'look'>;
   readonly backends: Backends;
   readonly leadership: Leadership;
-  readonly rules: () => BatchRules;
+  readonly policy: () => Pick<Policy, 'service' | 'batch'>;
   /** Jobs may read and write files of the machine that they run on. */
   readonly localPaths: boolean;
   readonly audit: Pick<AuditSink, 'adminAction'>;
@@ -31,10 +41,19 @@ export interface BatchJobsOptions {
   readonly outputUrl: string;
   /** Spark's page of an application that has ended, with `{application_id}`. */
   readonly historyUrl: string | undefined;
+  /** How old a job may get, where nobody says otherwise. */
+  readonly defaultTtlSeconds: number;
   /** Jobs that have not ended, at most. */
   readonly mostLive: number;
   readonly onSubmitted?: (outcome: 'accepted' | 'duplicate' | 'refused') => void;
   readonly clock: Clock;
+}
+
+/** The service that calls the Runner, as its certificate says, and for whom it says to act. */
+export interface BatchCaller extends PeerCertificate {
+  /** Empty: the service acts for itself. */
+  readonly user: string;
+  readonly groups: readonly string[];
 }
 
 export interface Submission {
@@ -92,7 +111,7 @@ export class BatchJobs {
     submission: Submission,
   ): Promise<{ readonly record: JobRecord; readonly made: boolean }> {
     this.#mustLead();
-    const asker = this.#o.rules().asker(caller);
+    const asker = this.#identify(caller);
     let id = '';
     const { team, environment } = submission;
     try {
@@ -111,15 +130,21 @@ export class BatchJobs {
   }
 
   get(caller: BatchCaller, id: string): JobView {
-    return this.#view(this.#visible(this.#o.rules().asker(caller), id));
+    return this.#view(this.#visible(this.#identify(caller), id));
   }
 
   /** Resolves when it is durable that the job is to end. */
   async cancel(caller: BatchCaller, id: string): Promise<JobView> {
     const { ledger, clock, keeper } = this.#o;
-    const asker = this.#o.rules().asker(caller);
+    const asker = this.#identify(caller);
     try {
-      this.#visible(asker, id);
+      const { job } = this.#visible(asker, id);
+      if (this.#accessOf(asker)(job) !== 'cancel') {
+        throw new GatewayError(
+          'BATCH_REFUSED',
+          `The policy lets ${ownerOf(asker)} see job ${id}, which is of ${job.user}, and not cancel it.`,
+        );
+      }
       const record = await ledger.update(id, (current) =>
         hasEnded(current.state) || current.end?.by === 'user'
           ? current
@@ -128,7 +153,7 @@ export class BatchJobs {
               end: {
                 by: 'user',
                 atMs: clock.now(),
-                reason: { code: 'CANCELLED', message: `${asker.user} cancelled it.` },
+                reason: { code: 'CANCELLED', message: `${ownerOf(asker)} cancelled it.` },
               },
             },
       );
@@ -147,8 +172,9 @@ export class BatchJobs {
     filter: JobFilter,
   ): { readonly jobs: readonly JobView[]; readonly next: string } {
     this.#mustLead();
-    const rules = this.#o.rules();
-    const asker = rules.asker(caller);
+    const asker = this.#identify(caller);
+    const owner = ownerOf(asker);
+    const accessOf = this.#accessOf(asker);
     const after = filter.pageToken === '' ? undefined : parseToken(filter.pageToken);
     const size = Math.min(filter.pageSize === 0 ? DEFAULT_PAGE : filter.pageSize, LARGEST_PAGE);
     const found: JobRecord[] = [];
@@ -156,9 +182,9 @@ export class BatchJobs {
       const { job } = record;
       if (filter.team !== '' && job.team !== filter.team) continue;
       if (filter.environment !== '' && job.environment !== filter.environment) continue;
-      if (filter.mine && job.user !== asker.user) continue;
+      if (filter.mine && job.user !== owner) continue;
       if (after && compare(job, after) <= 0) continue;
-      if (rules.maySee(asker, job)) found.push(record);
+      if (accessOf(job) !== 'none') found.push(record);
     }
     found.sort((a, b) => compare(a.job, b.job));
     const jobs: JobView[] = [];
@@ -182,7 +208,7 @@ export class BatchJobs {
     id: string,
     count: number,
   ): Promise<{ readonly lines: readonly string[]; readonly truncated: boolean }> {
-    const record = this.#visible(this.#o.rules().asker(caller), id);
+    const record = this.#visible(this.#identify(caller), id);
     const most = Math.min(count, MOST_LOG_LINES);
     const gone = new AbortController();
     const limit = this.#o.clock.setTimer(LOG_TIMEOUT_MS, () => gone.abort());
@@ -206,7 +232,7 @@ export class BatchJobs {
     },
   ): AsyncGenerator<LogBatch, void> {
     const { ledger, backends, clock } = this.#o;
-    const first = this.#visible(this.#o.rules().asker(caller), id);
+    const first = this.#visible(this.#identify(caller), id);
     const record = () => ledger.get(id) ?? first;
     const backend = () => backends.get(record().cluster);
     return streamLog(
@@ -231,13 +257,13 @@ export class BatchJobs {
   }
 
   async #create(
-    asker: Asker,
+    asker: BatchIdentity,
     { manifest: text, team: named, environment, jobName, options: given }: Submission,
     tellId: (id: string) => void,
   ): Promise<{ readonly record: JobRecord; readonly made: boolean }> {
     const { ledger, backends, keeper, clock, outputUrl, localPaths } = this.#o;
-    const { user } = asker;
-    const options = parseOptions(given, environment);
+    const user = ownerOf(asker);
+    const options = parseOptions(given);
     const manifest = readManifest(text, {
       localPaths,
       ...(named === '' ? {} : { team: named }),
@@ -246,26 +272,30 @@ export class BatchJobs {
     const namespace = namespaceOf({ user, team, environment });
     const engineVersion = manifest.spec.engine.version;
     const resources = resourcesOf(manifest);
-    const { sandbox, sampling, clientRequestId } = options;
+    const { sampling, clientRequestId } = options;
     const place = { team, environment, namespace };
-    const grant = this.#o.rules().admit(asker, {
-      ...place,
-      engineVersion,
-      resources,
-      sandbox,
-      ttlSeconds: options.ttlSeconds,
-    });
+    const grant =
+      this.#o.policy().batch?.decideSubmit({
+        ...place,
+        identity: asker,
+        engineVersion,
+        resources,
+        sandbox: options.sandbox,
+        ttlSeconds: options.ttlSeconds,
+        defaultTtlSeconds: this.#o.defaultTtlSeconds,
+      }) ?? new GatewayError('BATCH_REFUSED', 'The policy says nothing of batch jobs.');
+    if (grant instanceof GatewayError) throw grant;
+    const { limits, sandbox, ttlSeconds, image, template } = grant;
     const id = jobIdOf({ user, team, environment, clientRequestId });
     tellId(id);
     const outputPath = `${outputUrl}${namespace}/${id}`;
     const facts = { jobId: id, team, environment, user, outputPath, sandbox, sampling };
     const fingerprint = fingerprintOf({ ...place, user, jobName, manifest, options });
     const known = ledger.get(id);
-    if (!known && !this.#coming.has(id)) this.#refuseTooMany(grant, { user, ...place });
+    if (!known && !this.#coming.has(id)) this.#refuseTooMany(limits, { user, ...place });
     const backend = backends.choose(namespace, []);
     if (!backend) throw new GatewayError('BATCH_REFUSED', 'This gateway runs no batch jobs.');
     const nowMs = clock.now();
-    const { ttlSeconds, image } = grant;
     this.#coming.set(id, { user, team, namespace });
     const { record, made } = await ledger
       .create({
@@ -278,6 +308,7 @@ export class BatchJobs {
           jobName: jobName === '' ? name : jobName,
           engineVersion,
           ...(image === undefined ? {} : { image }),
+          ...(template === undefined ? {} : { template }),
           resources,
           outputPath,
           // People look at what they try out; what runs by itself is tried again.
@@ -314,28 +345,57 @@ export class BatchJobs {
     return { record, made };
   }
 
-  #refuseTooMany(grant: JobGrant, { user, team, namespace }: Counted): void {
-    const counts = { user: 0, team: 0, namespace: 0, all: 0 };
-    const count = (job: Counted) => {
-      counts.all += 1;
-      if (job.user === user) counts.user += 1;
-      if (job.team === team) counts.team += 1;
-      if (job.namespace === namespace) counts.namespace += 1;
+  /** Counted with those that are being made: nobody else decides meanwhile. */
+  #refuseTooMany(limits: JobLimits, job: Counted & JobPlace): void {
+    const { mostLive, ledger } = this.#o;
+    const counts = { ofOwner: 0, ofTeam: 0, inNamespace: 0 };
+    let all = 0;
+    const count = ({ user, team, namespace }: Counted) => {
+      all += 1;
+      if (user === job.user) counts.ofOwner += 1;
+      if (team === job.team) counts.ofTeam += 1;
+      if (namespace === job.namespace) counts.inNamespace += 1;
     };
-    for (const { job } of this.#o.ledger.live()) count(job);
-    for (const [id, job] of this.#coming) if (!this.#o.ledger.get(id)) count(job);
-    refuseAt(grant.jobsPerUser, counts.user, user);
-    refuseAt(grant.jobsPerTeam, counts.team, `Team ${team}`);
-    refuseAt(grant.jobsPerNamespace, counts.namespace, `Namespace ${namespace}`);
-    refuseAt(this.#o.mostLive, counts.all, 'The gateway');
+    for (const live of ledger.live()) count(live.job);
+    for (const [id, coming] of this.#coming) if (!ledger.get(id)) count(coming);
+    const refusal = refuseOverLimit(limits, counts, { ...job, owner: job.user });
+    if (refusal) throw refusal;
+    if (all < mostLive) return;
+    throw new GatewayError(
+      'JOB_LIMIT_EXCEEDED',
+      `The gateway has ${all} jobs that have not ended, which is as many as it takes (batch.jobs_maximum). Try again later.`,
+      { retryAfterMs: 30_000 },
+    );
+  }
+
+  #identify({ user, groups, ...certificate }: BatchCaller): BatchIdentity {
+    return { service: this.#serviceOf(certificate), user, groups };
+  }
+
+  /** A Runner that asks nobody for a certificate is on its callers' own machine. */
+  #serviceOf(certificate: PeerCertificate): string {
+    const { uriSans, dnsSans, subject } = certificate;
+    if (uriSans.length === 0 && dnsSans.length === 0 && subject === '') return LOCAL_SERVICE;
+    const service = this.#o.policy().service(certificate);
+    if (service) return service.principal.subject;
+    throw new GatewayError(
+      'CALLER_UNKNOWN',
+      `The policy names no service with the certificate ${subject || [...uriSans, ...dnsSans].join(', ')}.`,
+    );
+  }
+
+  #accessOf(identity: BatchIdentity): (job: Job) => JobAccess {
+    const accessOf = this.#o.policy().batch?.accessOf(identity);
+    return ({ user: owner, team, environment }) =>
+      accessOf?.({ owner, team, environment } satisfies OwnedJob) ?? 'none';
   }
 
   /** What is not there and what is not theirs look the same. */
-  #visible(asker: Asker, id: string): JobRecord {
+  #visible(asker: BatchIdentity, id: string): JobRecord {
     this.#mustLead();
-    const { ledger, rules } = this.#o;
+    const { ledger } = this.#o;
     const record = ledger.get(id);
-    if (record && rules().maySee(asker, record.job)) return record;
+    if (record && this.#accessOf(asker)(record.job) !== 'none') return record;
     for (const unreadable of ledger.unreadable()) {
       if (unreadable.id !== id) continue;
       throw new GatewayError(
@@ -396,19 +456,22 @@ export class BatchJobs {
 
   /** By which service, and for whom it said to act. */
   #audit(
-    { service, user }: Asker,
+    identity: BatchIdentity,
     action: 'job.submit' | 'job.cancel',
     object: string,
     detail: Readonly<Record<string, string | boolean>>,
     refusal?: unknown,
   ): void {
     this.#o.audit.adminAction({
-      principal: { issuer: CERTIFICATE_ISSUER, subject: service },
+      principal: {
+        issuer: identity.service === LOCAL_SERVICE ? NETWORK_ISSUER : CERTIFICATE_ISSUER,
+        subject: identity.service,
+      },
       action,
       object,
       outcome: refusal === undefined ? 'done' : 'refused',
       ...(refusal === undefined ? {} : { code: toGatewayError(refusal).code }),
-      detail: { user, ...detail },
+      detail: { user: ownerOf(identity), ...detail },
     });
   }
 
@@ -421,14 +484,6 @@ export class BatchJobs {
 }
 
 const WAITING: JobReason = { code: 'SUBMITTING', message: 'It is about to be submitted.' };
-
-function refuseAt(limit: number | undefined, taken: number, whose: string): void {
-  if (limit === undefined || taken < limit) return;
-  throw new GatewayError(
-    'JOB_LIMIT_EXCEEDED',
-    `${whose} has ${taken} jobs that have not ended, and may have ${limit} at a time. Wait for one to end, or cancel one.`,
-  );
-}
 
 function bounded(lines: readonly string[], most: number, truncated: boolean) {
   let bytes = 0;

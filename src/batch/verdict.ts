@@ -80,15 +80,13 @@ function succeeded(status: ApplicationStatus, reported: Reported): Verdict {
 /** Its application failed, as the backend says, and no other attempt follows. */
 function failed(status: ApplicationStatus, reported: Reported): Verdict {
   const report = reportOf(status, reported);
-  if (status.exitCode === undefined) {
+  if (report === 'not read') return { state: 'RUNNING', wantsReport: true };
+  if (status.exitCode === undefined || status.exitCode === 0) {
     // The driver was gone before anybody saw how it ended: only the job itself can tell.
-    if (report === 'not read') return { state: 'RUNNING', wantsReport: true };
     if (report === 'doubt') return unread();
     if (report !== 'none' && report.state === 'COMPLETED' && (report.exitCode ?? 0) === 0) {
       return completed(report, status.reason?.message);
     }
-  } else if (report === 'not read') {
-    return { state: 'RUNNING', wantsReport: true };
   }
   if (typeof report === 'object' && report.state === 'FAILED') return failedBy(report);
   return { state: 'FAILED', reason: status.reason ?? endedWith(status.exitCode) };

@@ -65,7 +65,7 @@ export function fingerprintOf(submission: Submission): string {
     team,
     environment,
     job_name: jobName,
-    sandbox: options.sandbox,
+    sandbox: options.sandbox ?? null,
     sampling: options.sampling ?? null,
     ttl_seconds: options.ttlSeconds ?? null,
     manifest: canonicalManifest(manifest, { places: false }),

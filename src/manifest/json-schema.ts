@@ -11,3 +11,8 @@ export function manifestSchema(): JsonSchema {
     ...jsonSchema(manifestDocument, 'draft-2020-12'),
   };
 }
+
+/** As `spark-gateway job schema` prints it, and as docs/spark-job.schema.json holds it. */
+export function renderManifestSchema(): string {
+  return `${JSON.stringify(manifestSchema(), undefined, 2)}\n`;
+}

@@ -6,13 +6,15 @@ import { GatewayError } from '../model/errors.js';
 export interface JobOptions {
   /** The same again, of the same user, team and environment, is the same job. */
   readonly clientRequestId: string | undefined;
-  /** SQL must not write, and sinks write into the job's own folder. */
-  readonly sandbox: boolean;
+  /** SQL must not write, and sinks write into the job's own folder; undefined: not said. */
+  readonly sandbox: boolean | undefined;
   /** The share of the rows of each source, above 0 and at most 1. */
   readonly sampling: number | undefined;
   /** The job is ended when it is this old, and forgotten by its cluster this long after its end. */
   readonly ttlSeconds: number | undefined;
 }
+
+export const ttlSeconds = integer(60, 86_400);
 
 const optionTypes = {
   client_request_id: textType('1 to 128 printable characters of ASCII', (text) =>
@@ -23,20 +25,12 @@ const optionTypes = {
     const value = /^(0?\.\d{1,15}|[01](\.0{1,15})?)$/.test(text) ? Number(text) : 0;
     return value > 0 && value <= 1 ? value : undefined;
   }),
-  ttl_seconds: integer(60, 86_400),
+  ttl_seconds: ttlSeconds,
 };
 export const optionNames: readonly string[] = Object.keys(optionTypes);
 
-/** Where people try things out: the sandbox is on if nobody says otherwise, and what fails is not tried again. */
-export function isPlayground(environment: string): boolean {
-  return environment === 'local' || environment === 'test';
-}
-
 /** Throws OPTION_INVALID that says every mistake. */
-export function parseOptions(
-  options: Readonly<Record<string, string>>,
-  environment: string,
-): JobOptions {
+export function parseOptions(options: Readonly<Record<string, string>>): JobOptions {
   const problems = Object.keys(options)
     .filter((name) => !optionNames.includes(name))
     .map((name) => {
@@ -53,7 +47,7 @@ export function parseOptions(
   };
   const parsed: JobOptions = {
     clientRequestId: read('client_request_id', optionTypes.client_request_id),
-    sandbox: read('sandbox_mode', optionTypes.sandbox_mode) ?? isPlayground(environment),
+    sandbox: read('sandbox_mode', optionTypes.sandbox_mode),
     sampling: read('data_sampling', optionTypes.data_sampling),
     ttlSeconds: read('ttl_seconds', optionTypes.ttl_seconds),
   };

@@ -3,12 +3,14 @@ import { parseYaml, type YamlValue } from '../lib/yaml/yaml-tree.js';
 import type { Place, Problem } from '../lib/yaml/problem.js';
 import { Reader } from '../lib/yaml/schema.js';
 import { GatewayError, type PlacedProblem } from '../model/errors.js';
-import type { JobResources } from '../model/job.js';
+import { type JobResources, usualResources } from '../model/job.js';
 import { type CheckOptions, checkManifest } from './checks.js';
-import { type Manifest, manifestDocument } from './document.js';
+import { type Manifest, manifestDocument, type ResourcesEntry } from './document.js';
 
 /** UTF-8. A ConfigMap holds as much. */
 export const MOST_BYTES = 1024 * 1024;
+/** So that no manifest takes long to read: some thousand cells of inline rows, and everything else. */
+const MOST_TOKENS = 100_000;
 /** Told at a time. */
 const MOST_PROBLEMS = 100;
 
@@ -35,7 +37,7 @@ export function parseManifest(text: string, options: Partial<CheckOptions> = {})
       },
     ]);
   }
-  const parsed = parseYaml(text, '', { detailed: true });
+  const parsed = parseYaml(text, '', { detailed: true, mostTokens: MOST_TOKENS });
   const reader = new Reader('');
   reader.problems.push(...parsed.problems);
   checkCharacters(parsed.value, reader);
@@ -99,15 +101,20 @@ function checkCharacters(root: YamlValue, reader: Reader): void {
 
 /** What the job is given, defaults applied. */
 export function resourcesOf({ spec }: Manifest): JobResources {
-  const { driver, dynamicAllocation, executor } = spec.coreEtl.resources;
+  return resourcesOfEntry(spec.coreEtl.resources);
+}
+
+export function resourcesOfEntry(entry: ResourcesEntry): JobResources {
+  const { driver, dynamicAllocation, executor } = entry;
   const { enabled, maxExecutors, minExecutors } = dynamicAllocation;
-  const usual = enabled ? Math.min(Math.max(2, minExecutors), maxExecutors) : 2;
+  const usual = usualResources.executor.instances;
+  const instances = enabled ? Math.min(Math.max(usual, minExecutors), maxExecutors) : usual;
   return {
     driver: { cores: driver.cores, memory: driver.memory },
     executor: {
       cores: executor.cores,
       memory: executor.memory,
-      instances: executor.instances ?? usual,
+      instances: executor.instances ?? instances,
     },
     ...(enabled ? { dynamicAllocation: { minExecutors, maxExecutors } } : {}),
   };

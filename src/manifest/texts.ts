@@ -1,5 +1,5 @@
 /** What is written as one piece of text in a manifest. */
-import { quote } from '../lib/yaml/problem.js';
+import { memoryMib } from '../model/job.js';
 import { describe, type Schema } from '../lib/yaml/schema.js';
 import { choice, matching, textType, type TextType } from '../lib/yaml/text-types.js';
 
@@ -30,12 +30,6 @@ export const columnName = textType(
   'the name of a column, of 1 to 255 characters',
   (text) => (/^\P{Cc}{1,255}$/u.test(text) ? text : undefined),
   { type: 'string', maxLength: 255 },
-);
-
-export const optionValue = textType(
-  'text of at most 4096 characters',
-  (text) => (text.length <= 4096 ? text : undefined),
-  { type: 'string', maxLength: 4096 },
 );
 
 export const ddl = textType(
@@ -94,16 +88,11 @@ export function hasPattern(path: string): boolean {
   return /[*?[\]{}]/.test(path);
 }
 
-/** MiB of memory as Spark writes it. */
-export function mebibytes(memory: string): number {
-  return Number(memory.slice(0, -1)) * (memory.endsWith('g') ? 1024 : 1);
-}
-
 export const memory: TextType<string> = textType(
   'an amount of memory such as 512m or 4g, from 512m to 1024g',
   (text) => {
     if (!/^[1-9]\d{0,6}[mg]$/.test(text)) return undefined;
-    const amount = mebibytes(text);
+    const amount = memoryMib(text);
     return amount >= 512 && amount <= 1024 * 1024 ? text : undefined;
   },
   { type: 'string', pattern: '^[1-9]\\d{0,6}[mg]$' },
@@ -123,6 +112,19 @@ export interface SqlText {
   readonly literal: boolean;
 }
 
+const LONGEST_OPTION = 4096;
+const optionAllowed = `text of at most ${LONGEST_OPTION} characters, a number, true or false`;
+
+/** Spark takes all of its options as text. */
+export const optionValue: Schema<string> = {
+  allowed: optionAllowed,
+  shape: { kind: 'scalar', nothing: false },
+  read(value, reader) {
+    if (value.kind === 'text' && value.text.length <= LONGEST_OPTION) return value.text;
+    return reader.refuse(value.place, `${describe(value)} is not ${optionAllowed}`);
+  },
+};
+
 const sqlAllowed = 'a statement of SQL';
 
 export const sql: Schema<SqlText> = {
@@ -133,8 +135,7 @@ export const sql: Schema<SqlText> = {
   },
   read(value, reader) {
     if (value.kind !== 'text' || value.text.trim() === '') {
-      const written = value.kind === 'text' ? quote(value.text) : describe(value);
-      return reader.refuse(value.place, `${written} is not ${sqlAllowed}`);
+      return reader.refuse(value.place, `${describe(value)} is not ${sqlAllowed}`);
     }
     const { place, literal } = value.first ?? { place: value.place, literal: false };
     return { text: value.text, line: place.line ?? 1, column: place.column ?? 1, literal };

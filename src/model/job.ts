@@ -91,3 +91,23 @@ export interface JobResources {
   };
   readonly dynamicAllocation?: { readonly minExecutors: number; readonly maxExecutors: number };
 }
+
+/** MiB of memory as Spark writes it. */
+export function memoryMib(memory: string): number {
+  return Number(memory.slice(0, -1)) * (memory.endsWith('g') ? 1024 : 1);
+}
+
+/** Where people try things out: the sandbox is on if nobody says otherwise, and what fails is not tried again. */
+export function isPlayground(environment: string): boolean {
+  return environment === 'local' || environment === 'test';
+}
+
+/** Where a manifest says nothing. */
+export const usualResources: JobResources = {
+  driver: { cores: 2, memory: '4g' },
+  executor: { cores: 2, memory: '4g', instances: 2 },
+  dynamicAllocation: { minExecutors: 1, maxExecutors: 10 },
+};
+
+/** How old a job becomes at most, seconds, where neither its options nor settings say otherwise. */
+export const USUAL_TTL_SECONDS = 3600;

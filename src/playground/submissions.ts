@@ -39,7 +39,7 @@ export async function submit(
   const { manifest, environment } = body;
   const runner = runners.of(environment);
   const options = optionsOf(body.options ?? {}, key, sandboxed);
-  parseOptions(options, environment);
+  parseOptions(options);
   const { metadata } = readManifest(manifest, {
     localPaths,
     ...(body.team === undefined ? {} : { team: body.team }),

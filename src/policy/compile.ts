@@ -23,6 +23,7 @@ import {
   compileIssuers,
   compileUserIdRule,
 } from './callers.js';
+import { compileBatch } from './batch/compile.js';
 import { checkCanaries, withCanaries } from './canaries.js';
 import { compileConfigRules, type ConfigRules } from './config-rules.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
@@ -149,12 +150,14 @@ export function* compileDocument(
   };
   return Object.freeze<Policy>({
     ...decisions,
+    leases: document.leases,
     services: Object.freeze(names),
     ...(shadows && { shadows }),
     service: compileServices(document.services),
     sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     parseNamespace: (namespace) => template.parse(namespace),
     warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),
+    batch: compileBatch(document.batch, known, version, reader),
     explain: compileExplain(decisions, {
       access,
       clientUrl,

@@ -37,6 +37,7 @@ import {
   patterns,
   teamPattern,
 } from './texts.js';
+import { batchEntry } from './batch/entries.js';
 import { canaryEntry } from './canaries.js';
 import { expressionText } from './expression.js';
 import { configRuleEntry } from './config-rules.js';
@@ -283,9 +284,17 @@ export const policyDocument = object(
       'New sessions and requests in a time: the first entry that matches counts.',
       withDefault(list(rateLimitEntry), []),
     ),
+    leases: about(
+      'Whether Envoy may keep the decision on a ReleaseExecute for authz.lease_time of the settings.',
+      withDefault(text(boolean), true),
+    ),
     limits: about(
       'What is allowed at a time beside sessions: the first entry that matches counts.',
       withDefault(list(limitEntry), []),
+    ),
+    batch: about(
+      'Batch jobs: who may submit and see which; default: nobody any.',
+      optional(batchEntry),
     ),
   },
   {

@@ -1,33 +1,29 @@
 /** Batch jobs in the control plane: where their records are, where they run, and who may ask. */
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { BatchBackend } from '../batch/backend.js';
 import { Backends } from '../batch/backends.js';
 import { addBatchService } from '../batch/batch-service.js';
 import { BatchTerm } from '../batch/batch-term.js';
-import { FileJobStore } from '../batch/records/file-job-store.js';
 import type { JobRecord } from '../batch/records/job-record.js';
-import type { JobStore } from '../batch/records/job-store.js';
 import { LARGEST_STATUS_BYTES, parseReport, STATUS_FILE } from '../batch/report.js';
-import type { BatchRules } from '../batch/submission.js';
-import { objectIn, openStorage } from '../lib/storage/storage.js';
+import { objectIn } from '../lib/storage/storage.js';
 import type { AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import { jobStates } from '../model/job.js';
 import type { Leadership } from '../model/ledger.js';
+import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
-import { openKubernetesBatch } from './batch-kubernetes.js';
+import { openKubernetesBatch, openLocalBatch } from './batch-place.js';
+import { batchResults, takesLocalPaths } from './batch-output.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 interface Context {
   readonly access: KubernetesAccess | undefined;
   readonly leadership: Leadership;
-  readonly rules: () => BatchRules;
+  readonly policy: () => Policy;
   readonly audit: Pick<AuditSink, 'adminAction'>;
   readonly registry: Registry;
   readonly clock: Clock;
@@ -40,29 +36,17 @@ export interface Batch extends ProblemSource {
   close(): Promise<void>;
 }
 
-/** Where jobs are recorded and run. */
-export interface BatchPlace extends ProblemSource {
-  readonly store: JobStore;
-  /** The nearest first. */
-  readonly backends: readonly BatchBackend[];
-  /** Ends with "/". */
-  readonly outputUrl: string;
-}
-
 /** undefined: this gateway runs no batch jobs. */
 export async function openBatch(settings: Settings, context: Context): Promise<Batch | undefined> {
-  const { clock, logger, registry, rules, audit, access } = context;
+  const { clock, logger, registry, policy, audit, access } = context;
   const { batch } = settings;
   const place = access
     ? openKubernetesBatch(settings, access, context)
-    : await openLocalBatch(settings);
+    : await openLocalBatch(settings, context);
   if (!place) return undefined;
   const { outputUrl } = place;
   const backends = new Backends(place.backends);
-  const storage = openStorage({
-    folders: outputUrl.startsWith('file:') ? [new URL(outputUrl).pathname] : [],
-    s3: { endpoint: batch.s3Endpoint, region: batch.s3Region, pathStyle: batch.s3PathStyle },
-  });
+  const storage = batchResults(settings);
   let current: BatchTerm | undefined;
   const metrics = batchMetrics(registry, () => current);
   return {
@@ -72,11 +56,12 @@ export async function openBatch(settings: Settings, context: Context): Promise<B
         store: place.store,
         backends,
         leadership,
-        rules,
+        policy,
         audit,
         outputUrl,
         historyUrl: batch.historyUrl,
-        localPaths: outputUrl.startsWith('file:'),
+        localPaths: takesLocalPaths(settings),
+        defaultTtlSeconds: batch.ttlMs / 1000,
         mostLive: batch.jobsMaximum,
         mostRecords: batch.recordsMaximum,
         pendingLimitMs: batch.pendingLimitMs,
@@ -112,25 +97,6 @@ export function refuseBatch(server: Server, logger: Logger): void {
     );
   };
   addBatchService(server, { jobs, logger });
-}
-
-/** Jobs as processes of this machine. */
-async function openLocalBatch(settings: Settings): Promise<BatchPlace | undefined> {
-  if (settings.drivers.source !== 'local') return undefined;
-  const folder = join(settings.stateDir, 'batch');
-  const backends = await openLocalBackends(settings);
-  if (backends.length === 0) return undefined;
-  return {
-    store: await FileJobStore.open(join(folder, 'records')),
-    backends,
-    outputUrl: settings.batch.outputUrl ?? `${pathToFileURL(join(folder, 'output')).href}/`,
-    problems: () => [],
-  };
-}
-
-/** The seam for what runs jobs on this machine. */
-function openLocalBackends(_settings: Settings): Promise<readonly BatchBackend[]> {
-  return Promise.resolve([]);
 }
 
 /** What jobs come to, for Prometheus. */

@@ -35,7 +35,7 @@ interface Ports {
   readonly leader: string;
   readonly follower: string;
   /** Makes a certificate of this name. */
-  certificate(name: string): TlsFiles;
+  readonly certificate: (name: string) => TlsFiles;
 }
 
 async function ports(t: ExecutionContext): Promise<Ports> {
@@ -195,6 +195,13 @@ test('a log is pushed as it grows, and resumed after the last line that was seen
   t.is(second.lastState(), 'COMPLETED');
 });
 
+async function until(good: () => boolean, world?: BatchWorld): Promise<void> {
+  while (!good()) {
+    await world?.clock.advance(100);
+    await settle();
+  }
+}
+
 /** What a stream tells. Times pass while something is waited for: the world's clock is moved by hand. */
 function follow(client: Client, jobId: string, after: string) {
   const { path, requestSerialize, responseDeserialize } = methodDefinition(
@@ -216,12 +223,6 @@ function follow(client: Client, jobId: string, after: string) {
   });
   call.on('error', () => (isOver = true));
   call.on('end', () => (isOver = true));
-  const until = async (good: () => boolean, world?: BatchWorld) => {
-    while (!good()) {
-      await world?.clock.advance(100);
-      await settle();
-    }
-  };
   return {
     async state() {
       await until(() => state !== '');

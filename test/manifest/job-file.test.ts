@@ -95,7 +95,7 @@ const submission = (text: string) => ({
   environment: 'local',
   jobName: 'daily totals',
   manifest: readManifest(text),
-  options: parseOptions({}, 'local'),
+  options: parseOptions({}),
 });
 
 test('the fingerprint is of what is meant: not of comments, order of keys or places', (t) => {

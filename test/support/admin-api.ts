@@ -5,7 +5,8 @@ import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { readRoutes } from '../../src/console/read-routes.js';
-import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
+import { Gatekeeper } from '../../src/console/gatekeeper.js';
+import { BearerIdentification } from '../../src/sign-in/identify.js';
 import type { ConsoleSources, SeenActivity } from '../../src/console/console-sources.js';
 import { startHttpServer } from '../../src/lib/http/http-server.js';
 import type { Operations } from '../../src/model/administration.js';
@@ -44,8 +45,8 @@ export interface AdminApiOptions {
   readonly problems?: readonly FleetProblem[];
   readonly driverEvents?: ConsoleSources['driverEvents'];
   readonly envoys?: readonly ConnectedEnvoy[];
-  /** Why those of other replicas are not known. */
-  readonly unknownEnvoys?: string;
+  /** Why what other replicas know is not known. */
+  readonly unknown?: string;
   readonly replica?: Partial<ReplicaReport>;
   readonly activity?: (sessionId: string) => SeenActivity | undefined;
   readonly operations?: Partial<Operations>;
@@ -118,7 +119,8 @@ export async function startAdminApi(
       (options.problems ?? []).map((problem) => ({ ...problem, sinceMs: clock.now() })),
     ...(options.driverEvents ? { driverEvents: options.driverEvents } : {}),
     envoys: () => options.envoys ?? [],
-    unknownEnvoys: () => options.unknownEnvoys,
+    unknown: () => options.unknown,
+    hearsLeader: () => options.unknown === undefined,
     sidecars: () => options.sidecars ?? [],
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined, ...options.replica }),
     activity: ({ sessionId }) => options.activity?.(sessionId),

@@ -2,12 +2,13 @@
 import { pino } from 'pino';
 import { Backends } from '../../src/batch/backends.js';
 import { BatchTerm } from '../../src/batch/batch-term.js';
-import type { BatchJobs, Submission } from '../../src/batch/jobs.js';
-import type { BatchCaller, BatchRules } from '../../src/batch/submission.js';
+import type { BatchCaller, BatchJobs, Submission } from '../../src/batch/jobs.js';
 import type { AdminAction } from '../../src/model/audit.js';
+import { type BatchPolicy, type JobLimits, ownerOf } from '../../src/model/batch-policy.js';
 import type { Clock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { JobReport } from '../../src/model/job.js';
+import type { Policy } from '../../src/model/policy.js';
 import { FakeBatchBackend } from './fake-batch-backend.js';
 import { TestLeadership } from './leadership.js';
 import { ManualClock, settle } from './manual-clock.js';
@@ -36,26 +37,45 @@ export const ALICE: BatchCaller = {
 };
 export const BOB: BatchCaller = { ...ALICE, user: 'bob' };
 
-export const openRules: BatchRules = {
-  asker({ uriSans, user, groups }) {
-    if (uriSans.length === 0) throw new GatewayError('CALLER_UNKNOWN', 'no such service');
-    return { service: 'airflow', user: user ?? 'airflow', groups };
-  },
-  admit: (_asker, { ttlSeconds = 3600, team }) => {
-    if (team === 'forbidden') throw new GatewayError('BATCH_REFUSED', 'not for this team');
-    return {
-      ttlSeconds,
-      jobsPerUser: undefined,
-      jobsPerTeam: undefined,
-      jobsPerNamespace: undefined,
-    };
-  },
-  maySee: ({ user }, job) => job.user === user,
+export const noLimits: JobLimits = {
+  jobsPerOwner: undefined,
+  jobsPerTeam: undefined,
+  jobsPerNamespace: undefined,
 };
+
+/** Everybody may submit for every team but `forbidden`, and sees what is theirs. */
+export function openPolicy(limits: JobLimits = noLimits): Pick<Policy, 'service' | 'batch'> {
+  const batch: Pick<BatchPolicy, 'decideSubmit' | 'accessOf'> = {
+    decideSubmit: ({ identity, team, sandbox = false, ttlSeconds, defaultTtlSeconds }) =>
+      team === 'forbidden'
+        ? new GatewayError('BATCH_REFUSED', 'not for this team')
+        : {
+            owner: ownerOf(identity),
+            groups: [],
+            sandbox,
+            ttlSeconds: ttlSeconds ?? defaultTtlSeconds,
+            limits,
+          },
+    accessOf:
+      (identity) =>
+      ({ owner }) => {
+        if (owner === ownerOf(identity)) return 'cancel';
+        return identity.groups.includes('readers') ? 'read' : 'none';
+      },
+  };
+  return {
+    service: ({ uriSans }) =>
+      uriSans.length === 0
+        ? undefined
+        : { principal: { issuer: 'certificate', subject: 'airflow' }, groups: [], claims: {} },
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what explains a decision is not asked here
+    batch: batch as BatchPolicy,
+  };
+}
 
 export interface BatchWorldOptions {
   readonly clock?: Clock;
-  readonly rules?: Partial<BatchRules>;
+  readonly limits?: JobLimits;
   readonly backends?: readonly FakeBatchBackend[];
   readonly pendingLimitMs?: number;
   readonly retentionMs?: number;
@@ -144,12 +164,13 @@ export class BatchWorld {
     const leadership = new TestLeadership();
     leadership.held = ++this.#epoch;
     this.#leadership = leadership;
-    const { rules, pendingLimitMs, retentionMs, mostRecords, mostLive } = this.#options;
+    const { limits, pendingLimitMs, retentionMs, mostRecords, mostLive } = this.#options;
     const term = new BatchTerm({
       store: this.store,
       leadership,
       backends: new Backends(this.backends),
-      rules: () => ({ ...openRules, ...rules }),
+      policy: () => openPolicy(limits),
+      defaultTtlSeconds: 3600,
       audit: { adminAction: (action) => this.audit.push(action) },
       outputUrl: 's3://results/jobs/',
       historyUrl: 'https://history.example.com/history/{application_id}/jobs/',

@@ -75,6 +75,7 @@ export function decodeJob(encoded: unknown): JobRecord {
 function jobOf(value: unknown): Job {
   const o = object(value, 'job');
   const image = optional(o, 'image', text);
+  const template = optional(o, 'template', text);
   return {
     id: text(o['id'], 'job.id'),
     namespace: text(o['namespace'], 'job.namespace'),
@@ -84,6 +85,7 @@ function jobOf(value: unknown): Job {
     jobName: string(o['jobName'], 'job.jobName'),
     engineVersion: text(o['engineVersion'], 'job.engineVersion'),
     ...(image === undefined ? {} : { image }),
+    ...(template === undefined ? {} : { template }),
     resources: resourcesOf(o['resources'], 'job.resources'),
     outputPath: text(o['outputPath'], 'job.outputPath'),
     retries: o['retries'] === true,
