@@ -1,17 +1,18 @@
 // npm run test:spark: Apache Spark's own tests of Spark Connect, which PySpark's package holds, against a
 // Spark Connect server and through the gateway. A test that passes there and fails here has failed; one
 // that fails without the gateway, too, is no business of ours (many look into a JVM of their own).
-// Usage: npm run test:spark [-- [--selection] [modules]]
+// Usage: npm run test:spark [-- [--selection] [--resume] [modules]]
 //   --selection   some telling modules, for a few minutes, instead of all
+//   --resume      goes on where a run that was cut ended: .local/spark-tests.jsonl has a line for each module
 //   modules       such as pyspark.sql.tests.connect.test_connect_clone_session
 // The last line is the result: "N passed, N failed".
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setup } from './setup.js';
-import { inRoot } from './setup/paths.js';
+import { inRoot, local } from './setup/paths.js';
 import { printFailure } from './setup/setup-error.js';
 
 const PACKAGE = 'pyspark.sql.tests.connect';
@@ -31,14 +32,18 @@ const WITHOUT_SERVER = new Set([
   'client.test_artifact_localcluster',
 ]);
 
-const MODULE_TIMEOUT_MS = 5 * 60_000;
+const MODULE_TIMEOUT_MS = 15 * 60_000;
 const DIRECT_ADDRESS = '127.91.36.1';
 const TOKEN = 'token-of-the-tests';
+/** What each module gave, a JSON line for each. */
+const RESULTS = join(local, 'spark-tests.jsonl');
 
 const args = process.argv.slice(2);
 const named = args.filter((arg) => !arg.startsWith('-'));
-const total = { passed: 0, failed: 0, neither: 0 };
+if (!args.includes('--resume')) rmSync(RESULTS, { force: true });
+const results = readResults();
 const ends = [];
+let broken = false;
 try {
   const env = await setup({ client: true });
   Object.assign(process.env, env);
@@ -55,24 +60,41 @@ try {
     settings: { drivers: { local: { cores: '4' } } },
   });
   ends.push(() => gateway.stop());
-  const urls = {
-    direct: `sc://${DIRECT_ADDRESS}:15002/;authorization=Bearer%20${TOKEN};user_id=alice`,
-    gateway: await gateway.url({ user: 'alice' }),
-  };
-  for (const module of modules) {
-    const without = await run(module, urls.direct, env, zip);
-    const through = await run(module, urls.gateway, env, zip);
-    report(module, without, through);
+  const url = `sc://${DIRECT_ADDRESS}:15002/;authorization=Bearer%20${TOKEN};user_id=alice`;
+  for (const result of results) show(result);
+  const done = new Set(results.map(({ module }) => module));
+  for (const module of modules.filter((name) => !done.has(name))) {
+    // A token of its own: the whole takes longer than one is good for.
+    const gatewayUrl = await gateway.url({ user: 'alice' });
+    // At the same time, so that they meet the same machine.
+    const [without, through] = await Promise.all(
+      [url, gatewayUrl].map((each) => run(module, each, env, zip)),
+    );
+    const result = compared(module, without, through);
+    results.push(result);
+    appendFileSync(RESULTS, `${JSON.stringify(result)}\n`);
+    show(result);
   }
 } catch (error) {
   printFailure(error);
-  total.failed += 1;
+  broken = true;
 } finally {
   for (const end of ends.toReversed()) await end();
 }
-console.log(`\n${total.neither} tests fail, or are left out, without the gateway, too`);
-console.log(`${total.passed} passed, ${total.failed} failed`);
-process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+const sum = (of) => results.reduce((all, result) => all + of(result), 0);
+const [passed, failed] = [sum((r) => r.passed), sum((r) => r.failures.length) + Number(broken)];
+const seconds = [sum((r) => r.directSeconds), sum((r) => r.throughSeconds)].map(Math.round);
+console.log(`\n${sum((r) => r.tests)} tests of ${results.length} modules`);
+console.log(`${sum((r) => r.neither)} fail, or are left out, without the gateway, too`);
+console.log(`without the gateway they took ${seconds[0]} s, through it ${seconds[1]} s`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+
+function readResults() {
+  if (!existsSync(RESULTS)) return [];
+  const lines = readFileSync(RESULTS, 'utf8').split('\n');
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line));
+}
 
 /** One driver for everything, as the tests have one server. */
 function policy() {
@@ -96,11 +118,12 @@ function allModules(env, zip) {
     .toSorted();
 }
 
-/** @returns {Promise<Map<string, {outcome: string, error: string}>>} by the test's id */
+/** @returns {Promise<{outcomes: Map<string, {outcome: string, error: string}>, seconds: number}>} by the test's id */
 async function run(module, url, env, zip) {
   const folder = mkdtempSync(join(tmpdir(), 'spark-tests-'));
   const outcomes = join(folder, 'outcomes');
   const script = inRoot('test/spark/run_module.py');
+  const begunAt = performance.now();
   const child = spawn(env.SPARK_GATEWAY_PYTHON, ['-W', 'ignore', script, module], {
     // What a test leaves behind, such as a warehouse, goes with it.
     cwd: folder,
@@ -118,25 +141,39 @@ async function run(module, url, env, zip) {
   clearTimeout(timer);
   const lines = existsSync(outcomes) ? readFileSync(outcomes, 'utf8').trim().split('\n') : [];
   rmSync(folder, { recursive: true, force: true });
-  return new Map(
-    lines
-      .filter((line) => line !== '')
-      .map((line) => JSON.parse(line))
-      .map(({ test, outcome, error }) => [test, { outcome, error }]),
-  );
+  const told = lines
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line))
+    .map(({ test, outcome, error }) => [test, { outcome, error }]);
+  return { outcomes: new Map(told), seconds: (performance.now() - begunAt) / 1_000 };
 }
 
-function report(module, without, through) {
+function compared(module, without, through) {
+  const failures = [];
   let passed = 0;
-  for (const [test, { outcome }] of without) {
-    const here = through.get(test) ?? { outcome: 'not run', error: '' };
-    if (outcome !== 'passed') total.neither += 1;
+  let neither = 0;
+  for (const [test, { outcome }] of without.outcomes) {
+    const here = through.outcomes.get(test) ?? { outcome: 'not run', error: '' };
+    if (outcome !== 'passed') neither += 1;
     else if (here.outcome === 'passed') passed += 1;
-    else {
-      total.failed += 1;
-      console.log(`FAILED ${test} (${here.outcome}): ${here.error}`);
-    }
+    else failures.push({ test, ...here });
   }
-  total.passed += passed;
-  console.log(`  ok   ${module}: ${passed} of ${without.size}`);
+  return {
+    module,
+    tests: without.outcomes.size,
+    passed,
+    neither,
+    failures,
+    directSeconds: without.seconds,
+    throughSeconds: through.seconds,
+  };
+}
+
+function show({ module, tests, passed, neither, failures, directSeconds, throughSeconds }) {
+  for (const { test, outcome, error } of failures) {
+    console.log(`FAILED ${test} (${outcome}): ${error}`);
+  }
+  const counts = `${tests - neither} of ${tests} pass without the gateway, ${passed} of these through it`;
+  const times = `${directSeconds.toFixed(0)} s, ${throughSeconds.toFixed(0)} s`;
+  console.log(`  ${failures.length === 0 ? 'ok  ' : 'BAD '} ${module}: ${counts} (${times})`);
 }

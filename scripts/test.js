@@ -33,14 +33,14 @@ try {
     'component',
     'tests with a real Envoy, Spark or browser',
     {},
-    { needs: { chromium: true } },
+    { needs: { chromium: true, client: true, client35: true } },
   );
   if (wanted.has('python')) await python();
   await avaSuite(
     'e2e',
     'end-to-end tests',
     { serial: true, timeout: E2E_TIMEOUT },
-    { needs: { client: true, client35: true, chromium: true } },
+    { needs: { client: true, client35: true, client40: true, chromium: true } },
   );
   if (total.passed + total.failed === 0 && !wanted.has('check')) {
     console.log('FAILED no test ran');

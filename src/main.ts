@@ -3,6 +3,7 @@
  * `spark-gateway`: reads the command line and runs what it names. Each process is imported when it is
  * the one to run, so that a sidecar does not load what the control plane needs.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Processes } from './cli/command.js';
 import { commands, findCommand } from './cli/commands.js';
@@ -79,6 +80,14 @@ function processesFor({ config, overrides }: SettingsArguments): Processes {
       const { runAuthz } = await import('./processes/authz.js');
       await runAuthz(settings);
     },
+    async runner(settings) {
+      const { runRunner } = await import('./processes/runner.js');
+      await runRunner(settings);
+    },
+    async playground(settings) {
+      const { runPlayground } = await import('./processes/playground.js');
+      await runPlayground(settings);
+    },
     async issuer(settings) {
       const { runIssuer } = await import('./processes/issuer.js');
       await runIssuer(settings);
@@ -102,6 +111,17 @@ function processesFor({ config, overrides }: SettingsArguments): Processes {
   };
 }
 
+/** A reader that takes nothing must not keep an ended role alive. */
+const LONGEST_WRITE_MS = 5000;
+
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    // Whoever read it has seen enough, as `| head` does.
+    stream.on('error', () => resolve());
+    stream.write('', () => resolve());
+  });
+}
+
 function settingsOf({ config, overrides }: SettingsArguments): Promise<Settings> {
   return loadSettings({ file: config, overrides, env: process.env, cwd: process.cwd() });
 }
@@ -113,5 +133,10 @@ try {
   process.stderr.write(text);
   process.exitCode = exitCode;
 }
+// Exit drops what a pipe's reader has not taken yet.
+await Promise.race([
+  Promise.all([written(process.stdout), written(process.stderr)]),
+  pause(LONGEST_WRITE_MS),
+]);
 // Handles that are still open (a client's connection, a watch) must not keep an ended role alive.
 process.exit();

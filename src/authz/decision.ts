@@ -185,7 +185,7 @@ export function authorize(facts: RequestFacts, caller: Caller, policy: Policy): 
   return target;
 }
 
-/** A client stream (AddArtifacts) is measured by its first message, all others by their only one. */
+/** Here a client stream (AddArtifacts) is measured by its first message, all others by their only one. */
 function refuseSize(
   { request }: RequestFacts,
   { namespace }: Target,
@@ -193,6 +193,18 @@ function refuseSize(
 ): GatewayError | undefined {
   const limits = policy.limits?.(namespace);
   return limits && refuseBySize(request.messageBytes, namespace, limits);
+}
+
+/**
+ * What Envoy is to hold the messages of a client stream to, as only their first one is seen here. undefined: of
+ * an RPC with one message, or the policy says nothing.
+ */
+export function laterMessageLimit(
+  { method }: RequestFacts,
+  { namespace }: Target,
+  policy: Policy,
+): number | undefined {
+  return method.name === 'AddArtifacts' ? policy.limits?.(namespace)?.messageSizeBytes : undefined;
 }
 
 /** A token that has expired is good for its owner's bound session only: elsewhere it is just expired. */

@@ -10,6 +10,7 @@ import {
   IDENTITY_HEADER,
   INTERNAL_HEADER_PREFIX,
   ISSUER_HEADER,
+  MESSAGE_LIMIT_HEADER,
   NEW_SESSION_HEADER,
   PIN_HEADER,
   PRINCIPAL_HEADER,
@@ -70,9 +71,26 @@ export function allowedResponse(
   return response;
 }
 
-/** As `response`, and Envoy writes this id into a CloneSession message. */
-export function withNewSession(response: AllowedResponse, newSessionId: string): AllowedResponse {
-  return { ...response, set: [...response.set, { name: NEW_SESSION_HEADER, value: newSessionId }] };
+/** What Envoy is to do with the messages of some requests. */
+export interface MessageOrders {
+  /** Of CloneSession: the id that it writes into the message. */
+  readonly newSessionId?: string | undefined;
+  /** Of AddArtifacts: the greatest size of each message, bytes. */
+  readonly messageLimit?: number | undefined;
+}
+
+/** As `response`, with orders. */
+export function withOrders(
+  response: AllowedResponse,
+  { newSessionId, messageLimit }: MessageOrders,
+): AllowedResponse {
+  if (newSessionId === undefined && messageLimit === undefined) return response;
+  const set = [...response.set];
+  if (newSessionId !== undefined) set.push({ name: NEW_SESSION_HEADER, value: newSessionId });
+  if (messageLimit !== undefined) {
+    set.push({ name: MESSAGE_LIMIT_HEADER, value: String(messageLimit) });
+  }
+  return { ...response, set };
 }
 
 /** What has Envoy fetch this answer from authz: its framed messages. */

@@ -1,5 +1,5 @@
 /** Where applications of batch jobs run: a Kubernetes cluster with the Spark operator, or this machine. */
-import type { JobReason, JobReport } from '../model/job.js';
+import type { JobReason, JobReport, JobResources } from '../model/job.js';
 
 /** Everything that an application is made from; equal values make equal applications. */
 export interface JobToRun {
@@ -14,6 +14,10 @@ export interface JobToRun {
   readonly jobFile: Uint8Array;
   /** Spark's release, as `spec.engine.version` of the manifest names it. */
   readonly engineVersion: string;
+  /** The image that the policy wants for it, where there are images; left out: that of the settings. */
+  readonly image?: string;
+  /** The template that the policy wants it made from; left out: what the settings say of every job. */
+  readonly template?: string;
   readonly resources: JobResources;
   /** A file:// or s3:// URL. */
   readonly outputPath: string;
@@ -21,17 +25,6 @@ export interface JobToRun {
   readonly retries: boolean;
   /** Kept for so long after its end, seconds. */
   readonly ttlSeconds: number;
-}
-
-/** Memory as Spark writes it: 512m, 4g. */
-export interface JobResources {
-  readonly driver: { readonly cores: number; readonly memory: string };
-  readonly executor: {
-    readonly cores: number;
-    readonly memory: string;
-    readonly instances: number;
-  };
-  readonly dynamicAllocation?: { readonly minExecutors: number; readonly maxExecutors: number };
 }
 
 /** An application as its backend sees it now. */
@@ -44,7 +37,11 @@ export interface ApplicationStatus {
   readonly attempt: number;
   /** What it waits for, or what failed, as far as the backend knows. */
   readonly reason?: JobReason;
+  /** The newest attempt has failed and another follows: what is left of it, its log too, is about to go. */
+  readonly retrying?: boolean;
   readonly exitCode?: number;
+  /** Spark's id of the newest attempt, where the backend knows it; a report of another attempt says nothing of this one. */
+  readonly applicationId?: string;
   /** What the job's own program said at its end, if it could. */
   readonly report?: JobReport;
   /** Spark's own page, while it runs. */
@@ -79,9 +76,11 @@ export interface BatchBackend {
   readonly name: string;
   /** Makes what is missing of the application. One of the same id that is not ours rejects with JOB_EXISTS. */
   create(job: JobToRun): Promise<void>;
+  /** Whether jobs can be made there now, as far as is known. */
+  available(namespace: string): boolean;
   /** What is known now, from a watch that is kept; undefined: there surely is none. Throws while that is in doubt. */
   status(namespace: string, id: string): ApplicationStatus | undefined;
-  /** All applications of this gateway that are known now. */
+  /** All applications of this gateway that are known now, and what is left of some: such as pods whose application is gone. */
   all(): Iterable<ApplicationStatus>;
   /** Calls back when an application may have changed. Returns a function that ends it. */
   onChange(listener: (namespace: string, id: string) => void): () => void;

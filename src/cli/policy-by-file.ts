@@ -1,5 +1,5 @@
 /** In place of a gateway: answers what one would answer that has the policy of a file in force. */
-import { explainRequestOf } from '../console/explain-request.js';
+import { explainBody } from '../console/explain-request.js';
 import { readNamedText } from '../lib/files/files.js';
 import type { Policy } from '../model/policy.js';
 import type { Caller } from '../model/principal.js';
@@ -27,8 +27,8 @@ export async function policyByFile(file: string, settings: Settings): Promise<Ad
 
 /** As the admin API answers: as JSON. */
 function explained(policy: Policy, body: unknown): unknown {
-  const request = explainRequestOf(Buffer.from(JSON.stringify(body)), NOBODY, policy);
-  return JSON.parse(JSON.stringify(policy.explain(request)));
+  const explanation = explainBody(Buffer.from(JSON.stringify(body)), NOBODY, policy);
+  return JSON.parse(JSON.stringify(explanation));
 }
 
 function notByFile(): Promise<never> {

@@ -26,6 +26,8 @@ function exitCodeOf({ code, status }: GatewayError): number {
     case 'SETTINGS_INVALID':
     case 'POLICY_INVALID':
     case 'ARGUMENT_INVALID':
+    case 'MANIFEST_INVALID':
+    case 'OPTION_INVALID':
       return EXIT_USAGE;
     case 'ADMIN_API_UNREACHABLE':
       return EXIT_UNREACHABLE;

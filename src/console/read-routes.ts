@@ -4,7 +4,7 @@ import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import type { LoginView } from '../model/admin-api.js';
 import { GatewayError } from '../model/errors.js';
 import { principalKey, type Principal } from '../model/principal.js';
-import { explainRequestOf } from './explain-request.js';
+import { explainBody } from './explain-request.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import type { ConsoleSources } from './console-sources.js';
 import { driverDetail, driverEvents, driverViews } from './views/driver-views.js';
@@ -57,7 +57,7 @@ export function readRoutes(sources: ConsoleSources, gatekeeper: Gatekeeper): Rou
     [`POST ${API_ROOT}/policy/explain`]: async (exchange) => {
       const { caller } = await gatekeeper.admit(exchange, 'read');
       const policy = sources.policy();
-      return json(policy.explain(explainRequestOf(await exchange.body(), caller, policy)));
+      return json(explainBody(await exchange.body(), caller, policy));
     },
     [`POST ${API_ROOT}/policy/diff`]: async (exchange) => {
       const { caller } = await gatekeeper.admit(exchange, 'read');

@@ -1,7 +1,7 @@
 /**
- * The size of each message of an upload (AddArtifacts, the one RPC with many request messages). authz sees
- * the first one only, and a driver that is sent too large a one closes its connection, with the streams of
- * all who share it. So Envoy reads the length before each message (gRPC over HTTP/2, "Length-Prefixed-Message")
+ * The size of each message of an upload (AddArtifacts, the one RPC with many request messages): what drivers
+ * accept, and what the policy allows, which authz stamps on the request. authz sees the first message only, and
+ * a driver that is sent too large a one closes its connection, with the streams of all who share it. So Envoy reads the length before each message (gRPC over HTTP/2, "Length-Prefixed-Message")
  * and passes a larger one on as one byte that is no message, without what comes after it: that ends this RPC
  * and no other. The client is told why.
  *
@@ -9,18 +9,19 @@
  */
 import type { JsonObject } from '@bufbuild/protobuf';
 import { GrpcStatus } from '../model/errors.js';
+import { MESSAGE_LIMIT_HEADER } from '../model/names.js';
 import { typedStruct } from './settings.js';
 
 const LUA = 'envoy.extensions.filters.http.lua.v3';
 
 /** Name of the filter, which does nothing where a route does not say what. */
-export const UPLOAD_LIMIT = 'envoy.filters.http.lua';
+export const UPLOAD_LIMIT = 'upload_limit';
 
 export function uploadLimitFilter() {
   return typedStruct(`${LUA}.Lua`);
 }
 
-/** For a route. */
+/** For a route. `maxMessageBytes`: what drivers accept. */
 export function uploadLimit(maxMessageBytes: number) {
   const value: JsonObject = { source_code: { inline_string: source(maxMessageBytes) } };
   return typedStruct(`${LUA}.LuaPerRoute`, value).value;
@@ -29,11 +30,14 @@ export function uploadLimit(maxMessageBytes: number) {
 /** A prefix that comes in pieces is held back until it is whole, as it may have to be another one. */
 function source(maxMessageBytes: number): string {
   return `
-local LIMIT = ${maxMessageBytes}
+local DRIVERS = ${maxMessageBytes}
 local NO_MESSAGE = "\\0\\0\\0\\0\\1\\255"
 local NAME = "spark_gateway.upload"
 
 function envoy_on_request(handle)
+  local policy = handle:headers():get("${MESSAGE_LIMIT_HEADER}")
+  handle:headers():remove("${MESSAGE_LIMIT_HEADER}")
+  local limit = math.min(tonumber(policy) or DRIVERS, DRIVERS)
   -- Of the message that is under way; bytes of a prefix that the chunk before ended with; whether it is over.
   local left, held, refused = 0, "", false
   for chunk in handle:bodyChunks() do
@@ -58,7 +62,7 @@ function envoy_on_request(handle)
         else
           local a, b, c, d = part(at + 1, 4):byte(1, 4)
           left = ((a * 256 + b) * 256 + c) * 256 + d
-          if left > LIMIT then
+          if left > limit then
             refused = true
             break
           end
@@ -66,7 +70,9 @@ function envoy_on_request(handle)
         end
       end
       if refused then
-        handle:streamInfo():dynamicMetadata():set(NAME, "refused", tostring(left))
+        local allowed = left > DRIVERS and "what drivers accept (" .. DRIVERS or "the policy allows (" .. limit
+        local why = "A message of " .. left .. " bytes is larger than " .. allowed .. " bytes): send it in smaller parts."
+        handle:streamInfo():dynamicMetadata():set(NAME, "refused", why)
         chunk:setBytes(part(0, at) .. NO_MESSAGE)
       elseif held ~= "" or whole then
         chunk:setBytes(part(0, at))
@@ -75,22 +81,22 @@ function envoy_on_request(handle)
   end
 end
 
-local function tell(headers, length)
+local function tell(headers, why)
   headers:replace("grpc-status", "${GrpcStatus.RESOURCE_EXHAUSTED}")
-  headers:replace("grpc-message", "A message of " .. length .. " bytes is larger than what drivers accept (" .. LIMIT .. " bytes): send it in smaller parts.")
+  headers:replace("grpc-message", why)
   headers:remove("grpc-status-details-bin")
 end
 
 function envoy_on_response(handle)
   local found = handle:streamInfo():dynamicMetadata():get(NAME)
-  local length = found and found["refused"]
-  if not length then return end
+  local why = found and found["refused"]
+  if not why then return end
   if handle:headers():get("grpc-status") then
-    tell(handle:headers(), length)
+    tell(handle:headers(), why)
     return
   end
   local trailers = handle:trailers()
-  if trailers then tell(trailers, length) end
+  if trailers then tell(trailers, why) end
 end
 `;
 }

@@ -104,6 +104,27 @@ const statusByCode = {
   HTTP_METHOD_REFUSED: GrpcStatus.UNIMPLEMENTED,
   HTTP_BODY_TOO_LARGE: GrpcStatus.RESOURCE_EXHAUSTED,
 
+  /** A batch job's manifest has mistakes: `problems` says each, with its place. */
+  MANIFEST_INVALID: GrpcStatus.INVALID_ARGUMENT,
+  /** An option of a batch job is not known, or its value is not allowed. */
+  OPTION_INVALID: GrpcStatus.INVALID_ARGUMENT,
+  /** No such job, or none that the caller may see. */
+  JOB_UNKNOWN: GrpcStatus.NOT_FOUND,
+  /** A job of the same id has another content or another owner. */
+  JOB_EXISTS: GrpcStatus.ALREADY_EXISTS,
+  /** The policy does not let the caller submit this, there, or for this user. */
+  BATCH_REFUSED: GrpcStatus.PERMISSION_DENIED,
+  /** As many jobs are there as the policy allows at a time. */
+  JOB_LIMIT_EXCEEDED: GrpcStatus.RESOURCE_EXHAUSTED,
+  /** Results were asked for before the job's end. */
+  JOB_NOT_ENDED: GrpcStatus.FAILED_PRECONDITION,
+  /** What the job has written cannot be read now. */
+  RESULTS_UNREADABLE: GrpcStatus.UNAVAILABLE,
+  /** The Playground gets no answer of its Runner. */
+  RUNNER_UNAVAILABLE: GrpcStatus.UNAVAILABLE,
+  /** The certificate of a caller of the Runner is none that may call it. */
+  CALLER_UNKNOWN: GrpcStatus.UNAUTHENTICATED,
+
   /** An xDS client sent what cannot be read or served. */
   XDS_REQUEST_INVALID: GrpcStatus.INVALID_ARGUMENT,
   /** An xDS client's certificate gives it no view. */
@@ -123,6 +144,19 @@ export interface GatewayErrorOptions {
   readonly cause?: unknown;
   /** When it makes sense to come back, milliseconds (google.rpc.RetryInfo). */
   readonly retryAfterMs?: number;
+  /** Each mistake, where there may be several (google.rpc.BadRequest). */
+  readonly problems?: readonly PlacedProblem[];
+}
+
+/** One mistake in a text that a person wrote. */
+export interface PlacedProblem {
+  /** Counted from 1; undefined: it is about the text as a whole. */
+  readonly line?: number;
+  readonly column?: number;
+  /** As spec.coreEtl.sinks[0].mode; empty: the whole. */
+  readonly path: string;
+  /** What is wrong, and what is allowed. */
+  readonly message: string;
 }
 
 /** The one error type of the gateway. `message` says what is wrong and what to do; it never holds a secret. */
@@ -131,12 +165,14 @@ export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly status: GrpcStatus;
   readonly retryAfterMs: number | undefined;
+  readonly problems: readonly PlacedProblem[];
 
   constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.status = statusByCode[code];
     this.retryAfterMs = options.retryAfterMs;
+    this.problems = options.problems ?? [];
   }
 }
 

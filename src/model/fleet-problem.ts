@@ -36,6 +36,12 @@ export const problemKinds = [
   'records_unwritable',
   /** A part of what is to be watched cannot be read. */
   'unreadable',
+  /** The record of a batch job that the gateway cannot read: nothing is decided about the job. */
+  'job_unreadable',
+  /** A batch job whose application could not be made yet. */
+  'job_not_submitted',
+  /** A batch job that is to end, and of which something is still there. */
+  'job_not_ending',
   /** The keys of a token issuer that the policy accepts cannot be had. */
   'issuer_unreachable',
 ] as const;

@@ -50,9 +50,9 @@ export const CLUSTER_HEADER = 'x-spark-cluster';
 export const AFFINITY_HEADER = 'x-spark-driver';
 /** The strict pin: base64 of `ip:port`. Never empty. */
 export const PIN_HEADER = 'x-spark-pin';
-/** The verified principal's subject and issuer. */
 /** Behind trusted proxies: who the client is, as Envoy found out. Never a client's own, like all with the prefix. */
 export const CLIENT_ADDRESS_HEADER = 'x-spark-client-address';
+/** The verified principal's subject and issuer. */
 export const PRINCIPAL_HEADER = 'x-spark-principal';
 export const ISSUER_HEADER = 'x-spark-issuer';
 export const SESSION_HEADER = 'x-spark-session';
@@ -60,6 +60,8 @@ export const SESSION_HEADER = 'x-spark-session';
 export const IDENTITY_HEADER = 'x-spark-identity';
 /** CloneSession: the id of the new session, where the client leaves it to the server. */
 export const NEW_SESSION_HEADER = 'x-spark-new-session';
+/** AddArtifacts: the policy's limit for each of its messages, in bytes. */
+export const MESSAGE_LIMIT_HEADER = 'x-spark-message-limit';
 /**
  * Base64 of the response's framed messages: authz answers the request itself, with these. Envoy brings
  * it to authz, as only an upstream can answer a gRPC call with messages.
@@ -71,6 +73,12 @@ export const ANSWER_HEADER = 'x-spark-answer';
  * user agent of 2,048 characters.
  */
 export const BODY_PREFIX_BYTES = 4096;
+
+/** To the Runner: a group of the person that a service acts for; one header for each. */
+export const GROUP_HEADER = 'x-doordash-group';
+
+/** From the Runner, ahead of its answer to Submit: `true` when the job was there already. */
+export const DUPLICATE_HEADER = 'x-spark-duplicate';
 
 /** The trace that a request is part of (W3C Trace Context). */
 export const TRACE_HEADER = 'traceparent';

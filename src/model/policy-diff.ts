@@ -34,6 +34,15 @@ export interface NamespaceChange {
   readonly fields: readonly FieldChange[];
 }
 
+/** A rule about batch jobs that only one of the two has. */
+export interface RuleChange {
+  readonly change: 'gone' | 'new';
+  /** As `batch.submit`. */
+  readonly part: string;
+  /** What it says, as JSON. */
+  readonly rule: string;
+}
+
 /** A live session of which no sidecar has told who asks with which claims. */
 export interface UnknownSession {
   readonly session: string;
@@ -46,10 +55,11 @@ export interface PolicyDiff {
   /** In force. */
   readonly version: string;
   readonly candidate: string;
-  /** The first 1,000; `counts` says how many there are. Also of `namespaces` and `unknown`. */
+  /** The first 1,000; `counts` says how many there are. Also of the other lists. */
   readonly changes: readonly AccessChange[];
   readonly namespaces: readonly NamespaceChange[];
   readonly unknown: readonly UnknownSession[];
+  readonly rules: readonly RuleChange[];
   readonly counts: {
     /** That were compared: live sessions, and requests without one. */
     readonly sessions: number;
@@ -59,6 +69,7 @@ export interface PolicyDiff {
     readonly moved: number;
     readonly namespaces: number;
     readonly unknown: number;
+    readonly rules: number;
   };
 }
 

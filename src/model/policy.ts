@@ -1,3 +1,4 @@
+import type { BatchPolicy } from './batch-policy.js';
 import type { GatewayError, ErrorCode, GrpcStatus } from './errors.js';
 import type { Caller } from './principal.js';
 
@@ -210,6 +211,8 @@ export interface Policy {
   rateLimits?(namespace: string): RateLimitPolicy | undefined;
   /** Absent, or undefined: no limits. */
   limits?(namespace: string): LimitPolicy | undefined;
+  /** Who may do what with batch jobs. Absent: nobody may do anything. */
+  readonly batch?: BatchPolicy;
 }
 
 export interface PeerCertificate {

@@ -30,3 +30,5 @@ export function principalKey(principal: Principal): string {
 export const CERTIFICATE_ISSUER = 'certificate';
 /** Issuer of a principal that an unauthenticated source network stands for. */
 export const NETWORK_ISSUER = 'network';
+/** Issuer of a principal for whom a service says to act, as the policy lets it. */
+export const ASSERTED_ISSUER = 'asserted';

@@ -1,6 +1,7 @@
 /** Requests with what is to become of them: a table by which a policy is tested before it is used. */
 import { dirname } from 'node:path';
 import { describedCaller } from '../model/administration.js';
+import type { BatchExplanation } from '../model/batch-policy.js';
 import { GatewayError, isErrorCode } from '../model/errors.js';
 import type { Explanation, Policy } from '../model/policy.js';
 import { parseYaml, type YamlValue } from '../lib/yaml/yaml-tree.js';
@@ -17,6 +18,7 @@ import {
   withDefault,
 } from '../lib/yaml/schema.js';
 import { plainText, textType } from '../lib/yaml/text-types.js';
+import { jobQuestionEntry, jobQuestionOf } from '../manifest/job-question.js';
 
 const outcome = textType(
   'allowed, or the code of a refusal such as NAMESPACE_REFUSED',
@@ -46,6 +48,7 @@ const policyCase = object('a case', {
   host: optional(text(plainText)),
   user_id: optional(text(plainText)),
   config: optional(object('config', { reads: texts(), writes: texts(), lists: texts() })),
+  job: optional(jobQuestionEntry),
   expect: required(text(outcome)),
   namespace: optional(text(plainText)),
 });
@@ -64,7 +67,7 @@ export interface CaseResult {
   /** `allowed`, or the code of the refusal; with the namespace where the case names one. */
   readonly got: string;
   readonly passed: boolean;
-  readonly explanation: Explanation;
+  readonly explanation: Explanation | BatchExplanation;
 }
 
 /** Throws POLICY_INVALID with every mistake. */
@@ -75,7 +78,14 @@ export function readCases(source: string, file: string): readonly PolicyCase[] {
   const document = parsed.wellFormed ? casesDocument.read(parsed.value, reader) : undefined;
   const cases = document?.cases ?? [];
   for (const entry of cases) {
-    if ((entry.principal === undefined) === (entry.service === undefined)) {
+    const { job, principal, service } = entry;
+    if (job !== undefined) {
+      for (const needed of ['service', 'team', 'environment'] as const) {
+        if (entry[needed] !== undefined) continue;
+        const message = `a case with a job needs ${needed}: a service submits it, for itself or for principal`;
+        reader.refuseAt(entry, 'job', message);
+      }
+    } else if ((principal === undefined) === (service === undefined)) {
       reader.refuseAt(entry, undefined, 'a case needs either principal or service');
     }
   }
@@ -86,8 +96,23 @@ export function readCases(source: string, file: string): readonly PolicyCase[] {
 }
 
 export function tryCase(policy: Policy, entry: PolicyCase): CaseResult {
-  const { config, environment, expect, host, line, namespace, team } = entry;
-  const explanation = policy.explain({
+  const { expect, line, namespace } = entry;
+  const explanation = explain(policy, entry);
+  const place = (where: string | undefined): string =>
+    namespace === undefined || where === undefined ? '' : ` in ${where}`;
+  const expected = `${expect}${expect === 'allowed' ? place(namespace) : ''}`;
+  const got = explanation.refusal?.code ?? `allowed${place(namespaceIn(explanation))}`;
+  return { name: nameOf(entry), line, expected, got, passed: got === expected, explanation };
+}
+
+function explain(policy: Policy, entry: PolicyCase): CaseResult['explanation'] {
+  const { config, environment, groups, host, job, principal = '', service, team } = entry;
+  if (job && policy.batch) {
+    const identity = { service: service ?? '', user: principal, groups };
+    const asker = { identity, team: team ?? '', environment: environment ?? '' };
+    return policy.batch.explain(jobQuestionOf(job, asker));
+  }
+  return policy.explain({
     caller: describedCaller(entry, policy),
     team,
     environment,
@@ -95,11 +120,11 @@ export function tryCase(policy: Policy, entry: PolicyCase): CaseResult {
     userId: entry.user_id,
     config,
   });
-  const place = (where: string | undefined): string =>
-    namespace === undefined || where === undefined ? '' : ` in ${where}`;
-  const expected = `${expect}${expect === 'allowed' ? place(namespace) : ''}`;
-  const got = explanation.refusal?.code ?? `allowed${place(explanation.target?.namespace)}`;
-  return { name: nameOf(entry), line, expected, got, passed: got === expected, explanation };
+}
+
+/** Where the request leads. */
+export function namespaceIn(explanation: CaseResult['explanation']): string | undefined {
+  return 'place' in explanation ? explanation.place.namespace : explanation.target?.namespace;
 }
 
 function nameOf({ environment, host, name, principal, service, team }: PolicyCase): string {

@@ -23,6 +23,7 @@ import {
   compileIssuers,
   compileUserIdRule,
 } from './callers.js';
+import { compileBatch } from './batch/compile.js';
 import { checkCanaries, withCanaries } from './canaries.js';
 import { compileConfigRules, type ConfigRules } from './config-rules.js';
 import { type PolicyDocument, policyDocument, type TargetsEntry } from './document.js';
@@ -155,6 +156,7 @@ export function* compileDocument(
     sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     parseNamespace: (namespace) => template.parse(namespace),
     warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),
+    batch: compileBatch(document.batch, known, version, reader),
     explain: compileExplain(decisions, {
       access,
       clientUrl,

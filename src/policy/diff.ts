@@ -7,6 +7,7 @@ import type {
   NamespaceChange,
   PolicyDiff,
   PolicyOutcome,
+  RuleChange,
   UnknownSession,
 } from '../model/policy-diff.js';
 import type { Policy } from '../model/policy.js';
@@ -67,6 +68,7 @@ export function* diffPolicies(before: Policy, after: Policy, present: Present): 
     const change = namespaceChange(before, after, namespace, live.get(namespace) ?? 0);
     if (change) ofNamespaces.push(change);
   }
+  const rules = ruleChanges(before, after);
   const count = (kind: AccessChange['change']) =>
     changes.filter(({ change }) => change === kind).length;
   return {
@@ -76,6 +78,7 @@ export function* diffPolicies(before: Policy, after: Policy, present: Present): 
     changes: changes.slice(0, MAX_LISTED),
     namespaces: ofNamespaces.slice(0, MAX_LISTED),
     unknown: unknown.slice(0, MAX_LISTED),
+    rules: rules.slice(0, MAX_LISTED),
     counts: {
       sessions: known.length,
       people: people.length,
@@ -84,9 +87,33 @@ export function* diffPolicies(before: Policy, after: Policy, present: Present): 
       moved: count('moved'),
       namespaces: ofNamespaces.length,
       unknown: unknown.length,
+      rules: rules.length,
     },
   };
 }
+
+/** Rules about batch jobs, compared by what they say. */
+function ruleChanges(before: Policy, after: Policy): readonly RuleChange[] {
+  const [was, becomes] = [rulesOf(before), rulesOf(after)];
+  return [...changed('gone', was, becomes), ...changed('new', becomes, was)];
+}
+
+function changed(
+  change: RuleChange['change'],
+  rules: readonly RuleText[],
+  others: readonly RuleText[],
+): readonly RuleChange[] {
+  const there = new Set(others.map(({ part, rule }) => `${part} ${rule}`));
+  return rules
+    .filter(({ part, rule }) => !there.has(`${part} ${rule}`))
+    .map((rule) => ({ change, ...rule }));
+}
+
+function rulesOf({ batch }: Policy): readonly RuleText[] {
+  return (batch?.rules() ?? []).map(([part, rule]) => ({ part: `batch.${part}`, rule }));
+}
+
+type RuleText = Omit<RuleChange, 'change'>;
 
 interface Asked {
   readonly session?: string;

@@ -37,6 +37,7 @@ import {
   patterns,
   teamPattern,
 } from './texts.js';
+import { batchEntry } from './batch/entries.js';
 import { canaryEntry } from './canaries.js';
 import { expressionText } from './expression.js';
 import { configRuleEntry } from './config-rules.js';
@@ -286,6 +287,10 @@ export const policyDocument = object(
     limits: about(
       'What is allowed at a time beside sessions: the first entry that matches counts.',
       withDefault(list(limitEntry), []),
+    ),
+    batch: about(
+      'Batch jobs: who may submit and see which; default: nobody any.',
+      optional(batchEntry),
     ),
   },
   {

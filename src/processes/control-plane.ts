@@ -3,11 +3,12 @@ import { Registry } from 'prom-client';
 import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
+import { BatchService } from '#gen/spark_gateway/v1/batch_pb.js';
 import { requestMetrics } from '../telemetry/access-log/access-record.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
 import { type LeaderFacts, SharedFleet } from '../console/shared-fleet.js';
-import { EndedSessions } from '../console/sign-in/ended-sessions.js';
+import { EndedSessions } from '../sign-in/ended-sessions.js';
 import { type CallLeader, Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import {
@@ -38,6 +39,7 @@ import {
   policyMetrics,
   processMetrics,
 } from './metrics.js';
+import { openBatch } from './batch.js';
 import { createGrpcPort, mtlsFiles } from '../lib/grpc/port.js';
 import { type KubernetesAccess, kubernetesMetrics, openKubernetes } from './kubernetes.js';
 import { createLeader, type Leader, Succession } from './leader.js';
@@ -94,7 +96,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     intervalMs: accessLogIntervalMs(settings),
     isPassedOn,
   });
-  const services = [AssignmentService];
+  const services = [AssignmentService, BatchService];
   const tls = mtlsFiles(settings.mtls);
   const port = createGrpcPort({
     name: 'assignments.listen_addr',
@@ -103,6 +105,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     allowedSans: settings.assignments.allowedSans,
     services: [...services, AdministrationService],
     replicaServices: [AdministrationService],
+    namedServices: [{ service: BatchService, allowedSans: settings.batch.allowedSans }],
     addPermanent(server) {
       accessLog.addTo(server);
       ownPolicy.addTo(server);
@@ -127,6 +130,16 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   closing.add(() => drivers.close());
   closing.add(() => records.close());
   leadership = records.leadership;
+  const batch = await openBatch(settings, {
+    access,
+    leadership: records.leadership,
+    policy,
+    audit,
+    registry,
+    clock,
+    logger,
+  });
+  closing.add(() => batch?.close());
   const waitingRoom = new WaitingRoom(clock);
   const times = assignmentMetrics(registry);
   const starts = new StartedDrivers(records.ledger, (start, outcome) =>
@@ -167,6 +180,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
         policy,
         watch,
         shared,
+        batch: batch?.createTerm(term.leadership),
         clock,
         logger,
       })),
@@ -226,6 +240,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   board.add(drivers);
   board.add(place);
   board.add(ownPolicy);
+  if (batch) board.add(batch);
   problemMetrics(registry, board);
   place.tellOf(board, pools);
 

@@ -1,6 +1,7 @@
 /** What only a leader has: the answers to sidecars, what they are told, and the end of sessions. Made for one term. */
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import type { BatchTerm } from '../batch/batch-term.js';
 import { addAdministrationService } from '../console/replicas.js';
 import type { SharedFleet } from '../console/shared-fleet.js';
 import type { PoolController } from '../fleet/controller.js';
@@ -29,6 +30,7 @@ import { accessLogIntervalMs } from '../settings/compile-settings.js';
 import { policyOptions } from '../settings/policy-options.js';
 import type { Settings } from '../settings/table.js';
 import { policyDiffer } from './policy.js';
+import { refuseBatch } from './batch.js';
 import type { Records } from './records.js';
 
 export interface LeaderOptions {
@@ -39,6 +41,8 @@ export interface LeaderOptions {
   readonly policy: () => Policy;
   readonly watch: AssignmentWatch;
   readonly shared: Pick<SharedFleet, 'take'>;
+  /** Of batch jobs, where this gateway runs them. */
+  readonly batch: BatchTerm | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -67,7 +71,8 @@ export interface Leader {
 }
 
 export function createLeader(term: Term, options: LeaderOptions): Leader {
-  const { settings, pools, records, waitingRoom, policy, watch, shared, clock, logger } = options;
+  const { settings, pools, records, waitingRoom, policy, watch, shared, batch, clock, logger } =
+    options;
   const { ledger, leadership } = term;
   const { cacheTtlMs } = settings.assignments;
   const notices = new SidecarNotices({ ledger, clock, cacheTtlMs });
@@ -137,10 +142,16 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         logger,
       });
       addAdministrationService(server, { operations, diffPolicy, shared, logger });
+      if (batch) batch.addServices(server);
+      else refuseBatch(server, logger);
     },
-    start: () => expiry.start(),
+    start() {
+      expiry.start();
+      batch?.start();
+    },
     stop() {
       expiry.stop();
+      void batch?.stop();
       queries.close();
     },
   };

@@ -21,6 +21,11 @@ export const tcpAddress = textType(
   parseTcpAddress,
 );
 
+/** The same, which stays text. */
+export const addressText = textType(tcpAddress.allowed, (text) =>
+  parseTcpAddress(text) ? text : undefined,
+);
+
 export const socketAddress = textType<SocketAddress>(
   'host:port, or unix: and a path',
   (text, base) =>
@@ -59,6 +64,36 @@ export const publicUrl = textType(
     if (!parsed || parsed.href !== `${parsed.origin}/`) return undefined;
     const good = parsed.protocol === 'https:' || isLoopback(parsed.hostname);
     return good && /^https?:$/.test(parsed.protocol) ? parsed.origin : undefined;
+  },
+);
+
+/** Where objects are kept, by the beginning of their URLs. */
+export const objectUrl = textType(
+  'a URL that starts with s3:// and a bucket, or file:/// and a path',
+  (text) => {
+    const good = /^(s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file:\/\/)(\/[^\s?#%]*)?$/.test(text);
+    if (!good || text === 'file://' || text.split('/').includes('..')) return undefined;
+    return text.endsWith('/') ? text : `${text}/`;
+  },
+);
+
+/** A page for people, by a job's namespace and id. */
+export const jobUrl = textType(
+  'a URL that starts with http:// or https:// and has {job_id} in it',
+  (text) => {
+    const url = text.replaceAll('{namespace}', 'a').replaceAll('{job_id}', 'b');
+    return text.includes('{job_id}') && URL.canParse(url) && /^https?:/.test(url)
+      ? text
+      : undefined;
+  },
+);
+
+/** A page for people, by the id of a Spark application. */
+export const historyUrl = textType(
+  'a URL that starts with http:// or https:// and has {application_id} in it',
+  (text) => {
+    const url = text.replace('{application_id}', 'app');
+    return url !== text && URL.canParse(url) && /^https?:/.test(url) ? text : undefined;
   },
 );
 
@@ -126,6 +161,19 @@ export const variantConf = textType(
   'Spark configuration such as "spark.a=1; spark.b=2", with spark_home=<path> for another Spark',
   (written) => (parse(written) === undefined ? undefined : written),
 );
+
+/** Stays text; `sparkConfOf` reads it. */
+export const sparkConfText = textType(
+  'Spark configuration such as "spark.a=1; spark.b=2"',
+  (written) => {
+    const conf = parse(written);
+    return conf === undefined || SPARK_HOME in conf ? undefined : written;
+  },
+);
+
+export function sparkConfOf(written: string): Readonly<Record<string, string>> {
+  return parse(written) ?? {};
+}
 
 export function localVariants(settings: {
   readonly drivers: { readonly local: { readonly variants: Readonly<Record<string, string>> } };

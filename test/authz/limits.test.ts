@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { gzipSync } from 'node:zlib';
 import { GatewayError } from '../../src/model/errors.js';
 import type { Query, QueryAdmission } from '../../src/model/assignment.js';
+import { MESSAGE_LIMIT_HEADER } from '../../src/model/names.js';
 import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';
 import { allowed, denied, SESSION, sparkBody } from '../support/check-client.js';
 import { limitPolicy } from '../support/queries.js';
@@ -41,6 +42,17 @@ test('a message larger than the policy allows is refused with both sizes and wha
   }
   const elsewhere = { 'x-doordash-environment': 'dev' };
   allowed(await check(0xffff_ffff, 'ExecutePlan', elsewhere));
+});
+
+test('Envoy is told to hold each message of an upload to the limit, of which one is seen here', async (t) => {
+  const gateway = await start();
+  t.teardown(() => gateway.close());
+  const token = await gateway.token();
+  const ordered = async (method: string, headers = {}) =>
+    allowed(await gateway.client.check({ token, method, headers })).set[MESSAGE_LIMIT_HEADER];
+  t.is(await ordered('AddArtifacts'), String(LIMIT));
+  t.is(await ordered('ExecutePlan'), undefined);
+  t.is(await ordered('AddArtifacts', { 'x-doordash-environment': 'dev' }), undefined);
 });
 
 test('a compressed message counts as it is sent', async (t) => {

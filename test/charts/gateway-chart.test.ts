@@ -75,7 +75,7 @@ function files(objects: readonly Rendered[], name = 'spark-gateway') {
       data['policy.yaml'] === undefined
         ? undefined
         : compilePolicy(data['policy.yaml'], 'policy.yaml', policyOptions(settings)),
-    templates: compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml'),
+    templates: compileTemplates(data['templates.yaml'] ?? '', 'templates.yaml', 1_800_000),
   };
 }
 

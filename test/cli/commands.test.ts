@@ -77,6 +77,7 @@ async function run(
       options: new Map(Object.entries(flags)),
       now: () => START_MS + 90_000,
       pause: () => Promise.reject(new Error('enough')),
+      print: () => undefined,
       say: (text) => void said.push(text),
     },
     { write: (text) => void (output += text), width: () => undefined },
@@ -150,8 +151,9 @@ test('policy diff: what would change in tables, for scripts by the exit code', a
   t.teardown(() => rm(folder, { recursive: true }));
   const file = join(folder, 'next.yaml');
   await writeFile(file, 'kind: RoutingPolicy\n');
-  const same = { gained: 0, lost: 0, moved: 0, namespaces: 0, unknown: 0, sessions: 1, people: 0 };
-  const lists = { changes: [], namespaces: [], unknown: [] };
+  const counted = { sessions: 1, people: 0, unknown: 0, rules: 0 };
+  const same = { gained: 0, lost: 0, moved: 0, namespaces: 0, ...counted };
+  const lists = { changes: [], namespaces: [], unknown: [], rules: [] };
   const none: PolicyDiff = { problems: [], version: 'a', candidate: 'b', counts: same, ...lists };
   const diff = (answer: PolicyDiffAnswer) =>
     run(t, 'policy diff', [file], {}, { diffPolicy: () => Promise.resolve(answer) });
@@ -175,6 +177,10 @@ test('policy diff: what would change in tables, for scripts by the exit code', a
     changed.output,
     /^lost +00000000 +alice +allowed in sjns-ads-dev +NAMESPACE_REFUSED +You may use: nothing\.$/m,
   );
+  const rules = [{ change: 'gone', part: 'batch.submit', rule: '{}' }] as const;
+  const fewer = await diff({ ...none, rules, counts: { ...same, rules: 1 } });
+  t.is(fewer.exitCode, 1);
+  t.regex(fewer.output, /^batch\.submit +gone +\{\}$/m);
   const unknown = [{ ...lost, namespace: 'sjns-ads-dev' }];
   const doubt = await diff({ ...none, unknown, counts: { ...same, unknown: 1 } });
   t.is(doubt.exitCode, 1, 'doubt is no reason to go on');
@@ -302,6 +308,7 @@ test('a watch goes on through a failover, and says once that nothing answers', a
       ]),
       now: () => START_MS,
       pause: () => Promise.resolve(),
+      print: () => undefined,
       say: (text) => void said.push(text),
     },
     { write: (text) => void written.push(text), width: () => undefined },

@@ -16,7 +16,7 @@ import {
   SharedFleet,
   type SharedFleetOptions,
 } from '../../src/console/shared-fleet.js';
-import { EndedSessions } from '../../src/console/sign-in/ended-sessions.js';
+import { EndedSessions } from '../../src/sign-in/ended-sessions.js';
 import { Forwarder } from '../../src/lib/grpc/forward.js';
 import { clientCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import type { Operations } from '../../src/model/administration.js';

@@ -404,6 +404,39 @@ test('policy: what is in force, as it was written', async (t) => {
   ]);
 });
 
+test('explain: why the policy in force allows or refuses a batch job', async (t) => {
+  const policy = `
+batch:
+  speak_for: [{ services: [local], users: ['*'] }]
+  submit: [{ who: { principals: [zoe@example.com] }, what: { teams: [ads], environments: [dev] } }]
+  limits: [{ largest: { driver: { cores: 2 } } }]
+`;
+  const api = await startAdminApi(t, { policy });
+  const token = await api.tokenOf('reader');
+  const explain = async (body: unknown) => {
+    const init = { method: 'POST', token, body: JSON.stringify(body) };
+    return (await api.ask('policy/explain', init)).json() as Promise<object>;
+  };
+  const job = { service: 'local', principal: 'zoe@example.com', team: 'ads', environment: 'dev' };
+  t.like(await explain({ ...job, job: {} }), {
+    allowed: true,
+    place: { namespace: 'sjns-ads-dev' },
+    grant: { owner: 'zoe@example.com', ttlSeconds: 3600 },
+  });
+  t.like(await explain({ ...job, job: { resources: { driver: { cores: 3 } } } }), {
+    allowed: false,
+    refusal: { code: 'BATCH_REFUSED' },
+  });
+  for (const bad of [
+    { ...job, job: { ttl: 5 } },
+    { ...job, job: 5 },
+    { ...job, service: undefined, job: {} },
+    { ...job, team: undefined, job: {} },
+  ]) {
+    t.like(await explain(bad), { error: { code: 'ARGUMENT_INVALID' } }, JSON.stringify(bad));
+  }
+});
+
 test('explain: why the policy in force allows or refuses, also for whoever asks', async (t) => {
   const api = await startAdminApi(t);
   const token = await api.tokenOf('reader');

@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { ObservedDriver } from '../../src/model/driver.js';
 import { LocalFolders } from '../../src/discovery/local/local-folders.js';
 import { stopLocalDrivers } from '../../src/discovery/local/local-drivers.js';
-import { processId, sessionMembers } from '../../src/discovery/local/proc.js';
+import { processId, sessionMembers } from '../../src/lib/child-processes/proc.js';
 import {
   openLocal,
   pidOf,

@@ -1,11 +1,14 @@
 /** What the policy limits at a time, as PySpark shows it. */
 import { randomUUID } from 'node:crypto';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { GrpcStatus } from '../../src/model/errors.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark, type PySparkVersion } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
 import { routingPolicy } from '../support/routing-policy.js';
 import { RowGate } from '../support/row-gate.js';
+import { SparkClient } from '../support/spark-client.js';
+import { encode } from '../support/spark-messages.js';
 
 const test = anyTest as TestFn<{ gateway: Gateway }>;
 
@@ -66,6 +69,38 @@ for (const version of ['4', '3.5'] as const) {
     },
   );
 }
+
+test.serial('a later message of an upload that is too large ends that upload alone', async (t) => {
+  const { gateway } = t.context;
+  const client = new SparkClient(`127.0.0.1:${gateway.port}`);
+  t.teardown(() => client.close());
+  const headers = {
+    authorization: `Bearer ${await gateway.token('alice')}`,
+    'x-doordash-team': 'data',
+    'x-doordash-environment': 'dev',
+  };
+  const identity = encode([1, randomUUID()], [2, encode([1, 'alice'])]);
+  // A batch (3) of an artifact (1) with name (1) and a chunk (2) with data (1).
+  const artifact = (size: number) => {
+    const chunk = encode([1, Buffer.alloc(size)]);
+    return Buffer.concat([identity, encode([3, encode([1, encode([1, 'files/a'], [2, chunk])])])]);
+  };
+  const upload = async (...sizes: readonly number[]) => {
+    const rpc = client.open('AddArtifacts', headers);
+    for (const size of sizes) rpc.send(artifact(size));
+    rpc.halfClose();
+    return rpc.status;
+  };
+  // A session without a driver may be told to come back.
+  await gateway.until(
+    () => upload(32_768, 1_000_000),
+    ({ code: answer }) => answer === GrpcStatus.OK,
+  );
+  const { code, details } = await upload(32_768, 1_100_000);
+  t.is(code, GrpcStatus.RESOURCE_EXHAUSTED);
+  t.regex(details, /larger than the policy allows \(1048576 bytes\)/);
+  t.is((await upload(32_768)).code, GrpcStatus.OK);
+});
 
 /** A query of two rows, of which one has come. */
 async function runningQuery(pyspark: PySpark, gate: RowGate) {

@@ -51,7 +51,7 @@ function find(kind: string, name: string): ApplicableObject {
 }
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of [...files('k8s/crd').flatMap(manifests), ...operatorCrds()]) {
     await server.apply(crd);
   }

@@ -89,6 +89,31 @@ test.serial(
   },
 );
 
+test.serial('sidecars of both replicas are told of an interrupt, whichever is asked', async (t) => {
+  const replicas = await Replicas.start(t, {
+    server: cluster.server,
+    pool: { size: 1, maximum: 2 },
+  });
+  const leader = await replicas.leader();
+  const heard: string[] = [];
+  // Each asks and follows one replica: the one that leads, and the one that passes on.
+  const sidecars = replicas.all.map((replica, index) => {
+    const one = sidecar(t, [replica]);
+    one.onInterrupt(({ tag }) => heard.push(`${index} heard ${tag}`));
+    return one;
+  });
+  await untilFollowed(leader, sidecars.length);
+  const principal = { issuer: 'https://idp.test', subject: 'ann' };
+  for (const [index, one] of sidecars.entries()) {
+    // A sidecar whose stream is younger than the count of it is told with the next.
+    while (heard.length < sidecars.length) {
+      heard.splice(0);
+      await one.interrupt({ sessionId: randomUUID(), principal, tag: `from ${index}` });
+    }
+    t.deepEqual(heard.splice(0).toSorted(), [`0 heard from ${index}`, `1 heard from ${index}`]);
+  }
+});
+
 function refusalOf(answer: Promise<Assignment>): Promise<ErrorCode | undefined> {
   return answer.then(
     () => undefined,

@@ -42,3 +42,40 @@ test('mistakes in the table are told with their lines', (t) => {
     'c.yaml:3:5: a case needs either principal or service',
   ]);
 });
+
+const withJobs = policyOf(`
+services: [{ name: airflow, dns_sans: [airflow] }]
+batch:
+  speak_for: [{ services: [airflow], users: ['*@example.com'], groups: [data-eng] }]
+  submit: [{ who: { groups: [data-eng] }, what: { teams: [data], environments: [dev] } }]
+  limits: [{ deadline: 10m, largest: { driver: { cores: 2 } } }]
+`);
+
+test('a case with a job is a batch job that a service submits for somebody or for itself', (t) => {
+  const job =
+    'service: airflow, principal: ann@example.com, groups: [data-eng], team: data, environment: dev';
+  const cases = readCases(
+    `cases:
+  - {${job}, job: {}, expect: allowed, namespace: sjns-data-dev}
+  - {${job}, job: {ttl_seconds: 600, sandbox_mode: true, engine: "4.1"}, expect: allowed}
+  - {name: too long, ${job}, job: {ttl_seconds: 601}, expect: allowed}
+  - {name: too large, ${job}, job: {resources: {driver: {cores: 3}}}, expect: allowed}
+  - {name: itself, service: airflow, team: data, environment: dev, job: {}, expect: allowed}
+  - {name: other, service: airflow, principal: x, team: data, environment: dev, job: {}, expect: BATCH_REFUSED}
+`,
+    'cases.yaml',
+  );
+  const results = cases.map((entry) => tryCase(withJobs, entry));
+  t.deepEqual(
+    results.filter(({ passed }) => !passed).map(({ name, got }) => `${name}: ${got}`),
+    ['too long: BATCH_REFUSED', 'too large: BATCH_REFUSED', 'itself: BATCH_REFUSED'],
+  );
+});
+
+test('mistakes in a job are told with their lines', (t) => {
+  const error = t.throws(() =>
+    readCases('cases:\n  - {principal: a, job: {ttl_second: 5}, expect: allowed}\n', 'c.yaml'),
+  );
+  t.regex(error?.message ?? '', /"ttl_second" is no field of a job; did you mean "ttl_seconds"/);
+  t.regex(error?.message ?? '', /a case with a job needs service/);
+});

@@ -218,3 +218,24 @@ function explained(policy: Policy, { caller, headers, host, userId }: SeenReques
   });
   return allowed ? target?.namespace : undefined;
 }
+
+const submit = (teams: string) =>
+  policyOf(`batch:
+  submit:
+    - { who: { groups: [g] }, what: { teams: [${teams}], environments: [dev] } }
+    - { who: { groups: [h] }, what: { teams: [z], environments: [dev] } }
+`);
+
+test('rules about batch jobs that only one policy has are shown, however they are written', (t) => {
+  const same = policyOf(
+    "batch: { submit: [{ what: { environments: ['dev'], teams: ['a'] }, who: { groups: [g] } }, { who: { groups: [h] }, what: { teams: [z], environments: [dev] } }] }\n",
+  );
+  t.deepEqual(diffPolicies(submit('a'), same, present()).rules, []);
+  const diff = diffPolicies(submit('a'), submit('b'), present());
+  t.deepEqual(
+    diff.rules.map(({ change, part }) => `${change} ${part}`),
+    ['gone batch.submit', 'new batch.submit'],
+  );
+  t.regex(diff.rules[1]?.rule ?? '', /"teams":\["b"\]/);
+  t.is(diff.counts.rules, 2);
+});

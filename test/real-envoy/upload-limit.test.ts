@@ -4,7 +4,7 @@ import { type ClientHttp2Stream, connect } from 'node:http2';
 import anyTest, { type TestFn } from 'ava';
 import * as fc from 'fast-check';
 import { GrpcStatus } from '../../src/model/errors.js';
-import { SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
+import { MESSAGE_LIMIT_HEADER, SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
 import { allow } from '../support/scripted-authz.js';
 import { answerUid, type DriverCall, SparkDriver } from '../support/spark-driver.js';
@@ -12,6 +12,7 @@ import { answerUid, type DriverCall, SparkDriver } from '../support/spark-driver
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver }>;
 
 const LIMIT = 2_000;
+const POLICY_LIMIT = 1_000;
 
 test.before(async (t) => {
   // As Spark's server does with what is no protobuf message.
@@ -28,7 +29,11 @@ test.before(async (t) => {
   t.context.driver = driver;
   t.context.front = await startFront({
     settings: { ...testSettings, drivers: { ...testSettings.drivers, maxMessageBytes: LIMIT } },
-    check: () => allow(routable(driver)),
+    check: (request) => {
+      const policy = request.attributes?.request?.http?.headers['x-doordash-team'];
+      const orders = policy === undefined ? {} : { [MESSAGE_LIMIT_HEADER]: policy };
+      return allow(routable(driver), 'a-session', orders);
+    },
   });
   await t.context.front.publish([routable(driver)]);
 });
@@ -46,13 +51,18 @@ function framed(size: number): Buffer {
 }
 
 /** An upload whose bytes go out in these pieces. */
-async function upload(front: Front, pieces: readonly Buffer[], end = true) {
+async function upload(
+  front: Front,
+  pieces: readonly Buffer[],
+  headers: Readonly<Record<string, string>> = {},
+) {
   const session = connect(`http://${front.address}`);
   const stream: ClientHttp2Stream = session.request({
     ':method': 'POST',
     ':path': `/${SPARK_CONNECT_SERVICE}/AddArtifacts`,
     'content-type': 'application/grpc',
     te: 'trailers',
+    ...headers,
   });
   const body: Buffer[] = [];
   let status: Record<string, string> = {};
@@ -65,7 +75,7 @@ async function upload(front: Front, pieces: readonly Buffer[], end = true) {
     if (stream.destroyed) break;
     await new Promise((resolve) => stream.write(piece, resolve));
   }
-  if (end) stream.end();
+  stream.end();
   await closed;
   session.destroy();
   return {
@@ -125,5 +135,36 @@ test.serial(
     t.is(driver.connections, 1);
     t.deepEqual((await client.ask('Config')).received, ['driver-1']);
     query.cancel();
+  },
+);
+
+test.serial(
+  'what the policy allows, which authz stamps, holds for each message, and no client can raise it',
+  async (t) => {
+    const { front, driver } = t.context;
+    const policy = { 'x-doordash-team': String(POLICY_LIMIT), [MESSAGE_LIMIT_HEADER]: '9999' };
+    const fits = Buffer.concat([framed(10), framed(POLICY_LIMIT), framed(POLICY_LIMIT)]);
+    const { answer } = await upload(front, [fits], policy);
+    t.is(answer, [10, POLICY_LIMIT, POLICY_LIMIT].join());
+    t.is(driver.calls.at(-1)?.headers[MESSAGE_LIMIT_HEADER], undefined);
+
+    const large = Buffer.concat([framed(10), framed(POLICY_LIMIT + 1)]);
+    const refused = await upload(front, [large], policy);
+    t.is(refused.code, GrpcStatus.RESOURCE_EXHAUSTED);
+    t.regex(
+      refused.details,
+      /message of 1001 bytes is larger than the policy allows \(1000 bytes\)/,
+    );
+    t.deepEqual(
+      driver.calls.at(-1)?.messages.map((message) => message.length),
+      [10, 1],
+    );
+
+    const drivers = await upload(front, [framed(10), framed(LIMIT + 1)], {
+      'x-doordash-team': '1000000',
+    });
+    t.regex(drivers.details, /than what drivers accept \(2000 bytes\)/);
+    const own = { [MESSAGE_LIMIT_HEADER]: '1' };
+    t.is((await upload(front, [framed(10)], own)).answer, '10');
   },
 );

@@ -4,7 +4,7 @@ import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
 import test from 'ava';
 import { hostPort, type ObservedDriver } from '../../src/model/driver.js';
 import { sparkCommand } from '../../src/discovery/local/spark-command.js';
-import { processId } from '../../src/discovery/local/proc.js';
+import { processId } from '../../src/lib/child-processes/proc.js';
 import { openLocal, pidOf, temporaryFolder, untilSeen } from '../support/local-world.js';
 import { sparkHome } from '../support/spark-home.js';
 

@@ -2,7 +2,14 @@ import test from 'ava';
 import { asGone, withoutSession, withSession } from '../../src/model/driver-record.js';
 import type { DriverRecord } from '../../src/model/driver.js';
 import { SidecarNotices, type SidecarConnection, type Notice } from '../../src/sessions/notices.js';
-import { driverRecord, sessionId, sessionRecord, START_MS } from '../support/driver-records.js';
+import {
+  alice,
+  driverRecord,
+  sessionId,
+  sessionRecord,
+  START_MS,
+} from '../support/driver-records.js';
+import { settle } from '../support/manual-clock.js';
 import { sessionFixture } from '../support/session-fixture.js';
 
 const CACHE_TTL = 600_000;
@@ -219,4 +226,112 @@ test('a newer stream of the same sidecar takes the place of the older', async (t
   old.say();
   t.is(old.received.length, received);
   t.like(notices.sidecars()[0], { sidecarId: 's1', connected: true });
+});
+
+// Interrupts: events, of which sidecars that are there are told at once.
+
+const interruptOf = (n: number) => ({ sessionId: sessionId(n), principal: alice });
+
+/** Whether it has resolved by now. */
+async function isOver(promise: Promise<void>): Promise<boolean> {
+  let over = false;
+  void promise.then(() => (over = true));
+  await settle();
+  return over;
+}
+
+test('every sidecar is told of an interrupt, which is over when all have applied it', async (t) => {
+  const { notices } = await setUp();
+  const sidecars = ['s1', 's2'].map((id) => new Sidecar(id).connect(notices));
+  for (const sidecar of sidecars) sidecar.say();
+  const over = notices.interrupt({ ...interruptOf(1), tag: 'mine' });
+  for (const { last } of sidecars) {
+    t.deepEqual(last?.interrupts, [{ ...interruptOf(1), tag: 'mine' }]);
+    t.like(last, { reset: false, endedSessions: [], endedDrivers: [] });
+  }
+  t.false(await isOver(over));
+  sidecars[0]?.say();
+  t.false(await isOver(over));
+  sidecars[1]?.say();
+  t.true(await isOver(over));
+  t.deepEqual(sidecars[0]?.last?.interrupts, [], 'and it is told once');
+});
+
+test('without sidecars an interrupt is over at once; one that connects later is not told of it', async (t) => {
+  const { notices } = await setUp();
+  t.true(await isOver(notices.interrupt(interruptOf(1))));
+  const sidecar = new Sidecar('s1').connect(notices);
+  t.deepEqual(sidecar.last?.interrupts, []);
+});
+
+test('a sidecar that does not answer holds up an interrupt for a second, and none after that', async (t) => {
+  const { notices, clock } = await setUp();
+  const [quick, slow] = ['s1', 's2'].map((id) => new Sidecar(id).connect(notices));
+  const over = notices.interrupt(interruptOf(1));
+  quick?.say();
+  await clock.advance(999);
+  t.false(await isOver(over));
+  await clock.advance(1);
+  t.true(await isOver(over));
+  // It comes back too late: what its client does now must not end by that.
+  const applied = slow?.received[0]?.sequence;
+  slow?.connection?.closed();
+  slow?.connect(notices, applied);
+  t.deepEqual(slow?.last?.interrupts, []);
+});
+
+test('an interrupt that a slow sidecar could not be sent in time is not sent later', async (t) => {
+  const { notices, clock } = await setUp();
+  const sidecar = new Sidecar('s1').connect(notices);
+  sidecar.say();
+  sidecar.writable = false;
+  const first = notices.interrupt(interruptOf(1));
+  const second = notices.interrupt(interruptOf(2));
+  await clock.advance(1_000);
+  t.true((await isOver(first)) && (await isOver(second)));
+  const sent = sidecar.received.length;
+  sidecar.writable = true;
+  sidecar.connection?.writable();
+  t.deepEqual(sidecar.received.slice(sent), []);
+});
+
+test('a sidecar whose stream broke within that second is told again; one that is away from the start is not waited for', async (t) => {
+  const { notices } = await setUp();
+  const [near, away] = ['s1', 's2'].map((id) => new Sidecar(id).connect(notices));
+  for (const sidecar of [near, away]) sidecar?.say();
+  away?.connection?.closed();
+  const applied = near?.last?.sequence;
+  const over = notices.interrupt(interruptOf(1));
+  near?.connection?.closed();
+  near?.connect(notices, applied);
+  t.deepEqual(near?.last?.interrupts, [interruptOf(1)]);
+  t.false(await isOver(over));
+  near?.say();
+  t.true(await isOver(over));
+  away?.connect(notices);
+  t.deepEqual(away?.last?.interrupts, []);
+});
+
+test('interrupts at the same time end each by itself, also where a slow sidecar hears of them together', async (t) => {
+  const { notices } = await setUp();
+  const [quick, slow] = ['s1', 's2'].map((id) => new Sidecar(id).connect(notices));
+  if (!quick || !slow) return;
+  for (const sidecar of [quick, slow]) sidecar.say();
+  slow.writable = false;
+  const first = notices.interrupt(interruptOf(1));
+  const second = notices.interrupt(interruptOf(2));
+  const third = notices.interrupt(interruptOf(3));
+  quick.say();
+  t.deepEqual(slow.last?.interrupts, [interruptOf(1)]);
+  slow.say();
+  t.deepEqual(await Promise.all([first, second, third].map((one) => isOver(one))), [
+    true,
+    false,
+    false,
+  ]);
+  slow.writable = true;
+  slow.connection?.writable();
+  t.deepEqual(slow.last?.interrupts, [interruptOf(2), interruptOf(3)]);
+  slow.say();
+  t.true((await isOver(second)) && (await isOver(third)));
 });

@@ -70,7 +70,11 @@ export class ScriptedAuthz {
 }
 
 /** Stamps the request for a driver. */
-export function allow(driver: RoutableDriver, session = 'a-session'): CheckResponse {
+export function allow(
+  driver: RoutableDriver,
+  session = 'a-session',
+  more: Readonly<Record<string, string>> = {},
+): CheckResponse {
   const pin = Buffer.from(hostPort(driver.address, driver.port)).toString('base64');
   return create(CheckResponseSchema, {
     status: { code: 0 },
@@ -82,6 +86,7 @@ export function allow(driver: RoutableDriver, session = 'a-session'): CheckRespo
           header(AFFINITY_HEADER, ringHashKey(driver.uid)),
           header(PIN_HEADER, pin),
           header(SESSION_HEADER, session),
+          ...Object.entries(more).map(([name, value]) => header(name, value)),
         ],
       },
     },

@@ -1,5 +1,5 @@
 /** `policy compare`. */
-import { type CaseResult, tryCase } from '../../policy/cases.js';
+import { type CaseResult, namespaceIn, tryCase } from '../../policy/cases.js';
 import { type Invocation, type LocalCommand, printShown } from '../command.js';
 import { outputOption } from '../options.js';
 import { loadCases, loadPolicy } from '../policy-cases.js';
@@ -46,6 +46,5 @@ async function compare(invocation: Invocation): Promise<number> {
 }
 
 function outcomeOf({ explanation }: CaseResult): string {
-  const { refusal, target } = explanation;
-  return refusal?.code ?? `allowed in ${target?.namespace}`;
+  return explanation.refusal?.code ?? `allowed in ${namespaceIn(explanation)}`;
 }

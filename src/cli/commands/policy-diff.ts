@@ -9,6 +9,7 @@ import {
   type FieldChange,
   type NamespaceChange,
   type PolicyOutcome,
+  type RuleChange,
   type UnknownSession,
 } from '../../model/policy-diff.js';
 import type { OnlineCommand, OnlineContext } from '../command.js';
@@ -42,8 +43,8 @@ async function show({ client, operands }: OnlineContext): Promise<Shown> {
 
 /** Nothing is known to change, and nobody is left of whom it cannot be said. */
 function changesNothing({ counts }: PolicyDiff): boolean {
-  const { gained, lost, moved, namespaces, unknown } = counts;
-  return gained + lost + moved + namespaces + unknown === 0;
+  const { gained, lost, moved, namespaces, rules, unknown } = counts;
+  return gained + lost + moved + namespaces + rules + unknown === 0;
 }
 
 // What a policy would change, for people.
@@ -69,6 +70,12 @@ const namespaceColumns: readonly Column<FieldChange & NamespaceChange>[] = [
   { title: 'AFTER', value: ({ after = '' }) => after },
 ];
 
+const ruleColumns: readonly Column<RuleChange>[] = [
+  { title: 'RULES OF', value: ({ part }) => part },
+  { title: 'CHANGE', value: ({ change }) => change },
+  { title: 'RULE', value: ({ rule }) => rule },
+];
+
 const unknownColumns = (wide: boolean): readonly Column<UnknownSession>[] => [
   { title: 'NOT KNOWN', value: ({ session }) => shownId(session, wide) },
   { title: 'PRINCIPAL', value: ({ principal }) => principal.subject },
@@ -77,7 +84,7 @@ const unknownColumns = (wide: boolean): readonly Column<UnknownSession>[] => [
 
 /** Ends with a line break. */
 function renderPolicyDiff(diff: PolicyDiff, style: TableStyle): string {
-  const { candidate, changes, counts, namespaces, unknown, version } = diff;
+  const { candidate, changes, counts, namespaces, rules, unknown, version } = diff;
   const { gained, lost, moved, people, sessions } = counts;
   const table = <Row>(columns: readonly Column<Row>[], rows: readonly Row[]): readonly string[] =>
     rows.length === 0 ? [] : [renderTable(columns, rows, style, '')];
@@ -85,6 +92,9 @@ function renderPolicyDiff(diff: PolicyDiff, style: TableStyle): string {
   const summary = [
     `From policy ${version} to ${candidate}, for ${counted(sessions, 'session')} and ${counted(people, 'further request')}: ` +
       `${lost} lost, ${gained} gained, ${moved} moved; ${counted(counts.namespaces, 'namespace')} changed.`,
+    ...(counts.rules === 0
+      ? []
+      : [`${counted(counts.rules, 'rule')} about batch jobs changed: running jobs go on.`]),
     ...(counts.unknown === 0
       ? []
       : [
@@ -94,6 +104,7 @@ function renderPolicyDiff(diff: PolicyDiff, style: TableStyle): string {
   return [
     ...table(accessColumns(style.wide), changes),
     ...table(namespaceColumns, fields),
+    ...table(ruleColumns, rules),
     ...table(unknownColumns(style.wide), unknown),
     `${summary.join('\n')}\n`,
   ].join('\n');

@@ -1,6 +1,10 @@
 /** `policy explain`. */
 import { GatewayError } from '../../model/errors.js';
+import type { BatchExplanation, BatchGrant } from '../../model/batch-policy.js';
 import type { Explanation } from '../../model/policy.js';
+import { parseOptions } from '../../manifest/options.js';
+import { resourcesOf } from '../../manifest/parse.js';
+import { readManifestFile } from '../manifest-file.js';
 import { type OnlineCommand, type OnlineContext, queryOf } from '../command.js';
 import { type Shown, printable } from '../render.js';
 
@@ -28,6 +32,17 @@ export const policyExplain: OnlineCommand = {
     },
     { name: 'host', value: 'host', about: 'The host that the client connects to.' },
     { name: 'user-id', value: 'text', about: 'user_id of the connection string.' },
+    {
+      name: 'manifest',
+      value: 'file',
+      about:
+        'A batch job with this manifest instead of a request: --service submits it, for --user with --groups or for itself.',
+    },
+    {
+      name: 'job-options',
+      value: 'a=b,c=d',
+      about: "The job's options, such as sandbox_mode=false,ttl_seconds=600.",
+    },
   ],
   settingsOf: 'operator',
   online: true,
@@ -56,7 +71,8 @@ async function explain(context: OnlineContext): Promise<Shown> {
   const groups = options.get('groups');
   const claims = options.get('claims');
   const userId = options.get('user-id');
-  const explanation = await context.client.post<Explanation>('policy/explain', {
+  const explanation = await context.client.post<Explanation | BatchExplanation>('policy/explain', {
+    ...(await jobOf(options)),
     ...queryOf(context, ['issuer', 'service', 'team', 'environment', 'host']),
     ...(principal === undefined ? {} : { principal }),
     ...(groups === undefined ? {} : { groups: groups.split(',').map((group) => group.trim()) }),
@@ -64,6 +80,39 @@ async function explain(context: OnlineContext): Promise<Shown> {
     ...(userId === undefined ? {} : { userId }),
   });
   return { value: explanation, people: () => renderExplanation(explanation) };
+}
+
+/** What counts of a manifest; its team, if none is named. */
+async function jobOf(options: ReadonlyMap<string, string>): Promise<object> {
+  const file = options.get('manifest');
+  if (file === undefined) return {};
+  const manifest = await readManifestFile(file);
+  const { sandbox, ttlSeconds } = parseOptions(pairsOf(options.get('job-options') ?? ''));
+  const { executor, driver, dynamicAllocation } = resourcesOf(manifest);
+  return {
+    team: manifest.metadata.team,
+    job: {
+      engine: manifest.spec.engine.version,
+      sandbox_mode: sandbox,
+      ttl_seconds: ttlSeconds,
+      resources: {
+        driver,
+        executor,
+        dynamicAllocation: { enabled: dynamicAllocation !== undefined, ...dynamicAllocation },
+      },
+    },
+  };
+}
+
+/** `a=b,c=d`. */
+function pairsOf(text: string): Readonly<Record<string, string>> {
+  const pairs = text === '' ? [] : text.split(',').map((pair) => pair.trim());
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [name, ...value] = pair.split('=');
+      return [name, value.join('=')];
+    }),
+  );
 }
 
 function claimsOf(text: string): unknown {
@@ -79,17 +128,20 @@ function claimsOf(text: string): unknown {
 // Why a request is allowed or refused, for people.
 
 /** Ends with a line break. */
-function renderExplanation(explanation: Explanation): string {
-  const { allowed, caller, policyVersion, refusal, rules, steps, target } = explanation;
+function renderExplanation(explanation: Explanation | BatchExplanation): string {
+  const { allowed, policyVersion, refusal, steps } = explanation;
+  const rules = 'rules' in explanation ? explanation.rules : [];
   const width = Math.max(...steps.map(({ step }) => step.length));
-  const groups = caller.groups.length === 0 ? '' : `, groups ${caller.groups.join(', ')}`;
+  const [who, namespace] =
+    'place' in explanation ? jobTitles(explanation) : requestTitles(explanation);
   const lines = [
-    `${caller.subject} (${caller.issuer}${groups}) is ${allowed ? 'allowed' : 'refused'}${target ? ` in ${target.namespace}` : ''} by policy ${policyVersion}.`,
+    `${who} is ${allowed ? 'allowed' : 'refused'}${namespace === undefined ? '' : ` in ${namespace}`} by policy ${policyVersion}.`,
     ...(refusal ? [`${refusal.code}: ${refusal.message}`] : []),
     '',
     ...steps.map(({ step, outcome, reason }) =>
       `  ${step.padEnd(width)}  ${outcome}${reason === '' ? '' : `: ${reason}`}`.trimEnd(),
     ),
+    ...('grant' in explanation && explanation.grant ? ['', ...grantLines(explanation.grant)] : []),
     ...(rules.length === 0 ? [] : ['', 'Rules:']),
     ...rules.map(({ number, name, line, allows, reason }) => {
       const title = name === undefined ? '' : ` ${name}`;
@@ -98,6 +150,32 @@ function renderExplanation(explanation: Explanation): string {
     }),
   ];
   return `${lines.map(cleaned).join('\n')}\n`;
+}
+
+type Titles = readonly [who: string, namespace: string | undefined];
+
+function requestTitles({ caller, target }: Explanation): Titles {
+  const groups = caller.groups.length === 0 ? '' : `, groups ${caller.groups.join(', ')}`;
+  return [`${caller.subject} (${caller.issuer}${groups})`, target?.namespace];
+}
+
+function jobTitles({ identity, place }: BatchExplanation): Titles {
+  const { groups, service, user } = identity;
+  const named = groups.length === 0 ? '' : ` with groups ${groups.join(', ')}`;
+  const whose = user === '' ? '' : ` for ${user}${named}`;
+  return [`A batch job of service ${service}${whose}`, place.namespace];
+}
+
+function limitShown(limit: number | undefined): string {
+  return limit === undefined ? 'any number' : String(limit);
+}
+
+function grantLines({ image, limits, sandbox, template, ttlSeconds }: BatchGrant): string[] {
+  const { jobsPerNamespace, jobsPerOwner, jobsPerTeam } = limits;
+  return [
+    `It runs for at most ${ttlSeconds} s, ${sandbox ? 'in' : 'outside'} the sandbox${template === undefined ? '' : `, from template ${template}`}${image === undefined ? '' : `, with image ${image}`}.`,
+    `Jobs at a time: ${limitShown(jobsPerOwner)} of its owner, ${limitShown(jobsPerTeam)} of its team, ${limitShown(jobsPerNamespace)} in its namespace.`,
+  ];
 }
 
 /** Keeps the indentation. */

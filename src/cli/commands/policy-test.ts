@@ -47,5 +47,6 @@ function failures(
 }
 
 function whyOf({ refusal, steps }: CaseResult['explanation']): string {
-  return refusal?.message ?? steps.find(({ step }) => step === 'access')?.reason ?? '';
+  const allowing = steps.find(({ step }) => step === 'access' || step === 'submit');
+  return refusal?.message ?? allowing?.reason ?? '';
 }

@@ -1,9 +1,9 @@
 /** Envoys and authorization sidecars. */
 import type { EnvoyView, XdsType } from '../../model/admin-api.js';
-import { Fragment, h } from './preact.js';
 import type { LiveData } from './live-data.js';
-import { Card, For, State, Title } from './parts.js';
-import { type Column, PlainTable, Table } from './table.js';
+import { Card, For, Title } from '../../lib/page/parts.js';
+import { State } from './parts.js';
+import { type Column, PlainTable, Table } from '../../lib/page/table.js';
 
 export interface EnvoysProps {
   readonly data: LiveData;

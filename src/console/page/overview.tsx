@@ -1,12 +1,13 @@
 /** The fleet at a glance. */
 import type { PoolView } from '../../model/admin-api.js';
-import { type ComponentChildren, Fragment, h } from './preact.js';
+import type { ComponentChildren } from 'preact';
 import { Chart, type Series } from './chart.js';
-import { latency } from './format.js';
+import { latency } from '../../lib/page/format.js';
 import { type LiveData, poolKey } from './live-data.js';
-import { Card, PoolLink, Title } from './parts.js';
-import { type Past, refusals } from './store.js';
-import { PlainTable } from './table.js';
+import { Card, Title } from '../../lib/page/parts.js';
+import { PoolLink } from './parts.js';
+import { type Past, refusals } from './page-state.js';
+import { PlainTable } from '../../lib/page/table.js';
 
 export interface OverviewProps {
   readonly data: LiveData;

@@ -4,13 +4,16 @@ import type {
   PolicyDiff,
   PolicyDiffAnswer,
   PolicyOutcome,
+  RuleChange,
 } from '../../model/policy-diff.js';
-import { Component, type ComponentChildren, Fragment, h } from './preact.js';
-import { ApiError, postText } from './api-client.js';
-import { count } from './format.js';
-import { Card, SessionLink, State as StateWord, Title } from './parts.js';
+import { Component, type ComponentChildren } from 'preact';
+import { messageOf } from '../../lib/page/request.js';
+import { postText } from './api-client.js';
+import { count } from '../../lib/page/format.js';
+import { Card, Title } from '../../lib/page/parts.js';
+import { SessionLink, State as StateWord } from './parts.js';
 import { PolicyNavigation } from './policy.js';
-import { PlainTable } from './table.js';
+import { PlainTable } from '../../lib/page/table.js';
 
 interface Props {
   readonly forgeryToken: string;
@@ -81,15 +84,14 @@ export class TryPolicy extends Component<Props, State> {
       );
       this.setState({ answer, error: undefined, asking: false });
     } catch (error) {
-      const message = error instanceof ApiError ? error.message : 'It cannot be compared.';
-      this.setState({ answer: undefined, error: message, asking: false });
+      this.setState({ answer: undefined, error: messageOf(error), asking: false });
     }
   }
 }
 
 function Changes({ diff }: { readonly diff: PolicyDiff }) {
-  const { candidate, changes, counts, namespaces, unknown, version } = diff;
-  const nothing = changes.length + namespaces.length + unknown.length === 0;
+  const { candidate, changes, counts, namespaces, rules, unknown, version } = diff;
+  const nothing = changes.length + namespaces.length + rules.length + unknown.length === 0;
   return (
     <>
       <section class={counts.lost === 0 ? 'verdict good' : 'verdict bad'}>
@@ -137,6 +139,21 @@ function Changes({ diff }: { readonly diff: PolicyDiff }) {
           ]}
         />
       </Card>
+      {rules.length === 0 ? null : (
+        <Card title="Rules about batch jobs" wide>
+          <PlainTable<RuleChange>
+            label="Rules about batch jobs"
+            rows={rules}
+            keyOf={(rule) => `${rules.indexOf(rule)}`}
+            empty=""
+            columns={[
+              { title: 'Part', cell: ({ part }) => part },
+              { title: 'Change', cell: ({ change }) => change },
+              { title: 'Rule', cell: ({ rule }) => rule },
+            ]}
+          />
+        </Card>
+      )}
       {unknown.length === 0 ? null : (
         <Card title="Sessions of which no sidecar has told who asks" wide>
           <PlainTable
@@ -156,10 +173,12 @@ function Changes({ diff }: { readonly diff: PolicyDiff }) {
   );
 }
 
-function verdictOf({ gained, lost, moved, namespaces, unknown }: PolicyDiff['counts']): string {
+function verdictOf(counts: PolicyDiff['counts']): string {
+  const { gained, lost, moved, namespaces, rules, unknown } = counts;
   return [
     `${lost} lost, ${gained} gained, ${moved} moved`,
     count(namespaces, 'namespace changed', 'namespaces changed'),
+    ...(rules === 0 ? [] : [count(rules, 'rule about batch jobs', 'rules about batch jobs')]),
     ...(unknown === 0 ? [] : [`${unknown} not known`]),
   ].join('; ');
 }

@@ -30,7 +30,7 @@ interface DriverTemplates {
 export function compileTemplates(
   written: string,
   file: string,
-  sessionTtlMs?: number,
+  sessionTtlMs: number,
 ): DriverTemplates {
   const reader = new Reader(dirname(file));
   const parsed = parseYaml(written, file);
@@ -47,7 +47,7 @@ export function compileTemplates(
     matches: matcher(entry.namespaces),
     template: Object.freeze({
       ...compile(entry, typed.templates[index] ?? {}),
-      ...(sessionTtlMs === undefined || isSpark3(entry.spark_version)
+      ...(isSpark3(entry.spark_version)
         ? {}
         : { sessionTimeoutMs: driverSessionTimeoutMs(sessionTtlMs) }),
     }),
@@ -60,8 +60,8 @@ export function compileTemplates(
   };
 }
 
-function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | undefined): void {
-  const forgets = refuseSessionTtl(entry.spark_version, sessionTtlMs ?? 0);
+function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number): void {
+  const forgets = refuseSessionTtl(entry.spark_version, sessionTtlMs);
   if (forgets !== undefined) reader.refuseAt(entry, 'spark_version', forgets);
   if (entry.kind === 'SparkApplication' && !entry.main) {
     reader.refuseAt(
@@ -77,7 +77,7 @@ function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | unde
   ) {
     reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4 or the driver fence');
   }
-  const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs ?? 0);
+  const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs);
   if (timeout !== undefined) {
     reader.refuseAt(entry, 'spark_conf', timeout);
   }
@@ -86,13 +86,6 @@ function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number | unde
     reader.refuseAt(allocation, 'min_executors', 'min_executors must not exceed max_executors');
   }
   for (const name of entry.spark_conf.keys()) {
-    if (name === 'spark.connect.session.manager.defaultSessionTimeout') {
-      reader.refuseAt(
-        entry,
-        'spark_conf',
-        `${name} is set by the gateway: a driver that ends sessions by itself leaves their clients with dead ones; set session_ttl instead`,
-      );
-    }
     if (/token|secret|password/i.test(name)) {
       reader.refuseAt(
         entry,

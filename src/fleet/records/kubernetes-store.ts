@@ -2,9 +2,10 @@
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import { JSON_PATCH, type KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
-import { hasStatus, KubernetesError, isOpen } from '../../lib/kubernetes/http.js';
+import { hasStatus, KubernetesError } from '../../lib/kubernetes/http.js';
 import type { KubernetesList, KubernetesObject } from '../../lib/kubernetes/objects.js';
 import { GATEWAY_LABEL, MANAGED_BY, MANAGED_BY_LABEL } from '../../lib/kubernetes/ownership.js';
+import { UnsettledWrites } from '../../lib/kubernetes/unsettled-writes.js';
 import type { Clock } from '../../model/clock.js';
 import type { DriverRecord } from '../../model/driver.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
@@ -242,49 +243,4 @@ function refuseTooLarge(record: DriverRecord, value: unknown): void {
     'RECORD_FULL',
     `Driver ${record.uid} holds ${Object.keys(record.sessions).length} sessions and remembers ${Object.keys(record.tombstones).length} ended ones: its record has no room for more. Ask for a driver of another pool, or try again later.`,
   );
-}
-
-// Writes whose outcome is open because no answer came. The API server was told how long it may take
-// over each, so once that time is over the write has either happened or never will.
-
-/** A request that the API server gave up may be with etcd for a moment longer. */
-const MARGIN_MS = 2_000;
-
-class UnsettledWrites {
-  readonly #clock: Clock;
-  readonly #timeoutMs: number;
-  readonly #open = new Map<string, Promise<void>>();
-
-  constructor(clock: Clock, timeoutMs: number) {
-    this.#clock = clock;
-    this.#timeoutMs = timeoutMs;
-  }
-
-  /** Makes the request; one that fails with an open outcome keeps `uid` unsettled for a while. */
-  async track<T>(uid: string, request: () => Promise<T>): Promise<T> {
-    try {
-      return await request();
-    } catch (error) {
-      if (isOpen(error)) this.#open.set(uid, this.#wait(uid));
-      throw error;
-    }
-  }
-
-  /** Resolves when every write of this record has surely happened or never will. */
-  settled(uid: string): Promise<void> {
-    return this.#open.get(uid) ?? Promise.resolve();
-  }
-
-  async allSettled(): Promise<void> {
-    await Promise.all(this.#open.values());
-  }
-
-  #wait(uid: string): Promise<void> {
-    const wait = new Promise<void>((resolve) => {
-      this.#clock.setTimer(this.#timeoutMs + MARGIN_MS, resolve);
-    }).then(() => {
-      if (this.#open.get(uid) === wait) this.#open.delete(uid);
-    });
-    return wait;
-  }
 }

@@ -34,6 +34,14 @@ export interface GrpcPortOptions {
    * certificates nobody may.
    */
   readonly replicaServices: readonly DescService[];
+  /**
+   * Those of them that have callers of their own: names of which a client's certificate must have one,
+   * unless it is another replica's; empty: replicas only. Without certificates whoever reaches the port may.
+   */
+  readonly namedServices?: readonly {
+    readonly service: DescService;
+    readonly allowedSans: readonly string[];
+  }[];
   /** Adds what is served at all times: its calls are ended by nobody but itself. */
   readonly addPermanent?: (server: Server) => void;
 }
@@ -86,12 +94,18 @@ export function createGrpcPort(options: GrpcPortOptions): GrpcPort {
 /** Whether a client whose certificate has the names that `names` reads may call the method at `path`. */
 type Gate = (path: string, names: () => readonly string[]) => boolean;
 
-function gate({ tls, allowedSans, replicaServices }: GrpcPortOptions): Gate {
+function gate({ tls, allowedSans, replicaServices, namedServices = [] }: GrpcPortOptions): Gate {
   const own = tls ? certificateNames(tls) : [];
   // Other replicas pass calls on with a certificate like ours.
   const allowed = new Set([...allowedSans, ...own]);
   const forReplicas = replicaServices.map(({ typeName }) => `/${typeName}/`);
+  const named = namedServices.map(({ service, allowedSans: sans }) => ({
+    prefix: `/${service.typeName}/`,
+    allowed: new Set([...sans, ...own]),
+  }));
   return (path, names) => {
+    const callers = named.find(({ prefix }) => path.startsWith(prefix))?.allowed;
+    if (callers) return !tls || names().some((name) => callers.has(name));
     if (forReplicas.some((prefix) => path.startsWith(prefix))) {
       return names().some((name) => own.includes(name));
     }

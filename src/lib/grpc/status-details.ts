@@ -2,13 +2,26 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { anyPack, anyUnpack, DurationSchema } from '@bufbuild/protobuf/wkt';
 import { Metadata, type ServiceError } from '@grpc/grpc-js';
-import { ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.js';
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from '#gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
 import { cut } from '../../model/telling-line.js';
-import { GatewayError, GrpcStatus, isErrorCode, toGatewayError } from '../../model/errors.js';
+import {
+  type ErrorCode,
+  GatewayError,
+  GrpcStatus,
+  isErrorCode,
+  type PlacedProblem,
+  toGatewayError,
+} from '../../model/errors.js';
 
 const LONGEST_MESSAGE = 1_000;
 const LONGEST_ENCODED = 1_500;
+/** Of a message's problems: what does not fit is left out, and the message says how many there are. */
+const LONGEST_PROBLEMS = 2_500;
 const ERROR_DOMAIN = 'spark-connect-gateway';
 
 /**
@@ -42,10 +55,44 @@ export function statusDetails(error: GatewayError): Uint8Array {
       ),
     );
   }
+  if (error.problems.length > 0) {
+    const fieldViolations = fitting(error.problems).map(toViolation);
+    details.push(anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations })));
+  }
   return toBinary(
     StatusSchema,
     create(StatusSchema, { code: error.status, message: error.message, details }),
   );
+}
+
+/** As many of the first ones as fit into a client's headers. */
+function fitting(problems: readonly PlacedProblem[]): readonly PlacedProblem[] {
+  let length = 0;
+  const end = problems.findIndex(({ path, message }) => {
+    length += Buffer.byteLength(path) + Buffer.byteLength(message) + 30;
+    return length > LONGEST_PROBLEMS;
+  });
+  const [first] = problems;
+  if (end === 0 && first) return [{ ...first, message: cut(first.message, LONGEST_MESSAGE) }];
+  return end === -1 ? problems : problems.slice(0, end);
+}
+
+/** The place stands before the description: BadRequest has no field for it. */
+function toViolation({ line, column = 1, path, message }: PlacedProblem) {
+  const place = line === undefined ? '' : `line ${line}, column ${column}: `;
+  return { field: path, description: `${place}${message}` };
+}
+
+function fromViolation({ field, description }: { field: string; description: string }) {
+  const [place, line, column] = /^line (\d+), column (\d+): /.exec(description) ?? [];
+  return place === undefined
+    ? { path: field, message: description }
+    : {
+        line: Number(line),
+        column: Number(column),
+        path: field,
+        message: description.slice(place.length),
+      };
 }
 
 /**
@@ -53,12 +100,13 @@ export function statusDetails(error: GatewayError): Uint8Array {
  * takes 8 KiB of headers, and a refusal that it cannot read is one that it does not wait for.
  */
 export function fitForHeaders(error: GatewayError): GatewayError {
-  const { code, message, retryAfterMs, cause } = error;
+  const { code, message, retryAfterMs, cause, problems } = error;
   let fits = cut(message, LONGEST_MESSAGE);
   while (encodedLength(fits) > LONGEST_ENCODED) fits = cut(message, Math.floor(fits.length * 0.8));
   if (fits === message) return error;
   return new GatewayError(code, fits, {
     cause,
+    problems,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
 }
@@ -81,17 +129,8 @@ export function toServiceError(thrown: unknown): Partial<ServiceError> & { code:
 
 /** The GatewayError that the other side sent; a transport failure becomes CONTROL_PLANE_UNAVAILABLE. */
 export function fromServiceError(error: ServiceError): GatewayError {
-  const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
-  const status = bytes instanceof Buffer ? parseStatus(bytes) : undefined;
-  if (status) {
-    const { message, reason, retryAfterMs } = status;
-    if (reason !== undefined && isErrorCode(reason)) {
-      return new GatewayError(reason, message, {
-        cause: error,
-        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-      });
-    }
-  }
+  const sent = sentError(error);
+  if (sent) return sent;
   if (error.code === GrpcStatus.INTERNAL) return toGatewayError(error);
   return new GatewayError(
     'CONTROL_PLANE_UNAVAILABLE',
@@ -100,25 +139,43 @@ export function fromServiceError(error: ServiceError): GatewayError {
   );
 }
 
+/** What the other side itself says of its refusal; undefined: it has not got so far, or is none of ours. */
+export function sentError(error: ServiceError): GatewayError | undefined {
+  const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
+  const status = bytes instanceof Buffer ? parseStatus(bytes) : undefined;
+  if (status?.reason === undefined) return undefined;
+  const { message, reason, problems, retryAfterMs } = status;
+  return new GatewayError(reason, message, {
+    cause: error,
+    problems,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
 interface Parsed {
   readonly message: string;
-  readonly reason: string | undefined;
+  /** undefined: a code of somebody else, or of a newer release. */
+  readonly reason: ErrorCode | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly problems: readonly PlacedProblem[];
 }
 
 /** undefined for bytes that are no google.rpc.Status: whatever stands between may have put them there. */
 function parseStatus(bytes: Buffer): Parsed | undefined {
   try {
     const { message, details } = fromBinary(StatusSchema, bytes);
-    let reason: string | undefined;
+    let reason: ErrorCode | undefined;
+    let problems: readonly PlacedProblem[] = [];
     let retryAfterMs: number | undefined;
     for (const detail of details) {
       const info = anyUnpack(detail, ErrorInfoSchema);
-      if (info?.domain === ERROR_DOMAIN) reason = info.reason;
+      if (info?.domain === ERROR_DOMAIN && isErrorCode(info.reason)) reason = info.reason;
       const delay = anyUnpack(detail, RetryInfoSchema)?.retryDelay;
       if (delay) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+      const violations = anyUnpack(detail, BadRequestSchema)?.fieldViolations;
+      if (violations) problems = violations.map(fromViolation);
     }
-    return { message, reason, retryAfterMs };
+    return { message, reason, retryAfterMs, problems };
   } catch {
     return undefined;
   }

@@ -206,3 +206,24 @@ export async function* jsonLines(source: AsyncIterable<unknown>): AsyncGenerator
     if (restBytes > LARGEST_LINE_BYTES) throw new Error('a line is too long');
   }
 }
+
+/** Cuts a stream of bytes into its lines, each of which is cut at so many bytes. A last line needs no end. */
+export async function* textLines(
+  source: AsyncIterable<unknown>,
+  longestBytes: number,
+): AsyncGenerator<string, void> {
+  let rest = Buffer.alloc(0);
+  const line = (bytes: Buffer) =>
+    bytes.subarray(0, longestBytes).toString('utf8').replace(/\r$/, '');
+  for await (const piece of source) {
+    let chunk = Buffer.isBuffer(piece) ? piece : Buffer.from(String(piece));
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10)) {
+      yield line(Buffer.concat([rest, chunk.subarray(0, end)]));
+      rest = Buffer.alloc(0);
+      chunk = chunk.subarray(end + 1);
+    }
+    // What is beyond the longest line is dropped as it comes.
+    rest = Buffer.concat([rest, chunk.subarray(0, Math.max(0, longestBytes - rest.length))]);
+  }
+  if (rest.length > 0) yield line(rest);
+}

@@ -17,6 +17,7 @@ import {
   readAll,
   TCP_KEEPALIVE_MS,
   jsonLines,
+  textLines,
 } from './http.js';
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -184,6 +185,46 @@ export class KubernetesApi {
         if (event.type === 'ERROR') throw errorOfStatus(500, event.object, what);
         yield event;
       }
+    } catch (error) {
+      throw asKubernetesError(error, what);
+    } finally {
+      signal.removeEventListener('abort', abort);
+      response.destroy();
+    }
+  }
+
+  /**
+   * Yields the lines of a text, such as a pod's log, as they come. Throws KubernetesError; with reason
+   * `Silent` when no line came for `silenceMs`. A line is cut at `longestLine` bytes.
+   */
+  async *lines(request: {
+    readonly path: string;
+    readonly query: Query;
+    readonly signal: AbortSignal;
+    readonly silenceMs: number;
+    readonly longestLine: number;
+  }): AsyncGenerator<string, void> {
+    const { path, query, signal, silenceMs, longestLine } = request;
+    const what = `GET ${path}`;
+    const time = limit(DEFAULT_TIMEOUT_MS, signal);
+    const response = await this.#send({ method: 'GET', path, query }, time.signal).finally(() =>
+      time.clear(),
+    );
+    const abort = () => response.destroy(new Error('the request was ended'));
+    signal.addEventListener('abort', abort, { once: true });
+    response.setTimeout(silenceMs, () =>
+      response.destroy(
+        new KubernetesError(0, 'Silent', `${what}: nothing came for ${silenceMs} ms`),
+      ),
+    );
+    try {
+      if (signal.aborted) abort();
+      const status = response.statusCode ?? 0;
+      if (status !== 200) {
+        const body = parse(await readAll(response, what));
+        throw errorOfStatus(status, body, what, response.headers['retry-after']);
+      }
+      yield* textLines(response, longestLine);
     } catch (error) {
       throw asKubernetesError(error, what);
     } finally {

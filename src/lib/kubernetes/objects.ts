@@ -43,6 +43,9 @@ export interface ContainerState {
   readonly waiting?: { readonly reason?: string; readonly message?: string };
   readonly running?: { readonly startedAt?: string };
   readonly terminated?: {
+    /** RFC 3339. */
+    readonly startedAt?: string;
+    readonly finishedAt?: string;
     readonly exitCode?: number;
     readonly reason?: string;
     readonly message?: string;

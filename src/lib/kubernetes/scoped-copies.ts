@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import type { FleetProblem } from '../../model/fleet-problem.js';
 import type { KubernetesApi } from './kubernetes-api.js';
-import { Reflector } from './reflector.js';
+import { type Change, Reflector } from './reflector.js';
 import { covers, type Scope, type KubernetesObject } from './objects.js';
 
 export interface ScopedCopiesOptions<T> {
@@ -18,7 +18,8 @@ export interface ScopedCopiesOptions<T> {
   readonly optional?: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly onChange: () => void;
+  /** As a reflector's. */
+  readonly onChange: (change?: Change<T>) => void;
 }
 
 export interface ScopeCopy<T> {
@@ -44,9 +45,9 @@ export class ScopedCopies<T> {
           ...rest,
           clock,
           path: scope.path,
-          onChange: () => {
+          onChange: (change) => {
             this.#note(copy);
-            onChange();
+            onChange(change);
           },
         }),
         askedAt: undefined,

@@ -45,7 +45,11 @@ function describe({ shape }: Schema<unknown>, dialect: Dialect, depth: number): 
         type: 'array',
         items: describe(shape.item, dialect, depth + 1),
         ...(shape.least > 0 ? { minItems: shape.least } : {}),
-        ...(kubernetes ? { maxItems: mostItems(shape.item.shape, depth) } : {}),
+        ...(kubernetes
+          ? { maxItems: shape.most ?? mostItems(shape.item.shape, depth) }
+          : shape.most === undefined
+            ? {}
+            : { maxItems: shape.most }),
       };
     case 'record':
       return {
@@ -55,7 +59,10 @@ function describe({ shape }: Schema<unknown>, dialect: Dialect, depth: number): 
               description: `Names: ${shape.key.allowed}.`,
               maxProperties: KUBERNETES_LIMITS.names,
             }
-          : { propertyNames: textSchema(shape.key, dialect) }),
+          : {
+              propertyNames: textSchema(shape.key, dialect),
+              ...(shape.most === undefined ? {} : { maxProperties: shape.most }),
+            }),
         additionalProperties: describe(shape.item, dialect, depth + 1),
       };
     case 'object': {
@@ -79,6 +86,10 @@ function describe({ shape }: Schema<unknown>, dialect: Dialect, depth: number): 
       return kubernetes
         ? { 'x-kubernetes-preserve-unknown-fields': true }
         : { anyOf: shape.of.map((one) => describe(one, dialect, depth)) };
+    case 'scalar':
+      return kubernetes
+        ? { 'x-kubernetes-preserve-unknown-fields': true }
+        : { type: ['string', 'number', 'boolean', ...(shape.nothing ? ['null'] : [])] };
     case 'any list':
       return kubernetes
         ? { type: 'array', items: { 'x-kubernetes-preserve-unknown-fields': true } }

@@ -7,6 +7,8 @@ export interface Place {
   /** From 1; absent where the source is no file. */
   readonly line?: number;
   readonly column?: number;
+  /** Such as `spec.sinks[0].mode`, of a document that was parsed in detail. */
+  readonly path?: string;
 }
 
 export interface Problem {
@@ -44,7 +46,9 @@ export function suggest(mistyped: string, known: Iterable<string>): string | und
   let best: string | undefined;
   let least = Math.max(1, Math.floor(wanted.length / 3)) + 1;
   for (const name of known) {
-    const distance = editDistance(wanted, plain(name));
+    const other = plain(name);
+    if (Math.abs(wanted.length - other.length) >= least) continue;
+    const distance = editDistance(wanted, other);
     if (distance < least) {
       least = distance;
       best = name;

@@ -16,8 +16,18 @@ export interface Schema<T> {
 
 export type Shape =
   | { readonly kind: 'text'; readonly type: TextType<unknown> }
-  | { readonly kind: 'list'; readonly item: Schema<unknown>; readonly least: number }
-  | { readonly kind: 'record'; readonly key: TextType<string>; readonly item: Schema<unknown> }
+  | {
+      readonly kind: 'list';
+      readonly item: Schema<unknown>;
+      readonly least: number;
+      readonly most?: number;
+    }
+  | {
+      readonly kind: 'record';
+      readonly key: TextType<string>;
+      readonly item: Schema<unknown>;
+      readonly most?: number;
+    }
   | {
       readonly kind: 'object';
       readonly name: string;
@@ -27,6 +37,8 @@ export type Shape =
       readonly admission: readonly AdmissionRule[];
     }
   | { readonly kind: 'either'; readonly of: readonly Schema<unknown>[] }
+  /** Text, a number, true or false; `nothing`: or null. */
+  | { readonly kind: 'scalar'; readonly nothing: boolean }
   /** A list or map of which nothing more is said. */
   | { readonly kind: 'any list' | 'any map' };
 
@@ -54,6 +66,11 @@ export class Reader {
     return this.#places.get(read)?.own;
   }
 
+  /** Whether a field has a value in something that a schema read, be it wrong. */
+  wasGiven(read: object, field: string): boolean {
+    return this.#places.get(read)?.fields.has(field) ?? false;
+  }
+
   /** Reports a mistake at a field of something that a schema read, or at the thing itself. */
   refuseAt(read: object, field: string | undefined, message: string): void {
     const places = this.#places.get(read);
@@ -76,19 +93,29 @@ export function text<T>(type: TextType<T>): Schema<T> {
   };
 }
 
-/** A list; items with mistakes are left out of what is read. */
+/** A list; items with mistakes are left out of what is read. One that is too long is not read at all. */
 export function list<T>(
   item: Schema<T>,
-  options: { readonly least?: number } = {},
+  options: { readonly least?: number; readonly most?: number } = {},
 ): Schema<readonly T[]> {
-  const { least = 0 } = options;
-  const allowed = `a list${least > 0 ? ` of at least ${least}` : ''}, each ${item.allowed}`;
+  const { least = 0, most } = options;
+  const bounds = [
+    ...(least > 0 ? [`at least ${least}`] : []),
+    ...(most === undefined ? [] : [`at most ${most}`]),
+  ].join(' and ');
+  const allowed = `a list${bounds === '' ? '' : ` of ${bounds}`}, each ${item.allowed}`;
   return {
     allowed,
-    shape: { kind: 'list', item, least },
+    shape: { kind: 'list', item, least, ...(most === undefined ? {} : { most }) },
     read(value, reader) {
       if (value.kind !== 'list' || value.items.length < least) {
         return reader.refuse(value.place, `${describe(value)} is not ${allowed}`);
+      }
+      if (most !== undefined && value.items.length > most) {
+        return reader.refuse(
+          value.place,
+          `${value.items.length} entries are too many: at most ${most} are allowed`,
+        );
       }
       return value.items.flatMap((entry) => {
         const read = item.read(entry, reader);
@@ -98,25 +125,40 @@ export function list<T>(
   };
 }
 
-/** Names of any kind, each with a value. */
-export function record<T>(key: TextType<string>, item: Schema<T>): Schema<ReadonlyMap<string, T>> {
+/** Names of any kind, each with a value. One with too many is not read at all. */
+export function record<T>(
+  key: TextType<string>,
+  item: Schema<T>,
+  { most }: { readonly most?: number } = {},
+): Schema<ReadonlyMap<string, T>> {
   const allowed = `names (${key.allowed}) with values, each ${item.allowed}`;
   return {
     allowed,
-    shape: { kind: 'record', key, item },
+    shape: { kind: 'record', key, item, ...(most === undefined ? {} : { most }) },
     read(value, reader) {
       if (value.kind !== 'map') {
         return reader.refuse(value.place, `${describe(value)} is not ${allowed}`);
       }
+      if (most !== undefined && value.entries.length > most) {
+        return reader.refuse(
+          value.place,
+          `${value.entries.length} entries are too many: at most ${most} are allowed`,
+        );
+      }
       const read = new Map<string, T>();
+      const places = new Map<string, Place>();
       for (const entry of value.entries) {
         const name = key.parse(entry.key, reader.base);
         if (name === undefined) {
-          reader.refuse(entry.place, `${quote(entry.key)} is not ${key.allowed}`);
+          const near = key.choices ? didYouMean(entry.key, key.choices) : '';
+          reader.refuse(entry.place, `${quote(entry.key)} is not ${key.allowed}${near}`);
         }
         const parsed = item.read(entry.value, reader);
-        if (name !== undefined && parsed !== undefined) read.set(name, parsed);
+        if (name === undefined || parsed === undefined) continue;
+        read.set(name, parsed);
+        places.set(name, entry.place);
       }
+      reader.remember(read, value.place, places);
       return read;
     },
   };
@@ -178,6 +220,9 @@ export interface ObjectOptions<F> {
   readonly admission?: readonly AdmissionRule[];
 }
 
+/** Of one object: what holds more is something else, and nobody reads about each. */
+const MOST_UNKNOWN_FIELDS = 20;
+
 /** An object with exactly these fields; `name` says what it is: `an issuer`. */
 export function object<F extends Fields>(
   name: string,
@@ -197,17 +242,24 @@ export function object<F extends Fields>(
       }
       const places = new Map<string, Place>();
       const read: Record<string, unknown> = {};
+      let unknown = 0;
       for (const entry of value.entries) {
         const field = Object.hasOwn(fields, entry.key) ? fields[entry.key] : undefined;
         if (!field) {
+          if (++unknown > MOST_UNKNOWN_FIELDS) continue;
           const hint = didYouMean(entry.key, names) || `; allowed: ${names.join(', ')}`;
           reader.refuse(entry.place, `${quote(entry.key)} is no field of ${name}${hint}`);
           continue;
         }
+        if (entry.value.kind === 'nothing') continue;
         places.set(entry.key, entry.place);
-        if (entry.value.kind !== 'nothing')
-          read[entry.key] = field.schema.read(entry.value, reader);
-        else if (field.required) places.delete(entry.key);
+        read[entry.key] = field.schema.read(entry.value, reader);
+      }
+      if (unknown > MOST_UNKNOWN_FIELDS) {
+        reader.refuse(
+          value.place,
+          `${name} has ${unknown} fields that are not known; allowed: ${names.join(', ')}`,
+        );
       }
       let complete = true;
       for (const [key, field] of Object.entries(fields)) {
@@ -240,7 +292,8 @@ export function oneOf(names: readonly string[]): string {
   return names.join(', ').replace(/, ([^,]*)$/, ' or $1');
 }
 
-function describe(value: YamlValue): string {
+/** What somebody wrote instead of what is allowed, for messages. */
+export function describe(value: YamlValue): string {
   switch (value.kind) {
     case 'text':
       return quote(value.text);

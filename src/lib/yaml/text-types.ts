@@ -1,5 +1,4 @@
 /** Values that are written as one piece of text, in a file, an environment variable or an argument. */
-import { resolve } from 'node:path';
 import { isLoopback } from '../../model/address.js';
 
 /** What JSON Schema can say of a value that is written as text. */
@@ -78,11 +77,6 @@ export function integer(least: number, most?: number): TextType<number> {
     { type: 'integer', minimum: least, maximum },
   );
 }
-
-/** A path of the file system, made absolute. */
-export const path = textType('a path', (text, base) =>
-  text.trim() === '' || text.includes('\0') ? undefined : resolve(base, text),
-);
 
 /** A token issuer or its documents: whoever can change them in transit can sign tokens. */
 export const issuerUrl = textType(

@@ -1,19 +1,13 @@
 /** The listener for clients, and the headers that they send. */
-import {
-  boolean,
-  integer,
-  path,
-  size,
-  choice,
-  plainText,
-  duration,
-} from '../../lib/yaml/text-types.js';
+import { path } from '../../lib/yaml/file-path.js';
+import { boolean, integer, size, choice, plainText, duration } from '../../lib/yaml/text-types.js';
 import {
   group,
   optional,
   setting,
   controlPlane,
-  servers,
+  policyReaders,
+  runners,
   envoyChild,
   sidecars,
   issuers,
@@ -53,18 +47,19 @@ export const listener = group('The listener for clients, beyond its address and 
 export const headers = group('Request headers that clients send.', {
   team: setting(headerName, {
     default: 'x-doordash-team',
-    roles: servers,
+    roles: policyReaders,
     about: 'Names the team whose driver is wanted.',
   }),
   environment: setting(headerName, {
     default: 'x-doordash-environment',
-    roles: servers,
+    roles: policyReaders,
     about: 'Names the environment whose driver is wanted.',
   }),
   user: setting(headerName, {
     default: 'x-doordash-user',
-    roles: servers,
-    about: 'The user the client claims to act for: recorded for audit, never trusted.',
+    roles: [...policyReaders, ...runners],
+    about:
+      'The user the client claims to act for: recorded for audit, never trusted. To the Runner: the user that a service acts for.',
   }),
 });
 
@@ -183,22 +178,22 @@ export const issuer = group(
   {
     enabled: setting(boolean, {
       default: 'false',
-      roles: [...servers, ...operator],
+      roles: [...policyReaders, ...operator],
       about: 'Whether `start` runs it, and whether its tokens are accepted.',
     }),
     listen_addr: setting(loopbackAddress, {
       default: '127.0.0.1:18080',
-      roles: [...servers, ...issuers, ...operator],
+      roles: [...policyReaders, ...issuers, ...operator],
       about: 'Where it is served (HTTP), which is also how its tokens name it (iss).',
     }),
     client_id: setting(plainText, {
       default: 'spark-gateway-development',
-      roles: [...servers, ...issuers],
+      roles: [...policyReaders, ...issuers],
       about: 'The OAuth client that its tokens name (cid).',
     }),
     audience: setting(plainText, {
       default: 'api://spark-gateway',
-      roles: [...servers, ...issuers],
+      roles: [...policyReaders, ...issuers],
       about: 'The audience that its tokens name (aud).',
     }),
     token_ttl: setting(duration('1s', '30d'), {

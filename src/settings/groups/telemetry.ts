@@ -1,5 +1,6 @@
 /** What is told of requests: audit records, traces, access logs. */
-import { boolean, choice, integer, path, duration, size } from '../../lib/yaml/text-types.js';
+import { path } from '../../lib/yaml/file-path.js';
+import { boolean, choice, integer, duration, size } from '../../lib/yaml/text-types.js';
 import { group, optional, setting, controlPlane, servers } from '../setting.js';
 import { otlpEndpoint } from '../types.js';
 

@@ -52,3 +52,34 @@ test('details that cannot be read are passed over', (t) => {
   const failure = { name: 'Error', message: '', code: 14, details: '', metadata };
   t.is(fromServiceError(failure).code, 'CONTROL_PLANE_UNAVAILABLE');
 });
+
+test('each problem of a refusal arrives with its place', (t) => {
+  const problems = [
+    { line: 3, column: 7, path: 'spec.engine.version', message: '"9" is not 3.5 or 4.1' },
+    { path: '', message: 'the manifest is empty' },
+  ];
+  const error = new GatewayError('MANIFEST_INVALID', 'The manifest has 2 mistakes.', { problems });
+  t.deepEqual(overTheWire(error).problems, problems);
+});
+
+test('of very many problems the first ones arrive, in as much as the headers of a client hold', (t) => {
+  const problems = Array.from({ length: 5_000 }, (_, at) => ({
+    line: at + 1,
+    column: 1,
+    path: `spec.coreEtl.transforms[${at}]`,
+    message: 'x'.repeat(100),
+  }));
+  const error = new GatewayError('MANIFEST_INVALID', 'm'.repeat(2_000), { problems });
+  const received = overTheWire(error).problems;
+  t.deepEqual(received, problems.slice(0, received.length));
+  t.true(received.length > 10);
+  const { metadata } = toServiceError(error);
+  const [bytes] = metadata?.get('grpc-status-details-bin') ?? [];
+  t.true(bytes instanceof Buffer && bytes.toString('base64').length < 6_500);
+});
+
+test('one problem that is too long is cut rather than left out', (t) => {
+  const problems = [{ line: 1, column: 1, path: 'x', message: 'y'.repeat(10_000) }];
+  const [received] = overTheWire(new GatewayError('MANIFEST_INVALID', 'm', { problems })).problems;
+  t.regex(received?.message ?? '', /^y{100,1000}/);
+});

@@ -1,0 +1,242 @@
+/** BatchService over gRPC, at the leader and through a replica that does not lead. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
+import { Client, type ServiceError } from '@grpc/grpc-js';
+import test, { type ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import {
+  BatchService,
+  CreateSparkApplicationRequestSchema,
+  DeleteSparkApplicationRequestSchema,
+  GetSparkApplicationStatusRequestSchema,
+  ListSparkApplicationsRequestSchema,
+  StreamSparkApplicationLogsRequestSchema,
+  type StreamSparkApplicationLogsResponse,
+} from '#gen/spark_gateway/v1/batch_pb.js';
+import { methodDefinition } from '../../src/lib/grpc/channels.js';
+import { Forwarder } from '../../src/lib/grpc/forward.js';
+import { createGrpcPort, type GrpcPort } from '../../src/lib/grpc/port.js';
+import { fromServiceError } from '../../src/lib/grpc/status-details.js';
+import { clientCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
+import { systemClock } from '../../src/model/clock.js';
+import { GatewayError } from '../../src/model/errors.js';
+import { ALICE, BatchWorld, MANIFEST } from '../support/batch-world.js';
+import { TestAuthority } from '../support/certificates.js';
+import { settle } from '../support/manual-clock.js';
+import { unusedPort } from '../support/unused-port.js';
+
+const logger = pino({ level: 'silent' });
+const clock = systemClock;
+
+interface Ports {
+  readonly world: BatchWorld;
+  readonly leader: string;
+  readonly follower: string;
+  /** Makes a certificate of this name. */
+  readonly certificate: (name: string) => TlsFiles;
+}
+
+async function ports(t: ExecutionContext): Promise<Ports> {
+  const world = new BatchWorld();
+  await settle();
+  const folder = mkdtempSync(join(tmpdir(), 'batch-service-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const authority = new TestAuthority();
+  const certificate = (name: string) =>
+    authority.writeFiles(folder, name, {
+      commonName: name,
+      uris: [`spiffe://example/${name}`],
+      ...(name === 'replica' ? { ipv4: ['127.0.0.1'] } : {}),
+    });
+  const replica = certificate('replica');
+  const listen = async (addServices: Parameters<GrpcPort['serve']>[0]) => {
+    const number = await unusedPort();
+    const port = createGrpcPort({
+      name: 'test',
+      address: { host: '127.0.0.1', port: number },
+      tls: replica,
+      allowedSans: ['spiffe://example/authz'],
+      services: [BatchService],
+      replicaServices: [],
+      namedServices: [{ service: BatchService, allowedSans: ['spiffe://example/runner'] }],
+      clock,
+      logger,
+    });
+    port.serve(addServices);
+    await port.listen();
+    t.teardown(() => port.close());
+    return `127.0.0.1:${number}`;
+  };
+  const leader = await listen((server) => world.term.addServices(server));
+  const forwarder = new Forwarder({
+    credentials: clientCredentials(replica, { clock }),
+    unavailable: () => new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'nobody leads'),
+  });
+  forwarder.setTarget(leader);
+  t.teardown(() => forwarder.close());
+  const follower = await listen((server) => forwarder.addServices(server, [BatchService]));
+  return { world, leader, follower, certificate };
+}
+
+function runner(t: ExecutionContext, address: string, tls: TlsFiles): Client {
+  const client = new Client(address, clientCredentials(tls, { clock }));
+  t.teardown(() => client.close());
+  return client;
+}
+
+function ask<I extends DescMessage, O extends DescMessage>(
+  client: Client,
+  method: DescMethod & { readonly input: I; readonly output: O },
+  message: MessageShape<I>,
+): Promise<MessageShape<O>> {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      message,
+      (error: ServiceError | null, response?: MessageShape<O>) => {
+        if (response) resolve(response);
+        else reject(error ? fromServiceError(error) : new Error('no answer'));
+      },
+    );
+  });
+}
+
+const { method } = BatchService;
+const caller = { ...ALICE, user: 'alice', uriSans: [...ALICE.uriSans], dnsSans: [], groups: [] };
+
+function submission(manifest = MANIFEST) {
+  return create(CreateSparkApplicationRequestSchema, {
+    caller,
+    manifest,
+    team: 'ads',
+    environment: 'staging',
+    options: { client_request_id: 'one' },
+  });
+}
+
+test('a job is submitted, seen, listed and cancelled through a replica that does not lead', async (t) => {
+  const { world, follower, certificate } = await ports(t);
+  const client = runner(t, follower, certificate('runner'));
+  const made = await ask(client, method.createSparkApplication, submission());
+  t.is(made.namespace, 'sjns-ads-staging');
+  t.false(made.duplicate);
+  const again = await ask(client, method.createSparkApplication, submission());
+  t.is(again.jobId, made.jobId);
+  t.true(again.duplicate);
+  const { jobId } = made;
+  world.backend.set(jobId, { state: 'RUNNING', attempt: 1, startedAtMs: 1000 });
+  world.backend.say(jobId, 1, '2026-11-29T10:00:00.000000001Z', 'first');
+  world.backend.say(jobId, 1, '2026-11-29T10:00:00.000000002Z', 'second');
+  const get = create(GetSparkApplicationStatusRequestSchema, { caller, jobId, logLines: 1 });
+  const seen = await ask(client, method.getSparkApplicationStatus, get);
+  t.is(seen.job?.state, 'RUNNING');
+  t.is(seen.job?.submittedBy, 'airflow');
+  t.is(seen.job?.resultCount, -1n);
+  t.deepEqual(seen.logLines, ['second']);
+  t.true(seen.logTruncated);
+  const list = create(ListSparkApplicationsRequestSchema, { caller, mine: true });
+  const { jobs } = await ask(client, method.listSparkApplications, list);
+  t.deepEqual(
+    jobs.map(({ jobId: listed, history }) => [listed, history.length]),
+    [[jobId, 0]],
+  );
+  const cancel = create(DeleteSparkApplicationRequestSchema, { caller, jobId });
+  const cancelled = await ask(client, method.deleteSparkApplication, cancel);
+  t.true(cancelled.job?.cancelling);
+  await settle();
+  t.is((await ask(client, method.getSparkApplicationStatus, get)).job?.state, 'CANCELLED');
+});
+
+test('every mistake of a manifest is told with its place', async (t) => {
+  const { follower, certificate } = await ports(t);
+  const client = runner(t, follower, certificate('runner'));
+  const bad = MANIFEST.replace('name: doubled', 'nme: doubled').replace('"4.1"', '"9"');
+  const error = await t.throwsAsync(ask(client, method.createSparkApplication, submission(bad)), {
+    instanceOf: GatewayError,
+  });
+  t.is(error?.code, 'MANIFEST_INVALID');
+  t.true((error?.problems.length ?? 0) >= 2);
+  t.true(error?.problems.every(({ line = 0, column = 0 }) => line > 0 && column > 0));
+});
+
+test('only a certificate of batch.allowed_sans may ask, and it may ask for nothing else', async (t) => {
+  const { leader, certificate } = await ports(t);
+  const client = runner(t, leader, certificate('authz'));
+  await t.throwsAsync(ask(client, method.createSparkApplication, submission()), {
+    message: /cannot reach|none of the names/,
+  });
+});
+
+test('a log is pushed as it grows, and resumed after the last line that was seen', async (t) => {
+  const { world, follower, certificate } = await ports(t);
+  const client = runner(t, follower, certificate('runner'));
+  const { jobId } = await ask(client, method.createSparkApplication, submission());
+  world.backend.set(jobId, { state: 'RUNNING', attempt: 1 });
+  const say = (n: number) =>
+    world.backend.say(jobId, 1, `2026-11-29T10:00:0${n}.000000000Z`, `line ${n}`);
+  say(1);
+  const first = follow(client, jobId, '');
+  t.is(await first.state(), 'RUNNING');
+  t.is(await first.line(world), 'line 1');
+  say(2);
+  t.is(await first.line(world), 'line 2');
+  first.end();
+  say(3);
+  const second = follow(client, jobId, first.position());
+  t.is(await second.line(world), 'line 3', 'neither twice nor left out');
+  world.report(jobId);
+  world.backend.set(jobId, { state: 'SUCCEEDED', exitCode: 0 });
+  await second.ended(world);
+  t.is(second.lastState(), 'COMPLETED');
+});
+
+async function until(good: () => boolean, world?: BatchWorld): Promise<void> {
+  while (!good()) {
+    await world?.clock.advance(100);
+    await settle();
+  }
+}
+
+/** What a stream tells. Times pass while something is waited for: the world's clock is moved by hand. */
+function follow(client: Client, jobId: string, after: string) {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(
+    method.streamSparkApplicationLogs,
+  );
+  const call = client.makeServerStreamRequest(
+    path,
+    requestSerialize,
+    responseDeserialize,
+    create(StreamSparkApplicationLogsRequestSchema, { caller, jobId, after, follow: true }),
+  );
+  const lines: { position: string; text: string }[] = [];
+  let last = '';
+  let state = '';
+  let isOver = false;
+  call.on('data', (message: StreamSparkApplicationLogsResponse) => {
+    lines.push(...message.lines);
+    if (message.state !== '') state = message.state;
+  });
+  call.on('error', () => (isOver = true));
+  call.on('end', () => (isOver = true));
+  return {
+    async state() {
+      await until(() => state !== '');
+      return state;
+    },
+    async line(world: BatchWorld) {
+      await until(() => lines.length > 0, world);
+      const line = lines.shift();
+      last = line?.position ?? last;
+      return line?.text;
+    },
+    position: () => last,
+    lastState: () => state,
+    ended: (world: BatchWorld) => until(() => isOver, world),
+    end: () => call.cancel(),
+  };
+}

@@ -1,0 +1,92 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import test, { type ExecutionContext } from 'ava';
+import { objectIn, openStorage } from '../../../src/lib/storage/storage.js';
+
+function world(t: ExecutionContext) {
+  const base = mkdtempSync(join(tmpdir(), 'storage-'));
+  t.teardown(() => rmSync(base, { recursive: true }));
+  const root = join(base, 'out');
+  mkdirSync(root);
+  writeFileSync(join(base, 'secret'), 'secret');
+  const storage = openStorage({
+    folders: [root],
+    s3: { endpoint: undefined, region: undefined, pathStyle: false },
+  });
+  const url = pathToFileURL(root).href;
+  const put = (name: string, text: string) => writeFileSync(join(root, name), text);
+  return { base, root, url, put, storage };
+}
+
+test('a file is read as a whole; one that is not there is none', async (t) => {
+  const { storage, url, put } = world(t);
+  put('a b.json', '{"x": "ä"}');
+  t.is((await storage.read(objectIn(`${url}/`, 'a%20b.json'), 100))?.toString(), '{"x": "ä"}');
+  t.is(await storage.read(objectIn(url, 'none.json'), 100), undefined);
+  t.is(await storage.read(objectIn(url, 'a%20b.json/below'), 100), undefined);
+  put('empty', '');
+  t.is((await storage.read(objectIn(url, 'empty'), 100))?.length, 0);
+});
+
+test('as many bytes as are allowed are read, and one more is refused', async (t) => {
+  const { storage, url, put } = world(t);
+  put('x', 'x'.repeat(10));
+  t.is((await storage.read(objectIn(url, 'x'), 10))?.length, 10);
+  await t.throwsAsync(storage.read(objectIn(url, 'x'), 9), {
+    code: 'RESULTS_UNREADABLE',
+    message: /more than 9 bytes/,
+  });
+});
+
+test('nothing outside of the folder is read: by dots, by a link, by a neighbour of like name', async (t) => {
+  const { storage, base, root, url } = world(t);
+  symlinkSync(join(base, 'secret'), join(root, 'link'));
+  symlinkSync(base, join(root, 'up'));
+  mkdirSync(`${root}-other`);
+  writeFileSync(`${root}-other/secret`, 'secret');
+  for (const name of ['../secret', '%2e%2e/secret', 'link', 'up/secret', '../out-other/secret']) {
+    await t.throwsAsync(
+      storage.read(`${url}/${name}`, 100),
+      { code: 'RESULTS_UNREADABLE', message: /none of the folders/ },
+      name,
+    );
+  }
+});
+
+test('a folder, a pipe and another host are refused at once', async (t) => {
+  const { storage, root, url } = world(t);
+  mkdirSync(join(root, 'folder'));
+  execFileSync('mkfifo', [join(root, 'pipe')]);
+  for (const wrong of [
+    `${url}/folder`,
+    `${url}/pipe`,
+    'file://elsewhere/etc/passwd',
+    `${url}/%00`,
+  ]) {
+    await t.throwsAsync(storage.read(wrong, 100), { code: 'RESULTS_UNREADABLE' }, wrong);
+  }
+});
+
+test('other schemes are refused with those that there are', async (t) => {
+  const { storage } = world(t);
+  for (const wrong of ['http://example.com/x', '/etc/passwd', '', 'hdfs://x/y']) {
+    await t.throwsAsync(storage.read(wrong, 100), { message: /file:\/\/ or s3:\/\// }, wrong);
+  }
+});
+
+test('an S3 that cannot be reached is doubt, and is said with its URL', async (t) => {
+  const storage = openStorage({
+    folders: [],
+    s3: { endpoint: 'http://127.0.0.1:1', region: 'us-east-1', pathStyle: true },
+  });
+  process.env['AWS_ACCESS_KEY_ID'] ??= 'test';
+  process.env['AWS_SECRET_ACCESS_KEY'] ??= 'test-secret';
+  const error = await t.throwsAsync(storage.read('s3://bucket/a/_status.json', 100), {
+    code: 'RESULTS_UNREADABLE',
+    message: /s3:\/\/bucket\/a\/_status.json/,
+  });
+  t.notRegex(error?.message ?? '', /test-secret/);
+});
