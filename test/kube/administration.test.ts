@@ -56,6 +56,12 @@ test('an operator may ask any replica: a follower passes on to the leader what i
   const available = async () =>
     (await follower.drivers()).filter(({ phase }) => phase === 'available');
   await follower.until('to see the pool', async () => (await available()).length === pool.size);
+  await follower.until(
+    'to hear the leader',
+    async () => (await follower.status()).unknown === undefined,
+  );
+  const [pooled] = await follower.pools();
+  t.is(pooled?.waiting, 0, 'who waits is told by the leader');
   const [drained, evicted] = await available();
   const deadline = '2040-01-01T00:00:00.000Z';
   const answer = await follower.act<DriverAnswer>(`drivers/${drained?.uid}/drain`, { deadline });
