@@ -68,7 +68,8 @@ export function findChromium(env = process.env) {
 /** Environment variables by which the tests start what `chromiumStep` installed. */
 export function installedChromium() {
   const libraries = missesLibraries() ? { CHROMIUM_LIBRARIES: join(unpacked, 'al2023/lib') } : {};
-  return { CHROMIUM_BIN: installed, CHROMIUM_FONTS: join(unpacked, 'fonts'), ...libraries };
+  // The package's own fonts.conf names folders of the machine that it was made for.
+  return { CHROMIUM_BIN: installed, CHROMIUM_FONTS: requirements, ...libraries };
 }
 
 function missesLibraries() {

@@ -1,5 +1,5 @@
 // npm packages, generated code and compiled code.
-import { cpSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join, relative } from 'node:path';
 import { inRoot, root } from './paths.js';
@@ -64,9 +64,11 @@ export const compiled = {
   async run() {
     const hash = buildHash();
     compile(root);
-    compile(inRoot('src/console/page'));
     removeStaleOutputs();
-    for (const file of pageFiles()) cpSync(file, inRoot('build', relative(root, file)));
+    for (const part of partsWithPages()) {
+      compile(inRoot('src', part, 'page'));
+      if (part !== 'lib') await bundlePage(part);
+    }
     writeStamp(buildStamp, hash);
   },
 };
@@ -83,9 +85,37 @@ function compile(project) {
   throw new SetupError('TypeScript found errors (above).');
 }
 
-/** What the console serves as it is. */
-const pageFiles = () =>
-  filesBelow(inRoot('src/console/page')).filter((file) => /\.(css|html|svg)$/.test(file));
+/** Parts of src/ that have a page; what pages share is in lib. */
+const partsWithPages = () =>
+  readdirSync(inRoot('src')).filter((part) =>
+    existsSync(inRoot('src', part, 'page/tsconfig.json')),
+  );
+
+/** What a browser gets of a page: one script, one style sheet, and what they name. */
+async function bundlePage(part) {
+  const { build } = await import('esbuild');
+  const page = inRoot('src', part, 'page');
+  const shared = inRoot('src/lib/page');
+  await build({
+    entryPoints: [
+      join(page, 'main.tsx'),
+      join(page, 'page.css'),
+      join(page, 'index.html'),
+      join(shared, 'theme.ts'),
+      join(shared, 'icon.svg'),
+    ],
+    outdir: inRoot('build/src', part, 'assets'),
+    entryNames: '[name]',
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    loader: { '.html': 'copy', '.svg': 'copy' },
+    logLevel: 'warning',
+  });
+}
 
 /** Removes compiled files whose source is gone: ava would run them. */
 function removeStaleOutputs() {

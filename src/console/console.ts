@@ -1,18 +1,19 @@
 /** The console: the page, its sign-in, and what it is kept up to date by. */
 import type { Logger } from 'pino';
 import { json } from '../lib/http/answer.js';
+import type { Assets } from '../lib/http/assets.js';
 import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import type { MeView, RequestSample } from '../model/admin-api.js';
 import type { TokenVerification } from '../model/administration.js';
 import { type Clock, isoTime } from '../model/clock.js';
 import { toGatewayError } from '../model/errors.js';
 import { API_ROOT } from './read-routes.js';
-import { type Assets, pageHeaders } from './assets.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import { Events } from './live/events.js';
 import { History } from './live/history.js';
 import { LiveState } from './live/live-state.js';
 import type { RecentActions } from './live/requests.js';
+import type { EndedSessions } from './sign-in/ended-sessions.js';
 import { Provider } from './sign-in/provider.js';
 import { CALLBACK_PATH, SIGN_IN_PATH, signInRoutes } from './sign-in/sign-in.js';
 import { Sealer, SessionCookie } from './sign-in/session-cookie.js';
@@ -38,12 +39,17 @@ export interface SignIn {
 /** Sign-in with an OpenID Connect issuer. Its cookie says who asks, beside the bearer token. */
 export function createSignIn(
   settings: SignInSettings,
-  parts: { readonly tokens: TokenVerification; readonly clock: Clock; readonly logger: Logger },
+  parts: {
+    readonly tokens: TokenVerification;
+    readonly ended: EndedSessions;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  },
 ): SignIn {
   const { publicUrl, secret, sessionTtlMs: ttlMs } = settings;
-  const { tokens, clock, logger } = parts;
+  const { tokens, ended, clock, logger } = parts;
   const sealer = new Sealer(secret, clock);
-  const session = new SessionCookie({ sealer, tokens, publicUrl, ttlMs, clock });
+  const session = new SessionCookie({ sealer, tokens, publicUrl, ttlMs, ended, clock });
   const provider = new Provider({
     ...settings,
     redirectUri: `${publicUrl.origin}${CALLBACK_PATH}`,
@@ -115,7 +121,7 @@ export function createConsole(options: ConsoleOptions): Console {
       const location = `${SIGN_IN_PATH}?${query.toString()}`;
       return { status: 303, headers: { location }, body: '' };
     }
-    return { status: 200, headers: pageHeaders, body: assets.page };
+    return assets.page();
   };
   return {
     routes: {

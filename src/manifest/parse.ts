@@ -9,6 +9,8 @@ import { type Manifest, manifestDocument, type ResourcesEntry } from './document
 
 /** UTF-8. A ConfigMap holds as much. */
 export const MOST_BYTES = 1024 * 1024;
+/** So that no manifest takes long to read: some thousand cells of inline rows, and everything else. */
+const MOST_TOKENS = 100_000;
 /** Told at a time. */
 const MOST_PROBLEMS = 100;
 
@@ -35,7 +37,7 @@ export function parseManifest(text: string, options: Partial<CheckOptions> = {})
       },
     ]);
   }
-  const parsed = parseYaml(text, '', { detailed: true });
+  const parsed = parseYaml(text, '', { detailed: true, mostTokens: MOST_TOKENS });
   const reader = new Reader('');
   reader.problems.push(...parsed.problems);
   checkCharacters(parsed.value, reader);

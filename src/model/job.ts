@@ -11,6 +11,11 @@ export const jobStates = [
 ] as const;
 export type JobState = (typeof jobStates)[number];
 
+/** A state of a newer release is a doubt. */
+export function jobStateOf(text: string): JobState {
+  return jobStates.find((state) => state === text) ?? 'UNKNOWN';
+}
+
 /** States that a job never leaves. */
 export function hasEnded(state: JobState): boolean {
   return state === 'COMPLETED' || state === 'FAILED' || state === 'CANCELLED';
@@ -27,6 +32,37 @@ export interface JobReason {
   /** Where in the manifest, counted from 1. */
   readonly line?: number;
   readonly column?: number;
+}
+
+/** As messages of spark_gateway.v1 have a reason: empty texts and zeros for what is not known. */
+export interface ToldReason {
+  readonly reasonCode: string;
+  readonly reason: string;
+  readonly step?: string;
+  readonly line?: number;
+  readonly column?: number;
+}
+
+export function jobReasonOf(told: ToldReason): JobReason | undefined {
+  const { reasonCode: code, reason: message, step = '', line = 0, column = 0 } = told;
+  if (code === '' && message === '') return undefined;
+  return {
+    code,
+    message,
+    ...(step === '' ? {} : { step }),
+    ...(line === 0 ? {} : { line, column: Math.max(1, column) }),
+  };
+}
+
+/** `CODE: message (step "x", line 12)`: why a job did not complete; empty for one that may, or did. */
+export function jobErrorText(state: JobState, reason: JobReason | undefined): string {
+  if (!reason || state === 'PENDING' || state === 'RUNNING' || state === 'COMPLETED') return '';
+  const place = [
+    ...(reason.step === undefined ? [] : [`step ${JSON.stringify(reason.step)}`]),
+    ...(reason.line === undefined ? [] : [`line ${reason.line}`]),
+  ].join(', ');
+  const text = [reason.code, reason.message].filter((part) => part !== '').join(': ');
+  return place === '' ? text : `${text} (${place})`;
 }
 
 /**

@@ -74,6 +74,12 @@ export const ANSWER_HEADER = 'x-spark-answer';
  */
 export const BODY_PREFIX_BYTES = 4096;
 
+/** To the Runner: a group of the person that a service acts for; one header for each. */
+export const GROUP_HEADER = 'x-doordash-group';
+
+/** From the Runner, ahead of its answer to Submit: `true` when the job was there already. */
+export const DUPLICATE_HEADER = 'x-spark-duplicate';
+
 /** The trace that a request is part of (W3C Trace Context). */
 export const TRACE_HEADER = 'traceparent';
 

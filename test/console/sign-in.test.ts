@@ -9,6 +9,7 @@ import {
   Sealer,
   SessionCookie,
 } from '../../src/console/sign-in/session-cookie.js';
+import { EndedSessions } from '../../src/console/sign-in/ended-sessions.js';
 import { Provider } from '../../src/console/sign-in/provider.js';
 import { returnPath, signInRoutes } from '../../src/console/sign-in/sign-in.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
@@ -99,6 +100,7 @@ test('over https the cookie is Secure and bound to the host', async (t) => {
     },
     publicUrl: new URL('https://console.example.com'),
     ttlMs: 3_600_000,
+    ended: new EndedSessions(systemClock),
     clock: systemClock,
   });
   const [first = ''] = await cookie.begin(await console.issuer.mintToken('alice'));
@@ -121,7 +123,14 @@ test('over https the cookie of a sign-in attempt is bound to the host, too', asy
       redirectUri: `${publicUrl.origin}/auth/callback`,
     }),
     sealer,
-    session: new SessionCookie({ sealer, tokens, publicUrl, ttlMs: 1_000, clock }),
+    session: new SessionCookie({
+      sealer,
+      tokens,
+      publicUrl,
+      ttlMs: 1_000,
+      ended: new EndedSessions(clock),
+      clock,
+    }),
     publicUrl,
     clock,
     logger: pino({ level: 'silent' }),

@@ -8,10 +8,11 @@ import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { loginRoutes, readRoutes } from '../../src/console/read-routes.js';
-import { Assets } from '../../src/console/assets.js';
+import { consoleAssets } from '../../src/console/assets.js';
 import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
 import { createConsole, createSignIn } from '../../src/console/console.js';
 import { RecentActions, RequestTally } from '../../src/console/live/requests.js';
+import { EndedSessions } from '../../src/console/sign-in/ended-sessions.js';
 import type { ConsoleSources } from '../../src/console/console-sources.js';
 import { type HttpServer, startHttpServer } from '../../src/lib/http/http-server.js';
 import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
@@ -104,7 +105,7 @@ export async function startTestConsole(
       secret: Buffer.alloc(32, 'a secret of this test'),
       sessionTtlMs,
     },
-    { tokens, clock, logger },
+    { tokens, ended: new EndedSessions(clock), clock, logger },
   );
   const gatekeeper = new Gatekeeper({
     identifications: [new BearerIdentification(tokens), signIn.session],
@@ -119,7 +120,7 @@ export async function startTestConsole(
     sources,
     gatekeeper,
     signIn,
-    assets: await Assets.load(),
+    assets: await consoleAssets(),
     actions,
     takeRequests: () => tally.take(),
     clock,
@@ -205,6 +206,7 @@ function sourcesOf(
         sinceMs: systemClock.now(),
       })),
     envoys: () => world.envoys,
+    hearsLeader: () => true,
     sidecars: () => world.sidecars,
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined }),
     activity: ({ lastActiveMs }) => ({ lastActiveMs, openStreams: 1 }),

@@ -1,9 +1,9 @@
 /** What operators did lately. */
-import { Fragment, h } from './preact.js';
-import { dateAndTime } from './format.js';
+import { dateAndTime } from '../../lib/page/format.js';
 import type { LiveData } from './live-data.js';
-import { State, Title } from './parts.js';
-import { PlainTable } from './table.js';
+import { Title } from '../../lib/page/parts.js';
+import { State } from './parts.js';
+import { PlainTable } from '../../lib/page/table.js';
 
 export function Activity({ data }: { readonly data: LiveData }) {
   return (

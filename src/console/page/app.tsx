@@ -1,21 +1,23 @@
 /** The page as a whole: header, view, dialog. */
 import type { MeView, SessionView } from '../../model/admin-api.js';
-import { type ComponentChildren, Fragment, h } from './preact.js';
+import type { ComponentChildren } from 'preact';
 import { Activity } from './activity.js';
 import { Confirmation } from './confirmation.js';
 import type { ConnectionState } from './connection.js';
 import { Driver, Drivers } from './drivers.js';
 import { Envoys } from './envoys.js';
 import { Explain } from './explain.js';
-import { clockTime } from './format.js';
+import { clockTime } from '../../lib/page/format.js';
+import { Frame } from '../../lib/page/frame.js';
+import { signInPath } from '../../lib/page/request.js';
 import { Overview } from './overview.js';
 import { OwnSessions } from './own-sessions.js';
-import { Title } from './parts.js';
+import { Title } from '../../lib/page/parts.js';
 import { Policy, PolicyHistory } from './policy.js';
 import { Pool, Pools } from './pools.js';
 import type { ViewName } from './route.js';
 import { Session, Sessions } from './sessions.js';
-import type { ActionTarget, PageState } from './store.js';
+import type { ActionTarget, PageState } from './page-state.js';
 import { TriedOut } from './tried-out.js';
 import { TryPolicy } from './try-policy.js';
 
@@ -42,108 +44,68 @@ const LINKS: readonly (readonly [string, string, readonly ViewName[]])[] = [
 ];
 
 export function App({ state, actions }: AppProps) {
-  const { data, me, action } = state;
+  const { route, data, me, action, connection, theme, outcome } = state;
+  const problems = data?.status.problems.length ?? 0;
   return (
     <>
-      <a class="skip" href="#main">
-        Skip to the content
-      </a>
-      <Header state={state} actions={actions} />
-      <Connection state={state} />
-      <main id="main" tabIndex={-1}>
+      <Frame
+        brand="Spark Connect gateway"
+        links={LINKS.map(([href, text, views]) => ({
+          href,
+          text,
+          current: views.includes(route.view),
+          ...(href === '/' ? { badge: { count: problems, about: `${problems} problems` } } : {}),
+        }))}
+        end={
+          <span class={connection.kind === 'live' ? 'pulse live' : 'pulse'}>
+            {connection.kind === 'live' ? 'Live' : 'Not live'}
+          </span>
+        }
+        who={me && { name: me.principal.subject, about: me.groups.join(', '), role: me.role }}
+        theme={theme}
+        outcome={outcome}
+        banner={bannerOf(state)}
+        onTheme={() => actions.nextTheme()}
+        onSignOut={() => actions.signOut()}
+      >
         <View state={state} actions={actions} />
-      </main>
-      <p class={state.outcome === '' ? 'outcome' : 'outcome shown'} role="status">
-        {state.outcome}
-      </p>
+      </Frame>
       {action && data && me ? (
         <Confirmation
           target={action}
           data={data}
           me={me}
-          onClose={(outcome) => actions.close(outcome)}
+          onClose={(closed) => actions.close(closed)}
         />
       ) : null}
     </>
   );
 }
 
-function Header({ state, actions }: AppProps) {
-  const { route, me, theme, data, connection } = state;
-  const problems = data?.status.problems.length ?? 0;
-  return (
-    <header>
-      <a class="brand" href="/">
-        Spark Connect gateway
-      </a>
-      <nav aria-label="Views">
-        {LINKS.map(([href, text, views]) => (
-          <a key={href} href={href} aria-current={views.includes(route.view) ? 'page' : undefined}>
-            {text}
-            {href === '/' && problems > 0 ? (
-              <span class="badge" title={`${problems} problems`}>
-                {problems}
-              </span>
-            ) : null}
-          </a>
-        ))}
-      </nav>
-      <div class="header-end">
-        <span class={connection.kind === 'live' ? 'pulse live' : 'pulse'}>
-          {connection.kind === 'live' ? 'Live' : 'Not live'}
-        </span>
-        <button type="button" onClick={() => actions.nextTheme()} title="Colours">
-          {{ system: 'Auto', light: 'Light', dark: 'Dark' }[theme]}
-        </button>
-        {me ? (
-          <>
-            <span class="who" title={me.groups.join(', ')}>
-              {me.principal.subject} <span class="role">{me.role}</span>
-            </span>
-            <button type="button" onClick={() => actions.signOut()}>
-              Sign out
-            </button>
-          </>
-        ) : null}
-      </div>
-    </header>
-  );
-}
-
-function Connection({ state }: { readonly state: PageState }) {
-  const { connection, data } = state;
-  return (
-    <div role="status" class="connection">
-      {connection.kind === 'lost' ? (
-        <p class="banner">
-          The connection is lost.{' '}
-          {data
-            ? `This is the state of ${clockTime(new Date(connection.sinceMs).toISOString())}. `
-            : ''}
-          Trying again.
-        </p>
-      ) : null}
-      {connection.kind === 'refused' ? (
-        <p class="banner">
+function bannerOf({ connection, data }: PageState): ComponentChildren {
+  const stateOf = (sinceMs: number) =>
+    data ? `This is the state of ${clockTime(new Date(sinceMs).toISOString())}. ` : '';
+  switch (connection.kind) {
+    case 'lost':
+      return <>The connection is lost. {stateOf(connection.sinceMs)}Trying again.</>;
+    case 'refused':
+      return (
+        <>
           The gateway does not show what happens now: {connection.message}{' '}
-          {data
-            ? `This is the state of ${clockTime(new Date(connection.sinceMs).toISOString())}. `
-            : ''}
-          Trying again.
-        </p>
-      ) : null}
-      {connection.kind === 'signed out' ? (
-        <p class="banner">
+          {stateOf(connection.sinceMs)}Trying again.
+        </>
+      );
+    case 'signed out':
+      return (
+        <>
           Your session is over. <a href={signInPath()}>Sign in again</a>
-        </p>
-      ) : null}
-    </div>
-  );
-}
-
-function signInPath(): string {
-  const query = new URLSearchParams({ return_to: `${location.pathname}${location.search}` });
-  return `/auth/sign-in?${query.toString()}`;
+        </>
+      );
+    case 'connecting':
+    case 'live':
+    case 'no role':
+      return undefined;
+  }
 }
 
 function View({ state, actions }: AppProps): ComponentChildren {

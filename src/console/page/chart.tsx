@@ -2,8 +2,8 @@
  * Charts of the last hour, as SVG, with axes. Where the pointer is, the numbers of that moment are told
  * in the caption, else those of now; a table below holds them all.
  */
-import { Component, type ComponentChildren, h } from './preact.js';
-import { duration } from './format.js';
+import { Component, type ComponentChildren } from 'preact';
+import { duration } from '../../lib/page/format.js';
 
 export interface Series {
   readonly name: string;

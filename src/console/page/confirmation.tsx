@@ -1,10 +1,10 @@
 /** The dialog that asks before drain, evict and release. */
 import type { DriverAnswer, MeView, SessionAnswer } from '../../model/admin-api.js';
-import { Component, type ComponentChildren, createRef, Fragment, h } from './preact.js';
-import { ApiError, post } from './api-client.js';
-import { count } from './format.js';
+import { Dialog } from '../../lib/page/dialog.js';
+import { post } from './api-client.js';
+import { count } from '../../lib/page/format.js';
 import type { LiveData } from './live-data.js';
-import type { ActionTarget } from './store.js';
+import type { ActionTarget } from './page-state.js';
 
 interface Props {
   readonly target: ActionTarget;
@@ -12,11 +12,6 @@ interface Props {
   readonly me: MeView;
   /** `outcome`: what was done, for people; empty when nothing was. */
   readonly onClose: (outcome: string) => void;
-}
-
-interface State {
-  readonly sending?: boolean;
-  readonly error?: string;
 }
 
 /** Deadlines of a drain, minutes; 0: none. */
@@ -30,73 +25,32 @@ const DEADLINES: readonly (readonly [number, string])[] = [
 const LOST =
   'What they hold in memory is lost and running queries fail. PySpark 4 says SESSION_CHANGED once, and the next getOrCreate() makes a new session; in PySpark 3.5 users call spark.stop() first.';
 
-export class Confirmation extends Component<Props, State> {
-  readonly #dialog = createRef<HTMLDialogElement>();
-
-  override componentDidMount(): void {
-    this.#dialog.current?.showModal();
-  }
-
-  override render({ target, data }: Props, { sending = false, error }: State): ComponentChildren {
-    const { title, verb } = wording(target);
-    return (
-      <dialog ref={this.#dialog} aria-labelledby="dialog-title" onClose={() => this.#closed()}>
-        <form
-          method="dialog"
-          onSubmit={(event) => {
-            if (event.submitter?.getAttribute('value') !== 'act') return;
-            event.preventDefault();
-            void this.#act(new FormData(event.currentTarget));
-          }}
-        >
-          <h2 id="dialog-title">{title}</h2>
-          <p class="mono">{nameOf(target, data)}</p>
-          <Consequences target={target} data={data} />
-          {target.kind === 'drain' ? (
-            <label>
-              Sessions that are left then are ended:{' '}
-              <select name="deadline">
-                {DEADLINES.map(([minutes, text]) => (
-                  <option key={minutes} value={minutes}>
-                    {text}
-                  </option>
-                ))}
-              </select>
-            </label>
-          ) : null}
-          <p class="error" role="alert">
-            {error}
-          </p>
-          <div class="actions">
-            <button type="submit" value="cancel" formNoValidate>
-              Cancel
-            </button>
-            <button type="submit" value="act" class="danger" disabled={sending}>
-              {verb}
-            </button>
-          </div>
-        </form>
-      </dialog>
-    );
-  }
-
-  #outcome = '';
-
-  #closed(): void {
-    this.props.onClose(this.#outcome);
-  }
-
-  async #act(form: FormData): Promise<void> {
-    const { target, data, me } = this.props;
-    this.setState({ sending: true });
-    try {
-      this.#outcome = await send(target, nameOf(target, data), form, me);
-      this.#dialog.current?.close();
-    } catch (error) {
-      const message = error instanceof ApiError ? error.message : 'It did not succeed.';
-      this.setState({ sending: false, error: message });
-    }
-  }
+export function Confirmation({ target, data, me, onClose }: Props) {
+  const { title, verb } = wording(target);
+  const name = nameOf(target, data);
+  return (
+    <Dialog
+      title={title}
+      verb={verb}
+      act={(form) => send(target, name, form, me)}
+      onClose={onClose}
+    >
+      <p class="mono">{name}</p>
+      <Consequences target={target} data={data} />
+      {target.kind === 'drain' ? (
+        <label>
+          Sessions that are left then are ended:{' '}
+          <select name="deadline">
+            {DEADLINES.map(([minutes, text]) => (
+              <option key={minutes} value={minutes}>
+                {text}
+              </option>
+            ))}
+          </select>
+        </label>
+      ) : null}
+    </Dialog>
+  );
 }
 
 function wording({ kind }: ActionTarget): { readonly title: string; readonly verb: string } {

@@ -1,6 +1,7 @@
 /** The stream of events, which is opened again when it is lost. */
 import type { MeView } from '../../model/admin-api.js';
-import { ApiError, get, refusalOf } from './api-client.js';
+import { ApiError } from '../../lib/page/request.js';
+import { get, refusalOf } from './api-client.js';
 import { EVENT_NAMES, type EventName } from './live-data.js';
 
 export type ConnectionState =

@@ -1,12 +1,12 @@
 /** Drivers, and one of them. */
 import type { DriverDetailView, DriverView } from '../../model/admin-api.js';
-import { Fragment, h } from './preact.js';
 import { Fetched } from './fetched.js';
-import { dateAndTime } from './format.js';
+import { dateAndTime } from '../../lib/page/format.js';
 import type { LiveData } from './live-data.js';
-import { Card, DriverLink, Facts, For, PoolLink, SessionLink, State, Title } from './parts.js';
+import { Card, Facts, For, Title } from '../../lib/page/parts.js';
+import { DriverLink, PoolLink, SessionLink, State } from './parts.js';
 import { SessionList } from './sessions.js';
-import { type Column, PlainTable, Table } from './table.js';
+import { type Column, PlainTable, Table } from '../../lib/page/table.js';
 
 export interface DriversProps {
   readonly data: LiveData;

@@ -1,9 +1,9 @@
 /** Envoys and authorization sidecars. */
 import type { EnvoyView, XdsType } from '../../model/admin-api.js';
-import { Fragment, h } from './preact.js';
 import type { LiveData } from './live-data.js';
-import { Card, For, State, Title } from './parts.js';
-import { type Column, PlainTable, Table } from './table.js';
+import { Card, For, Title } from '../../lib/page/parts.js';
+import { State } from './parts.js';
+import { type Column, PlainTable, Table } from '../../lib/page/table.js';
 
 export interface EnvoysProps {
   readonly data: LiveData;
@@ -15,13 +15,13 @@ const TYPES: readonly XdsType[] = ['LDS', 'RDS', 'CDS', 'EDS', 'SDS', 'ECDS'];
 
 export function Envoys({ data, query, nowMs }: EnvoysProps) {
   const envoys = [...data.envoys.values()];
-  const { unknownEnvoys } = data.status;
+  const { unknown } = data.status;
   const replicas = envoys.some(({ replica }) => replica !== undefined);
   return (
     <>
       <Title>Envoys</Title>
-      {unknownEnvoys === undefined ? null : (
-        <p class="banner">Envoys of other replicas are not known here: {unknownEnvoys}</p>
+      {unknown === undefined ? null : (
+        <p class="banner">Envoys of other replicas are not known here: {unknown}</p>
       )}
       <Rejections envoys={envoys} />
       <Table

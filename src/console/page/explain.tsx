@@ -1,10 +1,12 @@
 /** Why a request would be allowed or refused. */
 import type { Explanation } from '../../model/policy.js';
-import { Component, type ComponentChildren, Fragment, h } from './preact.js';
-import { ApiError, post } from './api-client.js';
+import { Component, type ComponentChildren } from 'preact';
+import { ApiError } from '../../lib/page/request.js';
+import { post } from './api-client.js';
 import { PolicyNavigation } from './policy.js';
-import { Card, Facts, State as StateWord, Title } from './parts.js';
-import { PlainTable } from './table.js';
+import { Card, Facts, Title } from '../../lib/page/parts.js';
+import { State as StateWord } from './parts.js';
+import { PlainTable } from '../../lib/page/table.js';
 
 interface Props {
   readonly forgeryToken: string;

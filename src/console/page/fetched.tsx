@@ -1,6 +1,7 @@
 /** What is asked for once, when a view opens. */
-import { Component, type ComponentChildren, h } from './preact.js';
-import { ApiError, get } from './api-client.js';
+import { Component, type ComponentChildren } from 'preact';
+import { messageOf } from '../../lib/page/request.js';
+import { get } from './api-client.js';
 
 interface Props<T> {
   /** Below /api/v1/. */
@@ -34,7 +35,7 @@ export class Fetched<T> extends Component<Props<T>, State<T>> {
     try {
       next = { value: await get<T>(path) };
     } catch (error) {
-      next = { error: error instanceof ApiError ? error.message : 'It cannot be shown.' };
+      next = { error: messageOf(error) };
     }
     if (path === this.props.path) this.setState(next);
   }

@@ -1,13 +1,16 @@
 /** Starts the page. */
 import type { HistoryView } from '../../model/admin-api.js';
-import { get, signOut } from './api-client.js';
+import { signOut } from '../../lib/page/request.js';
+import { get } from './api-client.js';
 import { App, type AppActions } from './app.js';
 import { Connection } from './connection.js';
 import { applyEvent } from './live-data.js';
-import { currentRoute, followLinks } from './navigation.js';
-import { withNewest, type PageState, Store } from './store.js';
-import { h, render } from './preact.js';
-import { chooseTheme, nextTheme, theme } from './theme-choice.js';
+import { focusFilterBySlash, followLinks } from '../../lib/page/navigation.js';
+import { Store } from '../../lib/page/store.js';
+import { routeOf } from './route.js';
+import { withNewest, type PageState } from './page-state.js';
+import { render } from 'preact';
+import { chooseTheme, nextTheme, theme } from '../../lib/page/theme-choice.js';
 
 const TITLES: Readonly<Record<string, string>> = {
   overview: 'Overview',
@@ -22,9 +25,9 @@ const TITLES: Readonly<Record<string, string>> = {
 };
 
 const root = document.getElementById('app');
-const store = new Store(
+const store = new Store<PageState>(
   {
-    route: currentRoute(),
+    route: routeOf(location.pathname, location.search),
     connection: { kind: 'connecting' },
     me: undefined,
     data: undefined,
@@ -83,32 +86,10 @@ async function readPast(): Promise<void> {
   }
 }
 
-followLinks((moved, place) => {
-  store.set({ route: currentRoute(), outcome: '' });
-  if (!moved) return;
-  requestAnimationFrame(() => {
-    document.getElementById('title')?.focus({ preventScroll: true });
-    scrollWhenThere(place);
-  });
+followLinks(() => {
+  store.set({ route: routeOf(location.pathname, location.search), outcome: '' });
 });
-
-/** What a view asks for when it opens is there some frames later only. */
-function scrollWhenThere(place: number, frames = 60): void {
-  scrollTo(0, place);
-  if (Math.abs(scrollY - place) <= 1 || frames === 0) return;
-  requestAnimationFrame(() => scrollWhenThere(place, frames - 1));
-}
-
-document.addEventListener('keydown', (event) => {
-  const inField =
-    event.target instanceof Element && event.target.matches('input, select, textarea');
-  if (event.key !== '/' || inField || event.ctrlKey || event.metaKey || event.altKey) return;
-  const filter = document.getElementById('filter');
-  if (!filter) return;
-  event.preventDefault();
-  filter.focus();
-});
-
+focusFilterBySlash();
 setInterval(() => store.set({ nowMs: Date.now() }), 1_000);
 draw(store.state);
 void connection.open();

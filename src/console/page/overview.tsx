@@ -1,12 +1,13 @@
 /** The fleet at a glance. */
 import type { PoolView } from '../../model/admin-api.js';
-import { type ComponentChildren, Fragment, h } from './preact.js';
+import type { ComponentChildren } from 'preact';
 import { Chart, type Series } from './chart.js';
-import { latency } from './format.js';
+import { latency } from '../../lib/page/format.js';
 import { type LiveData, poolKey } from './live-data.js';
-import { Card, PoolLink, Title } from './parts.js';
-import { type Past, refusals } from './store.js';
-import { PlainTable } from './table.js';
+import { Card, Title } from '../../lib/page/parts.js';
+import { PoolLink } from './parts.js';
+import { type Past, refusals } from './page-state.js';
+import { PlainTable } from '../../lib/page/table.js';
 
 export interface OverviewProps {
   readonly data: LiveData;
@@ -31,7 +32,7 @@ export function Overview({ data, past }: OverviewProps) {
           tone={envoys.nacked > 0 ? 'bad' : bad > 0 || envoys.connected === 0 ? 'warning' : 'good'}
           note={
             envoys.connected === 0
-              ? status.unknownEnvoys === undefined
+              ? status.unknown === undefined
                 ? 'none is connected'
                 : 'none is connected to this replica'
               : `${envoys.stale} stale, ${envoys.nacked} rejecting`

@@ -1,9 +1,10 @@
 /** The sessions of whoever looks, which they may end without a role. */
 import type { SessionAnswer, SessionView } from '../../model/admin-api.js';
-import { ApiError, get, post } from './api-client.js';
-import { Ago, For } from './parts.js';
-import { Component, type ComponentChildren, Fragment, h } from './preact.js';
-import { PlainTable } from './table.js';
+import { messageOf } from '../../lib/page/request.js';
+import { get, post } from './api-client.js';
+import { Ago, For } from '../../lib/page/parts.js';
+import { Component, type ComponentChildren } from 'preact';
+import { PlainTable } from '../../lib/page/table.js';
 
 interface Props {
   readonly forgeryToken: string;
@@ -32,7 +33,7 @@ export class OwnSessions extends Component<Props, State> {
 
   override render({ nowMs }: Props, { sessions, chosen, said = '' }: State): ComponentChildren {
     return (
-      <Fragment>
+      <>
         <p role="status">{said}</p>
         {sessions ? (
           <PlainTable
@@ -74,7 +75,7 @@ export class OwnSessions extends Component<Props, State> {
         ) : (
           <p class="empty">Loading …</p>
         )}
-      </Fragment>
+      </>
     );
   }
 
@@ -98,8 +99,4 @@ export class OwnSessions extends Component<Props, State> {
     }
     await this.#look();
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof ApiError ? error.message : 'It did not succeed.';
 }

@@ -1,11 +1,10 @@
 /** The policy in force, and what was in force before. */
 import type { PolicyRevisionView, PolicyView } from '../../model/admin-api.js';
-import { Fragment, h } from './preact.js';
 import { type DiffLine, diffLines } from './text-diff.js';
 import { Fetched } from './fetched.js';
-import { dateAndTime } from './format.js';
-import { setQuery } from './navigation.js';
-import { Facts, Title } from './parts.js';
+import { dateAndTime } from '../../lib/page/format.js';
+import { setQuery } from '../../lib/page/navigation.js';
+import { Facts, Title } from '../../lib/page/parts.js';
 
 export function Policy({ policy }: { readonly policy: PolicyView }) {
   return (

@@ -1,13 +1,14 @@
 /** Pools, and one of them. */
 import type { PoolView } from '../../model/admin-api.js';
-import { Fragment, h } from './preact.js';
+import { Fragment } from 'preact';
 import { columns } from './drivers.js';
 import { type LiveData, poolKey } from './live-data.js';
 import { PoolChart } from './overview.js';
-import { Card, Facts, PoolLink, Title } from './parts.js';
-import type { Past } from './store.js';
+import { Card, Facts, Title } from '../../lib/page/parts.js';
+import { PoolLink } from './parts.js';
+import type { Past } from './page-state.js';
 import { SessionList } from './sessions.js';
-import { type Column, PlainTable, Table } from './table.js';
+import { type Column, PlainTable, Table } from '../../lib/page/table.js';
 
 export interface PoolsProps {
   readonly data: LiveData;
@@ -112,7 +113,7 @@ function Known({ pool }: { readonly pool: PoolView }) {
         ['At most', pool.maximum],
         ['Drivers now', pool.drivers],
         ['Sessions', pool.sessions],
-        ['Waiting', pool.waiting ?? 'only the leader knows'],
+        ['Waiting', pool.waiting ?? 'not known here: the leader is not heard'],
         failure === undefined ? undefined : ['Why none starts', failure],
       ]}
     />

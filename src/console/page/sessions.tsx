@@ -1,11 +1,11 @@
 /** Sessions, and one of them. */
 import type { EndedSessionView, SessionView } from '../../model/admin-api.js';
-import { Fragment, h } from './preact.js';
 import { Fetched } from './fetched.js';
-import { dateAndTime } from './format.js';
+import { dateAndTime } from '../../lib/page/format.js';
 import type { LiveData } from './live-data.js';
-import { Ago, DriverLink, Facts, For, PoolLink, SessionLink, State, Title } from './parts.js';
-import { type Column, PlainTable, Table } from './table.js';
+import { Ago, Facts, For, Title } from '../../lib/page/parts.js';
+import { DriverLink, PoolLink, SessionLink, State } from './parts.js';
+import { type Column, PlainTable, Table } from '../../lib/page/table.js';
 
 export interface SessionsProps {
   readonly data: LiveData;
@@ -144,12 +144,15 @@ function Live(props: Omit<SessionProps, 'id'> & { readonly session: SessionView 
           ['Driver at', <span class="mono">{driver?.address ?? '–'}</span>],
           [
             'Since',
-            <Fragment>
+            <>
               {dateAndTime(session.createdAt)} (<For since={session.createdAt} nowMs={nowMs} />)
-            </Fragment>,
+            </>,
           ],
           ['Last RPC', <Ago at={session.lastActivityAt} nowMs={nowMs} />],
-          ['RPCs that run now', session.runningQueries ?? 'only the leader knows'],
+          [
+            'RPCs that run now',
+            session.runningQueries ?? 'not known here: the leader is not heard',
+          ],
         ]}
       />
       {onRelease ? (

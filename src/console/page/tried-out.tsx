@@ -1,11 +1,11 @@
 /** What is tried out and not enforced: a candidate policy, and rules in shadow mode. */
 import type { ShadowView } from '../../model/admin-api.js';
-import { Component, type ComponentChildren, Fragment, h } from './preact.js';
+import { Component, type ComponentChildren } from 'preact';
 import { Fetched } from './fetched.js';
-import { count, dateAndTime } from './format.js';
-import { Card, Title } from './parts.js';
+import { count, dateAndTime } from '../../lib/page/format.js';
+import { Card, Title } from '../../lib/page/parts.js';
 import { PolicyNavigation } from './policy.js';
-import { PlainTable } from './table.js';
+import { PlainTable } from '../../lib/page/table.js';
 
 interface State {
   /** How often it was asked for. */

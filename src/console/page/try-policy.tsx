@@ -6,12 +6,14 @@ import type {
   PolicyOutcome,
   RuleChange,
 } from '../../model/policy-diff.js';
-import { Component, type ComponentChildren, Fragment, h } from './preact.js';
-import { ApiError, postText } from './api-client.js';
-import { count } from './format.js';
-import { Card, SessionLink, State as StateWord, Title } from './parts.js';
+import { Component, type ComponentChildren } from 'preact';
+import { messageOf } from '../../lib/page/request.js';
+import { postText } from './api-client.js';
+import { count } from '../../lib/page/format.js';
+import { Card, Title } from '../../lib/page/parts.js';
+import { SessionLink, State as StateWord } from './parts.js';
 import { PolicyNavigation } from './policy.js';
-import { PlainTable } from './table.js';
+import { PlainTable } from '../../lib/page/table.js';
 
 interface Props {
   readonly forgeryToken: string;
@@ -82,8 +84,7 @@ export class TryPolicy extends Component<Props, State> {
       );
       this.setState({ answer, error: undefined, asking: false });
     } catch (error) {
-      const message = error instanceof ApiError ? error.message : 'It cannot be compared.';
-      this.setState({ answer: undefined, error: message, asking: false });
+      this.setState({ answer: undefined, error: messageOf(error), asking: false });
     }
   }
 }

@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Answer } from '../../lib/http/answer.js';
+import { notice, type Notice } from '../../lib/http/assets.js';
 import type { Exchange, Routes } from '../../lib/http/router.js';
 import type { Clock } from '../../model/clock.js';
 import { reasonOf, toGatewayError } from '../../model/errors.js';
 import { UnverifiedSample } from '../../model/unverified-sample.js';
-import { notice } from '../assets.js';
 import type { Attempt, Provider } from './provider.js';
 import {
   type CookieScope,
@@ -46,7 +46,7 @@ export function signInRoutes(options: SignInOptions): Routes {
       return { status: 204, headers: { 'set-cookie': await session.end(exchange) }, body: '' };
     },
     'GET /auth/signed-out': () =>
-      notice({ title: 'Signed out', text: 'You have left the console.', link: signInLink('/') }),
+      say({ title: 'Signed out', text: 'You have left the console.', link: signInLink('/') }),
   };
 }
 
@@ -77,7 +77,7 @@ async function begin(
     if (sample.take(client, 'issuer')) {
       logger.error({ reason: reasonOf(error) }, 'the issuer of the console does not answer');
     }
-    return notice({
+    return say({
       status: 503,
       title: 'Sign-in is not possible now',
       text: 'The issuer with which people sign in does not answer. The log of the control plane says more.',
@@ -98,7 +98,7 @@ async function finish(
   const returnTo = returnPath(kept?.['returnTo'], publicUrl);
   const attempt = attemptOf(kept ?? {});
   if (!attempt) {
-    return notice({
+    return say({
       status: 400,
       title: 'This sign-in is over',
       text: 'It was begun in another browser, more than ten minutes ago, or has been used.',
@@ -115,7 +115,7 @@ async function finish(
     if (sample.take(client, code)) {
       logger.warn({ code, reason: reasonOf(error) }, 'a sign-in to the console did not succeed');
     }
-    return notice({
+    return say({
       status: 403,
       title: 'The sign-in did not succeed',
       text:
@@ -149,6 +149,10 @@ function attemptOf(kept: Readonly<Record<string, unknown>>): Attempt | undefined
   return typeof state === 'string' && typeof nonce === 'string' && typeof verifier === 'string'
     ? { state, nonce, verifier }
     : undefined;
+}
+
+function say(said: Omit<Notice, 'product'>): Answer {
+  return notice({ ...said, product: 'Spark Connect gateway' });
 }
 
 function signInLink(returnTo: string) {

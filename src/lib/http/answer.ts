@@ -39,10 +39,12 @@ export function failure(
 ): Answer {
   const error = toGatewayError(thrown);
   const answer = json({ error: errorBody(error) }, httpStatus(error));
-  return {
-    ...answer,
-    headers: { ...answer.headers, ...retryAfter(error), ...challenge(error, answer), ...headers },
-  };
+  return { ...answer, headers: { ...answer.headers, ...failureHeaders(error), ...headers } };
+}
+
+/** What clients of any kind look for: when to come back, and how to say who they are. */
+export function failureHeaders(error: GatewayError): Readonly<Record<string, string>> {
+  return { ...retryAfter(error), ...challenge(error) };
 }
 
 function errorBody({ code, message }: GatewayError): ErrorBody {
@@ -55,9 +57,9 @@ function retryAfter({ retryAfterMs }: GatewayError): Readonly<Record<string, str
 }
 
 /** RFC 6750 section 3. */
-function challenge({ code }: GatewayError, { status }: Answer): Readonly<Record<string, string>> {
-  if (status !== 401) return {};
-  const reason = code === 'TOKEN_MISSING' ? '' : ', error="invalid_token"';
+function challenge(error: GatewayError): Readonly<Record<string, string>> {
+  if (httpStatus(error) !== 401) return {};
+  const reason = error.code === 'TOKEN_MISSING' ? '' : ', error="invalid_token"';
   return { 'www-authenticate': `Bearer realm="spark-gateway"${reason}` };
 }
 
@@ -90,7 +92,7 @@ const byStatus: Record<GrpcStatus, number> = {
   [GrpcStatus.UNAUTHENTICATED]: 401,
 };
 
-function httpStatus({ code, status }: GatewayError): number {
+export function httpStatus({ code, status }: GatewayError): number {
   return byCode[code] ?? byStatus[status];
 }
 

@@ -25,9 +25,16 @@ export interface HttpServerOptions {
   readonly logger: Logger;
   /** Whether browsers reach it by https only, here or at a proxy in front. */
   readonly httpsOnly?: boolean;
+  /** How refusals and failures are told. Default: as the admin API does. */
+  readonly failure?: TellFailure;
   /** undefined: plain HTTP. */
   readonly tls?: Omit<CertificateOptions, 'logger'> | undefined;
 }
+
+export type TellFailure = (
+  thrown: unknown,
+  headers?: Readonly<Record<string, string | string[]>>,
+) => Answer;
 
 export interface HttpServer {
   /** The port in use, also when 0 was asked for. */
@@ -70,6 +77,7 @@ export async function startHttpServer({
   routes,
   logger,
   httpsOnly,
+  failure: told = failure,
   tls,
 }: HttpServerOptions): Promise<HttpServer> {
   const router = new Router(routes);
@@ -78,11 +86,11 @@ export async function startHttpServer({
     ...(tls || httpsOnly ? { 'strict-transport-security': STRICT_TRANSPORT_SECURITY } : {}),
   };
   const { server, release } = createOn(tls && { ...tls, logger }, (request, response) => {
-    answerOf(router, request, response)
+    answerOf(router, request, response, told)
       .catch((error: unknown) => {
         // What is given up with its request is no failure.
         if (!response.destroyed) logFailure(logger, router, request, error);
-        return failure(error);
+        return told(error);
       })
       .then((answer) => send(request, response, answer, standing))
       .catch((error: unknown) => {
@@ -139,6 +147,7 @@ async function answerOf(
   router: Router,
   request: IncomingMessage,
   response: ServerResponse,
+  told: TellFailure,
 ): Promise<Answer> {
   const { method = 'GET', headers } = request;
   const [path, ...query] = pathAndQuery(request);
@@ -148,7 +157,7 @@ async function answerOf(
       throw new GatewayError('HTTP_PATH_UNKNOWN', 'There is nothing at this address.');
     case 'other methods': {
       const allowed = match.allowed.join(', ');
-      return failure(
+      return told(
         new GatewayError('HTTP_METHOD_REFUSED', `Only ${allowed} can be used with this address.`),
         { allow: allowed },
       );
@@ -164,7 +173,7 @@ async function answerOf(
         parameters: match.parameters,
         client: request.socket.remoteAddress,
         signal: abort.signal,
-        body: () => readBody(request),
+        body: (maxBytes) => readBody(request, maxBytes),
       };
       return match.handler(exchange);
     }

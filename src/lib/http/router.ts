@@ -99,26 +99,29 @@ export interface Exchange {
   readonly client: string | undefined;
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
-  /** The whole body. Rejects with HTTP_BODY_TOO_LARGE or, when the client went, with REQUEST_UNREADABLE. */
-  body(): Promise<Buffer>;
+  /** The whole body, of 1 MiB at most unless `maxBytes` says more. Rejects with HTTP_BODY_TOO_LARGE or, when the client went, with REQUEST_UNREADABLE. */
+  body(maxBytes?: number): Promise<Buffer>;
 }
 
 /** Bodies beyond it are refused, bytes. */
 export const MAX_BODY_BYTES = 1024 * 1024;
 
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
+export async function readBody(
+  request: IncomingMessage,
+  maxBytes = MAX_BODY_BYTES,
+): Promise<Buffer> {
   const tooLarge = () =>
     new GatewayError(
       'HTTP_BODY_TOO_LARGE',
-      `The body of the request is larger than ${MAX_BODY_BYTES} bytes.`,
+      `The body of the request is larger than ${maxBytes} bytes.`,
     );
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
   const chunks: Buffer[] = [];
   let length = 0;
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       length += chunk.length;
-      if (length > MAX_BODY_BYTES) throw tooLarge();
+      if (length > maxBytes) throw tooLarge();
       chunks.push(chunk);
     }
   } catch (error) {

@@ -8,6 +8,7 @@ import {
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   type Node,
   Parser,
@@ -24,7 +25,12 @@ export interface ParsedYaml {
 export interface ParseOptions {
   /** Places also have paths, and texts know where they begin. */
   readonly detailed?: boolean;
+  /** Signs and words of YAML at most: of a short text there may be as many as it has characters. */
+  readonly mostTokens?: number;
 }
+
+/** Nobody reads more. */
+const MOST_PROBLEMS = 1000;
 
 /** What reads documents after us goes down by recursion: a document of brackets alone would end the process. */
 const DEEPEST = 100;
@@ -37,8 +43,13 @@ const DEEPEST = 100;
 export function parseYaml(
   text: string,
   source: string,
-  { detailed = false }: ParseOptions = {},
+  { detailed = false, mostTokens }: ParseOptions = {},
 ): ParsedYaml {
+  if (mostTokens !== undefined && hasMoreTokens(mostTokens, text)) {
+    const place = { source, line: 1, column: 1 };
+    const message = `this is more than ${mostTokens} signs and words of YAML: put data into files`;
+    return { value: { kind: 'nothing', place }, wellFormed: false, problems: [{ place, message }] };
+  }
   const lines = new LineCounter();
   const placeAt = (offset: number, path?: string): Place => {
     const { line, col } = lines.linePos(offset);
@@ -52,10 +63,12 @@ export function parseYaml(
     return { value: { kind: 'nothing', place }, wellFormed: false, problems: [{ place, message }] };
   }
   const { document, further } = compose(tokens, text.length);
-  const problems = [...document.errors, ...document.warnings].map(({ pos, message }): Problem => ({
-    place: placeAt(pos[0]),
-    message: `not valid YAML: ${message}`,
-  }));
+  const problems = [...document.errors, ...document.warnings]
+    .slice(0, MOST_PROBLEMS)
+    .map(({ pos, message }): Problem => ({
+      place: placeAt(pos[0]),
+      message: `not valid YAML: ${message}`,
+    }));
   if (further !== undefined) {
     const message = 'only one document is allowed: remove this --- and what follows';
     problems.push({ place: placeAt(further), message });
@@ -105,8 +118,16 @@ export function parseYaml(
   return {
     value: convert(document.contents, start, ''),
     wellFormed: document.errors.length === 0 && further === undefined,
-    problems,
+    problems: problems.slice(0, MOST_PROBLEMS),
   };
+}
+
+function hasMoreTokens(most: number, text: string): boolean {
+  const tokens = new Lexer().lex(text);
+  for (let count = 0; count <= most; count++) {
+    if (tokens.next().done === true) return false;
+  }
+  return true;
 }
 
 /** The first document of the text, and where a second one begins. */

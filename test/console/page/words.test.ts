@@ -1,5 +1,5 @@
 import test from 'ava';
-import { duration, latency } from '../../../src/console/page/format.js';
+import { duration, latency } from '../../../src/lib/page/format.js';
 import { routeOf } from '../../../src/console/page/route.js';
 
 test('durations in their two greatest units', (t) => {

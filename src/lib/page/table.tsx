@@ -1,5 +1,5 @@
 /** Tables with a filter, an order and pages, all of which are in the address. */
-import { type ComponentChildren, h } from './preact.js';
+import type { ComponentChildren } from 'preact';
 import { setQuery } from './navigation.js';
 import { count } from './format.js';
 

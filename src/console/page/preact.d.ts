@@ -1,2 +1,0 @@
-/** The console serves the library's only file under this name. */
-export * from 'preact';
