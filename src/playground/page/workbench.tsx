@@ -61,6 +61,7 @@ export class Workbench extends Component<Props, State> {
     });
     this.#mark();
     addEventListener('pagehide', this.#keep);
+    document.addEventListener('keydown', this.#runByKeys);
   }
 
   override componentDidUpdate(): void {
@@ -69,6 +70,7 @@ export class Workbench extends Component<Props, State> {
 
   override componentWillUnmount(): void {
     removeEventListener('pagehide', this.#keep);
+    document.removeEventListener('keydown', this.#runByKeys);
     this.#keep();
     this.#editor?.destroy();
   }
@@ -78,15 +80,7 @@ export class Workbench extends Component<Props, State> {
     const { job, nowMs, refusal, submitting } = state;
     const isRunning = job?.status !== undefined && !hasEnded(job.status.state);
     return (
-      <div
-        class={job ? 'workbench with-job' : 'workbench'}
-        onKeyDown={(event) => {
-          const isRun = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
-          if (!isRun || event.defaultPrevented) return;
-          event.preventDefault();
-          this.#run();
-        }}
-      >
+      <div class={job ? 'workbench with-job' : 'workbench'}>
         <section class="writing" aria-label="Manifest and how it is run">
           <div class="choices">
             <SamplePicker samples={samples} onChoose={(sample) => this.#open(sample)} />
@@ -161,6 +155,15 @@ export class Workbench extends Component<Props, State> {
   readonly #keep = (): void => {
     clearTimeout(this.#timer);
     this.props.start.keeping.keepDraft(this.state.draft);
+  };
+
+  /** From anywhere in the view; within the editor it is the editor's own. */
+  readonly #runByKeys = (event: KeyboardEvent): void => {
+    const isRun = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
+    const isShown = this.props.state.route.view === 'workbench';
+    if (!isRun || !isShown || event.defaultPrevented) return;
+    event.preventDefault();
+    this.#run();
   };
 
   #run(): void {
