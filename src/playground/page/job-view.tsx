@@ -67,12 +67,7 @@ export function JobView({ job, nowMs, actions }: Props) {
       {status.reason === null ? null : <Reason status={status} goTo={actions.goTo} />}
       <div class="actions">
         {hasEnded(status.state) ? null : (
-          <button
-            type="button"
-            class="danger"
-            disabled={status.cancelling}
-            onClick={actions.stop}
-          >
+          <button type="button" class="danger" disabled={status.cancelling} onClick={actions.stop}>
             Stop
           </button>
         )}
