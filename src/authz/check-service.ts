@@ -12,7 +12,7 @@ import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Interrupt, InterruptChannel } from '../model/interrupt.js';
 import { limitsQueries, RateLimiter, refuseByRate } from '../model/limit-refusals.js';
 import type { Policy, Target } from '../model/policy.js';
-import type { Caller, Principal } from '../model/principal.js';
+import { type Caller, type Principal, principalKey } from '../model/principal.js';
 import type { Tracer } from '../model/audit.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import { CheckMemory } from './check-memory.js';
@@ -68,6 +68,9 @@ export interface CheckServiceOptions {
 export type Decision =
   | { readonly allowed: true; readonly response: AllowedResponse }
   | { readonly allowed: false; readonly response: DeniedResponse };
+
+/** Of one principal, those that other sidecars are told of. */
+const TOLD_INTERRUPTS = { count: 20, perMs: 5_000 };
 
 export class CheckService {
   /** Shared with whoever reads its requests and writes its answers. */
@@ -185,7 +188,7 @@ export class CheckService {
     const interrupt = interruptOf(facts, authenticated.caller.principal);
     const interrupted = interrupt ? this.#waiting.interrupt(interrupt) : [];
     // What the client asks for next must not be taken for what it ends with this.
-    if (interrupt) await this.#options.interrupts.interrupt(interrupt);
+    if (interrupt) await this.#tellOthers(interrupt);
     const operation = facts.operation?.();
     const method = facts.method.name;
     const reads = facts.config?.reads ?? [];
@@ -317,12 +320,22 @@ export class CheckService {
   }
 
   /** The driver ends what it runs; what waits for its turn is not there yet. */
+  /**
+   * What waits at other sidecars ends, too. Each of them and the leader are told, and an interrupt is never
+   * refused: whoever sends them without end is heard here alone, and has nobody's sessions but their own.
+   */
+  #tellOthers(interrupt: Interrupt): Promise<void> {
+    const demand = { key: `i ${principalKey(interrupt.principal)}`, limit: TOLD_INTERRUPTS };
+    const isTooMuch = this.#rates.take([demand], this.#options.clock.now()) !== undefined;
+    return isTooMuch ? Promise.resolve() : this.#options.interrupts.interrupt(interrupt);
+  }
+
   #interruptTurns(facts: RequestFacts, { principal }: Caller, target: Target, policy: Policy) {
     const interrupt = interruptOf(facts, principal);
     const limits = policy.limits?.(target.namespace);
     if (!interrupt || !limits || !limitsQueries(limits)) return;
     this.#waiting.interrupt(interrupt);
-    void this.#options.interrupts.interrupt(interrupt);
+    void this.#tellOthers(interrupt);
   }
 
   #refuse(thrown: unknown, checking: Checking, { abortReason }: UnaryCall): Decision {

@@ -154,8 +154,9 @@ function requestLog(filter: AccessLogFilter, ...headers: string[]): AccessLog {
           bufferSizeBytes: 16 * 1024,
         },
         additionalRequestHeadersToLog: [TRACE_HEADER, ...headers],
-        additionalResponseHeadersToLog: ['grpc-status'],
-        additionalResponseTrailersToLog: ['grpc-status'],
+        // The message stands in answers that are no success, and tells of sessions that drivers have ended.
+        additionalResponseHeadersToLog: ['grpc-status', 'grpc-message'],
+        additionalResponseTrailersToLog: ['grpc-status', 'grpc-message'],
       }),
     },
   });

@@ -7,14 +7,21 @@ import { BatchService } from '#gen/spark_gateway/v1/batch_pb.js';
 import { requestMetrics } from '../telemetry/access-log/access-record.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
-import { SharedFleet } from '../console/shared-fleet.js';
+import { type LeaderFacts, SharedFleet } from '../console/shared-fleet.js';
+import { EndedSessions } from '../sign-in/ended-sessions.js';
 import { type CallLeader, Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
-import { startAdminServer, adminRoutes, adminTls, consoleParts } from './admin.js';
+import {
+  type AdminRoutes,
+  adminRoutes,
+  adminTls,
+  consoleParts,
+  startAdminServer,
+} from './admin.js';
 import type { SessionRecord } from '../model/driver.js';
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
-import type { Leadership } from '../model/ledger.js';
+import type { Leadership, Ledger } from '../model/ledger.js';
 import { eventsAbout } from '../lib/kubernetes/events-about.js';
 import type { DriverStatus } from '../model/reports.js';
 import { PoolController } from '../fleet/controller.js';
@@ -149,10 +156,16 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     if (!tls) return Promise.reject(replicasNeedCertificates());
     return forwarder.call(method, message, OPERATION_TIMEOUT_MS, signal);
   };
+  const board = new ProblemBoard(clock);
+  const ended = new EndedSessions(clock);
+  let administration: AdminRoutes | undefined;
   const shared = new SharedFleet({
     replica: place.replica,
     envoys: () => xds.hub.nodes(),
-    sidecars: () => leader?.notices.sidecars(),
+    problems: () => board.list(),
+    issuers: () => administration?.issuers() ?? [],
+    leader: () => leader && leaderFacts(leader, records.ledger, pools),
+    ended,
     toLeader,
     clock,
   });
@@ -223,7 +236,6 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     drivers.warmUp();
   });
 
-  const board = new ProblemBoard(clock);
   board.add(pools);
   board.add(drivers);
   board.add(place);
@@ -240,12 +252,13 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     queries: () => leader?.queries.counts(),
     leading,
   });
-  const administration = adminRoutes({
+  administration = adminRoutes({
     pools,
     ledger: records.ledger,
     leader: () => leader,
     toLeader,
     shared,
+    ended,
     audit,
     replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
     policy: policySource,
@@ -257,7 +270,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     clock,
     logger,
   });
-  closing.add(() => administration.close());
+  closing.add(() => administration?.close());
   const admin = await startAdminServer({
     address: settings.admin.listenAddr,
     registry,
@@ -292,6 +305,21 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   });
   await Promise.race([serving.then(() => aborted(stop)), aborted(stop)]);
   logger.info('control plane ends');
+}
+
+/** For the other replicas. */
+function leaderFacts(leader: Leader, ledger: Ledger, pools: PoolController): LeaderFacts {
+  return {
+    sidecars: () => leader.notices.sidecars(),
+    activity: () =>
+      [...ledger.all()].flatMap(({ sessions }) =>
+        Object.values(sessions).map((session) => {
+          const { lastActiveMs, openStreams } = leader.activityOf(session);
+          return [session.sessionId, lastActiveMs, openStreams] as const;
+        }),
+      ),
+    pools: () => pools.report().pools,
+  };
 }
 
 /** Of its pod, and of the resource that it was made by. */

@@ -211,6 +211,37 @@ test('rights are given in the namespaces of teams, and in all only where that is
   t.true(wide.some(({ kind }) => kind === 'ClusterRoleBinding'));
 });
 
+interface FlowSchema {
+  readonly priorityLevelConfiguration: { readonly name: string };
+  readonly matchingPrecedence: number;
+  readonly rules: readonly {
+    readonly subjects: readonly { readonly serviceAccount: object }[];
+    readonly resourceRules: readonly object[];
+  }[];
+}
+
+test('the API server keeps room for the control plane and its lease, unless that is not wanted', (t) => {
+  const objects = render({ 'apiPriority.shares': 25 }, { release: 'one', namespace: 'two' });
+  const level = one(objects, 'PriorityLevelConfiguration', 'two-one-spark-gateway')['spec'];
+  t.like(level, { type: 'Limited', limited: { nominalConcurrencyShares: 25 } });
+  const all = one(objects, 'FlowSchema', 'two-one-spark-gateway')['spec'] as FlowSchema;
+  const lease = one(objects, 'FlowSchema', 'two-one-spark-gateway-leader-election')[
+    'spec'
+  ] as FlowSchema;
+  t.is(all.priorityLevelConfiguration.name, 'two-one-spark-gateway');
+  t.true(lease.matchingPrecedence < all.matchingPrecedence, 'the narrower one comes first');
+  t.like(lease.rules[0]?.resourceRules[0], { resources: ['leases'], namespaces: ['two'] });
+  const { metadata } = objects.find(
+    ({ kind, metadata: { name } }) => kind === 'ServiceAccount' && name.endsWith('-control-plane'),
+  ) ?? { metadata: { name: '' } };
+  for (const { rules } of [all, lease]) {
+    const account = { name: metadata.name, namespace: 'two' };
+    t.deepEqual(rules[0]?.subjects, [{ kind: 'ServiceAccount', serviceAccount: account }]);
+  }
+  const without = render({ 'apiPriority.enabled': false });
+  t.false(without.some(({ apiVersion }) => apiVersion.startsWith('flowcontrol.')));
+});
+
 test('what the chart sets cannot be set twice, and what is misspelt is refused', (t) => {
   t.regex(
     refusal({ 'settings.listen_addr': '0.0.0.0:1' }),

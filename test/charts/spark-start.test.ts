@@ -3,7 +3,11 @@
  * user without a passwd entry, with the files of the rendered ConfigMaps, until a PySpark client has
  * its answer.
  */
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
+import { FENCE_JAR } from '../../src/discovery/local/spark-command.js';
+import { requestIdentity } from '../../src/model/request-identity.js';
 import { PySpark } from '../support/pyspark.js';
 import { helm, one, type Rendered, type RenderOptions } from './helm.js';
 import {
@@ -107,6 +111,69 @@ test.serial('Spark 4.1 with a token asks its clients for it', async (t) => {
   );
   t.regex(refused?.message ?? '', /[Uu]nauthenticated|UNAUTHENTICATED|[Aa]uthentication/);
 });
+
+/** As `kubectl create configmap driver-fence --from-file=driver-fence.jar` makes it. */
+function fenceConfigMap(): Rendered {
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'driver-fence' },
+    binaryData: { 'driver-fence.jar': readFileSync(FENCE_JAR).toString('base64') },
+  };
+}
+
+for (const [version, chart, client35, ip] of [
+  ['4.1', 'spark-4.1', false, '127.0.41.2'],
+  ['3.5', 'spark-3.5', true, '127.0.35.4'],
+] as const) {
+  test.serial(
+    `Spark ${version} with the fence of a ConfigMap refuses what is of another session than the gateway has checked`,
+    async (t) => {
+      const values = {
+        ...small,
+        'sparkConnect.backendMode': 'local',
+        'driverToken.existingSecret': 'driver',
+        'driverFence.enabled': true,
+        'driverFence.configMap': 'driver-fence',
+      };
+      const objects = [
+        ...helm.objects(`charts/${chart}`, {
+          set: client35 ? under('spark-connect.', values) : values,
+        }),
+        fenceConfigMap(),
+      ];
+      const server = pod(objects, 'StatefulSet', 'sc-spark-connect', ip);
+      const made = sandbox(t, version, objects, [server], {
+        secrets: { driver: { token: 'secret' } },
+        ...(client35
+          ? { seeds: { 'work-dir/.ivy2': process.env['SPARK_3_5_CONNECT'] ?? '' } }
+          : {}),
+      });
+      await listens(made.start(server.name), ip, 15002);
+      const pyspark = await client(t, client35 ? '3.5' : '4');
+      const [own, foreign] = [randomUUID(), randomUUID()];
+      // As Envoy passes it on: the driver's token, and what authz has stamped.
+      const url = (session: string, stamped: string | undefined, token = 'secret') =>
+        [
+          `sc://${ip}:15002/;user_id=u;session_id=${session}`,
+          `authorization=${encodeURIComponent(`Bearer ${token}`)}`,
+          ...(stamped === undefined
+            ? []
+            : [`x-spark-identity=${encodeURIComponent(requestIdentity(stamped, 'u'))}`]),
+        ].join(';');
+      const ask = async (name: string, ...parameters: Parameters<typeof url>) => {
+        await pyspark.connect(name, url(...parameters));
+        return (await pyspark.sql(name, SHUFFLE)).rows;
+      };
+      t.deepEqual(await ask('own', own, own), SHUFFLED);
+      const refused = await t.throwsAsync(ask('foreign', foreign, own));
+      t.regex(refused?.message ?? '', /of another session or user than the gateway has checked/);
+      const wrong = await t.throwsAsync(ask('wrong', own, own, 'guessed'));
+      t.regex(wrong?.message ?? '', /UNAUTHENTICATED|Invalid authentication token/);
+      t.deepEqual(await ask('worker', randomUUID(), undefined), SHUFFLED);
+    },
+  );
+}
 
 test.serial(
   'Spark 3.5 runs its executors in the standalone cluster of its chart, and answers a stock client',

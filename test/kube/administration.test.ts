@@ -19,7 +19,7 @@ let server: KubeApiServer;
 let standIns: Awaited<ReturnType<typeof startStandIns>>;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   await server.apply(parse(readFileSync('k8s/crd/sparkdrivers.yaml', 'utf8')) as ApplicableObject);
   for (const crd of operatorCrds()) await server.apply(crd);
   standIns = await startStandIns(server, listeners(new LoopbackAddresses('127.91.37.')));

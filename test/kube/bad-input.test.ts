@@ -33,7 +33,7 @@ let admin: KubernetesApi;
 let gateway: ControlPlane;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   admin = server.admin();
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   for (const namespace of [GATEWAY, ...NAMESPACES]) await server.createNamespace(namespace);

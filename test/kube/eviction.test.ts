@@ -19,7 +19,7 @@ let gateway: ControlPlane;
 let client: AssignmentClient;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   const namespaces = [CONNECT, APPLICATION, UNPROTECTED];
   for (const namespace of ['gateway', ...namespaces]) await server.createNamespace(namespace);

@@ -21,7 +21,7 @@ const SIDECAR = '127.91.40.4';
 let server: KubeApiServer;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const name of ['sparkdrivers', 'routingpolicies']) {
     await server.apply(parse(readFileSync(`k8s/crd/${name}.yaml`, 'utf8')) as ApplicableObject);
   }

@@ -25,7 +25,7 @@ let gateway: Gateway;
 const folder = mkdtempSync(join(tmpdir(), 'kube-pyspark-'));
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   await server.createNamespace('spark-gateway');
   await server.createNamespace(NAMESPACE);

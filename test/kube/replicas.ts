@@ -14,9 +14,9 @@ import { startStandIns } from './world.js';
 /** Short, so that tests need not wait long, and long enough for a busy machine. */
 const LEASE_MS = 6_000;
 
-/** An API server that knows every kind, with stand-ins for kubelet and operator. */
-export async function startCluster(runtime?: Runtime) {
-  const server = await KubeApiServer.start();
+/** An API server that knows every kind, with stand-ins for kubelet and operator. `isOwn`: to be broken. */
+export async function startCluster(runtime?: Runtime, { isOwn = false } = {}) {
+  const server = await (isOwn ? KubeApiServer.start() : KubeApiServer.shared());
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   const standIns = await startStandIns(
     server,

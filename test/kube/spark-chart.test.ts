@@ -45,7 +45,7 @@ interface Pod extends PodTemplate {
 }
 
 test('a driver makes its executors with the rights that its chart gives, and they find it', async (t) => {
-  const server = await KubeApiServer.start();
+  const server = await KubeApiServer.shared();
   t.teardown(() => server.stop());
   const admin = server.admin();
   const pods = `/api/v1/namespaces/${NAMESPACE}/pods`;

@@ -55,6 +55,7 @@ function refused(name: string): AccessRecord {
     driver: undefined,
     claimedUser: name,
     comesBack: undefined,
+    sessionClosed: undefined,
     refusal: 'NAMESPACE_REFUSED',
     grpcStatus: 7,
     details: 'ext_authz_denied',

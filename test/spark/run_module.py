@@ -11,6 +11,7 @@ import unittest
 from unittest import mock
 
 from pyspark.sql import SparkSession
+from pyspark.sql.connect.session import SparkSession as ConnectSession
 from pyspark.testing import connectutils
 
 ReusedConnectTestCase = connectutils.ReusedConnectTestCase
@@ -32,6 +33,17 @@ def without_classic_session():
             SparkSession._instantiatedSession = mock.MagicMock()
 
     ReusedConnectTestCase.setUpClass = classmethod(set_up)
+
+
+def always_this_server():
+    """Tests that begin another session name the address where the server of their own runs mostly."""
+    for builder in (SparkSession.Builder, ConnectSession.Builder):
+
+        def remote(self, url, stock=builder.remote):
+            here = os.environ["SPARK_CONNECT_TESTING_REMOTE"]
+            return stock(self, here if url.startswith("sc://localhost") else url)
+
+        builder.remote = remote
 
 
 class Outcomes(unittest.TestResult):
@@ -66,6 +78,7 @@ class Outcomes(unittest.TestResult):
 
 def main():
     without_classic_session()
+    always_this_server()
     module = sys.argv[1]
     with open(os.environ["OUTCOMES"], "w") as file:
         unittest.defaultTestLoader.loadTestsFromName(module).run(Outcomes(file))

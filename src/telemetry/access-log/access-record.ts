@@ -36,6 +36,8 @@ export interface AccessRecord {
   readonly comesBack: true | undefined;
   /** Code of the GatewayError with which authz refused. */
   readonly refusal: string | undefined;
+  /** The driver has answered that the session has ended there. */
+  readonly sessionClosed: true | undefined;
   /** Undefined when the client was given none, as when it went away. */
   readonly grpcStatus: number | undefined;
   /** Envoy's word on how the response came about (`via_upstream`, `ext_authz_denied`, …). */
@@ -82,6 +84,7 @@ export function accessRecord(entry: HTTPAccessLogEntry): AccessRecord | undefine
     claimedUser: text(AccessMetadata.claimedUser),
     comesBack: text(AccessMetadata.comesBack) === 'true' ? true : undefined,
     refusal: text(AccessMetadata.refusal),
+    sessionClosed: isClosed(response?.responseTrailers) || isClosed(response?.responseHeaders),
     grpcStatus: grpcStatus(
       response?.responseTrailers['grpc-status'] ?? response?.responseHeaders['grpc-status'],
     ),
@@ -113,6 +116,13 @@ function kindOf(type: AccessLogType): AccessRecord['kind'] | undefined {
 
 function grpcStatus(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,2}$/.test(text) ? Number(text) : undefined;
+}
+
+/** Spark's error class begins the message. Nothing else of it is kept: it is the user's own. */
+function isClosed(headers: Readonly<Record<string, string>> | undefined): true | undefined {
+  const status = grpcStatus(headers?.['grpc-status']);
+  if (status === undefined || status === 0) return undefined;
+  return headers?.['grpc-message']?.startsWith('[INVALID_HANDLE.SESSION_CLOSED]') || undefined;
 }
 
 function milliseconds(timestamp: Timestamp | undefined): number | undefined {

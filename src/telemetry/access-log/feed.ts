@@ -155,6 +155,9 @@ export class StreamActivity {
     }
     if (isAnswer(record)) this.#sink.answered?.(record.session);
     if (isRelease(record)) this.#sink.released(record.session, nowMs);
+    if (record.sessionClosed && record.driver !== undefined) {
+      this.#sink.closedByDriver?.(record.session, record.driver);
+    }
   }
 
   /** The connection ended: what it reported on is unknown from now on. */
