@@ -55,10 +55,16 @@ drivers: 15002
 -}}
 {{- if .Values.policyResource -}}{{- $_ := set $own "policy_resource" .Values.policyResource -}}
 {{- else -}}{{- $_ := set $own "policy_file" (printf "%s/policy.yaml" $at) -}}{{- end -}}
+{{- if and (include "spark-gateway.batch" .) (not .Values.rbac.clusterWide) -}}{{- $_ := set $own "batch" (dict "kubernetes" (dict "namespaces" .Values.teamNamespaces)) -}}{{- end -}}
 {{- if .Values.runner.enabled -}}{{- $_ := set $own "runner" (dict "listen_addr" (printf "0.0.0.0:%v" $ports.runner)) -}}{{- end -}}
 {{- if .Values.playground.enabled -}}{{- $_ := set $own "playground" (dict "listen_addr" (printf "0.0.0.0:%v" $ports.playground)) -}}{{- end -}}
 {{- include "spark-gateway.refuseOwned" (dict "own" $own "given" .Values.settings "path" "settings") -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.settings)) -}}
+{{- end -}}
+
+{{/* Not empty where batch jobs are run. */}}
+{{- define "spark-gateway.batch" -}}
+{{- if or .Values.rbac.batch (dig "batch" "output_url" "" .Values.settings) -}}true{{- end -}}
 {{- end -}}
 
 {{/* Fails where `settings` names what the chart sets: two places would not agree for long. */}}
