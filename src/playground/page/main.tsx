@@ -204,7 +204,7 @@ async function comeBack(): Promise<void> {
 }
 
 followLinks(() => {
-  store.set({ route: currentRoute() });
+  store.set({ route: currentRoute(), refusal: undefined });
   followJob();
 });
 focusFilterBySlash();
