@@ -177,6 +177,7 @@ test.serial('mistakes are shown as they are written, and are not submitted', asy
   await page.keyboard.type('team');
   await page.keyboard.press('Escape');
   await page.getByText('No mistakes.').waitFor();
+  await refused.waitFor({ state: 'detached' });
 });
 
 test.serial('keys and values are completed, and explained below the pointer', async (t) => {
