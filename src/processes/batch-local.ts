@@ -15,7 +15,7 @@ export function localJobsFolder(settings: Settings): string {
 export function openLocalJobs(
   settings: Settings,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
-): Promise<LocalBatch> {
+): LocalBatch {
   const { local } = settings.batch;
   const { sparkHome, javaHome } = settings.drivers.local;
   if (sparkHome === undefined) {
@@ -24,7 +24,7 @@ export function openLocalJobs(
       'drivers.local.spark_home: no Spark is known: use "npm start", which installs one, or set SPARK_HOME',
     );
   }
-  return LocalBatch.open({
+  return new LocalBatch({
     stateFolder: localJobsFolder(settings),
     makeCommand: sparkSubmit({
       sparkHomes: [sparkHome, ...local.sparkHomes],

@@ -84,7 +84,7 @@ export async function openLocalBatch(
   const folder = join(settings.stateDir, 'batch');
   return {
     store: await FileJobStore.open(join(folder, 'records')),
-    backends: [await openLocalJobs(settings, context)],
+    backends: [openLocalJobs(settings, context)],
     outputUrl: batchOutputUrl(settings) ?? '',
     problems: () => [],
   };

@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { classArchiveState } from '../discovery/local/class-archive.js';
-import { stopLocalBatch } from '../batch/local/local-batch.js';
+import { stopLocalBatch } from '../batch/local/attempt-processes.js';
 import { stopLocalDrivers } from '../discovery/local/local-drivers.js';
 import { envoyArguments } from '../envoy/bootstrap.js';
 import { Supervisor } from '../lib/child-processes/supervisor.js';

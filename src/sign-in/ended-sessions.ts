@@ -1,4 +1,4 @@
-/** Sessions of people at a page that were ended before their time. Replicas tell each other of them. */
+/** Sessions of a page that were ended before their time. Replicas of the control plane tell each other of them. */
 import { createHash } from 'node:crypto';
 import type { Clock } from '../model/clock.js';
 

@@ -7,7 +7,7 @@ import { connect } from 'node:tls';
 import { Server } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { requestMetrics } from '../../src/telemetry/access-log/access-record.js';
+import { requestMetrics } from '../../src/telemetry/access-log/request-metrics.js';
 import { AccessLogReceiver } from '../../src/telemetry/access-log/receiver.js';
 import { serverCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import { systemClock } from '../../src/model/clock.js';

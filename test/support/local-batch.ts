@@ -3,11 +3,8 @@ import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { ApplicationStatus, BackendLogLine, JobToRun } from '../../src/batch/backend.js';
-import {
-  LocalBatch,
-  stopLocalBatch,
-  type LocalBatchOptions,
-} from '../../src/batch/local/local-batch.js';
+import { stopLocalBatch } from '../../src/batch/local/attempt-processes.js';
+import { LocalBatch, type LocalBatchOptions } from '../../src/batch/local/local-batch.js';
 import type { MakeJobCommand } from '../../src/batch/local/spark-submit.js';
 import { systemClock } from '../../src/model/clock.js';
 
@@ -48,7 +45,7 @@ export async function openLocalBatch(
   t: ExecutionContext,
   options: Partial<LocalBatchOptions> & { readonly stateFolder: string },
 ): Promise<LocalBatch> {
-  const batch = await LocalBatch.open({
+  const batch = new LocalBatch({
     makeCommand: standInJob,
     clock: systemClock,
     log: pino({ enabled: false }),
@@ -56,6 +53,9 @@ export async function openLocalBatch(
     retryPauseMs: 10,
     ...options,
   });
+  // As a leader does.
+  batch.onChange(() => undefined);
+  await batch.remains(NAMESPACE, 'none');
   t.teardown(async () => {
     await batch.close();
     await stopLocalBatch(options.stateFolder, 100);

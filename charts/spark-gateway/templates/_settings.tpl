@@ -57,8 +57,10 @@ drivers: 15002
 -}}
 {{- if .Values.policyResource -}}{{- $_ := set $own "policy_resource" .Values.policyResource -}}
 {{- else -}}{{- $_ := set $own "policy_file" (printf "%s/policy.yaml" $at) -}}{{- end -}}
+{{- $batch := dict -}}
+{{- if and (include "spark-gateway.batch" .) (not .Values.rbac.clusterWide) -}}{{- $_ := set $batch "kubernetes" (dict "namespaces" .Values.teamNamespaces) -}}{{- end -}}
 {{- if .Values.runner.enabled -}}
-{{- $_ := set $own "batch" (dict "allowed_sans" (list (printf "%s-runner" $name))) -}}
+{{- $_ := set $batch "allowed_sans" (list (printf "%s-runner" $name)) -}}
 {{- $_ := set $own "runner" (dict
     "listen_addr" (printf "0.0.0.0:%v" $ports.runner)
     "metrics_addr" (printf "0.0.0.0:%v" $ports.runnerMetrics)) -}}
@@ -73,8 +75,14 @@ drivers: 15002
 {{- /* It has the policy from the control planes, where that is a custom resource. */ -}}
 {{- if .Values.policyResource -}}{{- $_ := set $own.assignments "allowed_sans" (append $own.assignments.allowed_sans (printf "%s-playground" $name)) -}}{{- end -}}
 {{- end -}}
+{{- if $batch -}}{{- $_ := set $own "batch" $batch -}}{{- end -}}
 {{- include "spark-gateway.refuseOwned" (dict "own" $own "given" .Values.settings "path" "settings") -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.settings)) -}}
+{{- end -}}
+
+{{/* Not empty where batch jobs are run. */}}
+{{- define "spark-gateway.batch" -}}
+{{- if or .Values.rbac.batch (dig "batch" "output_url" "" .Values.settings) -}}true{{- end -}}
 {{- end -}}
 
 {{/* Fails where `settings` names what the chart sets: two places would not agree for long. */}}

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readTextIfThere, replaceFile } from '../../lib/files/files.js';
+import { createFile, readTextIfThere, replaceFile } from '../../lib/files/files.js';
 import { findByArgument, type ProcessId } from '../../lib/child-processes/proc.js';
 import { isObject } from '../../model/json.js';
 import type { JobToRun } from '../backend.js';
@@ -84,11 +84,15 @@ export class ApplicationFolders {
     await replaceFile(join(this.#folder(id), 'deleted'), '');
   }
 
-  async prepareAttempt(id: string, attempt: number, command: unknown): Promise<AttemptFiles> {
+  /** Of several that begin an attempt, one gets true: a gateway that no longer leads may not know it yet. */
+  async beginAttempt(id: string, attempt: number, command: unknown): Promise<boolean> {
     const files = this.attempt(id, attempt);
     await mkdir(files.work, { recursive: true, mode: 0o700 });
-    await writeJson(files.command, command);
-    return files;
+    return createFile(files.command, `${JSON.stringify(command)}\n`);
+  }
+
+  async removeAttempt(id: string, attempt: number): Promise<void> {
+    await rm(this.attempt(id, attempt).folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
   async writeEnd(id: string, attempt: number, end: AttemptEnd): Promise<void> {

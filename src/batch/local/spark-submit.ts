@@ -40,7 +40,7 @@ export interface JobCommand {
   readonly notes: readonly string[];
 }
 
-/** Throws BATCH_REFUSED where this machine cannot run such a job. */
+/** Throws BATCH_REFUSED or SETTINGS_INVALID where this machine cannot run such a job. */
 export type MakeJobCommand = (attempt: AttemptToRun) => JobCommand;
 
 const RUNNER = fileURLToPath(new URL('../../../../coreetl/coreetl_runner.py', import.meta.url));
@@ -56,10 +56,12 @@ interface Spark {
 }
 
 export function sparkSubmit(options: SparkSubmitOptions): MakeJobCommand {
-  const sparks = options.sparkHomes.map(sparkAt);
+  let sparks: readonly Spark[] | undefined;
   const { memory = '2g', cores = availableParallelism(), javaHome, conf = {}, env = {} } = options;
   const sandboxPaths = options.sandboxPaths ?? [];
   return ({ job, jobFile, marker, workFolder, reportFile }) => {
+    // Not before it is needed: a gateway without batch jobs may have half a Spark.
+    sparks ??= options.sparkHomes.map(sparkAt);
     const spark = chooseSpark(sparks, job.engineVersion);
     const { driver, executor } = job.resources;
     const threads = Math.min(cores, Math.max(1, executor.cores * executor.instances));
@@ -127,7 +129,7 @@ function chooseSpark(sparks: readonly Spark[], wanted: string): Spark {
   );
 }
 
-/** Rejects what is no Spark with SETTINGS_INVALID. */
+/** Throws SETTINGS_INVALID for what is no Spark. */
 function sparkAt(home: string): Spark {
   let names: readonly string[];
   try {

@@ -147,7 +147,7 @@ export class Workbench extends Component<Props, State> {
 
   #problemsOf(text: string): readonly ProblemPlaceView[] {
     const { problems } = parseManifest(text, {
-      localPaths: this.props.start.choices.local_paths ?? false,
+      localPaths: this.props.start.choices.local_paths,
     });
     return problems;
   }
@@ -172,6 +172,7 @@ export class Workbench extends Component<Props, State> {
       actions.refuse({
         message: `It is not submitted: the manifest has ${count(others.length + 1, 'mistake')}.`,
         places: [first, ...others],
+        by: 'page',
       });
       return;
     }
@@ -180,9 +181,8 @@ export class Workbench extends Component<Props, State> {
   }
 
   #open({ manifest, title }: SampleView): void {
-    const team = teamIn(this.#editor?.text ?? '')?.team ?? '';
-    const { teams } = this.props.start.choices;
-    this.#editor?.replace(teams.includes(team) ? withTeam(manifest, team) : manifest);
+    const team = teamIn(this.#editor?.text ?? '')?.team || defaultTeam(this.props.start);
+    this.#editor?.replace(withTeam(manifest, team));
     this.props.actions.say(`“${title}” is in the editor. Undo brings back what was there.`);
   }
 
@@ -208,11 +208,9 @@ export class Workbench extends Component<Props, State> {
     const { start, state } = this.props;
     const { job, refusal } = state;
     const { line, column = 1, message = '' } = job?.status?.reason ?? {};
-    const places = refusal
-      ? refusal.places
-      : line === undefined
-        ? []
-        : [{ line, column, path: '', message }];
+    const ofJob = line === undefined ? [] : [{ line, column, path: '', message }];
+    const ofServer = refusal?.by === 'server' ? refusal.places : [];
+    const places = refusal ? ofServer : ofJob;
     const key = JSON.stringify([refusal ? 'refusal' : job?.id, places]);
     if (key === this.#marked || !this.#editor) return;
     const isThis = refusal || start.keeping.manifestOf(job?.id ?? '') === this.#editor.text;
@@ -221,18 +219,23 @@ export class Workbench extends Component<Props, State> {
   }
 }
 
-function firstDraft({ choices, keeping, samples }: Start): Draft {
+function firstDraft(start: Start): Draft {
+  const { choices, keeping, samples } = start;
   const { defaults, environments } = choices;
   const kept = keeping.draft();
   const environment = [kept?.environment, defaults.environment].find(
     (name) => name != null && environments.includes(name),
   );
   const sample = samples[0]?.manifest ?? '';
-  const team = defaults.team ?? choices.teams[0];
   return {
-    ...(kept ?? { manifest: team === undefined ? sample : withTeam(sample, team) }),
+    ...(kept ?? { manifest: withTeam(sample, defaultTeam(start)) }),
     environment: environment ?? environments[0] ?? '',
   };
+}
+
+/** Empty: none is known. */
+function defaultTeam({ choices: { defaults, teams } }: Start): string {
+  return defaults.team ?? teams[0] ?? '';
 }
 
 function SamplePicker({
@@ -265,6 +268,7 @@ function SamplePicker({
   );
 }
 
+/** A policy may let somebody act for any team, so another than those that are named can be written. */
 function TeamPicker({
   teams,
   text,
@@ -274,21 +278,22 @@ function TeamPicker({
   readonly text: string;
   readonly onChoose: (team: string) => void;
 }) {
-  const team = teamIn(text)?.team ?? '';
-  const isKnown = teams.includes(team);
   return (
     <label title="It stands in the manifest, below metadata">
       Team{' '}
-      <select value={team} onChange={(event) => onChoose(event.currentTarget.value)}>
-        {isKnown ? null : (
-          <option value={team}>{team === '' ? 'none' : `${team} (not yours)`}</option>
-        )}
+      <input
+        class="team"
+        list="teams"
+        autocomplete="off"
+        spellcheck={false}
+        value={teamIn(text)?.team ?? ''}
+        onChange={(event) => onChoose(event.currentTarget.value.trim())}
+      />
+      <datalist id="teams">
         {teams.map((name) => (
-          <option key={name} value={name}>
-            {name}
-          </option>
+          <option key={name} value={name} />
         ))}
-      </select>
+      </datalist>
     </label>
   );
 }

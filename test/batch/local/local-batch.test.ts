@@ -1,9 +1,13 @@
 /** Batch jobs as processes of this machine: from their creation to their end, whoever is killed between. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { findMarked } from '../../../src/batch/local/application-folders.js';
-import { stopLocalBatch, type LocalBatch } from '../../../src/batch/local/local-batch.js';
+import { pino } from 'pino';
+import { ApplicationFolders, findMarked } from '../../../src/batch/local/application-folders.js';
+import { stopLocalBatch } from '../../../src/batch/local/attempt-processes.js';
+import { LocalBatch } from '../../../src/batch/local/local-batch.js';
+import { systemClock } from '../../../src/model/clock.js';
 import { isAlive } from '../../../src/lib/child-processes/proc.js';
 import { temporaryFolder } from '../../support/local-world.js';
 import {
@@ -12,8 +16,10 @@ import {
   logOf,
   NAMESPACE,
   openLocalBatch,
+  standInJob,
   untilJob,
 } from '../../support/local-batch.js';
+import { processEnded } from '../../support/process-ended.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 const runs = (text: string) => (status: { report?: { state: string } } | undefined) =>
@@ -184,11 +190,48 @@ test('the end of a job is known although no gateway was there', async (t) => {
   await before.close();
   const supervisor = await supervisorOf(stateFolder, 'job-a');
   process.kill((await programOf(stateFolder, 'job-a')).pid, 'SIGTERM');
-  while (isAlive(supervisor)) await new Promise((resolve) => setImmediate(resolve));
+  await processEnded(supervisor.pid);
   const batch = await openLocalBatch(t, { stateFolder });
   t.like(batch.status(NAMESPACE, 'job-a'), { state: 'FAILED', exitCode: 143 });
   t.like(batch.status(NAMESPACE, 'job-b'), { state: 'RUNNING' });
   t.like(await untilJob(batch, 'job-c', hasEnded), { state: 'SUCCEEDED' });
+});
+
+test('who does not lead starts nothing and knows nothing; who begins to lead knows what is there', async (t) => {
+  const { batch, stateFolder } = await openNew(t);
+  const follower = new LocalBatch({
+    stateFolder,
+    makeCommand: standInJob,
+    clock: systemClock,
+    log: pino({ enabled: false }),
+  });
+  t.teardown(() => follower.close());
+  await batch.create(jobToRun('job-a', 'hang'));
+  await untilJob(batch, 'job-a', runs('RUNNING'));
+  t.throws(() => follower.status(NAMESPACE, 'job-a'), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  await t.throwsAsync(follower.create(jobToRun('job-b', 'hang')), {
+    code: 'CONTROL_PLANE_UNAVAILABLE',
+  });
+  await batch.close();
+  t.throws(() => batch.status(NAMESPACE, 'job-a'), { code: 'CONTROL_PLANE_UNAVAILABLE' });
+  const told = new Promise<string>((resolve) => {
+    follower.onChange((_, id) => resolve(id));
+  });
+  t.is(await told, 'job-a');
+  t.like(follower.status(NAMESPACE, 'job-a'), { state: 'RUNNING', attempt: 1 });
+  await follower.delete(NAMESPACE, 'job-a');
+  await untilGone(follower, 'job-a');
+});
+
+test('a gateway that has ended between the claim of an attempt and its start has started nothing', async (t) => {
+  const { batch: before, stateFolder } = await openNew(t, { atOnce: 0 });
+  await before.create(jobToRun('job-a', 'complete'));
+  await before.close();
+  const folders = new ApplicationFolders(stateFolder);
+  t.true(await folders.beginAttempt('job-a', 1, {}));
+  t.false(await folders.beginAttempt('job-a', 1, {}));
+  const batch = await openLocalBatch(t, { stateFolder });
+  t.like(await untilJob(batch, 'job-a', hasEnded), { state: 'SUCCEEDED', attempt: 1 });
 });
 
 test('a deletion that was asked for is done by the next gateway', async (t) => {
@@ -197,7 +240,6 @@ test('a deletion that was asked for is done by the next gateway', async (t) => {
   await untilJob(before, 'job-a', runs('RUNNING'));
   const program = await programOf(stateFolder, 'job-a');
   await before.close();
-  const { ApplicationFolders } = await import('../../../src/batch/local/application-folders.js');
   await new ApplicationFolders(stateFolder).markDeleted('job-a');
   const batch = await openLocalBatch(t, { stateFolder });
   await untilGone(batch, 'job-a');
@@ -226,6 +268,19 @@ test('what is left of a job goes some time after its end', async (t) => {
   await clock.advance(60_000);
   await untilGone(batch, 'job-a');
   t.deepEqual(readdirSync(join(stateFolder, 'applications')), []);
+});
+
+test('a job whose folder cannot be read holds up no other', async (t) => {
+  const { batch, stateFolder } = await openNew(t);
+  await batch.create(jobToRun('job-a', 'hang'));
+  await untilJob(batch, 'job-a', runs('RUNNING'));
+  const end = join(stateFolder, 'applications/job-a/attempt-1/end.json');
+  // Not even root reads a folder as a file.
+  await mkdir(end);
+  await batch.create(jobToRun('job-b', 'complete'));
+  t.like(await untilJob(batch, 'job-b', hasEnded), { state: 'SUCCEEDED' });
+  await rmdir(end);
+  t.like(batch.status(NAMESPACE, 'job-a'), { state: 'RUNNING' });
 });
 
 test('a program that is not there is a failure that says so', async (t) => {

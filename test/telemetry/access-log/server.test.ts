@@ -10,7 +10,7 @@ import {
   HTTPAccessLogEntrySchema,
 } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { StreamAccessLogsMessageSchema } from '#gen/envoy/service/accesslog/v3/als_pb.js';
-import { requestMetrics } from '../../../src/telemetry/access-log/access-record.js';
+import { requestMetrics } from '../../../src/telemetry/access-log/request-metrics.js';
 import { AccessLogReceiver } from '../../../src/telemetry/access-log/receiver.js';
 import { Forwarder, isPassedOn } from '../../../src/lib/grpc/forward.js';
 import type { AuditedRpc } from '../../../src/model/audit.js';
