@@ -330,7 +330,7 @@ test('nothing kills an Envoy that waits for its control plane', (t) => {
 });
 
 test('CustomResourceDefinitions come with the release, stay after it, and can be left out', (t) => {
-  t.is(crds({}).length, 2);
+  t.is(crds({}).length, 3);
   for (const { metadata } of crds({})) {
     t.is(metadata.annotations?.['helm.sh/resource-policy'], 'keep');
   }
