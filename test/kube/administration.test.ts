@@ -12,8 +12,9 @@ import { operatorCrds } from '../support/kube-manifests.js';
 import { ControlPlane } from './control-plane.js';
 import { listeners, LoopbackAddresses } from './stand-in/runtime.js';
 import { startStandIns } from './world.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const HOSTS = ['127.91.36.2', '127.91.36.3'] as const;
+const HOSTS = [await unusedAddress(), await unusedAddress()] as const;
 const SERVER_NAME = 'spark-gateway-control-plane';
 let server: KubeApiServer;
 let standIns: Awaited<ReturnType<typeof startStandIns>>;
@@ -22,7 +23,7 @@ test.before(async () => {
   server = await KubeApiServer.shared();
   await server.apply(parse(readFileSync('k8s/crd/sparkdrivers.yaml', 'utf8')) as ApplicableObject);
   for (const crd of operatorCrds()) await server.apply(crd);
-  standIns = await startStandIns(server, listeners(new LoopbackAddresses('127.91.37.')));
+  standIns = await startStandIns(server, listeners(await LoopbackAddresses.reserve()));
 });
 test.after.always(async () => {
   await standIns?.stop();
