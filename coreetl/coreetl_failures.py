@@ -1,11 +1,20 @@
 """Why a job has failed, with the place in its manifest: what Spark says, brought into one form."""
+
 import re
 
 LONGEST_MESSAGE = 2000
 
+_CONNECTION_LOST = frozenset(
+    "Py4JNetworkError ConnectionRefusedError ConnectionResetError BrokenPipeError".split()
+)
+# Where, in what Spark says, its plans, its stack or the repeated SQL begin.
+_REST = re.compile(
+    r"\n\s*== (?:SQL|JVM)|;\n'?[A-Z]\w+ |\n\s*at |\nDriver stacktrace|\n\nJVM stacktrace"
+)
+
 
 class JobFailure(Exception):
-    """`start` and `stop` are the first and last character of the place in the step's SQL, counted from 0."""
+    """`start` and `stop`: first and last character of the place in the step's SQL, from 0."""
 
     def __init__(self, exit_code, code, message, step=None, start=None, stop=None):
         super().__init__(message)
@@ -33,10 +42,10 @@ def failure_of(error, exit_code, code, step, sql=None):
 
 
 def lost_spark(error):
-    """The JobFailure when it is Spark itself that has ended, and not a step that has failed; else None."""
+    """The JobFailure when it is Spark that has ended, and not a step that has failed; else None."""
     names = {type(cause).__name__ for cause in _chain(error)}
-    if names & {"Py4JNetworkError", "ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError"}:
-        message = "Spark's JVM has ended while the job ran: its log says why, or it had too little memory."
+    if names & _CONNECTION_LOST:
+        message = "Spark's JVM has ended while the job ran: its log may say why; perhaps memory."
         return JobFailure(1, "SPARK_LOST", message)
     if re.search(r"SparkContext was shut ?down|stopped SparkContext", str(error)):
         return JobFailure(143, "TERMINATED", "Spark was asked to end while the job ran.")
@@ -52,11 +61,11 @@ def message_of(error):
             if _error_class(cause) is not None:
                 java = cause
                 break
-        text = _call(java, "getSimpleMessage") or _call(java, "getMessage") or _call(java, "toString")
+        texts = (_call(java, method) for method in ("getSimpleMessage", "getMessage", "toString"))
+        text = next((found for found in texts if found), None)
     if not text:
         text = str(error) or type(error).__name__
-    text = re.split(r"\n\s*== (?:SQL|JVM)|;\n'?[A-Z]\w+ |\n\s*at |\nDriver stacktrace|\n\nJVM stacktrace", text, maxsplit=1)[0]
-    text = text.strip()
+    text = _REST.split(text, maxsplit=1)[0].strip()
     return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + " …"
 
 
@@ -84,7 +93,7 @@ def _context_in(error, sql):
 
 
 def _position_in(error, sql):
-    found = re.search(r"\(line (\d+), pos (\d+)\)", str(error))
+    found = re.search(r"\bline (\d+),? pos (\d+)", str(error))
     if not found:
         return None
     line, column = int(found.group(1)) - 1, int(found.group(2))

@@ -1,4 +1,5 @@
-"""What a job leaves for its readers: small files beside its output, the container's last words, a preview."""
+"""What a job leaves for its readers: small files beside its output, its last words, a preview."""
+
 import base64
 import json
 import os
@@ -123,14 +124,14 @@ class RowCount:
         self.frame = frame.observe(self._observation, F.count(F.lit(1)).alias("rows"))
 
     def get(self, otherwise):
-        """After the action has succeeded. Spark tells nothing of a plan that it found to be empty; then `otherwise()`."""
+        """After the action. Of a plan that it found to be empty Spark tells nothing: `otherwise()`."""
         found = []
 
         def ask():
             try:
                 found.append(self._observation.get["rows"])
-            except Exception:  # noqa: S110 - then `otherwise` answers.
-                pass
+            except Exception:
+                return
 
         # It waits for ever where nothing is told.
         asking = threading.Thread(target=ask, daemon=True)
@@ -140,7 +141,7 @@ class RowCount:
 
 
 def preview_of(frame):
-    """The first rows as `{"columns", "rows", "truncated"}`: long cells are cut before they leave Spark."""
+    """The first rows as `_preview.json` has them: long cells are cut before they leave Spark."""
     fields = frame.schema.fields
     # By place: two columns may have one name.
     flat = frame.toDF(*["c%d" % number for number in range(len(fields))])
@@ -175,7 +176,7 @@ _NESTED = (T.StructType, T.ArrayType, T.MapType)
 
 
 def _cell(column, kind):
-    """What is brought of a cell: numbers as they are, nested values as JSON, all else as text, cut."""
+    """What is brought of a cell: numbers as they are, nested values as JSON, all else as text."""
     if isinstance(kind, _NUMBERS):
         return column
     if isinstance(kind, T.BinaryType):
@@ -191,8 +192,7 @@ def _value(value, kind):
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
-        finite = value == value and value not in (float("inf"), float("-inf"))
-        return value if finite else {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(value)]
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(repr(value), value)
     if isinstance(value, (bytes, bytearray)):
         return cut(base64.b64encode(value).decode())
     if isinstance(kind, _NESTED) and len(value.encode(errors="replace")) <= CELL_BYTES:

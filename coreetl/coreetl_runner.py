@@ -3,9 +3,10 @@
 
     coreetl_runner.py --job FILE
 
-FILE is gzipped JSON (coreetl/README.md). Besides what the sinks write, `{output_path}` gets `_status.json`
-(when it begins and when it ends), `_schema.json` and `_preview.json` of the last named result. The status
-also goes to $COREETL_TERMINATION_LOG, else to /dev/termination-log where there is one.
+FILE is gzipped JSON (coreetl/README.md). Besides what the sinks write, `{output_path}` gets
+`_status.json` (when it begins and when it ends), and `_schema.json` and `_preview.json` of the last
+named result. The status also goes to $COREETL_TERMINATION_LOG, else to /dev/termination-log where
+there is one.
 
 Exit codes, with the code in `_status.json`:
       0  COMPLETED
@@ -18,12 +19,14 @@ Exit codes, with the code in `_status.json`:
      14  SINK_FAILED                a sink could not be written
      15  RESULTS_UNWRITABLE         the small files beside the output could not be written
     143  TERMINATED                 SIGTERM
-Anything else was the JVM or the kernel, as 137 (SIGKILL). Who reads this believes in success only with exit
-code 0 and a status COMPLETED of this job.
+Anything else was the JVM or the kernel, as 137 (SIGKILL). Who reads this believes in success only
+with exit code 0 and a status COMPLETED of this job.
 
-Spark 3.5 and 4, Python 3.8 and later. A setting of the environment: COREETL_SANDBOX_PATHS, folders of this
-machine, joined by ":", that jobs in the sandbox may read. One of Spark: spark.coreetl.keepResult (`_keep_result`).
+Spark 3.5 and 4, Python 3.8 and later. COREETL_SANDBOX_PATHS in the environment: folders of this
+machine, joined by ":", that jobs in the sandbox may read. spark.coreetl.keepResult in Spark's
+configuration: see `_keep_result`.
 """
+
 import argparse
 import gzip
 import json
@@ -33,8 +36,16 @@ import sys
 import threading
 import traceback
 from datetime import datetime, timezone
+from decimal import Decimal
 
-from coreetl_failures import JobFailure, Terminated, failure_of, lost_spark, place_in_manifest, step_in
+from coreetl_failures import (
+    JobFailure,
+    Terminated,
+    failure_of,
+    lost_spark,
+    place_in_manifest,
+    step_in,
+)
 from coreetl_results import (
     STATUS_BYTES,
     OutputFolder,
@@ -51,6 +62,8 @@ from pyspark.sql.utils import AnalysisException, ParseException
 SAMPLING_SEED = 42
 #: Spark may take so long to stop; the job's end is known by then.
 STOP_SECONDS = 30
+#: Exit codes of what people have written: no stack says more about it.
+MISTAKES = (2, 11, 12)
 SANDBOX_SINK_FORMAT = "parquet"
 
 
@@ -60,11 +73,13 @@ class Job:
     def __init__(self, job):
         """KeyError, TypeError: it is no job file."""
         etl = job["manifest"]["spec"]["coreEtl"]
-        self.parameters = etl.get("parameters") or {}
+        self.parameters = {
+            name: float(value) if isinstance(value, Decimal) else value
+            for name, value in (etl.get("parameters") or {}).items()
+        }
         self.sources = etl.get("sources") or []
         self.transforms = etl.get("transforms") or []
         self.sinks = etl.get("sinks") or []
-        self.name = job["manifest"]["metadata"]["name"]
         self.sampling = job.get("sampling")
         self.sandboxed = job["sandbox"] is not False
         self.output = OutputFolder(job["output_path"])
@@ -144,9 +159,9 @@ class Job:
             raise failure_of(error, 15, "RESULTS_UNWRITABLE", None) from error
 
     def _start_spark(self):
-        builder = SparkSession.builder.appName(self.name)
         # Spark would put the driver's environment, with its secrets, in place of ${env:NAME}.
-        self.spark = builder.config("spark.sql.variable.substitute", "false").getOrCreate()
+        builder = SparkSession.builder.config("spark.sql.variable.substitute", "false")
+        self.spark = builder.getOrCreate()
         context = self.spark.sparkContext
         self.report.update(application_id=context.applicationId, ui_url=context.uiWebUrl)
         # Many images know the store by its s3a:// only.
@@ -186,7 +201,7 @@ class Job:
         """Rows as Spark reads JSON; without a schema their columns are in alphabetical order."""
         encoder = self.spark.sparkContext._jvm.org.apache.spark.sql.Encoders.STRING()
         java_session = self.spark._jsparkSession
-        lines = java_session.createDataset([json.dumps(row) for row in rows], encoder)
+        lines = java_session.createDataset([json_line(row) for row in rows], encoder)
         reader = java_session.read().option("mode", "FAILFAST")
         frame = (reader.schema(schema) if schema else reader).json(lines)
         return DataFrame(frame, self.spark)
@@ -210,9 +225,9 @@ class Job:
 
     def _keep_result(self):
         """
-        Runs the last result once, before anything is written, and keeps it on the executors' disks for the
-        sinks and the preview. With spark.coreetl.keepResult=false it is not kept, for results that are
-        larger than those disks: each sink and the preview run it again as far as they need it.
+        Runs the last result once, before anything is written, and keeps it on the executors' disks
+        for the sinks and the preview. With spark.coreetl.keepResult=false it is not kept, for results
+        that are larger than those disks: each sink and the preview run it as far as they need it.
         """
         frame = self.frames[self.result]
         keep = self.spark.conf.get("spark.coreetl.keepResult", "true").lower() != "false"
@@ -276,11 +291,20 @@ class Job:
             raise failure_of(error, 15, "RESULTS_UNWRITABLE", None) from error
 
     def _run_failure(self, error, exit_code, code, step):
-        """Spark runs steps when they are needed: often it is an earlier one's SQL that has failed."""
+        """Spark runs steps when they are needed: it may be an earlier one's SQL that has failed."""
         for transform in self.transforms:
             if step_in(error, transform["sql"]):
                 return failure_of(error, 13, "STEP_FAILED", transform["name"], transform["sql"])
         return failure_of(error, exit_code, code, step)
+
+
+def json_line(row):
+    cells = ("%s:%s" % (json.dumps(name), json_cell(value)) for name, value in row.items())
+    return "{%s}" % ",".join(cells)
+
+
+def json_cell(value):
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)
 
 
 def now():
@@ -296,11 +320,12 @@ def read_job(path):
     """JobFailure where the file is none of ours."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            job = json.load(file)
+            # Rows keep every digit that was written.
+            job = json.load(file, parse_float=Decimal)
         if job.get("format") != 1:
             raise ValueError("its format is %r, this program knows 1" % job.get("format"))
         return Job(job)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         text = "%s cannot be read as a job file: %s" % (path, error or type(error).__name__)
         raise JobFailure(2, "JOB_FILE_INVALID", text) from error
 
@@ -316,7 +341,7 @@ def run(path):
         failure = JobFailure(143, "TERMINATED", "The job was asked to end (SIGTERM).")
     except JobFailure as error:
         failure = error
-        if error.__cause__ is not None:
+        if error.__cause__ is not None and error.exit_code not in MISTAKES:
             print_trace(error.__cause__)
     except BaseException as error:
         print_trace(error)

@@ -1,10 +1,12 @@
-"""What a job in the sandbox may do: read what its manifest declares and compute with it, nothing else.
+"""What a job in the sandbox may do: read what its manifest declares and compute with it.
 
-A step's SQL is parsed by the Spark that would run it, and every object of the parsed plan must be of a kind
-that is listed here: what nobody has thought of is refused. The walk takes the arguments that a plan's nodes
-were made from, not their children: some nodes hide a plan there. Parsing runs nothing and loads no class.
+A step's SQL is parsed by the Spark that would run it, and every object of the parsed plan must be of
+a kind that is listed (coreetl_allowed.py): what nobody has thought of is refused. The walk takes the
+arguments that a plan's nodes were made from, not their children: some nodes hide a plan there.
+Parsing runs nothing and loads no class.
 What this protects from, and what not: docs/decisions/batch-sandbox.md.
 """
+
 import json
 import os
 import re
@@ -12,94 +14,23 @@ import re
 from py4j.java_gateway import JavaObject, is_instance_of
 from py4j.protocol import Py4JError
 
+from coreetl_allowed import (
+    AZURE,
+    AZURE_HOST,
+    FORMATS,
+    FUNCTIONS,
+    LEAVES,
+    NODES,
+    OPTIONS,
+    SCHEMES,
+    SUBQUERIES,
+    TABLE_FUNCTIONS,
+    TYPES,
+    VALUES,
+)
 from coreetl_failures import JobFailure
-from coreetl_functions import FUNCTIONS, TABLE_FUNCTIONS
 
 REFUSED_EXIT = 12
-
-_CATALYST = "org.apache.spark.sql.catalyst."
-
-# Nodes of plans: they only combine rows of what they are made from.
-_PLANS = frozenset(
-    """
-    Aggregate Distinct Except Filter Generate GlobalLimit Intersect Join LateralJoin LimitAll LocalLimit
-    LocalRelation Offset OneRowRelation Pivot Project RepartitionByExpression Sample Sort SubqueryAlias Union
-    Unpivot UnresolvedHint UnresolvedWith WithWindowDefinition
-    """.split()
-)
-_UNRESOLVED = frozenset(
-    """
-    MultiAlias NamedParameter UnresolvedAlias UnresolvedAttribute UnresolvedExtractValue UnresolvedFunction
-    UnresolvedGenerator UnresolvedHaving UnresolvedInlineTable UnresolvedOrdinal UnresolvedQualify
-    UnresolvedRelation UnresolvedStar UnresolvedStarExceptOrReplace UnresolvedStarWithColumns
-    UnresolvedStarWithColumnsRenames UnresolvedSubqueryColumnAliases UnresolvedTVFAliases
-    UnresolvedTableValuedFunction
-    """.split()
-)
-# Expressions that have a syntax of their own; all others are functions, called by name.
-_EXPRESSIONS = frozenset(
-    """
-    Add Alias And BitwiseAnd BitwiseNot BitwiseOr BitwiseXor CaseWhen Cast Coalesce Collate Concat Contains
-    CreateNamedStruct CreateStruct Cube CurrentDate CurrentTime CurrentTimestamp CurrentUser Divide EndsWith
-    EqualNullSafe EqualTo Exists FunctionTableSubqueryArgumentExpression GreaterThan GreaterThanOrEqual
-    GroupingSets ILike In InSubquery IntegralDivide IsNotNull IsNull LambdaFunction LateralSubquery LessThan
-    LessThanOrEqual Like LikeAll LikeAny ListQuery Literal Multiply NamedArgumentExpression Not NotLikeAll
-    NotLikeAny Or Overlay PipeExpression PipeOperator RLike Remainder Rollup ScalarSubquery
-    SemiStructuredExtract ShiftLeft ShiftRight ShiftRightUnsigned SortOrder SpecifiedWindowFrame StartsWith
-    StringLocate StringTrim StringTrimBoth StringTrimLeft StringTrimRight Substring Subtract TimestampAdd
-    TimestampDiff UnaryMinus UnaryPositive UnresolvedCollation UnresolvedNamedLambdaVariable
-    UnresolvedWindowExpression WindowExpression WindowSpecDefinition WindowSpecReference
-    aggregate.AggregateExpression aggregate.AnyValue aggregate.First aggregate.Last aggregate.PercentileCont
-    aggregate.PercentileDisc
-    IsUnknown$$anon$1 IsUnknown$$anon$2 IsNotUnknown$$anon$1 IsNotUnknown$$anon$2
-    """.split()
-)
-# Values that nodes are made from and that lead to no other node.
-_VALUES = frozenset(
-    [
-        "java.util.UUID",
-        "java.lang.Object",
-        "scala.Enumeration$Val",
-        "scala.None$",
-        "org.apache.spark.unsafe.types.UTF8String",
-        "org.apache.spark.unsafe.types.CalendarInterval",
-        _CATALYST + "AliasIdentifier",
-        _CATALYST + "FunctionIdentifier",
-        _CATALYST + "expressions.ExprId",
-        _CATALYST + "expressions.NumericEvalContext",
-        _CATALYST + "plans.logical.JoinHint",
-    ]
-    + [_CATALYST + "expressions." + name + "$" for name in ("Ascending", "Descending", "NullsFirst", "NullsLast")]
-    + [_CATALYST + "expressions." + name + "$" for name in ("RangeFrame", "RowFrame", "UnspecifiedFrame")]
-    + [
-        _CATALYST + "expressions." + name + "$"
-        for name in ("CurrentRow", "UnboundedPreceding", "UnboundedFollowing")
-    ]
-    + [_CATALYST + "expressions.aggregate.Complete$"]
-    + [_CATALYST + "plans.logical.SampleMethod$" + name + "$" for name in ("Bernoulli", "System")]
-)
-_JOIN_TYPES = frozenset(
-    _CATALYST + "plans." + name
-    for name in """
-    Cross$ FullOuter$ Inner$ LeftAnti$ LeftOuter$ LeftSemi$ RightOuter$ NaturalJoin UsingJoin
-    """.split()
-)
-_NODES = frozenset(
-    [_CATALYST + "plans.logical." + name for name in _PLANS]
-    + [_CATALYST + "analysis." + name for name in _UNRESOLVED]
-    + [_CATALYST + "expressions." + name for name in _EXPRESSIONS]
-)
-_TYPES = re.compile(
-    r"org\.apache\.spark\.sql\.types\.(Decimal|Metadata|StructField|((Array|Binary|Boolean|Byte|CalendarInterval|Char"
-    r"|Date|DayTimeInterval|Decimal|Double|Float|Geography|Geometry|Integer|Long|Map|Null|Short|String|Struct|Time"
-    r"|Timestamp|TimestampNTZ|TimestampNanos|TimestampNTZNanos|TimestampLTZNanos|Varchar|Variant"
-    r"|YearMonthInterval)Type))\$?"
-)
-# Nodes without others in them.
-_LEAVES = frozenset(
-    [_CATALYST + "expressions.Literal", _CATALYST + "analysis.UnresolvedAttribute"]
-    + [_CATALYST + "analysis.UnresolvedStar", _CATALYST + "plans.logical.LocalRelation"]
-)
 
 # What people call the kinds that are refused most.
 _WORDS = {
@@ -124,27 +55,33 @@ SETTINGS = {
     "spark.sql.caseSensitive": "false",
 }
 
-FORMATS = frozenset("parquet csv json orc avro delta text".split())
 
-# Options of sources and sinks, in lower case. Others are refused: Hadoop takes each for a setting of its own,
-# and some are the name of a file (avroSchemaUrl, path, paths) or of a class (fs.*.impl).
-OPTIONS = frozenset(
-    """
-    sep delimiter encoding charset quote escape comment header inferschema preferdate enforceschema
-    ignoreleadingwhitespace ignoretrailingwhitespace nullvalue nanvalue positiveinf negativeinf dateformat
-    timestampformat timestampntzformat timeformat enabledatetimeparsingfallback maxcolumns maxcharspercolumn mode
-    columnnameofcorruptrecord multiline chartoescapequoteescaping samplingratio emptyvalue locale linesep
-    unescapedquotehandling compression quoteall escapequotes primitivesasstring prefersdecimal allowcomments
-    allowunquotedfieldnames allowsinglequotes allownumericleadingzeros allowbackslashescapinganycharacter
-    allowunquotedcontrolchars allownonnumericnumbers dropfieldifallnull ignorenullfields wholetext mergeschema
-    datetimerebasemode int96rebasemode pathglobfilter recursivefilelookup modifiedbefore modifiedafter
-    ignorecorruptfiles ignoremissingfiles timezone versionasof timestampasof overwriteschema
-    """.split()
-)
+class _Scope:
+    """Which names mean what was declared, and not a table of the catalog, at a place in a plan."""
 
-# Stores that are reached with the job's own rights. Not: the driver's own files, HTTP and whatever else
-# Hadoop reads, with which a job could ask servers that only the driver reaches.
-SCHEMES = frozenset("s3 s3a s3n gs abfs abfss wasb wasbs oss cosn obs".split())
+    def __init__(self, declared, expressions=frozenset(), own=None):
+        self._declared = declared
+        #: Common table expressions.
+        self._expressions = expressions
+        #: The recursive one that this place is in the definition of.
+        self._own = own
+
+    def sees(self, name):
+        return name in self._declared or name in self._expressions or name == self._own
+
+    def after(self, name):
+        return _Scope(self._declared, self._expressions | {name})
+
+    def within(self, name):
+        return _Scope(self._declared, self._expressions, name)
+
+    def inner(self):
+        """In a subquery, where a recursive one cannot be meant."""
+        return _Scope(self._declared, self._expressions)
+
+    def unsubstituted(self):
+        """In what Spark does not look into for them, such as the WINDOW clause."""
+        return _Scope(self._declared)
 
 
 class Sandbox:
@@ -155,31 +92,34 @@ class Sandbox:
         self._gateway = spark.sparkContext._gateway
         self._parser = spark._jsparkSession.sessionState().sqlParser()
         self._local_folders = [os.path.normpath(folder) for folder in local_folders if folder]
-        self._kinds = {}
+        self._collections = {}
         self._types = spark.sparkContext._jvm.org.apache.spark.sql.types
         registries = spark.sparkContext._jvm.org.apache.spark.sql.catalyst.analysis
-        # Of a name that this Spark does not know, its catalog may have a function of somebody's making.
+        # Of a name that this Spark does not know, its catalog may have a function.
         self._functions = FUNCTIONS & self._names(registries, "FunctionRegistry$")
         self._table_functions = TABLE_FUNCTIONS & (
             self._names(registries, "TableFunctionRegistry$") | {"range"}
         )
 
     def check_sql(self, step, sql, relations):
-        """Refuses (JobFailure) what is no plain query of `relations`. A text that does not parse is Spark's error."""
-        stack = [(self._parser.parsePlan(sql), frozenset(relations))]
+        """Refuses (JobFailure) what is no plain query of `relations`, or is Spark's own error."""
+        stack = [(self._parser.parsePlan(sql), _Scope(frozenset(relations)))]
         while stack:
-            value, names = stack.pop()
+            value, scope = stack.pop()
             if not isinstance(value, JavaObject):
                 continue  # A text, a number, nothing.
             kind = value.getClass().getName()
-            if kind in _NODES:
-                self._enter(step, value, kind[len(_CATALYST) :].split(".", 1)[1], kind, names, stack)
-            elif kind in _VALUES or kind in _JOIN_TYPES or _TYPES.fullmatch(kind):
+            if kind in NODES:
+                self._enter(step, value, kind, scope, stack)
+            elif kind in VALUES or TYPES.fullmatch(kind):
                 continue
-            elif self._shape(kind, value) == "collection":
-                _push(stack, value.iterator(), names)
-            elif kind == "scala.Some" or re.fullmatch(r"scala\.Tuple[234](\$\S+)?", kind):
-                _push(stack, value.productIterator(), names)
+            elif kind == "scala.Some":
+                stack.append((value.get(), scope))
+            elif re.fullmatch(r"scala\.Tuple[234](\$\S+)?", kind):
+                # A pair, such as one of the map that a WINDOW clause is.
+                _push(stack, value.productIterator(), scope.unsubstituted())
+            elif self._is_collection(kind, value):
+                _push(stack, value.iterator(), scope)
             elif kind.endswith("CaseInsensitiveStringMap"):
                 if not value.isEmpty():
                     raise _refusal(step, None, "Options of a relation (WITH …) are")
@@ -187,11 +127,16 @@ class Sandbox:
                 raise _refusal(step, value, _word(kind) + " is")
 
     def check_source(self, name, source):
-        """A source of the manifest: a table by its name, or files in a store; no path of this machine."""
+        """A table by its name, or files in a store; no path of this machine."""
         if "table" in source:
             parts = _texts(self._parser.parseMultipartIdentifier(source["table"]))
             if not all(re.fullmatch(r"[\w$-]+", part) for part in parts):
-                raise _refusal(name, None, 'The table "%s" is' % source["table"], "name it catalog.schema.table")
+                raise _refusal(
+                    name,
+                    None,
+                    'The table "%s" is' % source["table"],
+                    "name it catalog.schema.table",
+                )
         if "path" in source:
             self._check_path(name, source["path"])
             if source.get("format") not in FORMATS:
@@ -199,7 +144,7 @@ class Sandbox:
         self._check_options(name, source.get("options"))
 
     def check_schema(self, name, ddl):
-        """What a column has besides its type, such as a default value, is an expression that Spark would run."""
+        """A column's default value, for one, is an expression that Spark would run."""
         types = self._types.StructType
         for part in _objects(json.loads(types.fromDDL(ddl).json())):
             if part.get("type") == "udt" or set(part.get("metadata") or {}) - {"comment"}:
@@ -218,24 +163,38 @@ class Sandbox:
                 raise _refusal(name, None, 'The option "%s" is' % key)
 
     def _check_path(self, name, path):
-        scheme, rest = re.fullmatch(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(.*)", path, re.DOTALL).groups()
+        scheme, rest = re.fullmatch(
+            r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(.*)", path, re.DOTALL
+        ).groups()
         if scheme is not None and scheme.lower() in SCHEMES and rest.startswith("//"):
+            host = rest[2:].split("/", 1)[0]
+            if scheme.lower() in AZURE and not AZURE_HOST.fullmatch(host):
+                raise _refusal(name, None, 'The host in "%s" is' % path, "use Azure's own")
             return
-        if (scheme or "file").lower() == "file" and rest.startswith("/") and ".." not in rest.split("/"):
+        if (
+            (scheme or "file").lower() == "file"
+            and rest.startswith("/")
+            and ".." not in rest.split("/")
+        ):
             local = os.path.realpath("/" + rest.lstrip("/"))
             # Hadoop takes braces and the like for patterns, in which a ".." could hide.
             if not re.search(r"[{}\[\]*?\\]", local) and any(
-                (local + "/").startswith(os.path.realpath(folder) + "/") for folder in self._local_folders
+                (local + "/").startswith(os.path.realpath(folder) + "/")
+                for folder in self._local_folders
             ):
                 return
         raise _refusal(
-            name, None, 'The path "%s" is' % path, "use one of " + ", ".join(s + "://" for s in sorted(SCHEMES))
+            name,
+            None,
+            'The path "%s" is' % path,
+            "use one of " + ", ".join(s + "://" for s in sorted(SCHEMES)),
         )
 
-    def _enter(self, step, node, name, kind, names, stack):
+    def _enter(self, step, node, kind, scope, stack):
         """Checks one node, and puts what it is made from on the stack."""
+        name = kind.rsplit(".", 1)[-1]
         if name == "UnresolvedRelation":
-            self._check_relation(step, node, names)
+            self._check_relation(step, node, scope)
         elif name == "UnresolvedFunction":
             _check_function(step, node, _texts(node.nameParts()), self._functions)
         elif name == "UnresolvedTableValuedFunction":
@@ -244,39 +203,45 @@ class Sandbox:
             identifier = node.name()
             parts = [identifier.funcName()] if identifier.database().isEmpty() else []
             _check_function(step, node, parts, self._table_functions)
-        elif name == "UnresolvedWith":
-            return self._enter_with(node, names, stack)
-        if kind not in _LEAVES:
-            _push(stack, node.productIterator(), names)
+        elif name in SUBQUERIES:
+            scope = scope.inner()
+        if name == "UnresolvedWith":
+            self._enter_with(node, scope.inner(), stack)
+        elif name == "CaseWhen":
+            _push(stack, node.children().iterator(), scope)
+        elif kind not in LEAVES:
+            _push(stack, node.productIterator(), scope)
 
-    def _enter_with(self, node, names, stack):
+    def _enter_with(self, node, scope, stack):
         """A common table expression sees those before it, and itself where it is recursive."""
         recursive = _ask(node, "allowRecursion") is True
         relations = node.cteRelations().iterator()
         while relations.hasNext():
             definition = relations.next()
             name = _fold(definition.productElement(0))
-            stack.append((definition.productElement(1), names | {name} if recursive else names))
-            names = names | {name}
-        stack.append((node.child(), names))
+            stack.append((definition.productElement(1), scope.within(name) if recursive else scope))
+            scope = scope.after(name)
+        stack.append((node.child(), scope))
 
-    def _check_relation(self, step, node, names):
+    def _check_relation(self, step, node, scope):
         parts = _texts(node.multipartIdentifier())
-        if len(parts) != 1 or _fold(parts[0]) not in names:
-            what = '"%s" is neither a source of the manifest nor an earlier step: reading it is' % ".".join(parts)
+        if len(parts) != 1 or not scope.sees(_fold(parts[0])):
+            what = '"%s" is neither a source nor an earlier step: reading it is' % ".".join(parts)
             raise _refusal(step, node, what, "declare it in spec.coreEtl.sources")
         if node.isStreaming():
             raise _refusal(step, node, "Reading a stream is")
 
-    def _shape(self, kind, value):
-        if kind not in self._kinds:
-            iterable = is_instance_of(self._gateway, value, "scala.collection.Iterable")
-            self._kinds[kind] = "collection" if iterable else "other"
-        return self._kinds[kind]
+    def _is_collection(self, kind, value):
+        if kind not in self._collections:
+            found = is_instance_of(self._gateway, value, "scala.collection.Iterable")
+            self._collections[kind] = found
+        return self._collections[kind]
 
     @staticmethod
     def _names(registries, registry):
-        found = getattr(getattr(registries, registry), "MODULE$").builtin().listFunction().iterator()
+        found = (
+            getattr(getattr(registries, registry), "MODULE$").builtin().listFunction().iterator()
+        )
         names = set()
         while found.hasNext():
             names.add(found.next().funcName())
@@ -296,9 +261,9 @@ def _ask(value, method):
         return None
 
 
-def _push(stack, iterator, names):
+def _push(stack, iterator, scope):
     while iterator.hasNext():
-        stack.append((iterator.next(), names))
+        stack.append((iterator.next(), scope))
 
 
 def _texts(sequence):
@@ -313,7 +278,8 @@ def _objects(value):
     """Every object in a JSON value."""
     if isinstance(value, dict):
         yield value
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        value = list(value.values())
+    for inner in value if isinstance(value, list) else ():
         yield from _objects(inner)
 
 

@@ -33,7 +33,7 @@ try {
     'component',
     'tests with a real Envoy, Spark or browser',
     {},
-    { needs: { chromium: true } },
+    { needs: { chromium: true, client: true, client35: true } },
   );
   if (wanted.has('python')) await python();
   await avaSuite(

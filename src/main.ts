@@ -80,6 +80,14 @@ function processesFor({ config, overrides }: SettingsArguments): Processes {
       const { runAuthz } = await import('./processes/authz.js');
       await runAuthz(settings);
     },
+    async runner(settings) {
+      const { runRunner } = await import('./processes/runner.js');
+      await runRunner(settings);
+    },
+    async playground(settings) {
+      const { runPlayground } = await import('./processes/playground.js');
+      await runPlayground(settings);
+    },
     async issuer(settings) {
       const { runIssuer } = await import('./processes/issuer.js');
       await runIssuer(settings);

@@ -31,6 +31,7 @@ import {
 } from './decision.js';
 import { type Checking, DecisionReports, type KnownMetadata } from './decision-reports.js';
 import { andThen, type Eventually } from './grpc-wire.js';
+import { askedLease, isLeasable, leaseSeconds, withLease } from './lease.js';
 import type { AuthzMetrics } from './authz-metrics.js';
 import { QueryLimits } from './query-limits.js';
 import { allowedResponse, answeredResponse, deniedResponse, withOrders } from './response.js';
@@ -61,6 +62,8 @@ export interface CheckServiceOptions {
   readonly headers: HeaderNames;
   /** The longest time that a check waits, for a driver and for its query's turn, milliseconds. Shorter than the filter's timeout. */
   readonly holdMs: number;
+  /** How long Envoy may keep a decision of those that it may keep, milliseconds; 0: not at all. */
+  readonly leaseMs: number;
   /** How long after its end an owner's token is still good for what it began. */
   readonly afterExpiry: AfterExpiry;
 }
@@ -147,10 +150,11 @@ export class CheckService {
           const { userId } = facts.request;
           const { responses } = this.memory;
           const stamped = allowedResponse(last, userId, facts.headers, metadata, responses);
-          const response = withOrders(stamped, {
+          const ordered = withOrders(stamped, {
             newSessionId: facts.givenSessionId,
             messageLimit: laterMessageLimit(facts, authorized.target, authorized.policy),
           });
+          const response = this.#leased(ordered, facts, authorized);
           this.#reports.end(checking, 'OK');
           return { allowed: true, response };
         });
@@ -159,6 +163,19 @@ export class CheckService {
         ? decided.catch((error: unknown) => this.#answer(error, facts, authorized, checking))
         : decided;
     });
+  }
+
+  /** With a lease, where Envoy asks for one and nothing has to be decided at every request. */
+  #leased(
+    response: AllowedResponse,
+    facts: RequestFacts,
+    { authenticated: { goodUntilMs }, policy }: Authorized,
+  ): AllowedResponse {
+    const number = isLeasable(facts) && policy.leases ? askedLease(facts) : undefined;
+    if (number === undefined || response.metadata['shadow'] !== undefined) return response;
+    const { clock, leaseMs } = this.#options;
+    const seconds = leaseSeconds({ leaseMs, nowMs: clock.now(), goodUntilMs });
+    return seconds > 0 ? withLease(response, number, seconds) : response;
   }
 
   /** A request that may begin something can be interrupted for as long as it waits here. */

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { request as requestHttp, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { GatewayError, isErrorCode, reasonOf } from '../model/errors.js';
-import type { AdminApi } from './command.js';
+import type { AdminApi, ServerSentEvent } from './command.js';
 
 export interface AdminClientOptions {
   readonly gateway: Gateway;
@@ -42,6 +42,27 @@ export class AdminClient implements AdminApi {
     });
   }
 
+  async *events(path: string, lastId: string | undefined): AsyncGenerator<ServerSentEvent, void> {
+    const { url, ca } = this.#options.gateway;
+    const token = await this.#options.token();
+    const target = new URL(`api/v1/${path}`, url.href.endsWith('/') ? url : `${url.href}/`);
+    const response = await open(target, {
+      method: 'GET',
+      headers: {
+        accept: 'text/event-stream',
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(lastId === undefined ? {} : { 'last-event-id': lastId }),
+      },
+      body: undefined,
+      ca,
+    });
+    if (response.statusCode !== 200) {
+      const { status, text } = await read(response);
+      throw refusal(target, status, parsed(text));
+    }
+    yield* eventsIn(response);
+  }
+
   async #ask<T>(
     method: string,
     path: string,
@@ -74,22 +95,28 @@ export interface HttpAnswer {
   readonly text: string;
 }
 
+interface HttpRequest {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | undefined;
+  readonly ca: string | undefined;
+}
+
 /** One request. Rejects with ADMIN_API_UNREACHABLE when no answer comes. */
-function exchange(
-  url: URL,
-  options: {
-    readonly method: string;
-    readonly headers: Readonly<Record<string, string>>;
-    readonly body: string | undefined;
-    readonly ca: string | undefined;
-  },
-): Promise<HttpAnswer> {
-  const { method, headers, body, ca } = options;
-  return new Promise<HttpAnswer>((resolve, reject) => {
+async function exchange(url: URL, options: HttpRequest): Promise<HttpAnswer> {
+  const response = await open(url, options);
+  try {
+    return await read(response);
+  } catch (error) {
+    throw unreachable(url, error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+/** An answer that begins. */
+function open(url: URL, { method, headers, body, ca }: HttpRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const answered = resolve;
     const fail = (error: Error) => reject(unreachable(url, error));
-    const answered = (response: IncomingMessage) => {
-      read(response).then(resolve, fail);
-    };
     const shared = { method, headers, timeout: TIMEOUT_MS };
     const request =
       url.protocol === 'https:'
@@ -126,22 +153,44 @@ function unreachable(url: URL, cause: Error): GatewayError {
   const why = cause.message === '' ? code : cause.message;
   return new GatewayError(
     'ADMIN_API_UNREACHABLE',
-    `${url.origin} cannot be reached: ${why}. Does the gateway run there? --server, SPARK_GATEWAY_ADMIN_URL or the settings say where.`,
+    `${url.origin} cannot be reached: ${why}. Does the gateway run there? --server, ${ADMIN_VARIABLE} (for jobs ${PLAYGROUND_VARIABLE}) or the settings say where.`,
     { cause },
   );
+}
+
+/** Whole events; one that is cut off is left out. */
+async function* eventsIn(response: IncomingMessage): AsyncGenerator<ServerSentEvent, void> {
+  let text = '';
+  response.setEncoding('utf8');
+  try {
+    for await (const chunk of response as AsyncIterable<string>) {
+      text += chunk;
+      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+        const lines = text.slice(0, end).split('\n');
+        text = text.slice(end + 2);
+        const valueOf = (name: string) =>
+          lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+        const data = valueOf('data');
+        if (data !== undefined) yield { name: valueOf('event') ?? '', id: valueOf('id'), data };
+      }
+    }
+  } catch {
+    // It breaks as it ends.
+  }
 }
 
 /** What the gateway says of itself, or that whatever answered is none. */
 function refusal(url: URL, status: number, answer: unknown): GatewayError {
   const error = field(answer, 'error');
-  const code = field(error, 'code');
-  const message = field(error, 'message');
+  // The Playground's refusals are RFC 9457's.
+  const code = field(error, 'code') ?? field(answer, 'code');
+  const message = field(error, 'message') ?? field(answer, 'detail');
   if (typeof code === 'string' && typeof message === 'string') {
     return new GatewayError(isErrorCode(code) ? code : 'ADMIN_API_REFUSED', message);
   }
   return new GatewayError(
     'ADMIN_API_UNREACHABLE',
-    `${url.origin} answers with status ${status} and not as a gateway of this release does. Check --server or SPARK_GATEWAY_ADMIN_URL.`,
+    `${url.origin} answers with status ${status} and not as a gateway of this release does. Check --server, ${ADMIN_VARIABLE}, or for jobs ${PLAYGROUND_VARIABLE}.`,
   );
 }
 
@@ -152,7 +201,8 @@ function field(value: unknown, name: string): unknown {
 
 // Which gateway is asked, and as whom.
 
-const URL_VARIABLE = 'SPARK_GATEWAY_ADMIN_URL';
+export const ADMIN_VARIABLE = 'SPARK_GATEWAY_ADMIN_URL';
+export const PLAYGROUND_VARIABLE = 'SPARK_GATEWAY_PLAYGROUND_URL';
 const TOKEN_VARIABLE = 'SPARK_GATEWAY_TOKEN';
 
 /** The person of the development issuer that asks, where nobody is named. */
@@ -162,7 +212,9 @@ export interface ConnectionOptions {
   /** Of the command line, by name. */
   readonly options: ReadonlyMap<string, string>;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** `admin.listen_addr` of the settings, as this machine reaches it. */
+  /** The variable that names the server; that of the control plane where it is left out. */
+  readonly urlVariable?: string;
+  /** `admin.listen_addr` of the settings, as this machine reaches it, or playground.listen_addr. */
   readonly settingsUrl: string;
   /** Of the development issuer, where the settings enable it. */
   readonly issuerUrl: string | undefined;
@@ -182,23 +234,29 @@ export async function connect(connection: ConnectionOptions): Promise<AdminClien
 export async function gatewayOf({
   options,
   env,
+  urlVariable = ADMIN_VARIABLE,
   settingsUrl,
-}: Pick<ConnectionOptions, 'options' | 'env' | 'settingsUrl'>): Promise<Gateway> {
+}: Pick<ConnectionOptions, 'options' | 'env' | 'urlVariable' | 'settingsUrl'>): Promise<Gateway> {
   const caFile = options.get('ca-file');
   const ca = caFile === undefined ? undefined : await contentOf(caFile, '--ca-file');
-  return { url: urlOf(serverNamed({ options, env }) || settingsUrl), ca };
+  const named = serverNamed({ options, env, urlVariable });
+  return { url: urlOf(named || settingsUrl, urlVariable), ca };
 }
 
-function serverNamed({ options, env }: Pick<ConnectionOptions, 'options' | 'env'>) {
-  return options.get('server') ?? env[URL_VARIABLE];
+function serverNamed({
+  options,
+  env,
+  urlVariable = ADMIN_VARIABLE,
+}: Pick<ConnectionOptions, 'options' | 'env' | 'urlVariable'>) {
+  return options.get('server') ?? env[urlVariable];
 }
 
-function urlOf(text: string): URL {
+function urlOf(text: string, variable: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url && (url.protocol === 'https:' || url.protocol === 'http:')) return url;
   throw new GatewayError(
     'ARGUMENT_INVALID',
-    `--server or ${URL_VARIABLE} must be a URL such as https://gateway.example.com or http://127.0.0.1:9090, not ${JSON.stringify(text)}`,
+    `--server or ${variable} must be a URL such as https://gateway.example.com or http://127.0.0.1:9090, not ${JSON.stringify(text)}`,
   );
 }
 

@@ -50,6 +50,8 @@ export interface LocalCommand extends CommandDescription {
 /** Asks a gateway that runs. */
 export interface OnlineCommand extends CommandDescription {
   readonly online: true;
+  /** Whom it asks; the control plane where it is left out. */
+  readonly asks?: 'playground';
   readonly settingsOf: GatewayRole;
   show(context: OnlineContext): Promise<Shown>;
 }
@@ -74,6 +76,8 @@ export interface Processes {
   start(settings: Settings): Promise<void>;
   controlPlane(settings: Settings): Promise<void>;
   authz(settings: Settings): Promise<void>;
+  runner(settings: Settings): Promise<void>;
+  playground(settings: Settings): Promise<void>;
   issuer(settings: Settings): Promise<void>;
   /** Envoy's configuration, as JSON. */
   bootstrap(settings: Settings): Promise<string>;
@@ -108,6 +112,15 @@ export interface AnalyzedCluster {
 export interface AdminApi {
   get<T>(path: string, query?: Readonly<Record<string, string>>): Promise<T>;
   post<T>(path: string, body: unknown, type?: string): Promise<T>;
+  /** Server-sent events until the connection ends, which is not told from one that breaks. Absent: there are none. */
+  events?(path: string, lastId: string | undefined): AsyncIterable<ServerSentEvent>;
+}
+
+export interface ServerSentEvent {
+  readonly name: string;
+  /** undefined: it has none. */
+  readonly id: string | undefined;
+  readonly data: string;
 }
 
 export interface OnlineContext {
@@ -120,6 +133,8 @@ export interface OnlineContext {
   pause(ms: number): Promise<void>;
   /** Tells people what is going on, apart from the answer. */
   say(text: string): void;
+  /** Shows what comes bit by bit, ahead of what the command shows at its end. */
+  print(text: string): void;
 }
 
 /** The options of these names that are there, as a query. */

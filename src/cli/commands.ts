@@ -10,10 +10,17 @@ import { drivers } from './commands/drivers.js';
 import { envoys } from './commands/envoys.js';
 import { evict } from './commands/evict.js';
 import { issuer } from './commands/issuer.js';
+import { jobCancel } from './commands/job-cancel.js';
+import { jobList } from './commands/job-list.js';
+import { jobLogs } from './commands/job-logs.js';
+import { jobResults } from './commands/job-results.js';
 import { jobSchema } from './commands/job-schema.js';
+import { jobStatus } from './commands/job-status.js';
+import { jobSubmit } from './commands/job-submit.js';
 import { jobValidate } from './commands/job-validate.js';
 import { login } from './commands/login.js';
 import { logout } from './commands/logout.js';
+import { playground } from './commands/playground.js';
 import { policyCompare } from './commands/policy-compare.js';
 import { policyCrd } from './commands/policy-crd.js';
 import { policyDiff } from './commands/policy-diff.js';
@@ -24,6 +31,7 @@ import { policyValidate } from './commands/policy-validate.js';
 import { pools } from './commands/pools.js';
 import { problems } from './commands/problems.js';
 import { release } from './commands/release.js';
+import { runner } from './commands/runner.js';
 import { sessions } from './commands/sessions.js';
 import { settingsExample } from './commands/settings-example.js';
 import { settingsValidate } from './commands/settings-validate.js';
@@ -37,6 +45,8 @@ export const commands: readonly Command[] = [
   start,
   controlPlane,
   authz,
+  runner,
+  playground,
   bootstrap,
   issuer,
   token,
@@ -45,6 +55,12 @@ export const commands: readonly Command[] = [
   policyCompare,
   policySchema,
   policyCrd,
+  jobSubmit,
+  jobStatus,
+  jobLogs,
+  jobResults,
+  jobCancel,
+  jobList,
   jobValidate,
   jobSchema,
   settingsValidate,

@@ -27,10 +27,13 @@ export interface IdKind {
   /** For messages: `driver`. */
   readonly name: string;
   readonly unknown: ErrorCode;
+  /** The command that lists them, where it is not their plural. */
+  readonly listedBy?: string;
 }
 
 export const driverIds: IdKind = { name: 'driver', unknown: 'DRIVER_UNKNOWN' };
 export const sessionIds: IdKind = { name: 'session', unknown: 'SESSION_UNKNOWN' };
+export const jobIds: IdKind = { name: 'job', unknown: 'JOB_UNKNOWN', listedBy: 'job list' };
 
 /** The one id that is `written` or begins so. Throws ARGUMENT_INVALID for several, what `kind` says for none. */
 export function wholeId(written: string, ids: readonly string[], kind: IdKind): string {
@@ -40,7 +43,7 @@ export function wholeId(written: string, ids: readonly string[], kind: IdKind): 
   if (only === undefined) {
     throw new GatewayError(
       kind.unknown,
-      `There is no ${kind.name} ${written}; "spark-gateway ${kind.name}s" lists them.`,
+      `There is no ${kind.name} ${written}; "spark-gateway ${kind.listedBy ?? `${kind.name}s`}" lists them.`,
     );
   }
   if (others.length > 0) {

@@ -2,8 +2,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { systemClock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
-import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
-import { connect } from './admin-client.js';
+import { type Settings, localAdminUrl, localPlaygroundUrl, localUrl } from '../settings/table.js';
+import { ADMIN_VARIABLE, connect, gatewayOf, PLAYGROUND_VARIABLE } from './admin-client.js';
 import type { OnlineCommand, OnlineContext } from './command.js';
 import { KeptLogins } from './login/kept-logins.js';
 import { tokenOfLogin } from './login/token-of-login.js';
@@ -31,10 +31,22 @@ export async function askGateway(
       ? await connect({
           options,
           env: process.env,
-          settingsUrl: localAdminUrl(settings),
+          urlVariable: command.asks === 'playground' ? PLAYGROUND_VARIABLE : ADMIN_VARIABLE,
+          settingsUrl:
+            command.asks === 'playground' ? localPlaygroundUrl(settings) : localAdminUrl(settings),
           issuerUrl: issuer.enabled ? localUrl(issuer.listenAddr) : undefined,
           settingsNamed,
-          login: (gateway) => tokenOfLogin({ logins, gateway, now, pause }),
+          login: async (asked) => {
+            const { url: gateway } =
+              command.asks === 'playground'
+                ? await gatewayOf({
+                    options: new Map(),
+                    env: process.env,
+                    settingsUrl: localAdminUrl(settings),
+                  })
+                : { url: asked };
+            return tokenOfLogin({ logins, gateway, now, pause });
+          },
         })
       : await (await import('./policy-by-file.js')).policyByFile(policyFile, settings);
   const { stdout, stderr } = process;
@@ -49,6 +61,7 @@ export async function askGateway(
       now,
       pause,
       say: (text) => stderr.write(`${text}\n`),
+      print: (text) => stdout.write(text),
     },
     {
       write: (text) => void stdout.write(text),

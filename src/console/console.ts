@@ -1,64 +1,24 @@
 /** The console: the page, its sign-in, and what it is kept up to date by. */
-import type { Logger } from 'pino';
 import { json } from '../lib/http/answer.js';
 import type { Assets } from '../lib/http/assets.js';
-import type { Exchange, Handler, Routes } from '../lib/http/router.js';
+import type { Handler, Routes } from '../lib/http/router.js';
 import type { MeView, RequestSample } from '../model/admin-api.js';
-import type { TokenVerification } from '../model/administration.js';
 import { type Clock, isoTime } from '../model/clock.js';
-import { toGatewayError } from '../model/errors.js';
+import { forSignedIn, type SignIn } from '../sign-in/create.js';
+import type { SignInPage } from '../sign-in/sign-in.js';
 import { API_ROOT } from './read-routes.js';
 import type { Gatekeeper } from './gatekeeper.js';
 import { Events } from './live/events.js';
 import { History } from './live/history.js';
 import { LiveState } from './live/live-state.js';
 import type { RecentActions } from './live/requests.js';
-import type { EndedSessions } from './sign-in/ended-sessions.js';
-import { Provider } from './sign-in/provider.js';
-import { CALLBACK_PATH, SIGN_IN_PATH, signInRoutes } from './sign-in/sign-in.js';
-import { Sealer, SessionCookie } from './sign-in/session-cookie.js';
 import type { ConsoleSources } from './console-sources.js';
 
-export interface SignInSettings {
-  readonly issuer: string;
-  readonly clientId: string;
-  readonly clientSecret: string | undefined;
-  readonly scope: string;
-  /** Where browsers find the console, without a path. */
-  readonly publicUrl: URL;
-  /** Seals the cookies; the same for all replicas. */
-  readonly secret: Uint8Array;
-  readonly sessionTtlMs: number;
-}
-
-export interface SignIn {
-  readonly session: SessionCookie;
-  readonly routes: Routes;
-}
-
-/** Sign-in with an OpenID Connect issuer. Its cookie says who asks, beside the bearer token. */
-export function createSignIn(
-  settings: SignInSettings,
-  parts: {
-    readonly tokens: TokenVerification;
-    readonly ended: EndedSessions;
-    readonly clock: Clock;
-    readonly logger: Logger;
-  },
-): SignIn {
-  const { publicUrl, secret, sessionTtlMs: ttlMs } = settings;
-  const { tokens, ended, clock, logger } = parts;
-  const sealer = new Sealer(secret, clock);
-  const session = new SessionCookie({ sealer, tokens, publicUrl, ttlMs, ended, clock });
-  const provider = new Provider({
-    ...settings,
-    redirectUri: `${publicUrl.origin}${CALLBACK_PATH}`,
-  });
-  return {
-    session,
-    routes: signInRoutes({ provider, sealer, session, publicUrl, clock, logger }),
-  };
-}
+export const consolePage: SignInPage = {
+  name: 'the console',
+  product: 'Spark Connect gateway',
+  cookie: 'spark-console',
+};
 
 export interface ConsoleOptions {
   readonly sources: ConsoleSources;
@@ -112,17 +72,10 @@ export function createConsole(options: ConsoleOptions): Console {
       ...(forgeryToken === undefined ? {} : { forgeryToken }),
     } satisfies MeView);
   };
-  const page: Handler = async (exchange) => {
-    try {
-      await gatekeeper.identify(exchange);
-    } catch (error) {
-      if (!wantsSignIn(error)) throw error;
-      const query = new URLSearchParams({ return_to: addressOf(exchange) });
-      const location = `${SIGN_IN_PATH}?${query.toString()}`;
-      return { status: 303, headers: { location }, body: '' };
-    }
-    return assets.page();
-  };
+  const page = forSignedIn(
+    (exchange) => gatekeeper.identify(exchange),
+    () => assets.page(),
+  );
   return {
     routes: {
       ...signIn.routes,
@@ -140,13 +93,4 @@ export function createConsole(options: ConsoleOptions): Console {
       events.close();
     },
   };
-}
-
-/** No token, or one that is over or was refused: another one may do. */
-function wantsSignIn(error: unknown): boolean {
-  return toGatewayError(error).code.startsWith('TOKEN_');
-}
-
-function addressOf({ path, query }: Exchange): string {
-  return query.size === 0 ? path : `${path}?${query.toString()}`;
 }

@@ -33,7 +33,7 @@ import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { DiffPolicy, PolicyDiffAnswer } from '../model/policy-diff.js';
 import type { Principal } from '../model/principal.js';
 import type { ReplicaTells, SharedFleet } from './shared-fleet.js';
-import type { EndedList } from './sign-in/ended-sessions.js';
+import type { EndedList } from '../sign-in/ended-sessions.js';
 
 const { method } = AdministrationService;
 

@@ -19,7 +19,7 @@ import type {
   PoolReport,
   SidecarStatus,
 } from '../model/reports.js';
-import type { EndedList, EndedSessions } from './sign-in/ended-sessions.js';
+import type { EndedList, EndedSessions } from '../sign-in/ended-sessions.js';
 import type { ReportedProblem, SeenActivity } from './console-sources.js';
 
 export interface SharedFleetOptions {

@@ -156,9 +156,9 @@ export interface ChoicesView {
   readonly environments: readonly string[];
   /** Those in which the sandbox is on if nobody says otherwise. */
   readonly sandbox_environments: readonly string[];
-  /** Whether jobs may read and write files of the machine that they run on; left out: they may not. */
-  readonly local_paths?: boolean;
   readonly defaults: { readonly team: string | null; readonly environment: string | null };
+  /** Whether manifests may name files of the machine that jobs run on. */
+  readonly local_paths: boolean;
 }
 
 /** `GET me`. */

@@ -5,6 +5,7 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import { GatewayError, type PlacedProblem } from '../model/errors.js';
 import { jobStates } from '../model/job.js';
+import type { SubmitBody, ValidateBody } from '../model/playground-api.js';
 
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
@@ -88,7 +89,7 @@ const jobFields = {
   output_path: orNull(text('A file:// or s3:// URL.')),
 };
 
-export const schemas = {
+export const schemas: Readonly<Record<SchemaName, JsonSchema>> = {
   Submission: {
     ...record(
       {
@@ -176,6 +177,7 @@ export const schemas = {
       'Those in which the sandbox is on if nobody says otherwise.',
     ),
     defaults: record({ team: orNull(text('')), environment: orNull(text('')) }),
+    local_paths: flag('Whether manifests may name files of the machine that jobs run on.'),
   }),
   Me: record(
     {
@@ -206,7 +208,7 @@ export const schemas = {
     },
     { optional: ['errors'] },
   ),
-} satisfies Readonly<Record<string, JsonSchema>>;
+};
 
 export type SchemaName =
   | 'Submission'
@@ -253,9 +255,15 @@ export const queries = {
 
 const ajv = new Ajv2020({ allErrors: true, strict: false });
 
+/** What bodies are, by their schema. */
+interface Bodies {
+  readonly Submission: SubmitBody;
+  readonly Validation: ValidateBody;
+}
+
 /** Checks bodies: throws ARGUMENT_INVALID with every mistake and the path of each. */
-export function bodyChecker<T>(name: 'Submission' | 'Validation'): (body: Buffer) => T {
-  const validate = ajv.compile<T>(schemas[name]);
+export function bodyChecker<Name extends keyof Bodies>(name: Name): (body: Buffer) => Bodies[Name] {
+  const validate = ajv.compile<Bodies[Name]>(schemas[name]);
   return (body) => {
     let value: unknown;
     try {
@@ -301,10 +309,10 @@ function problemOf({ instancePath, keyword, message, params }: ErrorObject): Pla
   const path = instancePath.slice(1).replaceAll('/', '.');
   const named: unknown =
     keyword === 'additionalProperties' ? params['additionalProperty'] : undefined;
-  if (named !== undefined) {
+  if (typeof named === 'string') {
     return {
       path,
-      message: `has ${JSON.stringify(String(named).slice(0, 100))}, which is not known`,
+      message: `has ${JSON.stringify(named.slice(0, 100))}, which is not known`,
     };
   }
   const allowed: unknown = keyword === 'enum' ? params['allowedValues'] : undefined;

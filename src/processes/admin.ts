@@ -1,7 +1,4 @@
 /** What the control plane's HTTP port offers beside metrics and health. */
-import { randomBytes } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { PolicyTokens, type IssuerKeyState, TokenVerifier } from '../authz/token/verifier.js';
@@ -9,8 +6,10 @@ import { type ActionOptions, actionRoutes } from '../console/actions.js';
 import { loginRoutes, readRoutes } from '../console/read-routes.js';
 import { consoleAssets } from '../console/assets.js';
 import type { Assets } from '../lib/http/assets.js';
-import { createConsole, createSignIn, type SignInSettings } from '../console/console.js';
-import { BearerIdentification, Gatekeeper } from '../console/gatekeeper.js';
+import { consolePage, createConsole } from '../console/console.js';
+import { createSignIn, type SignInSettings } from '../sign-in/create.js';
+import { BearerIdentification } from '../sign-in/identify.js';
+import { Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
 import { issuerProblems } from '../console/issuer-problems.js';
 import { KubernetesRights, type KubernetesRightsOptions } from '../console/kubernetes-rights.js';
@@ -18,10 +17,9 @@ import { ownSessionRoutes } from '../console/own-sessions.js';
 import { remoteDiff, RemoteOperations } from '../console/replicas.js';
 import type { CallLeader } from '../lib/grpc/forward.js';
 import type { SharedFleet } from '../console/shared-fleet.js';
-import type { EndedSessions } from '../console/sign-in/ended-sessions.js';
+import type { EndedSessions } from '../sign-in/ended-sessions.js';
 import type { ConsoleSources } from '../console/console-sources.js';
 import type { PoolController } from '../fleet/controller.js';
-import { createFile } from '../lib/files/files.js';
 import { text } from '../lib/http/answer.js';
 import type { Routes } from '../lib/http/router.js';
 import {
@@ -29,11 +27,10 @@ import {
   type HttpServer,
   startHttpServer,
 } from '../lib/http/http-server.js';
-import { formatAddress, type TcpAddress } from '../model/address.js';
+import type { TcpAddress } from '../model/address.js';
 import type { LoginView, RequestSample } from '../model/admin-api.js';
 import type { AdminAction, AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
-import { GatewayError } from '../model/errors.js';
 import type { Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { IssuerProblem, ReplicaReport } from '../model/reports.js';
@@ -41,6 +38,7 @@ import { PolicyHistory, type PolicySource } from '../policy/sources/last-good.js
 import { type Settings, localAdminUrl } from '../settings/table.js';
 import type { Leader } from './leader.js';
 import { version } from './process.js';
+import { clientSecretOf, issuerOf } from './sign-in.js';
 import type { ProblemBoard } from './telemetry.js';
 
 export interface AdminParts {
@@ -238,51 +236,17 @@ async function signInSettings(
   secret: () => Promise<Uint8Array>,
 ): Promise<SignInSettings | undefined> {
   const { console: own } = settings;
-  const issuer = issuerOf(settings);
+  const issuer = issuerOf(settings, own);
   if (!issuer) return undefined;
   return {
     ...issuer,
-    clientSecret: own.clientSecretFile && (await readSecret(own.clientSecretFile)),
+    clientSecret: await clientSecretOf(own.clientSecretFile, 'console.client_secret_file'),
     scope: own.scope,
+    page: consolePage,
     publicUrl: new URL(own.publicUrl ?? localAdminUrl(settings)),
     secret: await secret(),
     sessionTtlMs: own.sessionTtlMs,
   };
-}
-
-function issuerOf({ console: own, issuer, oktaClientId, oktaIssuer }: Settings) {
-  const url = own.issuer ?? oktaIssuer;
-  const clientId = own.clientId ?? oktaClientId;
-  if (url !== undefined && clientId !== undefined) return { issuer: url, clientId };
-  if (url !== undefined || !issuer.enabled) return undefined;
-  return {
-    issuer: `http://${formatAddress(issuer.listenAddr)}`,
-    clientId: own.clientId ?? issuer.clientId,
-  };
-}
-
-async function readSecret(path: string): Promise<string> {
-  try {
-    return (await readFile(path, 'utf8')).trim();
-  } catch (error) {
-    throw new GatewayError('SETTINGS_INVALID', `console.client_secret_file ${path} is unreadable`, {
-      cause: error,
-    });
-  }
-}
-
-const SECRET_BYTES = 32;
-
-/** Random bytes that outlive this process. Of several processes that make them at once, one wins. */
-export async function secretFile(path: string): Promise<Uint8Array> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await createFile(path, randomBytes(SECRET_BYTES));
-  const secret = await readFile(path);
-  if (secret.length >= SECRET_BYTES) return secret;
-  throw new GatewayError(
-    'SETTINGS_INVALID',
-    `${path} must hold ${SECRET_BYTES} random bytes: delete it, and it is made again.`,
-  );
 }
 
 /** The certificate of the admin port; undefined: it speaks plain HTTP. */

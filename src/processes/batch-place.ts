@@ -1,6 +1,5 @@
 /** Where batch jobs are recorded and run: in clusters, or on this machine. */
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { Logger } from 'pino';
 import type { BatchBackend } from '../batch/backend.js';
 import { KubernetesBatchBackend } from '../batch/kubernetes/kubernetes-backend.js';
@@ -13,6 +12,8 @@ import type { ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership } from '../model/ledger.js';
 import type { Settings } from '../settings/table.js';
 import { sparkConfOf } from '../settings/types.js';
+import { openLocalJobs } from './batch-local.js';
+import { batchOutputUrl } from './batch-output.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 /** Where jobs are recorded and run. */
@@ -75,20 +76,16 @@ export function openKubernetesBatch(
 }
 
 /** Jobs as processes of this machine. */
-export async function openLocalBatch(settings: Settings): Promise<BatchPlace | undefined> {
+export async function openLocalBatch(
+  settings: Settings,
+  context: Context,
+): Promise<BatchPlace | undefined> {
   if (settings.drivers.source !== 'local') return undefined;
   const folder = join(settings.stateDir, 'batch');
-  const backends = await openLocalBackends(settings);
-  if (backends.length === 0) return undefined;
   return {
     store: await FileJobStore.open(join(folder, 'records')),
-    backends,
-    outputUrl: settings.batch.outputUrl ?? `${pathToFileURL(join(folder, 'output')).href}/`,
+    backends: [openLocalJobs(settings, context)],
+    outputUrl: batchOutputUrl(settings) ?? '',
     problems: () => [],
   };
-}
-
-/** The seam for what runs jobs on this machine. */
-function openLocalBackends(_settings: Settings): Promise<readonly BatchBackend[]> {
-  return Promise.resolve([]);
 }

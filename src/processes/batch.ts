@@ -7,7 +7,7 @@ import { addBatchService } from '../batch/batch-service.js';
 import { BatchTerm } from '../batch/batch-term.js';
 import type { JobRecord } from '../batch/records/job-record.js';
 import { LARGEST_STATUS_BYTES, parseReport, STATUS_FILE } from '../batch/report.js';
-import { objectIn, openStorage } from '../lib/storage/storage.js';
+import { objectIn } from '../lib/storage/storage.js';
 import type { AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
@@ -17,6 +17,7 @@ import type { Leadership } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
 import { openKubernetesBatch, openLocalBatch } from './batch-place.js';
+import { batchResults, takesLocalPaths } from './batch-output.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 interface Context {
@@ -41,14 +42,11 @@ export async function openBatch(settings: Settings, context: Context): Promise<B
   const { batch } = settings;
   const place = access
     ? openKubernetesBatch(settings, access, context)
-    : await openLocalBatch(settings);
+    : await openLocalBatch(settings, context);
   if (!place) return undefined;
   const { outputUrl } = place;
   const backends = new Backends(place.backends);
-  const storage = openStorage({
-    folders: outputUrl.startsWith('file:') ? [new URL(outputUrl).pathname] : [],
-    s3: { endpoint: batch.s3Endpoint, region: batch.s3Region, pathStyle: batch.s3PathStyle },
-  });
+  const storage = batchResults(settings);
   let current: BatchTerm | undefined;
   const metrics = batchMetrics(registry, () => current);
   return {
@@ -62,7 +60,7 @@ export async function openBatch(settings: Settings, context: Context): Promise<B
         audit,
         outputUrl,
         historyUrl: batch.historyUrl,
-        localPaths: outputUrl.startsWith('file:'),
+        localPaths: takesLocalPaths(settings),
         defaultTtlSeconds: batch.ttlMs / 1000,
         mostLive: batch.jobsMaximum,
         mostRecords: batch.recordsMaximum,

@@ -4,11 +4,12 @@ import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { BatchService } from '#gen/spark_gateway/v1/batch_pb.js';
-import { requestMetrics } from '../telemetry/access-log/access-record.js';
+import { requestMetrics } from '../telemetry/access-log/request-metrics.js';
+import { CountedRequests } from '../telemetry/access-log/counted-requests.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
 import { type LeaderFacts, SharedFleet } from '../console/shared-fleet.js';
-import { EndedSessions } from '../console/sign-in/ended-sessions.js';
+import { EndedSessions } from '../sign-in/ended-sessions.js';
 import { type CallLeader, Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import {
@@ -20,6 +21,7 @@ import {
 } from './admin.js';
 import type { SessionRecord } from '../model/driver.js';
 import { systemClock } from '../model/clock.js';
+import type { EnvoyCounts } from '../model/envoy-counts.js';
 import { GatewayError } from '../model/errors.js';
 import type { Leadership, Ledger } from '../model/ledger.js';
 import { eventsAbout } from '../lib/kubernetes/events-about.js';
@@ -85,11 +87,12 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   const xds = createXds(settings, { policy, clock, logger, registry });
 
   const tally = new RequestTally();
+  const requests = requestMetrics(registry);
   const accessLog = new AccessLogReceiver({
     clock,
     logger,
     audit,
-    metrics: requestMetrics(registry),
+    metrics: requests,
     onRecord(record) {
       if (record.kind === 'ended') tally.add(record);
     },
@@ -121,6 +124,14 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   });
   closing.add(() => forwarder.close());
 
+  const countedRequests = new CountedRequests();
+  const counted = (sidecarId: string, counts: readonly EnvoyCounts[]) => {
+    for (const more of countedRequests.since(sidecarId, counts)) {
+      const of = policy().parseNamespace?.(more.namespace);
+      if (of) requests.counted(more, of);
+      tally.addCounted(more);
+    }
+  };
   let leader: Leader | undefined;
   const isUnanswered = (session: SessionRecord) => leader?.isUnanswered(session) === true;
   const place: Place = access
@@ -180,6 +191,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
         policy,
         watch,
         shared,
+        counted,
         batch: batch?.createTerm(term.leadership),
         clock,
         logger,

@@ -13,7 +13,9 @@ import { shortType } from '../xds/xds-metrics.js';
 import { version } from './process.js';
 
 /** What every role tells of its process: memory, CPU, event loop, and which release it is. */
-export function processMetrics(registry: Registry, role: 'control-plane' | 'authz'): void {
+export type MeasuredRole = 'control-plane' | 'authz' | 'runner' | 'playground';
+
+export function processMetrics(registry: Registry, role: MeasuredRole): void {
   collectDefaultMetrics({ register: registry });
   const info = new Gauge({
     name: 'spark_gateway_build_info',
@@ -48,13 +50,11 @@ interface Found {
 /** Files are read when Prometheus asks. One that cannot be read, or holds no certificate, has no series. */
 export function certificateMetrics(
   registry: Registry,
-  role: 'control-plane' | 'authz',
+  role: MeasuredRole,
   settings: Settings,
   read: (file: string) => Promise<string> = (file) => readFile(file, 'utf8'),
 ): void {
-  const certificates = (role === 'authz' ? mtls(settings) : all(settings)).filter(
-    ({ file }) => file !== undefined,
-  );
+  const certificates = certificatesOf(role, settings).filter(({ file }) => file !== undefined);
   // A scrape asks for all metrics at once.
   let reading: Promise<readonly Found[]> | undefined;
   const found = () =>
@@ -90,6 +90,27 @@ function mtls({ mtls: files }: Settings): readonly Certificate[] {
     { setting: 'mtls.cert_file', file: files.certFile, kind: 'chain' },
     { setting: 'mtls.ca_file', file: files.caFile, kind: 'authorities' },
   ];
+}
+
+function certificatesOf(role: MeasuredRole, settings: Settings): readonly Certificate[] {
+  const { runner, playground } = settings;
+  switch (role) {
+    case 'control-plane':
+      return all(settings);
+    case 'authz':
+      return mtls(settings);
+    case 'runner':
+      return [
+        ...mtls(settings),
+        { setting: 'runner.cert_file', file: runner.certFile, kind: 'chain' },
+        { setting: 'runner.client_ca_file', file: runner.clientCaFile, kind: 'authorities' },
+      ];
+    case 'playground':
+      return [
+        ...mtls(settings),
+        { setting: 'playground.cert_file', file: playground.certFile, kind: 'chain' },
+      ];
+  }
 }
 
 function all(settings: Settings): readonly Certificate[] {

@@ -11,7 +11,7 @@ import { followDrains, openOwnRecords, openReplicaRecords, type Records } from '
 import { problemEvents, type ProblemBoard } from './telemetry.js';
 import { join } from 'node:path';
 import type { Settings } from '../settings/table.js';
-import { secretFile } from './admin.js';
+import { secretFile } from './sign-in.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 // Where a control plane runs: alone on its machine, or as one of several replicas on Kubernetes.

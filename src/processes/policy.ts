@@ -100,15 +100,17 @@ export async function openOwnPolicy(
   };
 }
 
-/** The policy of a sidecar; undefined: the signal fired while there was none yet. */
+/** The policy of who is no control plane; undefined: the signal fired while there was none yet. */
 export async function openSidecarPolicy(
   settings: Settings,
   {
+    role = 'authz',
     compile,
     credentials,
     clock,
     logger,
   }: Context & {
+    readonly role?: 'authz' | 'playground';
     readonly compile: PolicyOptions;
     readonly credentials: ChannelCredentials;
   },
@@ -124,7 +126,7 @@ export async function openSidecarPolicy(
       serverName: mtls.serverName,
       credentials,
       compile,
-      kept: kept(settings, 'authz', logger),
+      kept: kept(settings, role, logger),
       clock,
       logger,
     },

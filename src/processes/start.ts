@@ -7,6 +7,7 @@ import { delimiter, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { classArchiveState } from '../discovery/local/class-archive.js';
+import { stopLocalBatch } from '../batch/local/attempt-processes.js';
 import { stopLocalDrivers } from '../discovery/local/local-drivers.js';
 import { envoyArguments } from '../envoy/bootstrap.js';
 import { Supervisor } from '../lib/child-processes/supervisor.js';
@@ -14,8 +15,9 @@ import { formatAddress, type TcpAddress } from '../model/address.js';
 import { systemClock, type Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { authzAddress } from '../settings/authz-address.js';
-import { type Settings, localAdminUrl, localUrl } from '../settings/table.js';
+import { type Settings, localAdminUrl, localPlaygroundUrl, localUrl } from '../settings/table.js';
 import { writeBootstrap } from './bootstrap.js';
+import { localJobsFolder } from './batch-local.js';
 import { archivesFolder, driversFolder } from './drivers.js';
 import { roleLogger, aborted, terminationSignal } from './process.js';
 import { forgetConfiguration } from './xds.js';
@@ -61,6 +63,8 @@ export async function runStart(settings: Settings, launch: Launch): Promise<void
     if (settings.issuer.enabled) supervisor.run(role('issuer'));
     supervisor.run(role('control-plane'));
     supervisor.run(role('authz'));
+    if (settings.runner.enabled) supervisor.run(role('runner'));
+    if (settings.playground.enabled) supervisor.run(role('playground'));
     supervisor.run({
       name: 'envoy',
       command: envoyBin,
@@ -89,6 +93,7 @@ export async function runStart(settings: Settings, launch: Launch): Promise<void
     await supervisor.stop();
     await stopLocalDrivers(driversFolder(settings));
     await stopLocalDrivers(classArchiveState(archivesFolder(settings)));
+    await stopLocalBatch(localJobsFolder(settings));
   }
 }
 
@@ -107,7 +112,7 @@ function findEnvoy(configured: string | undefined): string {
 }
 
 function neededPorts(settings: Settings): readonly NeededPort[] {
-  const { admin, assignments, authz, envoy, issuer, xds } = settings;
+  const { admin, assignments, authz, envoy, issuer, playground, runner, xds } = settings;
   const ports: NeededPort[] = [
     { setting: 'listen_addr', address: settings.listenAddr },
     { setting: 'xds.listen_addr', address: xds.listenAddr },
@@ -123,6 +128,18 @@ function neededPorts(settings: Settings): readonly NeededPort[] {
   }
   if (xds.relayAddr && !('path' in xds.relayAddr)) {
     ports.push({ setting: 'xds.relay_addr', address: xds.relayAddr });
+  }
+  if (runner.enabled) {
+    ports.push(
+      { setting: 'runner.listen_addr', address: runner.listenAddr },
+      { setting: 'runner.metrics_addr', address: runner.metricsAddr },
+    );
+  }
+  if (playground.enabled) {
+    ports.push(
+      { setting: 'playground.listen_addr', address: playground.listenAddr },
+      { setting: 'playground.metrics_addr', address: playground.metricsAddr },
+    );
   }
   if (admin.healthAddr) ports.push({ setting: 'admin.health_addr', address: admin.healthAddr });
   if (issuer.enabled) ports.push({ setting: 'issuer.listen_addr', address: issuer.listenAddr });
@@ -238,6 +255,12 @@ async function waitUntilReady(
     { name: 'control plane', url: `${localAdminUrl(settings)}/readyz/pools` },
     { name: 'authz', url: `${localUrl(settings.authz.metricsAddr)}/readyz/issuers` },
     { name: 'Envoy', url: `${localUrl(settings.envoy.adminAddr)}/ready` },
+    ...(settings.runner.enabled
+      ? [{ name: 'Runner', url: `${localUrl(settings.runner.metricsAddr)}/readyz` }]
+      : []),
+    ...(settings.playground.enabled
+      ? [{ name: 'Playground', url: `${localUrl(settings.playground.metricsAddr)}/readyz` }]
+      : []),
   ];
   let told = '';
   while (!stop.aborted) {
@@ -295,6 +318,9 @@ async function firstSteps(settings: Settings, tookMs: number): Promise<string> {
   }
   lines.push(
     `  Console:   ${localAdminUrl(settings)}/`,
+    ...(settings.playground.enabled
+      ? [`  Playground: ${localPlaygroundUrl(settings)}/ (batch jobs: docs/batch.md)`]
+      : []),
     `  Metrics:   ${localAdminUrl(settings)}/metrics`,
     `  Logs:      ${settings.stateDir}/logs`,
     '',

@@ -26,7 +26,7 @@ export interface Asking {
 /** A change of leader, or a restart, is waited for so long. */
 const PATIENCE_MS = 15_000;
 /** Kept back for the answer's way. */
-const ANSWER_MARGIN_MS = 200;
+const ANSWER_MARGIN_MS = 500;
 /** The log's last lines. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 const RETRY_MS = 2_000;

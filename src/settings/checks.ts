@@ -70,6 +70,38 @@ export const checks: readonly Check[] = [
         : undefined,
   })),
   {
+    names: ['runner.cert_file', 'runner.key_file', 'runner.client_ca_file'],
+    check: ({ runner }) => {
+      const set = [runner.certFile, runner.keyFile, runner.clientCaFile].filter(
+        (file) => file !== undefined,
+      );
+      return set.length === 0 || set.length === 3
+        ? undefined
+        : 'runner.cert_file, runner.key_file and runner.client_ca_file must be set all or not at all';
+    },
+  },
+  {
+    names: ['runner.listen_addr'],
+    check: ({ mtls, runner }) =>
+      isOpen(runner.listenAddr) && (runner.certFile ?? mtls.certFile) === undefined
+        ? 'runner.listen_addr is reachable from elsewhere: set runner.cert_file, runner.key_file and runner.client_ca_file or mtls.cert_file, or listen on a loopback address'
+        : undefined,
+  },
+  {
+    names: ['playground.cert_file', 'playground.key_file'],
+    check: ({ playground }) =>
+      (playground.certFile === undefined) === (playground.keyFile === undefined)
+        ? undefined
+        : 'playground.cert_file and playground.key_file must be set both or not at all',
+  },
+  {
+    names: ['playground.issuer', 'console.client_id', 'okta_issuer'],
+    check: ({ playground: own, console: shared, oktaClientId }) =>
+      own.issuer !== undefined && (own.clientId ?? shared.clientId ?? oktaClientId) === undefined
+        ? 'playground.issuer needs playground.client_id'
+        : undefined,
+  },
+  {
     names: ['xds.relay_addr', 'authz.listen_addr'],
     check: ({ xds, ...settings }) =>
       xds.relayAddr && formatAddress(xds.relayAddr) === formatAddress(authzAddress(settings))

@@ -127,6 +127,8 @@ export function camelCase(name: string): string {
 export const gatewayRoles = [
   'control-plane',
   'authz',
+  'runner',
+  'playground',
   'start',
   'issuer',
   'bootstrap',
@@ -153,8 +155,20 @@ export interface SettingDescription {
 export const controlPlane = ['control-plane'] as const;
 export const sidecars = ['authz'] as const;
 export const servers = ['control-plane', 'authz'] as const;
-export const connected = ['control-plane', 'authz', 'bootstrap'] as const;
+/** They decide, or know people, by the routing policy. */
+export const policyReaders = ['control-plane', 'authz', 'playground'] as const;
+export const connected = ['control-plane', 'authz', 'runner', 'playground', 'bootstrap'] as const;
+export const runners = ['runner'] as const;
+export const playgrounds = ['playground'] as const;
 export const issuers = ['issuer', 'token'] as const;
 export const operator = ['operator'] as const;
 export const envoyChild = ['start'] as const;
-export const everyRole = ['control-plane', 'authz', 'issuer', 'bootstrap', 'token'] as const;
+export const everyRole = [
+  'control-plane',
+  'authz',
+  'runner',
+  'playground',
+  'issuer',
+  'bootstrap',
+  'token',
+] as const;

@@ -6,6 +6,7 @@ import { path } from '../lib/yaml/file-path.js';
 import { choice, integer, issuerUrl, plainText, duration } from '../lib/yaml/text-types.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import { batch } from './groups/batch.js';
+import { playground, runner } from './groups/playground.js';
 import { mtls, xds, assignments, admin, webConsole } from './groups/control-plane.js';
 import { sessions, pools, drivers } from './groups/drivers.js';
 import { listener, headers, authz, envoy, issuer } from './groups/front-door.js';
@@ -14,6 +15,9 @@ import {
   controlPlane,
   everyRole,
   issuers,
+  playgrounds,
+  policyReaders,
+  runners,
   servers,
   sidecars,
   type Compiled,
@@ -29,7 +33,7 @@ export const settingsTable = {
     about: 'Where Envoy listens for Spark Connect clients.',
   }),
   public_addr: optional(tcpAddress, {
-    roles: servers,
+    roles: policyReaders,
     about: 'Where clients reach the gateway, for the URLs in its messages.',
   }),
   tls_cert_file: optional(path, {
@@ -42,30 +46,30 @@ export const settingsTable = {
     about: 'Private key of tls_cert_file (PEM).',
   }),
   okta_issuer: optional(issuerUrl, {
-    roles: servers,
+    roles: policyReaders,
     about:
       'Issuer of the tokens that are accepted, beside the issuers that the policy names. Needs okta_client_id, okta_audience or both.',
   }),
   okta_client_id: optional(plainText, {
-    roles: servers,
+    roles: policyReaders,
     about: 'The only OAuth client (cid or azp claim) whose tokens of okta_issuer are accepted.',
   }),
   okta_audience: optional(plainText, {
-    roles: servers,
+    roles: policyReaders,
     about: 'The audience (aud claim) that a token of okta_issuer must name.',
   }),
   okta_ca_file: optional(path, {
-    roles: servers,
+    roles: policyReaders,
     about:
       "PEM of the authorities that sign okta_issuer's own certificate, such as those of a proxy that looks into TLS. Default: the well-known ones.",
   }),
   policy_file: setting(path, {
     default: '/etc/spark-gateway/policy.yaml',
-    roles: servers,
+    roles: policyReaders,
     about: 'The routing policy: who may go where, pools, quotas. Reloaded when it changes.',
   }),
   policy_resource: optional(resourceName, {
-    roles: servers,
+    roles: policyReaders,
     about:
       "A RoutingPolicy in the gateway's own namespace, by name, instead of policy_file. Control planes watch it; authz has it from them, and keeps the last good one in state_dir.",
   }),
@@ -76,7 +80,7 @@ export const settingsTable = {
   }),
   state_dir: setting(path, {
     default: '/var/lib/spark-gateway',
-    roles: [...servers, 'bootstrap', ...issuers],
+    roles: [...servers, ...runners, ...playgrounds, 'bootstrap', ...issuers],
     about:
       'Where this process keeps what must outlive it: driver records, keys, logs of drivers; beside an Envoy its last configuration, private keys included.',
   }),
@@ -87,7 +91,7 @@ export const settingsTable = {
   }),
   hot_pool_size: setting(integer(0, 1000), {
     default: '10',
-    roles: servers,
+    roles: policyReaders,
     about: 'Drivers kept ready in each pool, where the policy does not say otherwise.',
   }),
   max_conns_per_host: setting(integer(1, 65_535), {
@@ -122,6 +126,8 @@ export const settingsTable = {
   pools,
   drivers,
   batch,
+  runner,
+  playground,
   envoy,
   issuer,
 };
@@ -138,4 +144,9 @@ export function localUrl({ host, port }: TcpAddress, scheme: 'http' | 'https' = 
 /** The same of the admin port. */
 export function localAdminUrl({ admin: adminPort }: Pick<Settings, 'admin'>): string {
   return localUrl(adminPort.listenAddr, adminPort.certFile === undefined ? 'http' : 'https');
+}
+
+/** The same of the Playground's port. */
+export function localPlaygroundUrl({ playground: port }: Pick<Settings, 'playground'>): string {
+  return localUrl(port.listenAddr, port.certFile === undefined ? 'http' : 'https');
 }

@@ -21,6 +21,11 @@ export const tcpAddress = textType(
   parseTcpAddress,
 );
 
+/** The same, which stays text. */
+export const addressText = textType(tcpAddress.allowed, (text) =>
+  parseTcpAddress(text) ? text : undefined,
+);
+
 export const socketAddress = textType<SocketAddress>(
   'host:port, or unix: and a path',
   (text, base) =>

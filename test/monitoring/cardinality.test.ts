@@ -1,7 +1,8 @@
 /** However many names refused callers invent, Prometheus is not given more series. */
 import test from 'ava';
 import { Registry } from 'prom-client';
-import { requestMetrics, type AccessRecord } from '../../src/telemetry/access-log/access-record.js';
+import type { AccessRecord } from '../../src/telemetry/access-log/access-record.js';
+import { requestMetrics } from '../../src/telemetry/access-log/request-metrics.js';
 import { authzMetrics } from '../../src/processes/authz.js';
 import { AuthzGateway } from '../support/authz-gateway.js';
 

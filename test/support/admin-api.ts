@@ -5,7 +5,8 @@ import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { readRoutes } from '../../src/console/read-routes.js';
-import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
+import { Gatekeeper } from '../../src/console/gatekeeper.js';
+import { BearerIdentification } from '../../src/sign-in/identify.js';
 import type { ConsoleSources, SeenActivity } from '../../src/console/console-sources.js';
 import { startHttpServer } from '../../src/lib/http/http-server.js';
 import type { Operations } from '../../src/model/administration.js';
@@ -30,9 +31,10 @@ import { TestLeadership } from './leadership.js';
 import { ManualClock } from './manual-clock.js';
 import { MemoryStore } from './memory-store.js';
 import { TokenIssuer } from './token-issuer.js';
+import { unusedAddress } from './loopback.js';
 
 /** Where its server and its issuer listen. */
-const HOST = '127.1.41.1';
+const HOST = await unusedAddress();
 
 export interface AdminApiOptions {
   readonly records?: readonly DriverRecord[];

@@ -9,10 +9,12 @@ import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { loginRoutes, readRoutes } from '../../src/console/read-routes.js';
 import { consoleAssets } from '../../src/console/assets.js';
-import { BearerIdentification, Gatekeeper } from '../../src/console/gatekeeper.js';
-import { createConsole, createSignIn } from '../../src/console/console.js';
+import { Gatekeeper } from '../../src/console/gatekeeper.js';
+import { consolePage, createConsole } from '../../src/console/console.js';
+import { createSignIn } from '../../src/sign-in/create.js';
+import { BearerIdentification } from '../../src/sign-in/identify.js';
 import { RecentActions, RequestTally } from '../../src/console/live/requests.js';
-import { EndedSessions } from '../../src/console/sign-in/ended-sessions.js';
+import { EndedSessions } from '../../src/sign-in/ended-sessions.js';
 import type { ConsoleSources } from '../../src/console/console-sources.js';
 import { type HttpServer, startHttpServer } from '../../src/lib/http/http-server.js';
 import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
@@ -101,6 +103,7 @@ export async function startTestConsole(
       clientId: CLIENT_ID,
       clientSecret: undefined,
       scope: 'openid',
+      page: consolePage,
       publicUrl,
       secret: Buffer.alloc(32, 'a secret of this test'),
       sessionTtlMs,

@@ -26,6 +26,7 @@ import type {
 } from '../../src/model/admin-api.js';
 import { processEnded } from './process-ended.js';
 import { RoleProcess } from './role-process.js';
+import { unusedRange } from './loopback.js';
 import { unusedPort } from './unused-port.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -38,8 +39,8 @@ export interface GatewayOptions {
   readonly policy?: object | ((issuer: string) => object);
   /** Further settings, as the file has them. */
   readonly settings?: Readonly<Record<string, unknown>>;
-  /** Loopback network of its drivers, so that gateways of several tests do not meet. */
-  readonly addressRange: string;
+  /** With Runner and Playground. */
+  readonly batch?: boolean;
 }
 
 /** What the audit log says of one RPC that has ended; docs/audit.md has the rest. */
@@ -69,7 +70,7 @@ export interface CommandResult {
   readonly errors: string;
 }
 
-const children = ['control-plane', 'authz', 'envoy', 'issuer'] as const;
+const children = ['control-plane', 'authz', 'envoy', 'issuer', 'runner', 'playground'] as const;
 
 export type Child = (typeof children)[number];
 
@@ -85,7 +86,19 @@ export interface UrlOptions {
 }
 
 type Ports = Readonly<
-  Record<'listen' | 'admin' | 'authzMetrics' | 'issuer' | 'envoyAdmin' | 'envoyHealth', number>
+  Record<
+    | 'listen'
+    | 'admin'
+    | 'authzMetrics'
+    | 'issuer'
+    | 'envoyAdmin'
+    | 'envoyHealth'
+    | 'runner'
+    | 'runnerMetrics'
+    | 'playground'
+    | 'playgroundMetrics',
+    number
+  >
 >;
 
 export class Gateway {
@@ -119,6 +132,10 @@ export class Gateway {
       issuer: await unusedPort(),
       envoyAdmin: await unusedPort(),
       envoyHealth: await unusedPort(),
+      runner: await unusedPort(),
+      runnerMetrics: await unusedPort(),
+      playground: await unusedPort(),
+      playgroundMetrics: await unusedPort(),
     };
     mkdirSync(join(folder, 'state'));
     writeFileSync(
@@ -129,7 +146,12 @@ export class Gateway {
     );
     writeFileSync(
       join(folder, 'gateway.yaml'),
-      stringify(merge(settingsOf(folder, ports, options.addressRange), options.settings ?? {})),
+      stringify(
+        merge(
+          settingsOf(folder, ports, { ...options, addressRange: await unusedRange() }),
+          options.settings ?? {},
+        ),
+      ),
     );
     const gateway = new Gateway(folder, ports);
     try {
@@ -184,6 +206,16 @@ export class Gateway {
   /** Where the admin API and metrics are. */
   get adminUrl(): string {
     return this.#http('admin');
+  }
+
+  /** Where the Playground answers. */
+  get playgroundUrl(): string {
+    return this.#http('playground');
+  }
+
+  /** gRPC target of the Runner. */
+  get runnerAddress(): string {
+    return `127.0.0.1:${this.#ports.runner}`;
   }
 
   status(): Promise<StatusView> {
@@ -345,6 +377,8 @@ export class Gateway {
       authz: `${this.#http('authzMetrics')}/readyz/issuers`,
       envoy: `${this.#http('envoyAdmin')}/ready`,
       issuer: `${this.#http('issuer')}/.well-known/openid-configuration`,
+      runner: `${this.#http('runnerMetrics')}/readyz`,
+      playground: `${this.#http('playgroundMetrics')}/readyz`,
     };
     await this.until(
       async () => (await fetch(urls[child])).ok,
@@ -396,7 +430,13 @@ function policyOf(policy: NonNullable<GatewayOptions['policy']>, issuer: string)
 function settingsOf(
   folder: string,
   ports: Readonly<Record<string, number>>,
-  addressRange: string,
+  {
+    addressRange,
+    batch = false,
+  }: Pick<GatewayOptions, 'batch'> & {
+    /** Loopback network of its drivers, so that gateways of several tests do not meet. */
+    readonly addressRange: string;
+  },
 ): Record<string, unknown> {
   const at = (name: string) => `127.0.0.1:${ports[name]}`;
   return {
@@ -413,6 +453,17 @@ function settingsOf(
     },
     assignments: { listen_addr: at('assignments'), connect_addr: at('assignments') },
     admin: { listen_addr: at('admin') },
+    runner: {
+      enabled: String(batch),
+      listen_addr: at('runner'),
+      metrics_addr: at('runnerMetrics'),
+    },
+    playground: {
+      enabled: String(batch),
+      listen_addr: at('playground'),
+      metrics_addr: at('playgroundMetrics'),
+      runner_addr: at('runner'),
+    },
     authz: { listen_addr: `unix:${join(folder, 'authz.sock')}`, metrics_addr: at('authzMetrics') },
     envoy: {
       admin_addr: at('envoyAdmin'),

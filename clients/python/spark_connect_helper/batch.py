@@ -56,10 +56,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Results:
-    """preview: the first 100 rows at most. count: all rows. schema: the columns. output_path: where all of it is."""
+    """preview: the first 100 rows at most. count: all rows, None where that is not known.
+
+    schema: the columns. output_path: where all of it is.
+    """
 
     preview: Any
-    count: int
+    count: Optional[int]
     schema: Any
     output_path: Optional[str]
 
@@ -202,7 +205,7 @@ class Playground:
         said = self._ask("GET", f"/results/{_part(job)}")
         return Results(
             preview=_parsed(said.get("preview")),
-            count=int(said.get("count") or 0),
+            count=None if said.get("count") is None else int(said["count"]),
             schema=_parsed(said.get("schema")),
             output_path=said.get("output_path") or None,
         )

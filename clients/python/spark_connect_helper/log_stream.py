@@ -34,7 +34,11 @@ class _Event:
 
 
 class LogStream:
-    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), each once."""
+    """The lines of a job's log, each once.
+
+    Events: ``log``, a JSON array of lines whose id is the position of the last one; ``end``, the last one; ``state``
+    and ``gap`` (lines are lost), which are passed over.
+    """
 
     def __init__(self, playground: Playground, job: JobOrId) -> None:
         self._playground = playground
@@ -59,9 +63,9 @@ class LogStream:
                 renewed = False
                 with response:
                     for event in self._events(response):
-                        if event.name in ("end", "done", "complete"):
+                        if event.name == "end":
                             return
-                        if event.data and event.name in ("message", "log", "line"):
+                        if event.name == "log":
                             told = True
                             yield from _lines(event)
                 if self._broken:
@@ -133,15 +137,10 @@ class LogStream:
 
 
 def _lines(event: _Event) -> List[str]:
-    """Text as it is; a JSON object by its `line` or `text`."""
+    """A JSON array of lines. What is none is a Playground of another release: its text is better than nothing."""
     text = "\n".join(event.data)
-    if text.startswith("{"):
-        with contextlib.suppress(ValueError):
-            value = json.loads(text)
-            for name in ("line", "text", "lines"):
-                found = value.get(name)
-                if isinstance(found, str):
-                    return found.split("\n")
-                if isinstance(found, list):
-                    return [str(one) for one in found]
+    with contextlib.suppress(ValueError):
+        lines = json.loads(text)
+        if isinstance(lines, list):
+            return [str(line) for line in lines]
     return text.split("\n")

@@ -67,9 +67,9 @@ class FakePlayground:
             if job["states"][0] != "COMPLETED":
                 return problem(400, "JOB_NOT_ENDED", "The job has not ended.")
             return 200, {
-                "preview": json.dumps({"columns": ["id"], "rows": [["1"], ["2"]]}),
-                "count": 2,
-                "schema": json.dumps({"type": "struct", "fields": []}),
+                "preview": {"columns": ["id"], "rows": [["1"], ["2"]]},
+                "count": job.get("count", 2),
+                "schema": {"type": "struct", "fields": []},
                 "output_path": "s3://out/1",
             }
         return lambda handler: self.stream(handler, job, headers.get("last-event-id"))
@@ -99,11 +99,14 @@ class FakePlayground:
         for index, line in enumerate(job["log"][start:], start + 1):
             if isinstance(fate, int) and index - start > fate:
                 # In the middle of an event.
-                write(f"id: {index}\ndata: {line[: len(line) // 2]}".encode())
+                write(f'event: log\nid: {index}\ndata: ["{line[: len(line) // 2]}'.encode())
                 return
-            write(f": heartbeat\nid: {index}\ndata: {line}\n\n".encode())
+            state = f"event: state\ndata: {json.dumps({'state': 'RUNNING'})}\n\n"
+            data = json.dumps([line])
+            write(f"{state}: heartbeat\n\nevent: log\nid: {index}\ndata: {data}\n\n".encode())
         if job["states"][0] in ("COMPLETED", "FAILED") and fate != "no end":
-            write(b"event: end\ndata: {}\n\n")
+            end = json.dumps({"state": job["states"][0]})
+            write(f"event: end\ndata: {end}\n\n".encode())
 
 
 def problem(status, code, detail, errors=()):

@@ -119,6 +119,17 @@ class BatchTest(TestCase):
         self.server.log_fates = ["no end"] * 10
         self.assertEqual(list(self.client.logs("j")), ["a"])
 
+    def test_lines_are_what_they_are_whatever_they_look_like(self):
+        lines = ['{"line": "json"}', "", "data: x", "two\rparts", "\u2028", "event: end"]
+        self.job("COMPLETED", log=lines)
+        self.assertEqual(list(self.client.logs("j")), lines)
+
+    def test_a_count_that_is_not_known_is_none_and_a_large_one_is_exact(self):
+        self.job("COMPLETED", count=None)
+        self.assertIsNone(self.client.results("j").count)
+        self.job("COMPLETED", count="9007199254740993")
+        self.assertEqual(self.client.results("j").count, 9007199254740993)
+
     def test_a_log_of_a_job_that_is_unknown_is_an_error(self):
         with self.assertRaises(BatchError) as raised:
             list(self.client.logs("nothing/../here"))

@@ -6,7 +6,7 @@ import { reasonOf } from '../../model/errors.js';
 import { cut } from '../../model/telling-line.js';
 import type { PortState } from '../port-monitor.js';
 import { type LocalFolders, type LocalRequest, marker } from './local-folders.js';
-import { isAlive, listensOn, processId, type ProcessId } from './proc.js';
+import { isAlive, listensOn, processId, type ProcessId } from '../../lib/child-processes/proc.js';
 
 /** How a driver's process is started. */
 export interface DriverCommand {

@@ -15,7 +15,7 @@ import {
   type RequestedDriver,
 } from '../../model/driver.js';
 import { AddressPool } from './address-pool.js';
-import { endProcess } from './proc.js';
+import { endProcess } from '../../lib/child-processes/proc.js';
 import { LocalDriver, type MakeDriverCommand } from './local-driver.js';
 import { findMarked, LocalFolders, type LocalRequest } from './local-folders.js';
 import { PortMonitor, type Probe } from '../port-monitor.js';

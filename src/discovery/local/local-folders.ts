@@ -2,7 +2,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readTextIfThere, replaceFile } from '../../lib/files/files.js';
-import { type ProcessId, findByArgument } from './proc.js';
+import { type ProcessId, findByArgument } from '../../lib/child-processes/proc.js';
 
 export interface LocalRequest {
   readonly resource: string;

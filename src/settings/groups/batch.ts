@@ -1,13 +1,26 @@
 /** Batch jobs: where they leave their results, how long they may take, and what they run in. */
-import { boolean, duration, integer, plainText } from '../../lib/yaml/text-types.js';
-import { controlPlane, group, list, optional, setting, textMap } from '../setting.js';
+import { path } from '../../lib/yaml/file-path.js';
+import { boolean, duration, integer, plainText, size } from '../../lib/yaml/text-types.js';
+import {
+  controlPlane,
+  group,
+  list,
+  optional,
+  playgrounds,
+  runners,
+  setting,
+  textMap,
+} from '../setting.js';
 import { historyUrl, jobUrl, objectUrl, sparkConfText } from '../types.js';
+
+/** The leader looks at what jobs have left in doubt, the Runner when somebody asks. */
+const results = [...controlPlane, ...runners, ...playgrounds];
 
 export const batch = group(
   'Batch jobs: complete manifests that run once. With drivers.source kubernetes they are applications of the Spark operator, and batch.output_url must be set; with local, processes of this machine.',
   {
     output_url: optional(objectUrl, {
-      roles: controlPlane,
+      roles: results,
       about:
         'Where the jobs leave their results, each in a folder of its own. Without it, and with drivers.source local, a folder in state_dir; else there are no batch jobs.',
     }),
@@ -44,14 +57,14 @@ export const batch = group(
       about: 'Jobs that have not ended, at most; further ones are refused.',
     }),
     s3_endpoint: optional(plainText, {
-      roles: controlPlane,
+      roles: results,
       about:
         'Where S3 answers, as a URL, for a batch.output_url of s3://; without it, Amazon. Credentials are those of the process.',
     }),
-    s3_region: optional(plainText, { roles: controlPlane, about: 'Region of the bucket.' }),
+    s3_region: optional(plainText, { roles: results, about: 'Region of the bucket.' }),
     s3_path_style: setting(boolean, {
       default: 'false',
-      roles: controlPlane,
+      roles: results,
       about: 'Whether the bucket stands in the path, as many others than Amazon want it.',
     }),
     ui_url: optional(jobUrl, {
@@ -68,6 +81,33 @@ export const batch = group(
       roles: controlPlane,
       about:
         'Container image by the version that a manifest names (spec.engine.version), where the policy names none. It holds Spark, and coreetl_runner.py in /opt/spark/work-dir.',
+    }),
+    local: group('Batch jobs as processes of this machine.', {
+      jobs_at_once: setting(integer(1, 64), {
+        default: '2',
+        roles: controlPlane,
+        about: 'How many run at a time; the others wait.',
+      }),
+      memory: setting(size('256MiB', '1TiB'), {
+        default: '2GiB',
+        roles: controlPlane,
+        about: 'The largest heap of a job, whatever its manifest asks for.',
+      }),
+      spark_homes: list(path, {
+        roles: controlPlane,
+        about:
+          'Sparks of other releases than drivers.local.spark_home, for manifests that name them (spec.engine.version).',
+      }),
+      sandbox_paths: list(path, {
+        roles: controlPlane,
+        about:
+          'Folders of this machine that jobs in the sandbox may read. All other files are refused to them; they may read object stores.',
+      }),
+      spark_conf: textMap(plainText, {
+        roles: controlPlane,
+        about:
+          'Further Spark configuration of each job. No secrets: other users of this machine see it.',
+      }),
     }),
     kubernetes: group('Applications of batch jobs on Kubernetes.', {
       namespaces: list(plainText, {

@@ -7,6 +7,8 @@ import {
   optional,
   setting,
   controlPlane,
+  playgrounds,
+  runners,
   servers,
   connected,
   operator,
@@ -26,7 +28,7 @@ export const mtls = group(
       about: 'CA to which the certificate of the other end must chain (PEM).',
     }),
     server_name: optional(plainText, {
-      roles: ['authz', 'bootstrap'],
+      roles: ['authz', 'runner', 'playground', 'bootstrap'],
       about: 'Name in the certificate of the control plane, where it is not the host dialled.',
     }),
   },
@@ -75,8 +77,8 @@ export const assignments = group(
     }),
     connect_addr: setting(tcpAddress, {
       default: '127.0.0.1:18001',
-      roles: servers,
-      about: 'Where authz and the Envoys reach it.',
+      roles: [...servers, ...runners, ...playgrounds],
+      about: 'Where authz, the Envoys and the Runners reach it.',
     }),
     allowed_sans: list(plainText, {
       roles: controlPlane,
@@ -125,12 +127,12 @@ export const webConsole = group(
   'The web page on the port of admin.listen_addr, and how people sign in to it.',
   {
     issuer: optional(issuerUrl, {
-      roles: controlPlane,
+      roles: [...controlPlane, ...playgrounds],
       about:
         'OpenID Connect issuer with which people sign in; without it okta_issuer, or the development issuer. Without any there is no page.',
     }),
     client_id: optional(plainText, {
-      roles: controlPlane,
+      roles: [...controlPlane, ...playgrounds],
       about:
         'The client that the console is to that issuer; without it okta_client_id. Tokens made for it must be accepted.',
     }),

@@ -1,13 +1,23 @@
 /** Where drivers come from. */
 import { path } from '../../lib/yaml/file-path.js';
 import { boolean, choice, integer, plainText, duration, size } from '../../lib/yaml/text-types.js';
-import { group, list, optional, setting, textMap, controlPlane, servers } from '../setting.js';
+import {
+  group,
+  list,
+  optional,
+  setting,
+  textMap,
+  controlPlane,
+  playgrounds,
+  policyReaders,
+  runners,
+} from '../setting.js';
 import { variantConf, labelSelectors, loopbackRange } from '../types.js';
 
 export const drivers = group('Where Spark drivers come from.', {
   source: setting(choice('local', 'static', 'kubernetes'), {
     default: 'local',
-    roles: controlPlane,
+    roles: [...controlPlane, ...runners, ...playgrounds],
     about:
       'local: processes on this machine; static: drivers of someone else, named in a file; kubernetes: pods, made through the Spark operator.',
   }),
@@ -149,12 +159,12 @@ export const sessions = group('Sessions and what is remembered of them.', {
 export const pools = group('Pools of drivers, where the policy does not say otherwise.', {
   maximum: setting(integer(1, 10_000), {
     default: '100',
-    roles: servers,
+    roles: policyReaders,
     about: 'Drivers of one pool at most.',
   }),
   start_timeout: setting(duration('5s', '1h'), {
     default: '5m',
-    roles: servers,
+    roles: policyReaders,
     about: 'A driver that does not come up within this time is removed and tried again.',
   }),
 });

@@ -6,7 +6,8 @@ import {
   optional,
   setting,
   controlPlane,
-  servers,
+  policyReaders,
+  runners,
   envoyChild,
   sidecars,
   issuers,
@@ -46,18 +47,19 @@ export const listener = group('The listener for clients, beyond its address and 
 export const headers = group('Request headers that clients send.', {
   team: setting(headerName, {
     default: 'x-doordash-team',
-    roles: servers,
+    roles: policyReaders,
     about: 'Names the team whose driver is wanted.',
   }),
   environment: setting(headerName, {
     default: 'x-doordash-environment',
-    roles: servers,
+    roles: policyReaders,
     about: 'Names the environment whose driver is wanted.',
   }),
   user: setting(headerName, {
     default: 'x-doordash-user',
-    roles: servers,
-    about: 'The user the client claims to act for: recorded for audit, never trusted.',
+    roles: [...policyReaders, ...runners],
+    about:
+      'The user the client claims to act for: recorded for audit, never trusted. To the Runner: the user that a service acts for.',
   }),
 });
 
@@ -71,8 +73,8 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
   }),
   admin_addr: setting(loopbackAddress, {
     default: '127.0.0.1:9901',
-    roles: ['bootstrap'],
-    about: "Envoy's own administration.",
+    roles: ['bootstrap', 'authz'],
+    about: "Envoy's own administration. The authz beside it reads there what Envoy counts.",
   }),
   health_addr: setting(tcpAddress, {
     default: '127.0.0.1:9902',
@@ -134,6 +136,12 @@ export const authz = group('The authorization service beside each Envoy (ext_aut
     roles: controlPlane,
     about: 'How long Envoy waits for an answer; must exceed authz.hold_time.',
   }),
+  lease_time: setting(duration('0', '30s'), {
+    default: '5s',
+    roles: [...controlPlane, ...sidecars],
+    about:
+      'How long Envoy may let further ReleaseExecute of a token and session through without asking again; 0: it always asks. For as long a change of the policy may not hold for them.',
+  }),
   token_cache_size: setting(integer(1, 1_000_000), {
     default: '20000',
     roles: sidecars,
@@ -176,22 +184,22 @@ export const issuer = group(
   {
     enabled: setting(boolean, {
       default: 'false',
-      roles: [...servers, ...operator],
+      roles: [...policyReaders, ...operator],
       about: 'Whether `start` runs it, and whether its tokens are accepted.',
     }),
     listen_addr: setting(loopbackAddress, {
       default: '127.0.0.1:18080',
-      roles: [...servers, ...issuers, ...operator],
+      roles: [...policyReaders, ...issuers, ...operator],
       about: 'Where it is served (HTTP), which is also how its tokens name it (iss).',
     }),
     client_id: setting(plainText, {
       default: 'spark-gateway-development',
-      roles: [...servers, ...issuers],
+      roles: [...policyReaders, ...issuers],
       about: 'The OAuth client that its tokens name (cid).',
     }),
     audience: setting(plainText, {
       default: 'api://spark-gateway',
-      roles: [...servers, ...issuers],
+      roles: [...policyReaders, ...issuers],
       about: 'The audience that its tokens name (aud).',
     }),
     token_ttl: setting(duration('1s', '30d'), {

@@ -93,7 +93,9 @@ class JobsTest(unittest.TestCase):
             [{"name": "r", "sql": sql.replace(", 7 AS id", "")}], parameters={"least": 3}
         )
         self.assertEqual((exit_code, status["state"]), (0, "COMPLETED"), self.log.getvalue())
-        self.assertEqual((status["row_count"], status["result"], status["exit_code"]), ("1", "r", 0))
+        self.assertEqual(
+            (status["row_count"], status["result"], status["exit_code"]), ("1", "r", 0)
+        )
         preview = self.output("_preview.json")
         row = dict(zip(preview["columns"], preview["rows"][0]))
         long = row.pop("long")
@@ -125,7 +127,9 @@ class JobsTest(unittest.TestCase):
         self.assertEqual(os.listdir(os.path.join(self.folder.name, "out")).count("_status.json"), 1)
 
     def test_two_columns_of_one_name_are_two_cells(self):
-        exit_code, status = self.run_job([{"name": "r", "sql": "SELECT id, price AS id FROM orders ORDER BY price"}])
+        exit_code, status = self.run_job(
+            [{"name": "r", "sql": "SELECT id, price AS id FROM orders ORDER BY price"}]
+        )
         if exit_code == 0:
             self.assertEqual(self.output("_preview.json")["columns"], ["id", "id"])
             self.assertEqual(self.output("_preview.json")["rows"][0], ["9007199254740993", 1.5])
@@ -147,20 +151,31 @@ class JobsTest(unittest.TestCase):
         self.assertTrue(preview["truncated"])
         written = self.spark.read.parquet(status["sinks"][0]["target"])
         # rand() would have given others in another run.
-        best = [[str(row.id), row.r] for row in written.orderBy("r", ascending=False).limit(100).collect()]
+        best = [
+            [str(row.id), row.r]
+            for row in written.orderBy("r", ascending=False).limit(100).collect()
+        ]
         self.assertEqual(preview["rows"], best)
 
     def test_an_empty_result_has_no_rows(self):
         exit_code, status = self.run_job([{"name": "r", "sql": "SELECT 1 AS a WHERE 1 = 0"}])
         self.assertEqual((exit_code, status["row_count"]), (0, "0"), self.log.getvalue())
-        self.assertEqual(self.output("_preview.json"), {"columns": ["a"], "rows": [], "truncated": False})
+        self.assertEqual(
+            self.output("_preview.json"), {"columns": ["a"], "rows": [], "truncated": False}
+        )
 
     def test_in_the_sandbox_sinks_go_to_the_jobs_own_place(self):
         target = os.path.join(self.folder.name, "elsewhere")
         exit_code, status = self.run_job(
             [{"name": "r", "sql": "SELECT * FROM orders"}],
             sinks=[
-                {"from": "r", "path": target, "format": "csv", "mode": "error", "options": {"header": "true"}},
+                {
+                    "from": "r",
+                    "path": target,
+                    "format": "csv",
+                    "mode": "error",
+                    "options": {"header": "true"},
+                },
                 {"from": "r", "table": "a.b.c", "mode": "append"},
                 {"from": "orders", "path": target, "format": "json", "partitionBy": ["day"]},
             ][1:],
@@ -175,7 +190,13 @@ class JobsTest(unittest.TestCase):
     def test_outside_of_it_they_go_where_the_manifest_says(self):
         target = os.path.join(self.folder.name, "elsewhere")
         sinks = [
-            {"from": "r", "path": target, "format": "parquet", "mode": "error", "partitionBy": ["day"]},
+            {
+                "from": "r",
+                "path": target,
+                "format": "parquet",
+                "mode": "error",
+                "partitionBy": ["day"],
+            },
             {"from": "r", "table": "kept", "format": "parquet", "mode": "overwrite"},
         ]
         warehouse = self.spark.conf.get("spark.sql.warehouse.dir")
@@ -189,7 +210,9 @@ class JobsTest(unittest.TestCase):
             exit_code, status = self.run_job(
                 [{"name": "r", "sql": "SELECT id, day FROM orders"}], sinks=sinks[:1], sandbox=False
             )
-            self.assertEqual((exit_code, status["code"], status["step"]), (14, "SINK_FAILED", "sinks[0]"))
+            self.assertEqual(
+                (exit_code, status["code"], status["step"]), (14, "SINK_FAILED", "sinks[0]")
+            )
         finally:
             self.spark.sql("DROP TABLE IF EXISTS kept")
 
@@ -222,8 +245,12 @@ class JobsTest(unittest.TestCase):
             {"name": "s", "path": os.path.join(self.folder.name, "data/none"), "format": "parquet"},
             {"name": "s", "rows": [{"a": 1}], "schema": "a NO_TYPE"},
         ]:
-            exit_code, status = self.run_job([{"name": "r", "sql": "SELECT * FROM s"}], sources=[source])
-            self.assertEqual((exit_code, status["code"], status["step"]), (10, "SOURCE_FAILED", "s"))
+            exit_code, status = self.run_job(
+                [{"name": "r", "sql": "SELECT * FROM s"}], sources=[source]
+            )
+            self.assertEqual(
+                (exit_code, status["code"], status["step"]), (10, "SOURCE_FAILED", "s")
+            )
 
     def test_a_source_that_the_sandbox_does_not_let_in(self):
         exit_code, status = self.run_job(
@@ -236,7 +263,9 @@ class JobsTest(unittest.TestCase):
         """The failure is at `marked` of the SQL, which begins at line 20, column 9 of a manifest."""
         at = {"line": 20, "column": 9, "literal": True}
         found, status = self.run_job([{"name": "r", "sql": sql, "at": at}], **more)
-        self.assertEqual((found, status["code"], status["step"]), (exit_code, code, "r"), self.log.getvalue())
+        self.assertEqual(
+            (found, status["code"], status["step"]), (exit_code, code, "r"), self.log.getvalue()
+        )
         start = sql.index(marked)
         before = sql[:start].split("\n")
         place = (20 + len(before) - 1, 9 + len(before[-1]))
@@ -254,7 +283,12 @@ class JobsTest(unittest.TestCase):
         self.fails("SELECT *\nFROM\n  ordres", "ordres", 11, "SQL_INVALID", sandbox=False)
         self.fails("SELECT id\nFORM orders x y", "orders", 11, "SQL_INVALID")
         self.fails("SELECT 'ü😀',\n upper(1, 2)", "upper(1, 2)", 11, "SQL_INVALID")
-        self.fails("SELECT id,\n  reflect('a', 'b') FROM orders", "reflect('a', 'b')", 12, "SANDBOX_REFUSED")
+        self.fails(
+            "SELECT id,\n  reflect('a', 'b') FROM orders",
+            "reflect('a', 'b')",
+            12,
+            "SANDBOX_REFUSED",
+        )
 
     def test_an_error_while_it_runs_is_that_of_the_step_whose_sql_it_is(self):
         self.spark.conf.set("spark.sql.ansi.enabled", "true")
@@ -262,8 +296,16 @@ class JobsTest(unittest.TestCase):
         at = {"line": 5, "column": 3, "literal": True}
         exit_code, status = self.run_job(
             [
-                {"name": "first", "sql": "SELECT id, CAST(day AS STRING) AS d\nFROM orders", "at": at},
-                {"name": "second", "sql": "SELECT\n  CAST(d AS INT) AS i FROM first", "at": {**at, "line": 9}},
+                {
+                    "name": "first",
+                    "sql": "SELECT id, CAST(day AS STRING) AS d\nFROM orders",
+                    "at": at,
+                },
+                {
+                    "name": "second",
+                    "sql": "SELECT\n  CAST(d AS INT) AS i FROM first",
+                    "at": {**at, "line": 9},
+                },
                 {"name": "third", "sql": "SELECT sum(i) FROM second", "at": {**at, "line": 12}},
             ],
             sinks=[{"from": "third", "table": "x"}],
@@ -273,7 +315,9 @@ class JobsTest(unittest.TestCase):
         self.assertIn("2026-01-0", status["message"])
 
     def test_a_long_message_is_cut(self):
-        exit_code, status = self.run_job([{"name": "r", "sql": "SELECT raise_error(repeat('x', 100000))"}])
+        exit_code, status = self.run_job(
+            [{"name": "r", "sql": "SELECT raise_error(repeat('x', 100000))"}]
+        )
         self.assertEqual((exit_code, status["code"]), (13, "STEP_FAILED"))
         self.assertLess(len(status["message"]), 3000)
 
@@ -284,6 +328,38 @@ class JobsTest(unittest.TestCase):
         )
         self.assertEqual(exit_code, 0, self.log.getvalue())
         self.assertEqual(self.output("_preview.json")["rows"], [["'; DROP TABLE x --", True, 42]])
+
+    def test_a_result_of_a_gigabyte_leaves_a_small_preview(self):
+        exit_code, status = self.run_job(
+            [
+                {
+                    "name": "r",
+                    "sql": "SELECT id, repeat('x', 1048576) AS long FROM range(0, 1024, 1, 8)",
+                }
+            ],
+            sources=[],
+        )
+        self.assertEqual((exit_code, status["row_count"]), (0, "1024"), self.log.getvalue())
+        self.assertTrue(self.output("_preview.json")["truncated"])
+        size = os.path.getsize(os.path.join(self.folder.name, "out/_preview.json"))
+        self.assertLessEqual(size, 256 * 1024)
+
+    def test_rows_keep_every_digit(self):
+        path = os.path.join(self.folder.name, "digits.gz")
+        rows = '[{"d":1.123456789012345678,"n":12345678901234567890123}]'
+        source = '{"name":"s","rows":%s,"schema":"d DECIMAL(38, 18), n DECIMAL(38, 0)"}' % rows
+        output = os.path.join(self.folder.name, "out")
+        job = (
+            '{"format":1,"job_id":"job-a","output_path":"%s","sandbox":true,"manifest":{"metadata":{"name":"n"},'
+            '"spec":{"coreEtl":{"sources":[%s],"transforms":[{"name":"r","sql":"SELECT d, n, :p AS p FROM s"}],'
+            '"parameters":{"p":0.5}}}}}'
+        ) % (output, source)
+        with gzip.open(path, "wt") as file:
+            file.write(job)
+        with contextlib.redirect_stdout(io.StringIO()) as log:
+            self.assertEqual(coreetl_runner.run(path), 0, log.getvalue())
+        row = ["1.123456789012345678", "12345678901234567890123", 0.5]
+        self.assertEqual(self.output("_preview.json")["rows"], [row])
 
     def test_a_wide_result_is_shown_as_far_as_it_fits(self):
         columns = ", ".join("repeat('x', 4000) AS c%d" % number for number in range(40))
@@ -326,7 +402,9 @@ class JobsTest(unittest.TestCase):
         coreetl_runner.OutputFolder.write = full
         self.addCleanup(setattr, coreetl_runner.OutputFolder, "write", write)
         exit_code, status = self.run_job([{"name": "r", "sql": "SELECT 1"}])
-        self.assertEqual((exit_code, status["state"], status["code"]), (15, "FAILED", "RESULTS_UNWRITABLE"))
+        self.assertEqual(
+            (exit_code, status["state"], status["code"]), (15, "FAILED", "RESULTS_UNWRITABLE")
+        )
 
     def test_files_of_a_store_are_written_through_hadoop(self):
         folder = coreetl_runner.OutputFolder("file://" + os.path.join(self.folder.name, "store"))

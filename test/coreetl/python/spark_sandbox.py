@@ -243,8 +243,95 @@ SHOW FUNCTIONS;
 SHOW CATALOGS;
 MSCK REPAIR TABLE t;
 COMMENT ON TABLE t IS 'x';
+SELECT * FROM t WHERE a = (TABLE text.`/etc/passwd`);
+SELECT * FROM t JOIN LATERAL (SELECT * FROM text.`/etc/passwd`);
+SELECT * FROM t, LATERAL my_table_function(t.a);
+SELECT * FROM t TABLESAMPLE (reflect('java.lang.System', 'exit', 1) ROWS);
+SELECT * FROM t ORDER BY a LIMIT 1 OFFSET reflect('java.lang.System', 'exit', 1);
+SELECT count(*) FILTER (WHERE EXISTS (SELECT TRANSFORM(a) USING 'cat' FROM t)) FROM t;
+SELECT a FROM t GROUP BY GROUPING SETS ((a, reflect('java.lang.System', 'exit', 1)));
+SELECT a LIKE ANY (reflect('java.lang.System', 'exit', 1)) FROM t;
+SELECT CAST(reflect('java.lang.System', 'exit', 1) AS INT);
+SELECT INTERVAL (reflect('java.lang.System', 'exit', 1)) DAY;
+SELECT EXTRACT(YEAR FROM reflect('java.lang.System', 'exit', 1));
+SELECT trim(BOTH reflect('java.lang.System', 'exit', 1) FROM 'x');
+SELECT struct(reflect('java.lang.System', 'exit', 1)).col1;
+SELECT t.* EXCEPT (a), reflect('java.lang.System', 'exit', 1) FROM t;
+SELECT a COLLATE my_catalog.my_schema.my_collation, my_function(1) FROM t;
+FROM t |> AGGREGATE reflect('java.lang.System', 'exit', 1) GROUP BY a;
+FROM t |> ORDER BY reflect('java.lang.System', 'exit', 1);
+FROM t |> JOIN text.`/etc/passwd`;
+FROM t |> UNION ALL TABLE secrets;
+FROM text.`/etc/passwd` |> SELECT *;
+FROM t |> INSERT INTO x;
+lbl: BEGIN INSERT INTO t SELECT 1; END lbl;
+BEGIN IF 1 = 1 THEN INSERT INTO t SELECT 1; END IF; END;
+BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION INSERT INTO t SELECT 1; SELECT 1 / 0; END;
+INSERT WITH SCHEMA EVOLUTION INTO t SELECT 1;
+CREATE FLOW f AS INSERT INTO t BY NAME SELECT 1;
+CREATE STREAMING TABLE x AS SELECT 1;
+CREATE MATERIALIZED VIEW x AS SELECT 1;
+SET PATH = system.session;
+EXECUTE IMMEDIATE 'SELECT * FROM text.`/etc/passwd`';
+EXECUTE IMMEDIATE :p USING 1;
+SELECT * FROM TABLE(my_table_function(1));
+SELECT * FROM my_table_function(TABLE(t));
+SELECT * FROM t LATERAL VIEW reflect('java.lang.System', 'exit', 1) x;
+WITH q (a) AS (TABLE text.`/etc/passwd`) TABLE q;
+SELECT * FROM `t` `t`, `t `;
+SELECT * FROM t AS a JOIN a.b AS c;
 DFS -ls /;
 EXPORT TABLE t TO '/tmp/x'
+"""
+
+
+#: Ways to say "secrets" where it could mean the common table expression, and means the table.
+AMBIGUOUS = """
+WITH secrets AS (SELECT v FROM secrets) SELECT * FROM secrets;
+WITH RECURSIVE secrets AS (SELECT v FROM secrets) SELECT * FROM secrets;
+WITH RECURSIVE secrets AS (SELECT (SELECT max(v) FROM secrets) AS v) SELECT * FROM secrets;
+WITH RECURSIVE secrets (v) AS (SELECT 'x' UNION ALL SELECT v FROM secrets WHERE v <> 'x') SELECT * FROM secrets;
+WITH RECURSIVE secrets (v) AS (SELECT 'x' UNION ALL SELECT v FROM (WITH q AS (SELECT v FROM secrets)
+  SELECT * FROM q) WHERE v <> 'x') SELECT * FROM secrets;
+WITH RECURSIVE secrets (v) AS (SELECT 'x' UNION ALL SELECT 'y' WHERE EXISTS (SELECT 1 FROM secrets)) SELECT * FROM secrets;
+WITH RECURSIVE secrets (v) AS (SELECT 'x' UNION ALL SELECT s.v FROM (SELECT 1), LATERAL (SELECT v FROM secrets) s)
+  SELECT * FROM secrets;
+WITH RECURSIVE q AS (SELECT 1 AS n), secrets AS (SELECT v FROM secrets) SELECT * FROM secrets;
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) OVER w FROM range(2)
+  WINDOW w AS (PARTITION BY (SELECT max(v) FROM secrets));
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) OVER w FROM range(2)
+  WINDOW w AS (ORDER BY CASE WHEN (SELECT max(v) FROM secrets) LIKE 'l%' THEN 1 ELSE id END);
+WITH secrets AS (SELECT 'x' AS v) SELECT CASE WHEN (SELECT max(v) FROM secrets) LIKE 'l%' THEN 1 ELSE 2 END AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT CASE (SELECT max(v) FROM secrets) WHEN 'l' THEN 1 END AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM VALUES ((SELECT max(v) FROM secrets)) AS s(v);
+WITH secrets AS (SELECT 'x' AS v) VALUES ((SELECT max(v) FROM secrets));
+WITH secrets AS (SELECT 'x' AS v) SELECT v FROM range(2) LATERAL VIEW explode(array((SELECT max(v) FROM secrets))) s AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM explode(array((SELECT max(v) FROM secrets)));
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM range(length((SELECT max(v) FROM secrets)));
+WITH secrets AS (SELECT 'x' AS v) SELECT id FROM range(9) LIMIT length((SELECT max(v) FROM secrets));
+WITH secrets AS (SELECT 'x' AS v) SELECT id FROM range(9) ORDER BY (SELECT max(v) FROM secrets);
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) FROM range(9) GROUP BY (SELECT max(v) FROM secrets);
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) FROM range(9) GROUP BY GROUPING SETS ((id, (SELECT max(v) FROM secrets)));
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) FILTER (WHERE (SELECT max(v) FROM secrets) = 'x') FROM range(9);
+WITH secrets AS (SELECT 'x' AS v) SELECT count(*) FROM range(9) HAVING (SELECT max(v) FROM secrets) = 'x';
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM range(9) a JOIN range(9) b ON (SELECT max(v) FROM secrets) = 'x';
+WITH secrets AS (SELECT 'x' AS v) SELECT transform(array(1), e -> (SELECT max(v) FROM secrets)) AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT /*+ REPARTITION((SELECT max(v) FROM secrets)) */ 1 AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT /*+ BROADCAST(secrets) */ v FROM secrets;
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM (SELECT 'x' AS v) PIVOT (max((SELECT max(v) FROM secrets)) FOR v IN ('x'));
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM (WITH q AS (SELECT v FROM secrets) SELECT v FROM q);
+WITH q AS (WITH secrets AS (SELECT 'x' AS v) SELECT v FROM secrets) SELECT * FROM q;
+WITH q AS (WITH secrets AS (SELECT 'x' AS v) SELECT v FROM secrets) SELECT * FROM secrets;
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM (WITH secrets AS (SELECT v FROM secrets) SELECT v FROM secrets);
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM SECRETS, `Secrets`;
+WITH Secrets AS (SELECT 'x' AS v) SELECT * FROM secrets;
+WITH secrets AS (SELECT 'x' AS v) (SELECT v FROM secrets) UNION ALL (SELECT v FROM secrets) ORDER BY v;
+WITH secrets AS (SELECT 'x' AS v) FROM secrets |> WHERE v IN (SELECT v FROM secrets) |> EXTEND (SELECT max(v) FROM secrets) AS w;
+WITH secrets AS (SELECT 'x' AS v) FROM range(1) |> UNION ALL (SELECT length(v) FROM secrets) |> AGGREGATE count(*);
+WITH secrets AS (SELECT 'x' AS v) SELECT id FROM range(3) QUALIFY row_number() OVER (ORDER BY (SELECT max(v) FROM secrets)) = 1;
+WITH secrets AS (SELECT 'x' AS v) SELECT INTERVAL (SELECT 1 FROM secrets) DAY AS v;
+WITH secrets AS (SELECT 'x' AS v) SELECT struct((SELECT max(v) FROM secrets)).col1 AS v, array((SELECT max(v) FROM secrets))[0];
+WITH secrets AS (SELECT 'x' AS v) SELECT * FROM range(9) TABLESAMPLE (length((SELECT max(v) FROM secrets)) ROWS)
 """
 
 
@@ -283,14 +370,15 @@ class SandboxTest(unittest.TestCase):
         found = {sql: self.check(sql) for sql in statements(ALLOWED)}
         self.assertEqual([sql for sql, what in found.items() if what == "refused"], [])
         unparsed = [sql for sql, what in found.items() if what == "unparsed"]
-        self.assertLessEqual(len(unparsed), 14 if self.spark.version < "4" else 0, unparsed)
+        newer = {"3.5": 14, "4.1": 1}.get(self.spark.version[:3], 0)
+        self.assertLessEqual(len(unparsed), newer, unparsed)
 
     def test_all_else_is_refused(self):
         found = {sql: self.check(sql) for sql in statements(REFUSED)}
-        self.assertGreater(len(found), 150)
+        self.assertGreater(len(found), 180)
         self.assertEqual([sql for sql, what in found.items() if what == "allowed"], [])
         unparsed = [sql for sql, what in found.items() if what == "unparsed"]
-        self.assertLessEqual(len(unparsed), 50 if self.spark.version < "4" else 20, unparsed)
+        self.assertLessEqual(len(unparsed), 75 if self.spark.version < "4" else 25, unparsed)
 
     def test_the_known_ways_around_a_naive_check_are_refused_and_not_unparsed(self):
         for sql in [
@@ -307,6 +395,25 @@ class SandboxTest(unittest.TestCase):
             else []
         ):
             self.assertEqual(self.check(sql), "refused", sql)
+
+    def test_a_name_that_is_let_through_never_means_a_table_of_the_catalog(self):
+        self.spark.sql("DROP TABLE IF EXISTS secrets")
+        self.spark.sql("CREATE TABLE secrets USING parquet AS SELECT 'leaked' AS v")
+        self.addCleanup(self.spark.sql, "DROP TABLE IF EXISTS secrets")
+        run = 0
+        for sql in statements(AMBIGUOUS):
+            if self.check(sql) != "allowed":
+                continue
+            try:
+                plan = self.spark.sql(sql)._jdf.queryExecution().analyzed().toString()
+            except Exception as error:
+                self.assertNotIn("leaked", str(error))
+                plan = str(error)
+            else:
+                run += 1
+            self.assertNotIn("default.secrets", plan, sql)
+            self.assertNotIn("parquet", plan, sql)
+        self.assertGreater(run, 15)
 
     def test_nothing_runs_and_no_class_is_loaded_while_a_statement_is_checked(self):
         for sql in [
@@ -353,6 +460,7 @@ class SandboxTest(unittest.TestCase):
             {"table": "t"},
             {"table": "cat.schema.some_table"},
             {"path": "s3://bucket/a", "format": "parquet"},
+            {"path": "abfss://c@account.dfs.core.windows.net/x", "format": "parquet"},
             {"path": "S3A://bucket/{a,b}/*", "format": "csv", "options": {"Header": "true"}},
             {"path": self.folder.name + "/a.csv", "format": "csv"},
             {"path": "file://" + self.folder.name, "format": "json"},
@@ -374,6 +482,9 @@ class SandboxTest(unittest.TestCase):
             {"path": "hdfs://elsewhere/x", "format": "text"},
             {"path": "jar:file:///x.jar!/y", "format": "text"},
             {"path": "s3a:/etc", "format": "text"},
+            {"path": "abfss://c@elsewhere.example/x", "format": "text"},
+            {"path": "abfss://c@a.dfs.core.windows.net.elsewhere.example/x", "format": "text"},
+            {"path": "wasbs://elsewhere.example/x", "format": "text"},
             {"path": "s3a://b/x", "format": "binaryFile"},
             {"path": "s3a://b/x", "format": "jdbc"},
             {"path": "s3a://b/x", "format": "com.example.Source"},
