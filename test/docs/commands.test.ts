@@ -172,6 +172,7 @@ async function gateway(t: ExecutionContext) {
         now: () => START_MS + 30_000,
         pause: () => Promise.reject(new Error('nothing is waited for')),
         say: () => undefined,
+        print: (text) => void (output += text),
       },
       { write: (text) => void (output += text), width: () => undefined },
     );
