@@ -32,6 +32,13 @@ const testVenv = venvStep({
   bytes: 0.9e9,
 });
 
+const pyspark40Venv = venvStep({
+  name: 'venv-4.0',
+  label: 'PySpark 4.0 for the tests',
+  requirements: ['pyspark-4.0.txt'],
+  bytes: 0.5e9,
+});
+
 const spark41Venv = venvStep({
   name: 'venv-4.1',
   label: 'Spark 4.1 for the tests of its chart (about 430 MB to download)',
@@ -40,9 +47,9 @@ const spark41Venv = venvStep({
 });
 
 /**
- * @param {{run?: boolean, client?: boolean, client35?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean, helm?: boolean, charts?: boolean}} needs
+ * @param {{run?: boolean, client?: boolean, client35?: boolean, client40?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean, helm?: boolean, charts?: boolean}} needs
  *   run: what the gateway runs (Envoy, Spark, Java, the driver fence); client: a PySpark 4 client; client35: a PySpark
- *   3.5 client, with run a server, too; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
+ *   3.5 client, with run a server, too; client40: a PySpark 4.0 client; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
  *   clients: what the tests of clients/ run; helm: Helm 3 and 4; charts: the Spark of each chart as well.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
@@ -50,6 +57,7 @@ export async function setup({
   run = true,
   client = false,
   client35 = false,
+  client40 = false,
   chromium = false,
   kube = false,
   alerts = false,
@@ -71,6 +79,7 @@ export async function setup({
       ...(run && !javaHome ? [javaStep] : []),
       ...(run ? [driverFence(() => javaHome ?? installedJavaHome())] : []),
       ...(client35 || charts ? [testVenv] : []),
+      ...(client40 ? [pyspark40Venv] : []),
       ...(client35 && run ? [connectServer35(() => javaHome ?? installedJavaHome())] : []),
       ...(chromium && !foundChromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
@@ -88,6 +97,7 @@ export async function setup({
       }),
       ...(client && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
       ...(client35 && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),
+      ...(client40 && { SPARK_GATEWAY_PYTHON_4_0: pythonOf('venv-4.0') }),
       ...(client35 && run && { SPARK_HOME_3_5: sparkHome35() }),
       ...(chromium && (foundChromium ? { CHROMIUM_BIN: foundChromium } : installedChromium())),
       ...(kube && { KUBEBUILDER_ASSETS: kubeAssets() }),
@@ -121,7 +131,7 @@ async function runSteps(steps) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     const test = process.argv.includes('--test');
-    await setup({ client: test, client35: test, chromium: test });
+    await setup({ client: test, client35: test, client40: test, chromium: test });
   } catch (error) {
     printFailure(error);
     process.exitCode = 1;

@@ -1,6 +1,6 @@
 // npm run test:clients: the clients and their examples through the whole gateway.
 // Usage: npm run test:clients [-- [--no-lint] [ava options] [test files]]
-// Java is left out without Maven, Go and actionlint without Go.
+// Java is left out without Maven; Go, actionlint, grpcurl and the S3 server without Go.
 // The last line is the result: "N passed, N failed".
 import { spawnSync } from 'node:child_process';
 import { relative } from 'node:path';
@@ -20,7 +20,8 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 try {
   const env = await setup({ client: true, clients: true });
   if (!env.JAVA_CLIENT) console.log('The Java client is left out: it needs Maven.');
-  if (!env.GO_CLIENT) console.log('The Go client and actionlint are left out: they need Go.');
+  if (!env.GO_CLIENT)
+    console.log('The Go client, actionlint, grpcurl and the S3 server are left out: they need Go.');
   if (named.length === 0 && !args.includes('--no-lint')) {
     const run = env.SPARK_GATEWAY_PYTHON_CLIENTS;
     check('ruff', run, ['-m', 'ruff', 'check', '.'], python);

@@ -14,6 +14,12 @@ const crds = process.env.SPARK_OPERATOR_CRDS || inRoot('../shared/crds');
 await runFolder('kube', {
   needs: { client: true, kube: true, charts: true },
   env: existsSync(crds) ? { SPARK_OPERATOR_CRDS: crds } : {},
+  // Compiled by now.
+  share: async () => {
+    const { KubeApiServer } = await import('../build/test/support/kube-api-server.js');
+    const server = await KubeApiServer.start();
+    return { env: await server.share(), end: () => server.stop() };
+  },
   // An API server, etcd, Spark and Envoy share a few cores: one file at a time.
   serial: true,
   timeout: '10m',

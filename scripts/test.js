@@ -40,7 +40,7 @@ try {
     'e2e',
     'end-to-end tests',
     { serial: true, timeout: E2E_TIMEOUT },
-    { needs: { client: true, client35: true, chromium: true } },
+    { needs: { client: true, client35: true, client40: true, chromium: true } },
   );
   if (total.passed + total.failed === 0 && !wanted.has('check')) {
     console.log('FAILED no test ran');

@@ -5,7 +5,7 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { requestMetrics } from '../../src/telemetry/access-log/access-record.js';
+import { requestMetrics } from '../../src/telemetry/access-log/request-metrics.js';
 import { AccessLogReceiver } from '../../src/telemetry/access-log/receiver.js';
 import { systemClock } from '../../src/model/clock.js';
 import { openAudit } from '../../src/processes/telemetry.js';

@@ -29,6 +29,7 @@ export function checkServiceOf(subject: Subject): CheckService {
       user: 'x-doordash-user',
     },
     holdMs: 60_000,
+    leaseMs: 0,
     afterExpiry: { queryMs: 0, sessionMs: 0 },
   });
 }

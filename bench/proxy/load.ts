@@ -4,6 +4,7 @@
  */
 import { connect, type ClientHttp2Session } from 'node:http2';
 import { performance } from 'node:perf_hooks';
+import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises';
 import { CHUNK_BYTES, METHODS, request } from './wire.js';
 
 export interface Load {
@@ -14,6 +15,8 @@ export interface Load {
   readonly kind: 'small' | 'stream' | 'assign';
   /** RPCs at a time. */
   readonly outstanding: number;
+  /** Begun each second, whatever became of those before; undefined: as many as are outstanding. */
+  readonly perSecond?: number;
   /** RPCs in all. */
   readonly count: number;
   /** Messages of 1 MiB for each RPC of kind `stream`. */
@@ -47,10 +50,35 @@ async function run(load: Load): Promise<LoadResult> {
     }
   };
   const startedAt = performance.now();
-  await Promise.all(Array.from({ length: load.outstanding }, worker));
+  if (load.perSecond === undefined) {
+    await Promise.all(Array.from({ length: load.outstanding }, worker));
+  } else
+    await atRate(load.count, load.perSecond, async (dueAt) => {
+      bytes += await call(session, load, body);
+      latenciesMs.push(performance.now() - dueAt);
+    });
   const seconds = (performance.now() - startedAt) / 1000;
   session.close();
   return { seconds, latenciesMs: latenciesMs.toSorted((a, b) => a - b), bytes };
+}
+
+/** Open loop: a call that is late because others were slow counts from when it was due. */
+async function atRate(
+  count: number,
+  perSecond: number,
+  act: (dueAt: number) => Promise<void>,
+): Promise<void> {
+  const startedAt = performance.now();
+  const calls: Promise<void>[] = [];
+  for (let i = 0; i < count; i += 1) {
+    const dueAt = startedAt + (i * 1000) / perSecond;
+    // Timers are too coarse for the last millisecond.
+    const early = dueAt - performance.now();
+    if (early > 2) await pause(early - 2);
+    while (performance.now() < dueAt) await turn();
+    calls.push(act(dueAt));
+  }
+  await Promise.all(calls);
 }
 
 function call(session: ClientHttp2Session, load: Load, body: Buffer): Promise<number> {

@@ -1,7 +1,7 @@
 /**
  * What the gateway costs an RPC and a stream: the same load to a driver directly, through a plain
  * Envoy, and through the whole gateway (Envoy, ext_authz with token and session, control plane), in
- * turns. Usage: npm run bench:proxy [-- rounds]
+ * turns; and the processor time of each process between client and driver. Usage: npm run bench:proxy [-- rounds]
  */
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,21 +13,26 @@ import { stringify } from 'yaml';
 import { findEnvoy } from '../../test/support/envoy.js';
 import { Gateway } from '../../test/support/gateway.js';
 import { unusedPort } from '../../test/support/unused-port.js';
+import { cpuMicros, keepApart, type Server, serversOf } from './servers.js';
 import type { Load, LoadResult } from './load.js';
+import { median } from '../median.js';
 import { plainEnvoy } from './plain-envoy.js';
+import { unusedAddress } from '../../test/support/loopback.js';
 
 const SESSION = '5f0c1f5e-3c1d-4a52-9d0a-6f1f6b9f4a11';
-const ADDRESS = '127.91.9.1';
+const ADDRESS = await unusedAddress();
 
 interface Contender {
   readonly name: string;
+  /** Processes between client and driver, by what they are. */
+  readonly servers: readonly Server[];
   readonly target: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
 interface Measure {
   readonly title: string;
-  readonly load: Pick<Load, 'kind' | 'outstanding' | 'count' | 'messages'>;
+  readonly load: Pick<Load, 'kind' | 'outstanding' | 'count' | 'messages' | 'perSecond'>;
   readonly value: (result: LoadResult) => number;
   readonly unit: string;
 }
@@ -61,6 +66,20 @@ const measures: readonly Measure[] = [
   },
 ];
 
+const HOT = 'ReleaseExecute';
+const OTHER = 'Config';
+/** Whose processor time is told of, for each RPC. */
+const costs = [
+  { title: `${HOT}, 32 outstanding`, kind: 'small', count: 20_000 },
+  { title: `${OTHER}, 32 outstanding`, kind: 'assign', count: 10_000 },
+] as const;
+/** Begun each second. */
+const RATE = 500;
+const rates = [
+  { title: HOT, kind: 'small' },
+  { title: OTHER, kind: 'assign' },
+] as const;
+
 const folder = mkdtempSync(join(tmpdir(), 'bench-proxy-'));
 const children: ChildProcess[] = [];
 let gateway: Gateway | undefined;
@@ -75,7 +94,6 @@ try {
     }),
   );
   gateway = await Gateway.start({
-    addressRange: '127.91.9.0/24',
     settings: { drivers: { source: 'static', static_file: driversFile } },
   });
   const envoyPort = await unusedPort();
@@ -88,10 +106,16 @@ try {
   );
   children.push(envoy);
   const contenders: readonly Contender[] = [
-    { name: 'direct', target: `http://${ADDRESS}:${port}`, headers: {} },
-    { name: 'plain Envoy', target: `http://127.0.0.1:${envoyPort}`, headers: {} },
+    { name: 'direct', target: `http://${ADDRESS}:${port}`, headers: {}, servers: [] },
+    {
+      name: 'plain Envoy',
+      target: `http://127.0.0.1:${envoyPort}`,
+      headers: {},
+      servers: [{ name: 'Envoy', pid: envoy.pid ?? 0 }],
+    },
     {
       name: 'gateway',
+      servers: serversOf(gateway.folder),
       target: `http://127.0.0.1:${gateway.port}`,
       headers: {
         authorization: `Bearer ${await gateway.token('alice')}`,
@@ -107,6 +131,20 @@ try {
   console.log(`| | ${contenders.map(({ name }) => name).join(' | ')} |`);
   console.log(`|---|${contenders.map(() => '---|').join('')}`);
   for (const measure of measures) console.log(await row(load, contenders, measure));
+  const proxies = contenders.filter(({ servers }) => servers.length > 0);
+  keepApart(
+    proxies.flatMap(({ servers }) => servers.map(({ pid }) => pid)),
+    children.filter((child) => child !== envoy).map(({ pid = 0 }) => pid),
+  );
+  console.log(
+    "\nCPU of the servers for each RPC, µs; in brackets the median of the rounds' ratios to plain Envoy\n",
+  );
+  console.log(`| | ${proxies.map(({ name }) => name).join(' | ')} |`);
+  console.log(`|---|${proxies.map(() => '---|').join('')}`);
+  for (const cost of costs) console.log(await costRow(load, proxies, cost));
+  console.log(`\n${RATE} RPC/s, open loop: latency over plain Envoy's in the same round, ms\n`);
+  console.log('| | p50 | p99 |\n|---|---|---|');
+  for (const rate of rates) console.log(await rateRow(load, proxies, rate));
 } finally {
   for (const child of children) child.kill('SIGKILL');
   await gateway?.stop();
@@ -135,12 +173,69 @@ async function row(
     ),
   );
   const [direct = 1] = medians;
-  const cells = medians.map((median, index) =>
+  const cells = medians.map((one, index) =>
     index === 0
-      ? `${Math.round(median)} ${unit}`
-      : `${Math.round(median)} ${unit} (${(median / direct).toFixed(2)})`,
+      ? `${Math.round(one)} ${unit}`
+      : `${Math.round(one)} ${unit} (${(one / direct).toFixed(2)})`,
   );
   return `| ${title} | ${cells.join(' | ')} |`;
+}
+
+/** CPU of each process for each RPC, and of all together as a ratio to the first contender's. */
+async function costRow(
+  load: ChildProcess,
+  contenders: readonly Contender[],
+  { title, kind, count }: (typeof costs)[number],
+): Promise<string> {
+  const spent = contenders.map((): number[][] => []);
+  for (let round = 0; round <= rounds; round++) {
+    for (const [index, contender] of contenders.entries()) {
+      const before = contender.servers.map(({ pid }) => cpuMicros(pid));
+      await send(load, contender, { kind, outstanding: 32, count, messages: 0 });
+      const each = contender.servers.map(
+        ({ pid }, server) => (cpuMicros(pid) - (before[server] ?? 0)) / count,
+      );
+      if (round > 0) spent[index]?.push(each);
+    }
+  }
+  const cells = contenders.map(({ servers }, index) => {
+    const all = spent[index] ?? [];
+    const ratio = median(
+      all.map((each, round) => total(each) / total(spent[0]?.[round] ?? [])),
+    ).toFixed(2);
+    const parts = servers
+      .map(
+        ({ name }, server) => `${name} ${median(all.map((each) => each[server] ?? 0)).toFixed(1)}`,
+      )
+      .join(', ');
+    return index === 0 ? parts : `${median(all.map(total)).toFixed(1)} (${ratio}): ${parts}`;
+  });
+  return `| ${title} | ${cells.join(' | ')} |`;
+}
+
+function total(each: readonly number[]): number {
+  return each.reduce((sum, one) => sum + one, 0);
+}
+
+async function rateRow(
+  load: ChildProcess,
+  contenders: readonly Contender[],
+  { title, kind }: (typeof rates)[number],
+): Promise<string> {
+  const shares = [0.5, 0.99];
+  const over = shares.map((): number[] => []);
+  for (let round = 0; round <= rounds; round++) {
+    const found: (readonly number[])[] = [];
+    for (const contender of contenders) {
+      const asked = { kind, outstanding: 0, perSecond: RATE, count: RATE * 4, messages: 0 };
+      found.push((await send(load, contender, asked)).latenciesMs);
+    }
+    const [plain = [], gatewayed = []] = found;
+    for (const [index, share] of shares.entries()) {
+      if (round > 0) over[index]?.push(percentile(gatewayed, share) - percentile(plain, share));
+    }
+  }
+  return `| ${title} | ${over.map((all) => median(all).toFixed(2)).join(' | ')} |`;
 }
 
 async function send(

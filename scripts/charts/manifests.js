@@ -12,6 +12,7 @@ const RELEASE = 'spark-gateway';
 const files = {
   'namespace.yaml': 'namespace.yaml',
   'rbac.yaml': 'rbac.yaml',
+  'api-priority.yaml': 'api-priority.yaml',
   'network-policy.yaml': 'network-policy.yaml',
   'config.yaml': 'config.yaml',
   'control-plane.yaml': 'control-plane.yaml',

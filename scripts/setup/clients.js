@@ -1,5 +1,5 @@
 // What the tests of clients/ run: a Python with pytest, notebooks and Metaflow, the Java client and the
-// Go client, and actionlint for the examples of CI.
+// Go client, actionlint for the examples of CI, grpcurl for the Runner, and an S3 server for results of jobs.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -113,36 +113,46 @@ const go = {
   },
 };
 
-const lintModule = inRoot('test/clients/actionlint');
-const lintProgram = join(folder, 'actionlint/actionlint');
-const lintStamp = join(folder, 'actionlint/.setup-stamp');
-const lintHash = () =>
-  contentHash({
-    texts: [process.platform, process.arch],
-    files: ['go.mod', 'go.sum'].map((name) => join(lintModule, name)),
-  });
-const actionlint = {
-  label: 'actionlint from its Go module',
-  bytes: 0.5e9,
-  needed: () => !stampFits(lintStamp, lintHash()) || !existsSync(lintProgram),
-  async run() {
-    mkdirSync(join(folder, 'actionlint'), { recursive: true });
-    const target = 'github.com/rhysd/actionlint/cmd/actionlint';
-    await buildGo('actionlint', { module: lintModule, target, output: lintProgram });
-    writeStamp(lintStamp, lintHash());
-  },
-};
+/** A program that the tests run, from its Go module: a folder of test/clients whose go.mod fixes the version. */
+function goTool(name, target) {
+  const module = inRoot('test/clients', name);
+  const program = join(folder, name, name);
+  const stamp = join(folder, name, '.setup-stamp');
+  const hash = () =>
+    contentHash({
+      texts: [process.platform, process.arch],
+      files: ['go.mod', 'go.sum'].map((file) => join(module, file)),
+    });
+  return {
+    program,
+    step: {
+      label: `${name} from its Go module`,
+      bytes: 0.5e9,
+      needed: () => !stampFits(stamp, hash()) || !existsSync(program),
+      async run() {
+        mkdirSync(join(folder, name), { recursive: true });
+        await buildGo(name, { module, target, output: program });
+        writeStamp(stamp, hash());
+      },
+    },
+  };
+}
+
+const actionlint = goTool('actionlint', 'github.com/rhysd/actionlint/cmd/actionlint');
+const grpcurl = goTool('grpcurl', 'github.com/fullstorydev/grpcurl/cmd/grpcurl');
+/** An S3 server over a folder. */
+const versitygw = goTool('versitygw', 'github.com/versity/versitygw/cmd/versitygw');
 
 export const hasGo = () => spawnSync('go', ['version']).status === 0;
 export const hasMaven = () => spawnSync('mvn', ['--version'], { stdio: 'ignore' }).status === 0;
 
-/** The steps that can be made here: Java's needs Maven, Go's and actionlint need Go. */
+/** The steps that can be made here: Java's needs Maven, Go's and the tools need Go. */
 export function clientSteps() {
   return [
     venvStepWithCheck,
     wheel,
     ...(hasMaven() ? [java] : []),
-    ...(hasGo() ? [go, actionlint] : []),
+    ...(hasGo() ? [go, actionlint.step, grpcurl.step, versitygw.step] : []),
   ];
 }
 
@@ -151,6 +161,11 @@ export function clientPrograms() {
   return {
     SPARK_GATEWAY_PYTHON_CLIENTS: pythonOf('venv-clients'),
     ...(hasMaven() && { JAVA_CLIENT: javaFolder }),
-    ...(hasGo() && { GO_CLIENT: goProgram, ACTIONLINT: lintProgram }),
+    ...(hasGo() && {
+      GO_CLIENT: goProgram,
+      ACTIONLINT: actionlint.program,
+      GRPCURL: grpcurl.program,
+      VERSITYGW: versitygw.program,
+    }),
   };
 }

@@ -1,14 +1,19 @@
 // Loaded into ava's own process: its TAP reporter (7.0.0) ends with a TypeError when a test hangs past
 // the time-out, so that neither this test is told nor any later file is run. It takes an error there
 // that has not been made for reporters.
-import TapReporter from '../../node_modules/ava/lib/reporters/tap.js';
+import { isMainThread } from 'node:worker_threads';
 
-const { writeTest } = TapReporter.prototype;
-TapReporter.prototype.writeTest = function writeAnyTest(event, flags) {
-  const { err: error } = event;
-  const reported =
-    error instanceof Error
-      ? { type: 'native', name: error.name, originalError: error, stack: error.stack }
-      : error;
-  return writeTest.call(this, { ...event, err: reported }, flags);
-};
+// The thread of each test file loads this as well, because Node hands its options on; it reports nothing
+// by itself, and the reporter takes longer to load than most files' tests.
+if (isMainThread) {
+  const { default: TapReporter } = await import('../../node_modules/ava/lib/reporters/tap.js');
+  const { writeTest } = TapReporter.prototype;
+  TapReporter.prototype.writeTest = function writeAnyTest(event, flags) {
+    const { err: error } = event;
+    const reported =
+      error instanceof Error
+        ? { type: 'native', name: error.name, originalError: error, stack: error.stack }
+        : error;
+    return writeTest.call(this, { ...event, err: reported }, flags);
+  };
+}

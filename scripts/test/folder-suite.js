@@ -10,9 +10,10 @@ import { ava } from './suites.js';
 /**
  * Prepares, runs, and prints the last line "N passed, N failed". Takes ava's options and test files from the command line.
  * @param {string} folder below build/test
- * @param {{needs: object, env?: object, serial?: boolean, timeout?: string}} how needs: of `setup`; env: beside what it found
+ * @param {{needs: object, env?: object, share?: () => Promise<{env: object, end: () => Promise<void>}>, serial?: boolean, timeout?: string}} how
+ *   needs: of `setup`; env: beside what it found; share: starts what several files use, when more than one is run
  */
-export async function runFolder(folder, { needs, env = {}, ...how }) {
+export async function runFolder(folder, { needs, env = {}, share, ...how }) {
   const args = process.argv.slice(2);
   const options = args.filter((arg) => arg.startsWith('-'));
   const named = args.filter((arg) => !arg.startsWith('-'));
@@ -21,10 +22,15 @@ export async function runFolder(folder, { needs, env = {}, ...how }) {
     const found = await setup(needs);
     const files =
       named.length > 0 ? named.map(compiledName) : filesBelow(inRoot('build/test', folder));
-    total = await ava(
-      files.filter((file) => file.endsWith('.test.js')).map((file) => relative(root, file)),
-      { ...how, options, env: { ...found, ...env } },
-    );
+    const tests = files
+      .filter((file) => file.endsWith('.test.js'))
+      .map((file) => relative(root, file));
+    const shared = share && tests.length > 1 ? await share() : undefined;
+    try {
+      total = await ava(tests, { ...how, options, env: { ...found, ...env, ...shared?.env } });
+    } finally {
+      await shared?.end();
+    }
   } catch (error) {
     printFailure(error);
   }

@@ -22,7 +22,7 @@ import { andThen, CallError, frame } from './grpc-wire.js';
 import { Http2Transport, type UnaryHandler } from './http2-transport.js';
 import type { ShadowTally } from './shadow.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';
-import { MalformedMessage } from './protobuf-wire.js';
+import { MalformedMessage } from '../lib/protobuf/wire.js';
 import { noMetrics, type AuthzMetrics } from './authz-metrics.js';
 
 export interface AuthzServerOptions {
@@ -53,6 +53,8 @@ export interface AuthzServerOptions {
   readonly userHeader?: string;
   /** The longest time that a check waits for a driver. Shorter than the filter's timeout. Default 60 s. */
   readonly holdMs?: number;
+  /** How long Envoy may keep a decision of those that it may keep. Default: not at all. */
+  readonly leaseMs?: number;
   /** How long after its end an owner's token is still good for what it began. Default: a day for queries, 15 min for sessions. */
   readonly afterExpiry?: AfterExpiry;
   /** The largest check that is taken: headers, certificate and body prefix. Default 256 KiB. */
@@ -119,6 +121,7 @@ export async function startAuthzServer(options: AuthzServerOptions): Promise<Aut
       user: options.userHeader ?? CLAIMED_USER_HEADER,
     },
     holdMs: options.holdMs ?? 60_000,
+    leaseMs: options.leaseMs ?? 0,
     afterExpiry: options.afterExpiry ?? { queryMs: 86_400_000, sessionMs: 15 * 60_000 },
   });
   const transport = new Http2Transport({

@@ -2,8 +2,8 @@
  * envoy.service.auth.v3.CheckRequest and CheckResponse, the fields that are used here. Generated code
  * decodes everything and costs several times as much (bench/authz); a test compares the two.
  */
-import type { TextCache } from './text-cache.js';
-import { WireReader, WireWriter } from './protobuf-wire.js';
+import type { TextCache } from '../lib/protobuf/text-cache.js';
+import { WireReader, WireWriter } from '../lib/protobuf/wire.js';
 
 export interface CheckRequest {
   /** As in `:path`. */
@@ -31,6 +31,8 @@ export interface AllowedResponse {
   /** Each replaces every copy that the client sent. */
   readonly set: readonly HeaderMutation[];
   readonly remove: readonly string[];
+  /** Headers that the response to the client gets on its way through Envoy. */
+  readonly toClient?: readonly HeaderMutation[];
   /** For the access log. */
   readonly metadata: Readonly<Record<string, string | undefined>>;
 }
@@ -58,7 +60,12 @@ const CheckResponseField = {
   dynamic_metadata: 4,
 } as const;
 const StatusField = { code: 1 } as const;
-const HttpResponseField = { status: 1, headers: 2, headers_to_remove: 5 } as const;
+const HttpResponseField = {
+  status: 1,
+  headers: 2,
+  headers_to_remove: 5,
+  response_headers_to_add: 6,
+} as const;
 const HeaderValueOptionField = { header: 1, append_action: 3 } as const;
 const HeaderValueField = { key: 1, value: 2 } as const;
 const StructField = { fields: 1 } as const;
@@ -193,6 +200,9 @@ const writer = new WireWriter();
 export function encodeAllowed(response: AllowedResponse): Buffer {
   writeMetadata(response.metadata);
   const before = writer.length;
+  if (response.toClient) {
+    writeHeaders(response.toClient, HttpResponseField.response_headers_to_add);
+  }
   for (let i = response.remove.length - 1; i >= 0; i--) {
     writer.string(HttpResponseField.headers_to_remove, response.remove[i] ?? '');
   }
@@ -216,7 +226,10 @@ export function encodeDenied(response: DeniedResponse): Buffer {
   return writer.finish();
 }
 
-function writeHeaders(headers: readonly HeaderMutation[]): void {
+function writeHeaders(
+  headers: readonly HeaderMutation[],
+  field: number = HttpResponseField.headers,
+): void {
   for (let i = headers.length - 1; i >= 0; i--) {
     const header = headers[i];
     if (!header) continue;
@@ -226,7 +239,7 @@ function writeHeaders(headers: readonly HeaderMutation[]): void {
     writer.string(HeaderValueField.value, header.value);
     writer.string(HeaderValueField.key, header.name);
     writer.message(HeaderValueOptionField.header, beforeHeader);
-    writer.message(HttpResponseField.headers, before);
+    writer.message(field, before);
   }
 }
 

@@ -6,7 +6,7 @@ import type { AllowedResponse } from './check-codec.js';
 import { newCredentials, newPeerCertificates } from './credentials.js';
 import { PrefixInflater } from './request.js';
 import type { LastResponses } from './response.js';
-import { TextCache } from './text-cache.js';
+import { TextCache } from '../lib/protobuf/text-cache.js';
 
 export class CheckMemory {
   /** Names and values of headers, tokens among them, paths and hosts: a peer's, so that they may be long. */

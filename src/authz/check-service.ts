@@ -12,7 +12,7 @@ import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { Interrupt, InterruptChannel } from '../model/interrupt.js';
 import { limitsQueries, RateLimiter, refuseByRate } from '../model/limit-refusals.js';
 import type { Policy, Target } from '../model/policy.js';
-import type { Caller, Principal } from '../model/principal.js';
+import { type Caller, type Principal, principalKey } from '../model/principal.js';
 import type { Tracer } from '../model/audit.js';
 import type { AllowedResponse, CheckRequest, DeniedResponse } from './check-codec.js';
 import { CheckMemory } from './check-memory.js';
@@ -31,6 +31,7 @@ import {
 } from './decision.js';
 import { type Checking, DecisionReports, type KnownMetadata } from './decision-reports.js';
 import { andThen, type Eventually } from './grpc-wire.js';
+import { askedLease, isLeasable, leaseSeconds, withLease } from './lease.js';
 import type { AuthzMetrics } from './authz-metrics.js';
 import { QueryLimits } from './query-limits.js';
 import { allowedResponse, answeredResponse, deniedResponse, withOrders } from './response.js';
@@ -61,6 +62,8 @@ export interface CheckServiceOptions {
   readonly headers: HeaderNames;
   /** The longest time that a check waits, for a driver and for its query's turn, milliseconds. Shorter than the filter's timeout. */
   readonly holdMs: number;
+  /** How long Envoy may keep a decision of those that it may keep, milliseconds; 0: not at all. */
+  readonly leaseMs: number;
   /** How long after its end an owner's token is still good for what it began. */
   readonly afterExpiry: AfterExpiry;
 }
@@ -68,6 +71,9 @@ export interface CheckServiceOptions {
 export type Decision =
   | { readonly allowed: true; readonly response: AllowedResponse }
   | { readonly allowed: false; readonly response: DeniedResponse };
+
+/** Of one principal, those that other sidecars are told of. */
+const TOLD_INTERRUPTS = { count: 20, perMs: 5_000 };
 
 export class CheckService {
   /** Shared with whoever reads its requests and writes its answers. */
@@ -144,10 +150,11 @@ export class CheckService {
           const { userId } = facts.request;
           const { responses } = this.memory;
           const stamped = allowedResponse(last, userId, facts.headers, metadata, responses);
-          const response = withOrders(stamped, {
+          const ordered = withOrders(stamped, {
             newSessionId: facts.givenSessionId,
             messageLimit: laterMessageLimit(facts, authorized.target, authorized.policy),
           });
+          const response = this.#leased(ordered, facts, authorized);
           this.#reports.end(checking, 'OK');
           return { allowed: true, response };
         });
@@ -156,6 +163,19 @@ export class CheckService {
         ? decided.catch((error: unknown) => this.#answer(error, facts, authorized, checking))
         : decided;
     });
+  }
+
+  /** With a lease, where Envoy asks for one and nothing has to be decided at every request. */
+  #leased(
+    response: AllowedResponse,
+    facts: RequestFacts,
+    { authenticated: { goodUntilMs }, policy }: Authorized,
+  ): AllowedResponse {
+    const number = isLeasable(facts) && policy.leases ? askedLease(facts) : undefined;
+    if (number === undefined || response.metadata['shadow'] !== undefined) return response;
+    const { clock, leaseMs } = this.#options;
+    const seconds = leaseSeconds({ leaseMs, nowMs: clock.now(), goodUntilMs });
+    return seconds > 0 ? withLease(response, number, seconds) : response;
   }
 
   /** A request that may begin something can be interrupted for as long as it waits here. */
@@ -185,7 +205,7 @@ export class CheckService {
     const interrupt = interruptOf(facts, authenticated.caller.principal);
     const interrupted = interrupt ? this.#waiting.interrupt(interrupt) : [];
     // What the client asks for next must not be taken for what it ends with this.
-    if (interrupt) await this.#options.interrupts.interrupt(interrupt);
+    if (interrupt) await this.#tellOthers(interrupt);
     const operation = facts.operation?.();
     const method = facts.method.name;
     const reads = facts.config?.reads ?? [];
@@ -317,12 +337,22 @@ export class CheckService {
   }
 
   /** The driver ends what it runs; what waits for its turn is not there yet. */
+  /**
+   * What waits at other sidecars ends, too. Each of them and the leader are told, and an interrupt is never
+   * refused: whoever sends them without end is heard here alone, and has nobody's sessions but their own.
+   */
+  #tellOthers(interrupt: Interrupt): Promise<void> {
+    const demand = { key: `i ${principalKey(interrupt.principal)}`, limit: TOLD_INTERRUPTS };
+    const isTooMuch = this.#rates.take([demand], this.#options.clock.now()) !== undefined;
+    return isTooMuch ? Promise.resolve() : this.#options.interrupts.interrupt(interrupt);
+  }
+
   #interruptTurns(facts: RequestFacts, { principal }: Caller, target: Target, policy: Policy) {
     const interrupt = interruptOf(facts, principal);
     const limits = policy.limits?.(target.namespace);
     if (!interrupt || !limits || !limitsQueries(limits)) return;
     this.#waiting.interrupt(interrupt);
-    void this.#options.interrupts.interrupt(interrupt);
+    void this.#tellOthers(interrupt);
   }
 
   #refuse(thrown: unknown, checking: Checking, { abortReason }: UnaryCall): Decision {

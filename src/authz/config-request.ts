@@ -7,7 +7,7 @@
  */
 import type { ConfigRequest } from '../model/policy.js';
 import type { MessagePrefix } from './request.js';
-import { MalformedMessage, WireReader, WireType } from './protobuf-wire.js';
+import { MalformedMessage, WireReader, WireType } from '../lib/protobuf/wire.js';
 
 const OPERATION_FIELD = 3;
 const OperationField = {

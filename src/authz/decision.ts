@@ -47,6 +47,8 @@ export interface RequestFacts extends RequestHead {
 
 export interface Authenticated {
   readonly caller: Caller;
+  /** When the token ends; undefined without one, and for one that has ended. */
+  readonly goodUntilMs?: number;
   /** When the token ended, if it did and is let through for this request only because it did so lately. */
   readonly expiredAtMs?: number;
 }
@@ -154,7 +156,7 @@ export function authenticateWithToken(
   sessionId: () => string | undefined,
 ): Authenticated {
   const { caller, goodUntilMs } = token;
-  if (nowMs < goodUntilMs) return { caller };
+  if (nowMs < goodUntilMs) return { caller, goodUntilMs };
   const { afterExpiry } = method;
   const graceMs = afterExpiry && (afterExpiry === 'query' ? after.queryMs : after.sessionMs);
   if (graceMs !== undefined && nowMs < goodUntilMs + graceMs) {

@@ -1,7 +1,7 @@
 /** The state behind Check of grpc.health.v1.Health (grpc/doc/health-checking.md), and its two small messages. */
 import { GrpcStatus } from '../model/errors.js';
 import { CallError } from './grpc-wire.js';
-import { MalformedMessage, WireReader, WireType } from './protobuf-wire.js';
+import { MalformedMessage, WireReader, WireType } from '../lib/protobuf/wire.js';
 
 export const HEALTH_CHECK_PATH = '/grpc.health.v1.Health/Check';
 

@@ -3,7 +3,7 @@
  * (spark/connect/base.proto, commands.proto and ml.proto, 3.5 to 4.x).
  */
 import type { Interrupt } from '../model/interrupt.js';
-import { MalformedMessage, WireReader, WireType } from './protobuf-wire.js';
+import { MalformedMessage, WireReader, WireType } from '../lib/protobuf/wire.js';
 
 /** An operation that is about to begin. */
 export interface Operation {

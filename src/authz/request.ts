@@ -23,8 +23,8 @@ import { GatewayError } from '../model/errors.js';
 import { quote } from '../lib/yaml/problem.js';
 import { SPARK_CONNECT_SERVICE, BODY_PREFIX_BYTES } from '../model/names.js';
 import { MESSAGE_HEADER_BYTES } from './grpc-wire.js';
-import type { TextCache } from './text-cache.js';
-import { MalformedMessage, WireReader, WireType } from './protobuf-wire.js';
+import type { TextCache } from '../lib/protobuf/text-cache.js';
+import { MalformedMessage, WireReader, WireType } from '../lib/protobuf/wire.js';
 
 export interface SparkRequest {
   readonly sessionId: string;

@@ -41,6 +41,8 @@ const LONGEST_RETRY_MS = 15_000;
 const SWEEP_AGAIN_MS = 1_000;
 const LOG_TIMEOUT_MS = 10_000;
 const LOOK_AT_WAITING_MS = 15_000;
+const LOOK_AGAIN_MS = 20;
+const LONGEST_AGAIN_MS = 1_000;
 /** How long an end may take before people are told. */
 const ENDING_PATIENCE_MS = 5 * 60_000;
 const SUBMITTING_PATIENCE_MS = 2 * 60_000;
@@ -216,8 +218,10 @@ export class JobKeeper implements ProblemSource {
     }
     watched.running = false;
     if (this.#stopped) return;
-    if (watched.again) this.look(id);
-    else if (next !== undefined) {
+    // What happened meanwhile may be this look's own doing: no look follows another without a pause.
+    if (watched.again)
+      next = watched.failure === undefined ? LOOK_AGAIN_MS : Math.min(next ?? 0, LONGEST_AGAIN_MS);
+    if (next !== undefined) {
       const inMs = Math.min(Math.max(0, next), LONGEST_TIMER_MS);
       watched.timer = this.#o.clock.setTimer(inMs, () => this.look(id));
     } else if (!this.#o.ledger.get(id)) this.#watched.delete(id);

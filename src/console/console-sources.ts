@@ -22,6 +22,11 @@ export interface SeenActivity {
   readonly openStreams: number;
 }
 
+/** One that is known, with who says so where there are several replicas. */
+export interface ReportedProblem extends KnownProblem {
+  readonly reportedBy?: readonly string[];
+}
+
 export interface ConsoleSources {
   /** The gateway's release. */
   readonly version: string;
@@ -29,17 +34,19 @@ export interface ConsoleSources {
   readonly ledger: Pick<Ledger, 'all' | 'get' | 'bySession'>;
   fleet(): FleetReport;
   /** What is wrong with what the gateway works with, the oldest first. */
-  problems(): readonly KnownProblem[];
+  problems(): readonly ReportedProblem[];
   /** What the driver's cluster says of it. Rejects with why that cannot be known; absent: there is no cluster. */
   driverEvents?(driver: DriverStatus): Promise<readonly DriverEventView[]>;
   /** Connected to whatever replica, as far as this one knows. */
   envoys(): readonly ConnectedEnvoy[];
-  /** Why those of other replicas may be missing, for people; undefined: they are not. */
-  unknownEnvoys?(): string | undefined;
+  /** Why what other replicas know may be missing, for people; undefined: it is not. */
+  unknown?(): string | undefined;
+  /** Whether what only a leader knows is known here: who waits, why drivers do not come up. */
+  hearsLeader(): boolean;
   /** As the leader knows them; empty where nothing is heard of it. */
   sidecars(): readonly SidecarStatus[];
   replica(): ReplicaReport;
-  /** Only a leader is told what sessions do; undefined elsewhere. */
+  /** undefined where nothing is heard of the leader, who alone is told what sessions do. */
   activity(session: SessionRecord): SeenActivity | undefined;
   /** In force now. */
   policy(): Policy;

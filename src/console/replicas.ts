@@ -32,8 +32,8 @@ import { isDriverPhase, isSessionEnd } from '../model/driver.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import type { DiffPolicy, PolicyDiffAnswer } from '../model/policy-diff.js';
 import type { Principal } from '../model/principal.js';
-import type { NodeStatus } from '../model/reports.js';
-import type { SharedFleet } from './shared-fleet.js';
+import type { ReplicaTells, SharedFleet } from './shared-fleet.js';
+import type { EndedList } from '../sign-in/ended-sessions.js';
 
 const { method } = AdministrationService;
 
@@ -163,13 +163,24 @@ export function addAdministrationService(
         }),
     ),
     shareFleet: answer<ShareFleetRequest, typeof ShareFleetResponseSchema>(
-      async ({ replica, envoys }) => {
+      async ({ replica, envoys, problems, issuers, ended }) => {
+        const tells = {
+          replica,
+          envoys: listOf(envoys),
+          problems: listOf(problems),
+          issuers: listOf(issuers),
+        };
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- replicas of one release agree on it
-        const fleet = shared.take(replica, JSON.parse(envoys) as readonly NodeStatus[]);
+        const fleet = shared.take(tells as ReplicaTells, listOf(ended) as EndedList);
         return create(ShareFleetResponseSchema, { fleet: JSON.stringify(fleet) });
       },
     ),
   });
+}
+
+/** A replica of an older release tells less. */
+function listOf(text: string): unknown {
+  return text === '' ? [] : JSON.parse(text);
 }
 
 function unary(logger: Logger) {

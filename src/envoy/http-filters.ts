@@ -18,6 +18,7 @@ import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 import {
   CLIENT_ADDRESS_HEADER,
   INTERNAL_HEADER_PREFIX,
+  LEASE_HEADER,
   PIN_HEADER,
   BODY_PREFIX_BYTES,
 } from '../model/names.js';
@@ -33,6 +34,7 @@ import {
   checkTimeoutMs,
   StaticClusters,
 } from './settings.js';
+import { countsFilter, leaseFilter } from './lease.js';
 import { UPLOAD_LIMIT, uploadLimitFilter } from './upload-limit.js';
 
 /**
@@ -86,6 +88,7 @@ function clientAddress(): HttpFilter {
 export function httpFilters(trustedProxies: number): HttpFilter[] {
   return [
     ...(trustedProxies > 0 ? [clientAddress()] : []),
+    leaseFilter(),
     // No default: until the control plane has sent the filter, the listener does not open, and should
     // it ever be taken away, every request is refused.
     filter(ResourceNames.extAuthz, {
@@ -95,6 +98,7 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
         typeUrls: [`${TYPE_PREFIX}envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`],
       },
     }),
+    countsFilter(),
     newSessionIdFilter(),
     filter('envoy.filters.http.stateful_session', {
       case: 'typedConfig',
@@ -133,6 +137,7 @@ const alwaysSent = [
   'grpc-encoding',
   'x-request-id',
   CLIENT_ADDRESS_HEADER,
+  LEASE_HEADER,
 ];
 
 /**

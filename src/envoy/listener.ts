@@ -21,6 +21,7 @@ import { addressGroups, byAddress, connectionLimit } from './address-groups.js';
 import { frontTransportSocket } from './clusters.js';
 import { frontTracing, collectorCluster } from './collector.js';
 import { httpFilters, withoutInternalHeaders, extAuthz } from './http-filters.js';
+import { lease } from './lease.js';
 import { connectionLog, frontAccessLog, localReplies } from './local-replies.js';
 import { routes } from './routes.js';
 import {
@@ -168,5 +169,6 @@ export function frontResources(settings: EnvoySettings): readonly EncodedResourc
     encodeResource(ListenerSchema, ResourceNames.listener, listener(settings.listener)),
     encodeResource(RouteConfigurationSchema, ResourceNames.routes, routes(settings)),
     encodeResource(TypedExtensionConfigSchema, ResourceNames.extAuthz, extAuthz(settings.authz)),
+    encodeResource(TypedExtensionConfigSchema, ResourceNames.lease, lease(settings.authz)),
   ];
 }

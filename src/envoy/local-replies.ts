@@ -4,6 +4,7 @@ import {
   type AccessLogFilter,
   AccessLogFilterSchema,
   ComparisonFilter_Op,
+  GrpcStatusFilter_Status,
   type AccessLog,
   AccessLogSchema,
 } from '#gen/envoy/config/accesslog/v3/accesslog_pb.js';
@@ -25,6 +26,7 @@ import {
   SESSION_HEADER,
   TRACE_HEADER,
 } from '../model/names.js';
+import { LEASED_PATH } from './lease.js';
 import { duration, grpcService, pack, StaticClusters } from './settings.js';
 
 const UNAVAILABLE = 503;
@@ -116,14 +118,45 @@ function anyOf(...filters: AccessLogFilter[]): AccessLogFilter {
   });
 }
 
+function otherPath(path: string): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: {
+      case: 'headerFilter',
+      value: {
+        header: {
+          name: ':path',
+          invertMatch: true,
+          headerMatchSpecifier: {
+            case: 'stringMatch',
+            value: { matchPattern: { case: 'exact', value: path } },
+          },
+        },
+      },
+    },
+  });
+}
+
+function failed(): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: {
+      case: 'grpcStatusFilter',
+      value: { statuses: [GrpcStatusFilter_Status.OK], exclude: true },
+    },
+  });
+}
+
 // Envoy's access log of the front: gRPC records to the control plane (src/telemetry/access-log reads them).
 
 /**
  * One record at the end of each request and one every interval while it runs. They carry the dynamic
  * metadata of authz (session, principal, driver).
+ *
+ * Nearly all requests are ReleaseExecute. One that succeeds says nothing that the record of what it releases
+ * has not said, so there is no record of it: Envoy counts them (docs/decisions/records-for-what-matters.md).
  */
 export function frontAccessLog(): AccessLog {
-  return requestLog(logTypes(AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd));
+  const types = logTypes(AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd);
+  return requestLog(allOf(types, anyOf(otherPath(LEASED_PATH), failed())));
 }
 
 /**
@@ -154,8 +187,9 @@ function requestLog(filter: AccessLogFilter, ...headers: string[]): AccessLog {
           bufferSizeBytes: 16 * 1024,
         },
         additionalRequestHeadersToLog: [TRACE_HEADER, ...headers],
-        additionalResponseHeadersToLog: ['grpc-status'],
-        additionalResponseTrailersToLog: ['grpc-status'],
+        // The message stands in answers that are no success, and tells of sessions that drivers have ended.
+        additionalResponseHeadersToLog: ['grpc-status', 'grpc-message'],
+        additionalResponseTrailersToLog: ['grpc-status', 'grpc-message'],
       }),
     },
   });

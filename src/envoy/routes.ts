@@ -8,17 +8,22 @@ import {
   type HeaderMatcher,
   HeaderMatcherSchema,
   RouteAction_ClusterNotFoundResponseCode,
+  type RouteAction,
   RouteActionSchema,
+  type Route,
+  RouteSchema,
 } from '#gen/envoy/config/route/v3/route_components_pb.js';
 import { ExtAuthzPerRouteSchema } from '#gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js';
 import {
   AFFINITY_HEADER,
   ANSWER_HEADER,
   CLUSTER_HEADER,
+  LEASED_HEADER,
   PIN_HEADER,
   SPARK_CONNECT_SERVICE,
 } from '../model/names.js';
 import { CLONE_SESSION_PATH, withNewSessionId } from './clone-session.js';
+import { LEASED_PATH, withCounts, withLease } from './lease.js';
 import {
   duration,
   pack,
@@ -43,6 +48,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
  * whether CloneSession passes a filter of its own is decided before that, so it has two routes of its own:
  * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes,
  *    the messages of an upload are looked at (upload-limit.ts);
+ *    ReleaseExecute has routes of its own for its leases (lease.ts);
  * 2. stamped with an answer: authz, which gives it;
  * 3. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
  *    client stream which never sends its first message, or sends it byte by byte, meets a timeout;
@@ -56,14 +62,14 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
     match: { pathSpecifier, grpc: {} },
     action: {
       case: 'route' as const,
-      value: {
+      value: create(RouteActionSchema, {
         clusterSpecifier: { case: 'cluster' as const, value: NO_CLUSTER },
         clusterNotFoundResponseCode: RouteAction_ClusterNotFoundResponseCode.SERVICE_UNAVAILABLE,
         timeout: duration(0),
         idleTimeout: duration(unassignedIdleTimeoutMs(authz)),
         // Ends with the choice of the driver's route.
         maxStreamDuration: { maxStreamDuration: duration(unassignedLimitMs(authz)) },
-      },
+      }),
     },
   };
   const clone = { case: 'path' as const, value: CLONE_SESSION_PATH };
@@ -97,6 +103,7 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
               [UPLOAD_LIMIT]: uploadLimit(settings.drivers.maxMessageBytes ?? MAX_MESSAGE_BYTES),
             },
           },
+          ...releaseRoutes(unassigned.action.value, authz.leases === true),
           { name: 'driver', match: { pathSpecifier, ...assigned }, action: toDriver() },
           {
             name: 'answered',
@@ -125,16 +132,53 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
                 },
               },
             },
-            typedPerFilterConfig: {
-              [ResourceNames.extAuthz]: pack(ExtAuthzPerRouteSchema, {
-                override: { case: 'disabled', value: true },
-              }),
-            },
+            typedPerFilterConfig: withoutAuthz(),
           },
         ],
       },
     ],
   });
+}
+
+/**
+ * For the one RPC that leases are for: by a lease it leaves without authz, and else it asks for one. Envoy counts
+ * it, as it has no record when it succeeds.
+ */
+function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
+  const filters = leases ? { ...withLease(), ...withCounts() } : withCounts();
+  const pathSpecifier = { case: 'path' as const, value: LEASED_PATH };
+  const stamped = [CLUSTER_HEADER, PIN_HEADER].map(nonEmpty);
+  return [
+    create(RouteSchema, {
+      name: 'driver_leased',
+      match: { pathSpecifier, grpc: {}, headers: [nonEmpty(LEASED_HEADER), ...stamped] },
+      action: toDriver(),
+      requestHeadersToRemove: [LEASED_HEADER],
+      // Counted by Envoy, as authz is not asked: vhost.spark_connect.route.leased.
+      statPrefix: 'leased',
+      typedPerFilterConfig: { ...filters, ...withoutAuthz() },
+    }),
+    create(RouteSchema, {
+      name: 'driver_release',
+      match: { pathSpecifier, grpc: {}, headers: stamped },
+      action: toDriver(),
+      typedPerFilterConfig: filters,
+    }),
+    create(RouteSchema, {
+      action: { case: 'route', value: unassigned },
+      name: 'unassigned_release',
+      match: { pathSpecifier, grpc: {} },
+      typedPerFilterConfig: filters,
+    }),
+  ];
+}
+
+function withoutAuthz() {
+  return {
+    [ResourceNames.extAuthz]: pack(ExtAuthzPerRouteSchema, {
+      override: { case: 'disabled', value: true },
+    }),
+  };
 }
 
 function nonEmpty(name: string): HeaderMatcher {

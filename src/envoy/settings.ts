@@ -82,6 +82,8 @@ export interface AuthzSettings {
    * and what the protocol needs. Only these are sent to authz.
    */
   readonly headers: readonly string[];
+  /** Whether Envoy may keep decisions of authz for the time that authz says; not by default. */
+  readonly leases?: boolean;
 }
 
 export interface DriverConnectionSettings {
@@ -103,6 +105,8 @@ export const ResourceNames = {
   listener: 'spark_connect',
   routes: 'spark_connect_routes',
   extAuthz: 'envoy.filters.http.ext_authz',
+  /** The filter that keeps decisions of authz for some seconds. */
+  lease: 'spark_gateway.lease',
   /** The front's certificate and key. */
   frontCertificate: 'front_certificate',
   /** Who signs client certificates; empty while none are accepted. */

@@ -35,7 +35,7 @@ const optionName = matching('the name of an option', /^[A-Za-z][A-Za-z0-9]{0,63}
 const options = (of: string) =>
   about(
     `Spark's options of ${of}, such as header: true.`,
-    withDefault(record(optionName, text(optionValue), { most: 50 }), new Map<string, string>()),
+    withDefault(record(optionName, optionValue, { most: 50 }), new Map<string, string>()),
   );
 
 const source = object('a source', {
@@ -91,25 +91,40 @@ const DEFAULT_ALLOCATION = { enabled: true, minExecutors: 1, maxExecutors: 10, .
 
 /** What a job asks for. */
 export const resources = object('resources', {
-  driver: withDefault(object('a driver', { cores, memory: memoryField }), usualDriver),
-  executor: withDefault(
-    object('an executor', {
-      cores,
-      memory: memoryField,
-      instances: about(
-        'Executors at the start; default: 2, within the bounds of dynamicAllocation.',
-        optional(text(integer(1, 1000))),
-      ),
-    }),
-    DEFAULT_EXECUTOR,
+  driver: about(
+    'The process that plans and collects.',
+    withDefault(object('a driver', { cores, memory: memoryField }), usualDriver),
+  ),
+  executor: about(
+    'Each of the processes that do the work.',
+    withDefault(
+      object('an executor', {
+        cores,
+        memory: memoryField,
+        instances: about(
+          'Executors at the start; default: 2, within the bounds of dynamicAllocation.',
+          optional(text(integer(1, 1000))),
+        ),
+      }),
+      DEFAULT_EXECUTOR,
+    ),
   ),
   dynamicAllocation: about(
     'As many executors as there is work for.',
     withDefault(
       object('dynamic allocation', {
-        enabled: withDefault(text(boolean), true),
-        minExecutors: withDefault(executors, DEFAULT_ALLOCATION.minExecutors),
-        maxExecutors: withDefault(executors, DEFAULT_ALLOCATION.maxExecutors),
+        enabled: about(
+          'false: as many executors as executor.instances says, to the end.',
+          withDefault(text(boolean), true),
+        ),
+        minExecutors: about(
+          'Executors at least.',
+          withDefault(executors, DEFAULT_ALLOCATION.minExecutors),
+        ),
+        maxExecutors: about(
+          'Executors at most.',
+          withDefault(executors, DEFAULT_ALLOCATION.maxExecutors),
+        ),
       }),
       DEFAULT_ALLOCATION,
     ),
@@ -130,31 +145,46 @@ const coreEtl = object('coreEtl', {
     withDefault(list(transform, { most: 200 }), []),
   ),
   sinks: about('What is written at the end.', withDefault(list(sink, { most: 50 }), [])),
-  resources: withDefault(resources, {
-    driver: usualDriver,
-    executor: DEFAULT_EXECUTOR,
-    dynamicAllocation: DEFAULT_ALLOCATION,
-  }),
+  resources: about(
+    'Cores, memory and executors.',
+    withDefault(resources, {
+      driver: usualDriver,
+      executor: DEFAULT_EXECUTOR,
+      dynamicAllocation: DEFAULT_ALLOCATION,
+    }),
+  ),
 });
 
 export const manifestDocument = object('a manifest', {
-  apiVersion: required(text(choice(API_VERSION)), API_VERSION),
-  kind: required(text(choice(KIND)), KIND),
-  metadata: required(
-    object('metadata', {
-      name: about('What people call the job.', required(text(jobName))),
-      team: about('Whose job it is.', required(text(teamName))),
-    }),
+  apiVersion: about('The format.', required(text(choice(API_VERSION)), API_VERSION)),
+  kind: about('What it is.', required(text(choice(KIND)), KIND)),
+  metadata: about(
+    'Which job it is, and whose.',
+    required(
+      object('metadata', {
+        name: about('What people call the job.', required(text(jobName))),
+        team: about('Whose job it is.', required(text(teamName))),
+      }),
+    ),
   ),
-  spec: required(
-    object('spec', {
-      engine: required(
-        object('an engine', {
-          version: about("Spark's release.", required(text(choice(...engineVersions)), '3.5')),
-        }),
-      ),
-      coreEtl: required(coreEtl),
-    }),
+  spec: about(
+    'What is run, and by what.',
+    required(
+      object('spec', {
+        engine: about(
+          'What runs it.',
+          required(
+            object('an engine', {
+              version: about(
+                "Spark's release, in quotes.",
+                required(text(choice(...engineVersions)), '3.5'),
+              ),
+            }),
+          ),
+        ),
+        coreEtl: about('Sources, transforms and sinks.', required(coreEtl)),
+      }),
+    ),
   ),
 });
 

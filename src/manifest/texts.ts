@@ -1,6 +1,5 @@
 /** What is written as one piece of text in a manifest. */
 import { memoryMib } from '../model/job.js';
-import { quote } from '../lib/yaml/problem.js';
 import { describe, type Schema } from '../lib/yaml/schema.js';
 import { choice, matching, textType, type TextType } from '../lib/yaml/text-types.js';
 
@@ -31,12 +30,6 @@ export const columnName = textType(
   'the name of a column, of 1 to 255 characters',
   (text) => (/^\P{Cc}{1,255}$/u.test(text) ? text : undefined),
   { type: 'string', maxLength: 255 },
-);
-
-export const optionValue = textType(
-  'text of at most 4096 characters',
-  (text) => (text.length <= 4096 ? text : undefined),
-  { type: 'string', maxLength: 4096 },
 );
 
 export const ddl = textType(
@@ -119,6 +112,19 @@ export interface SqlText {
   readonly literal: boolean;
 }
 
+const LONGEST_OPTION = 4096;
+const optionAllowed = `text of at most ${LONGEST_OPTION} characters, a number, true or false`;
+
+/** Spark takes all of its options as text. */
+export const optionValue: Schema<string> = {
+  allowed: optionAllowed,
+  shape: { kind: 'scalar', nothing: false },
+  read(value, reader) {
+    if (value.kind === 'text' && value.text.length <= LONGEST_OPTION) return value.text;
+    return reader.refuse(value.place, `${describe(value)} is not ${optionAllowed}`);
+  },
+};
+
 const sqlAllowed = 'a statement of SQL';
 
 export const sql: Schema<SqlText> = {
@@ -129,8 +135,7 @@ export const sql: Schema<SqlText> = {
   },
   read(value, reader) {
     if (value.kind !== 'text' || value.text.trim() === '') {
-      const written = value.kind === 'text' ? quote(value.text) : describe(value);
-      return reader.refuse(value.place, `${written} is not ${sqlAllowed}`);
+      return reader.refuse(value.place, `${describe(value)} is not ${sqlAllowed}`);
     }
     const { place, literal } = value.first ?? { place: value.place, literal: false };
     return { text: value.text, line: place.line ?? 1, column: place.column ?? 1, literal };

@@ -17,10 +17,10 @@ export interface StatusView {
     readonly leader?: string;
   };
   readonly policy: { readonly version: string; readonly problem?: string };
-  /** Those of all replicas, unless `unknownEnvoys` says otherwise. */
+  /** Those of all replicas, unless `unknown` says otherwise. */
   readonly envoys: Readonly<Record<'connected' | 'synced' | 'stale' | 'nacked', number>>;
-  /** Why Envoys that are connected to other replicas may be missing, here and in `GET envoys`. */
-  readonly unknownEnvoys?: string;
+  /** Why what other replicas know may be missing: their Envoys, who waits, what runs, what is wrong. */
+  readonly unknown?: string;
   readonly sessions: number;
   readonly drivers: Readonly<Record<DriverPhase, number>>;
   /** What an operator should know, one sentence each; empty: all is well. */
@@ -43,9 +43,9 @@ export interface SessionView {
   readonly driver: string;
   readonly state: SessionState;
   readonly createdAt: string;
-  /** On a replica that does not lead it may lag behind by a tenth of the session TTL. */
+  /** Where nothing is heard of the leader it may lag behind by a tenth of the session TTL. */
   readonly lastActivityAt: string;
-  /** RPCs that run now; only the leader knows. */
+  /** RPCs that run now; absent where nothing is heard of the leader. */
   readonly runningQueries?: number;
 }
 
@@ -139,9 +139,9 @@ export interface PoolView {
   /** On their way out. */
   readonly draining: number;
   readonly sessions: number;
-  /** Sessions that wait for a driver; only the leader knows. */
+  /** Sessions that wait for a driver; absent where nothing is heard of the leader. */
   readonly waiting?: number;
-  /** Why the last attempt to start a driver failed, until one succeeds; only the leader knows. */
+  /** Why the last attempt to start a driver failed, until one succeeds. */
   readonly failure?: string;
 }
 
@@ -306,8 +306,12 @@ export interface ProblemView {
   readonly kind: ProblemKind;
   /** `Kind namespace/name` of what it is about. */
   readonly object?: string;
+  /** The token issuer that it is about. */
+  readonly issuer?: string;
   /** Where several are in use. */
   readonly cluster?: string;
   readonly message: string;
   readonly since: string;
+  /** The replicas that say so, where there are several. */
+  readonly reportedBy?: readonly string[];
 }

@@ -81,6 +81,8 @@ export interface ActivitySink {
   answered?(sessionId: string): void;
   /** The driver answered a ReleaseSession with OK. */
   released(sessionId: string, atMs: number): void;
+  /** The driver answered that it has ended the session by itself: by a timeout of its own. */
+  closedByDriver?(sessionId: string, driverUid: string): void;
   /**
    * A reporter came or went. When one that was known goes, and again when it is back, no session that
    * it ever told of expires for a session TTL. One that has a past this process has not seen is told as

@@ -75,6 +75,8 @@ export interface ObservedDriver {
   readonly token?: string;
   /** Whether it is known to compare each message with what authz has checked (docs/decisions/driver-fence.md). */
   readonly fenced?: boolean;
+  /** Sessions that it remembers at most; absent: no bound is known. */
+  readonly mostSessions?: number;
   /** Where several clusters are in use: the one it runs in. */
   readonly cluster?: ClusterPlace;
   /** The pod it is, on Kubernetes. */

@@ -62,6 +62,8 @@ export interface ObjectReference {
 export interface FleetProblem {
   readonly kind: ProblemKind;
   readonly object?: ObjectReference;
+  /** The token issuer that it is about. */
+  readonly issuer?: string;
   /** What is wrong and what to do, in one line. Holds no secret. */
   readonly message: string;
 }
@@ -69,6 +71,14 @@ export interface FleetProblem {
 /** One that is known, and since when. */
 export interface KnownProblem extends FleetProblem {
   readonly sinceMs: number;
+}
+
+/** Tells problems apart, whatever their words: by what they are about, where they are about something. */
+export function problemKey({ kind, object, issuer, message }: FleetProblem): string {
+  const what = object
+    ? [object.cluster, object.kind, object.namespace, object.name, object.uid]
+    : [issuer ?? message];
+  return JSON.stringify([kind, ...what]);
 }
 
 export interface ProblemSource {

@@ -69,6 +69,14 @@ export const MESSAGE_LIMIT_HEADER = 'x-spark-message-limit';
 export const ANSWER_HEADER = 'x-spark-answer';
 
 /**
+ * Of a request: the number by which Envoy asks authz for a lease of its decision. Of a response: that lease,
+ * which no client sees (src/envoy/lease.ts).
+ */
+export const LEASE_HEADER = 'x-spark-lease';
+/** The request leaves by a lease, so authz is not asked. */
+export const LEASED_HEADER = 'x-spark-leased';
+
+/**
  * What Envoy shows authz of a body. A request that is decided on its whole message fits: its ids, and a
  * user agent of 2,048 characters.
  */
@@ -111,6 +119,8 @@ export const AccessMetadata = {
   shadow: 'shadow',
   /** Code of the GatewayError that the request was refused with. */
   refusal: 'refusal',
+  /** Of a request that left by a lease, instead of all others: base64 of theirs as JSON. */
+  leased: 'leased',
 } as const;
 
 /**

@@ -183,6 +183,8 @@ export interface Policy {
   readonly issuers: readonly IssuerPolicy[];
   /** Names of services and source networks. */
   readonly services: readonly string[];
+  /** Whether Envoy may keep decisions for a few seconds (src/authz/lease.ts). */
+  readonly leases: boolean;
   /** Where the request goes, defaults applied. TEAM_MISSING, ENVIRONMENT_MISSING or TEAM_OR_ENVIRONMENT_INVALID otherwise. */
   target(request: TargetRequest): Target | GatewayError;
   /** undefined: allowed. NAMESPACE_REFUSED otherwise, saying what the caller may use. `host` as in the target's request. */

@@ -150,6 +150,7 @@ export function* compileDocument(
   };
   return Object.freeze<Policy>({
     ...decisions,
+    leases: document.leases,
     services: Object.freeze(names),
     ...(shadows && { shadows }),
     service: compileServices(document.services),

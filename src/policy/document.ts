@@ -284,6 +284,10 @@ export const policyDocument = object(
       'New sessions and requests in a time: the first entry that matches counts.',
       withDefault(list(rateLimitEntry), []),
     ),
+    leases: about(
+      'Whether Envoy may keep the decision on a ReleaseExecute for authz.lease_time of the settings.',
+      withDefault(text(boolean), true),
+    ),
     limits: about(
       'What is allowed at a time beside sessions: the first entry that matches counts.',
       withDefault(list(limitEntry), []),

@@ -11,11 +11,13 @@ import { createSignIn, type SignInSettings } from '../sign-in/create.js';
 import { BearerIdentification } from '../sign-in/identify.js';
 import { Gatekeeper } from '../console/gatekeeper.js';
 import { RecentActions } from '../console/live/requests.js';
+import { issuerProblems } from '../console/issuer-problems.js';
 import { KubernetesRights, type KubernetesRightsOptions } from '../console/kubernetes-rights.js';
 import { ownSessionRoutes } from '../console/own-sessions.js';
 import { remoteDiff, RemoteOperations } from '../console/replicas.js';
 import type { CallLeader } from '../lib/grpc/forward.js';
 import type { SharedFleet } from '../console/shared-fleet.js';
+import type { EndedSessions } from '../sign-in/ended-sessions.js';
 import type { ConsoleSources } from '../console/console-sources.js';
 import type { PoolController } from '../fleet/controller.js';
 import { text } from '../lib/http/answer.js';
@@ -29,10 +31,9 @@ import type { TcpAddress } from '../model/address.js';
 import type { LoginView, RequestSample } from '../model/admin-api.js';
 import type { AdminAction, AuditSink } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
-import type { FleetProblem } from '../model/fleet-problem.js';
 import type { Ledger } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
-import type { ReplicaReport } from '../model/reports.js';
+import type { IssuerProblem, ReplicaReport } from '../model/reports.js';
 import { PolicyHistory, type PolicySource } from '../policy/sources/last-good.js';
 import { type Settings, localAdminUrl } from '../settings/table.js';
 import type { Leader } from './leader.js';
@@ -48,6 +49,8 @@ export interface AdminParts {
   /** Asks the leader elsewhere. */
   readonly toLeader: CallLeader;
   readonly shared: SharedFleet;
+  /** Sessions of the console that have left. */
+  readonly ended: EndedSessions;
   readonly audit: Pick<AuditSink, 'adminAction'>;
   readonly replica: () => ReplicaReport;
   readonly policy: PolicySource;
@@ -64,11 +67,13 @@ export interface AdminParts {
 
 export interface AdminRoutes {
   readonly routes: Routes;
+  /** Token issuers whose keys this replica cannot fetch. */
+  issuers(): readonly IssuerProblem[];
   close(): void;
 }
 
 export function adminRoutes(parts: AdminParts): AdminRoutes {
-  const { pools, policy, problems, leader, kubernetes, clock, logger } = parts;
+  const { pools, policy, problems, leader, shared, ended, kubernetes, clock, logger } = parts;
   const elsewhere = new RemoteOperations(parts.toLeader);
   const current = () => leader()?.operations ?? elsewhere;
   const verifier = new TokenVerifier({ clock, logger });
@@ -78,8 +83,9 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
   const knowIssuers = () => void verifier.useIssuers(inForce().issuers);
   knowIssuers();
   policy.onChange(knowIssuers);
-  problems.add({ problems: () => issuerProblems(verifier.issuerKeys()) });
-  const signIn = parts.console && createSignIn(parts.console.signIn, { tokens, clock, logger });
+  problems.add({ problems: () => issuerProblems(shared.issuers()) });
+  const signIn =
+    parts.console && createSignIn(parts.console.signIn, { tokens, ended, clock, logger });
   const gatekeeper = new Gatekeeper({
     identifications: [
       ...(kubernetes ? [new KubernetesRights({ ...kubernetes, clock })] : []),
@@ -133,6 +139,7 @@ export function adminRoutes(parts: AdminParts): AdminRoutes {
         return text(missing ?? 'ok', missing === undefined ? 200 : 503);
       },
     },
+    issuers: () => issuersWithout(verifier.issuerKeys()),
     close() {
       page?.close();
       verifier.close();
@@ -146,7 +153,6 @@ function consoleSources({
   leader,
   replica,
   policy,
-  problems,
   toLeader,
   shared,
   driverEvents,
@@ -158,14 +164,15 @@ function consoleSources({
   return {
     version: version(),
     ledger,
-    fleet: () => pools.report(),
-    problems: () => problems.list(),
+    fleet: () => shared.fleet(pools.report()),
+    problems: () => shared.problems(),
     ...(driverEvents ? { driverEvents } : {}),
     envoys: () => shared.envoys(),
-    unknownEnvoys: () => shared.unknown(),
+    unknown: () => shared.unknown(),
+    hearsLeader: () => shared.hearsLeader,
     sidecars: () => shared.sidecars(),
     replica,
-    activity: (session) => leader()?.activityOf(session),
+    activity: (session) => leader()?.activityOf(session) ?? shared.activity(session.sessionId),
     policy: () => policy.current,
     diffPolicy: (candidate, signal) => (leader()?.diffPolicy ?? elsewhere)(candidate, signal),
     policyReport: () => {
@@ -176,19 +183,11 @@ function consoleSources({
   };
 }
 
-const LONGEST_REASON = 300;
-
-function issuerProblems(issuers: readonly IssuerKeyState[]): FleetProblem[] {
-  return issuers.flatMap(({ issuer, problem, fetchedAtMs }) => {
-    if (problem === undefined) return [];
-    const why = problem.replaceAll(/\s+/g, ' ').slice(0, LONGEST_REASON);
-    const known =
-      fetchedAtMs === undefined
-        ? 'no token of it can be verified'
-        : 'those that are known stay in use';
-    const message = `The keys of the token issuer ${issuer} cannot be fetched here, and ${known}: ${why}`;
-    return [{ kind: 'issuer_unreachable', message }];
-  });
+/** Those whose keys this replica cannot fetch. */
+function issuersWithout(issuers: readonly IssuerKeyState[]): readonly IssuerProblem[] {
+  return issuers.flatMap(({ issuer, problem, fetchedAtMs }) =>
+    problem === undefined ? [] : [{ issuer, problem, keysKnown: fetchedAtMs !== undefined }],
+  );
 }
 
 /** Which warm pool has no driver yet, and why; undefined when each has one. */

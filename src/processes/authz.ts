@@ -4,6 +4,7 @@ import { Registry, Counter, Gauge, Histogram, type CounterConfiguration } from '
 import { AssignmentsClient } from '../authz/assignments/assignments-client.js';
 import { type AuthzServer, startAuthzServer } from '../authz/authz-server.js';
 import { type AuthzMetrics } from '../authz/authz-metrics.js';
+import { EnvoyCountsReader } from '../authz/envoy-counts.js';
 import { ShadowTally } from '../authz/shadow.js';
 import type { IssuerKeyState } from '../authz/token/verifier.js';
 import { mtlsFiles } from '../lib/grpc/port.js';
@@ -16,7 +17,7 @@ import type { PolicyObserver } from '../model/policy.js';
 import type { PolicySource } from '../policy/sources/last-good.js';
 import { authzAddress } from '../settings/authz-address.js';
 import { policyOptions } from '../settings/policy-options.js';
-import type { Settings } from '../settings/table.js';
+import { localUrl, type Settings } from '../settings/table.js';
 import type { ConfigurationSource } from '../xds/relay/relay.js';
 import { startAdminServer } from './admin.js';
 import { certificateMetrics, policyMetrics, processMetrics } from './metrics.js';
@@ -87,6 +88,12 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   const shadowPolicy = openShadowPolicy(settings.policyShadowFile, { compile, clock, logger });
   closing.add(() => shadowPolicy.close());
   const shadowTally = new ShadowTally(clock);
+  const counts = new EnvoyCountsReader({
+    adminUrl: localUrl(settings.envoy.adminAddr),
+    clock,
+    logger,
+  });
+  closing.add(() => counts.close());
   const assignments = new AssignmentsClient({
     addresses: [formatAddress(settings.assignments.connectAddr)],
     serverName: settings.mtls.serverName,
@@ -95,6 +102,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     logger,
     onCache: (result) => metrics.assignmentCache(result),
     name: hostname(),
+    counts: () => counts.current(),
     policy: () => sidecarPolicy(policy, shadowPolicy, shadowTally, server?.issuerKeys() ?? []),
   });
   closing.add(() => assignments.close());
@@ -116,6 +124,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     routingHeaders: [headers.team, headers.environment],
     userHeader: headers.user,
     holdMs: authz.holdTimeMs,
+    leaseMs: authz.leaseTimeMs,
     afterExpiry: {
       queryMs: authz.queryFinishTimeMs,
       sessionMs: authz.expiredTokenGraceMs,

@@ -11,6 +11,7 @@ import type { Clock } from '../model/clock.js';
 import type { ProblemSource } from '../model/fleet-problem.js';
 import type { Leadership } from '../model/ledger.js';
 import type { Settings } from '../settings/table.js';
+import { sparkConfOf } from '../settings/types.js';
 import { openLocalJobs } from './batch-local.js';
 import { batchOutputUrl } from './batch-output.js';
 import type { KubernetesAccess } from './kubernetes.js';
@@ -46,6 +47,9 @@ export function openKubernetesBatch(
     imagePullPolicy: kubernetes.imagePullPolicy,
     serviceAccount: kubernetes.serviceAccount,
     sparkConf: kubernetes.sparkConf,
+    templates: Object.fromEntries(
+      Object.entries(kubernetes.templates).map(([template, conf]) => [template, sparkConfOf(conf)]),
+    ),
     catalog: uri === undefined ? undefined : { name, uri, tokenSecret },
     uiUrl,
   };

@@ -4,17 +4,26 @@ import { AccessLogService } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { AdministrationService } from '#gen/spark_gateway/v1/administration_pb.js';
 import { AssignmentService } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { BatchService } from '#gen/spark_gateway/v1/batch_pb.js';
-import { requestMetrics } from '../telemetry/access-log/access-record.js';
+import { requestMetrics } from '../telemetry/access-log/request-metrics.js';
+import { CountedRequests } from '../telemetry/access-log/counted-requests.js';
 import { AccessLogReceiver } from '../telemetry/access-log/receiver.js';
 import { RequestTally } from '../console/live/requests.js';
-import { SharedFleet } from '../console/shared-fleet.js';
+import { type LeaderFacts, SharedFleet } from '../console/shared-fleet.js';
+import { EndedSessions } from '../sign-in/ended-sessions.js';
 import { type CallLeader, Forwarder, isPassedOn } from '../lib/grpc/forward.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
-import { startAdminServer, adminRoutes, adminTls, consoleParts } from './admin.js';
+import {
+  type AdminRoutes,
+  adminRoutes,
+  adminTls,
+  consoleParts,
+  startAdminServer,
+} from './admin.js';
 import type { SessionRecord } from '../model/driver.js';
 import { systemClock } from '../model/clock.js';
+import type { EnvoyCounts } from '../model/envoy-counts.js';
 import { GatewayError } from '../model/errors.js';
-import type { Leadership } from '../model/ledger.js';
+import type { Leadership, Ledger } from '../model/ledger.js';
 import { eventsAbout } from '../lib/kubernetes/events-about.js';
 import type { DriverStatus } from '../model/reports.js';
 import { PoolController } from '../fleet/controller.js';
@@ -78,11 +87,12 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   const xds = createXds(settings, { policy, clock, logger, registry });
 
   const tally = new RequestTally();
+  const requests = requestMetrics(registry);
   const accessLog = new AccessLogReceiver({
     clock,
     logger,
     audit,
-    metrics: requestMetrics(registry),
+    metrics: requests,
     onRecord(record) {
       if (record.kind === 'ended') tally.add(record);
     },
@@ -114,6 +124,14 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   });
   closing.add(() => forwarder.close());
 
+  const countedRequests = new CountedRequests();
+  const counted = (sidecarId: string, counts: readonly EnvoyCounts[]) => {
+    for (const more of countedRequests.since(sidecarId, counts)) {
+      const of = policy().parseNamespace?.(more.namespace);
+      if (of) requests.counted(more, of);
+      tally.addCounted(more);
+    }
+  };
   let leader: Leader | undefined;
   const isUnanswered = (session: SessionRecord) => leader?.isUnanswered(session) === true;
   const place: Place = access
@@ -149,10 +167,16 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     if (!tls) return Promise.reject(replicasNeedCertificates());
     return forwarder.call(method, message, OPERATION_TIMEOUT_MS, signal);
   };
+  const board = new ProblemBoard(clock);
+  const ended = new EndedSessions(clock);
+  let administration: AdminRoutes | undefined;
   const shared = new SharedFleet({
     replica: place.replica,
     envoys: () => xds.hub.nodes(),
-    sidecars: () => leader?.notices.sidecars(),
+    problems: () => board.list(),
+    issuers: () => administration?.issuers() ?? [],
+    leader: () => leader && leaderFacts(leader, records.ledger, pools),
+    ended,
     toLeader,
     clock,
   });
@@ -167,6 +191,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
         policy,
         watch,
         shared,
+        counted,
         batch: batch?.createTerm(term.leadership),
         clock,
         logger,
@@ -223,7 +248,6 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     drivers.warmUp();
   });
 
-  const board = new ProblemBoard(clock);
   board.add(pools);
   board.add(drivers);
   board.add(place);
@@ -240,12 +264,13 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     queries: () => leader?.queries.counts(),
     leading,
   });
-  const administration = adminRoutes({
+  administration = adminRoutes({
     pools,
     ledger: records.ledger,
     leader: () => leader,
     toLeader,
     shared,
+    ended,
     audit,
     replica: () => ({ epoch: records.leadership.epoch(), ...place.status() }),
     policy: policySource,
@@ -257,7 +282,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     clock,
     logger,
   });
-  closing.add(() => administration.close());
+  closing.add(() => administration?.close());
   const admin = await startAdminServer({
     address: settings.admin.listenAddr,
     registry,
@@ -292,6 +317,21 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
   });
   await Promise.race([serving.then(() => aborted(stop)), aborted(stop)]);
   logger.info('control plane ends');
+}
+
+/** For the other replicas. */
+function leaderFacts(leader: Leader, ledger: Ledger, pools: PoolController): LeaderFacts {
+  return {
+    sidecars: () => leader.notices.sidecars(),
+    activity: () =>
+      [...ledger.all()].flatMap(({ sessions }) =>
+        Object.values(sessions).map((session) => {
+          const { lastActiveMs, openStreams } = leader.activityOf(session);
+          return [session.sessionId, lastActiveMs, openStreams] as const;
+        }),
+      ),
+    pools: () => pools.report().pools,
+  };
 }
 
 /** Of its pod, and of the resource that it was made by. */

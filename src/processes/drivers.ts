@@ -5,7 +5,11 @@ import { FilteredSource } from '../discovery/filtered-source.js';
 import { classArchivePath, makeClassArchive } from '../discovery/local/class-archive.js';
 import type { MakeDriverCommand } from '../discovery/local/local-driver.js';
 import { LocalProcesses } from '../discovery/local/local-drivers.js';
-import { sparkCommand, type SparkCommandOptions } from '../discovery/local/spark-command.js';
+import {
+  sparkCommand,
+  type SparkCommandOptions,
+  sparkVersionOf,
+} from '../discovery/local/spark-command.js';
 import { tcpProbe } from '../discovery/port-monitor.js';
 import { StaticFile } from '../discovery/static/static-drivers.js';
 import type { Clock } from '../model/clock.js';
@@ -17,6 +21,7 @@ import {
 } from '../model/driver.js';
 import { GatewayError } from '../model/errors.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
+import { mostSessions, refuseSessionTtl } from '../model/spark-forgets.js';
 import type { Settings } from '../settings/table.js';
 import { localVariants } from '../settings/types.js';
 
@@ -76,6 +81,7 @@ async function openStatic(
     path,
     clock,
     log: logger,
+    sessionTtlMs: settings.sessionTtlMs,
     ...(secure ? { probe: tcpProbe } : {}),
   });
   return {
@@ -103,6 +109,7 @@ async function openLocal(
   const processes = await LocalProcesses.open({
     stateFolder: driversFolder(settings),
     makeCommand: commandByVariant({ ...spark, classArchive }, settings),
+    mostSessions: mostSessionsByVariant(spark.sparkHome, settings),
     clock,
     log: logger,
     addressRange,
@@ -161,6 +168,23 @@ function commandByVariant(spark: SparkCommandOptions, settings: Settings): MakeD
       `drivers.local.variants of the settings has no ${variant}.`,
     );
   };
+}
+
+/** Rejects a Spark that forgets sessions before the gateway does; says how many each variant's remembers at most. */
+export function mostSessionsByVariant(ownHome: string, settings: Settings) {
+  const versions = new Map<string | undefined, string | undefined>([
+    [undefined, sparkVersionOf(ownHome)],
+    ...localVariants(settings).map(
+      ({ name, sparkHome = ownHome }) => [name, sparkVersionOf(sparkHome)] as const,
+    ),
+  ]);
+  for (const [variant, version] of versions) {
+    const forgets = refuseSessionTtl(version ?? '', settings.sessionTtlMs);
+    if (forgets === undefined) continue;
+    const where = variant === undefined ? 'spark_home' : `variants ${variant}`;
+    throw new GatewayError('SETTINGS_INVALID', `drivers.local.${where}: ${forgets}`);
+  }
+  return (variant: string | undefined) => mostSessions(versions.get(variant));
 }
 
 function refuseEveryAddress({ listenAddr: { host, port } }: Settings): void {

@@ -12,6 +12,7 @@ import type { Operations, DriverOutcome, SessionOutcome } from '../model/adminis
 import type { ActivitySink, QueryReports } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
 import { type SessionRecord, isLeaving, type DriverRecord } from '../model/driver.js';
+import type { EnvoyCounts } from '../model/envoy-counts.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import type { Ledger } from '../model/ledger.js';
 import type { DiffPolicy } from '../model/policy-diff.js';
@@ -41,6 +42,8 @@ export interface LeaderOptions {
   readonly policy: () => Policy;
   readonly watch: AssignmentWatch;
   readonly shared: Pick<SharedFleet, 'take'>;
+  /** Told of what a sidecar's Envoy has counted so far. */
+  readonly counted: (sidecarId: string, counts: readonly EnvoyCounts[]) => void;
   /** Of batch jobs, where this gateway runs them. */
   readonly batch: BatchTerm | undefined;
   readonly clock: Clock;
@@ -71,8 +74,19 @@ export interface Leader {
 }
 
 export function createLeader(term: Term, options: LeaderOptions): Leader {
-  const { settings, pools, records, waitingRoom, policy, watch, shared, batch, clock, logger } =
-    options;
+  const {
+    settings,
+    pools,
+    records,
+    waitingRoom,
+    policy,
+    watch,
+    shared,
+    counted,
+    batch,
+    clock,
+    logger,
+  } = options;
   const { ledger, leadership } = term;
   const { cacheTtlMs } = settings.assignments;
   const notices = new SidecarNotices({ ledger, clock, cacheTtlMs });
@@ -135,6 +149,7 @@ export function createLeader(term: Term, options: LeaderOptions): Leader {
         notices,
         activity: expiry.activity,
         seen,
+        counted,
         queries,
         leadership,
         watch,

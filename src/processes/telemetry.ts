@@ -8,8 +8,8 @@ import { type AuditSink, noTracer, type Tracer } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import {
-  type FleetProblem,
   type KnownProblem,
+  problemKey,
   problemKinds,
   type ProblemKind,
   type ProblemSource,
@@ -152,7 +152,7 @@ export class ProblemBoard {
     const found: KnownProblem[] = [];
     for (const source of this.#sources) {
       for (const problem of source.problems()) {
-        const key = keyOf(problem);
+        const key = problemKey(problem);
         if (since.has(key) || since.size >= LONGEST_LIST) continue;
         const sinceMs = this.#since.get(key) ?? nowMs;
         since.set(key, sinceMs);
@@ -171,14 +171,6 @@ export class ProblemBoard {
     }
     return counts;
   }
-}
-
-/** Without an object, the text tells problems of a kind apart. */
-function keyOf({ kind, object, message }: FleetProblem): string {
-  const what = object
-    ? [object.cluster, object.kind, object.namespace, object.name, object.uid]
-    : [message];
-  return JSON.stringify([kind, ...what]);
 }
 
 // Brings together what is wrong: for the console, as a metric, and as Events on Kubernetes' objects.

@@ -120,6 +120,7 @@ function envoySettings(settings: Settings): EnvoySettings {
       longestHoldMs: authz.holdTimeMs,
       marginMs: authz.timeoutMs - authz.holdTimeMs,
       headers: [headers.team, headers.environment, headers.user],
+      leases: authz.leaseTimeMs > 0,
     },
     drivers: {
       maxConnectionsPerDriver: maxConnsPerHost,

@@ -1,5 +1,6 @@
 /** The Runner's port: its services, health and reflection. */
 import type { ServerCredentials } from '@grpc/grpc-js';
+import { Health } from '#gen/health/v1/health_pb.js';
 import { HealthService } from '../lib/grpc/health.js';
 import { addReflection } from '../lib/grpc/reflection.js';
 import { GrpcServer } from '../lib/grpc/grpc-server.js';
@@ -38,7 +39,7 @@ export async function startRunner(options: RunnerServerOptions): Promise<RunnerS
   const health = new HealthService(runnerServices.map(({ typeName }) => typeName));
   addRunnerServices(grpc.server, options);
   health.addTo(grpc.server);
-  addReflection(grpc.server, runnerServices);
+  addReflection(grpc.server, [...runnerServices, Health]);
   let timer: Timer | undefined;
   const look = () => {
     health.set(controlPlane.isConnected());

@@ -13,6 +13,8 @@ export interface ActivityOptions {
   readonly sessionTtlMs: number;
   /** A session was released: surely (its driver said so), or as a sidecar let the request through. */
   readonly onRelease: (sessionId: string, sure: boolean) => void;
+  /** The session's own driver has ended it. */
+  readonly onClosed: (sessionId: string) => void;
 }
 
 interface Seen {
@@ -33,12 +35,16 @@ const UNKNOWN_CONNECTION = '';
 const DELIVERY_MS = 5_000;
 /** For which the records of a connection may come in another order than they were made. */
 const DISORDER_MS = 60_000;
+/** Ended connections that are remembered for that: whoever can reach the front can make and end them. */
+const MOST_ENDED_CONNECTIONS = 50_000;
 
 export class ActivityTable implements ActivitySink {
   readonly #options: ActivityOptions;
   readonly #seen = new Map<string, Seen>();
   /** Reporters by id: since when they are away, or undefined while they are connected. */
   readonly #reporters = new Map<string, number | undefined>();
+  /** The sessions that use an open connection: most of those that end are none of theirs. */
+  readonly #usersOf = new Map<string, Set<Seen>>();
   /** Ends of connections, the oldest first, by their reporters' clocks and by ours. */
   readonly #endedConnections = new Map<
     string,
@@ -81,13 +87,23 @@ export class ActivityTable implements ActivitySink {
     const ended = this.#endedConnections.get(connectionId);
     if (!seen || (ended && ended.atMs >= atMs)) return;
     seen.connections.add(connectionId);
+    const users = this.#usersOf.get(connectionId);
+    if (users) users.add(seen);
+    else this.#usersOf.set(connectionId, new Set([seen]));
     seen.disconnectedAtMs = undefined;
   }
 
   connectionEnded(connectionId: string, atMs: number): void {
     const nowMs = this.#options.clock.now();
+    this.#endedConnections.delete(connectionId);
     this.#endedConnections.set(connectionId, { atMs, heardMs: nowMs });
-    for (const seen of this.#seen.values()) {
+    const [oldest] = this.#endedConnections.keys();
+    if (this.#endedConnections.size > MOST_ENDED_CONNECTIONS && oldest !== undefined) {
+      this.#endedConnections.delete(oldest);
+    }
+    const users = this.#usersOf.get(connectionId) ?? [];
+    this.#usersOf.delete(connectionId);
+    for (const seen of users) {
       if (seen.connections.delete(connectionId) && seen.connections.size === 0) {
         seen.disconnectedAtMs = nowMs;
       }
@@ -120,6 +136,11 @@ export class ActivityTable implements ActivitySink {
 
   released(sessionId: string, atMs: number): void {
     if (this.#touch(sessionId, atMs)) this.#options.onRelease(sessionId, true);
+  }
+
+  closedByDriver(sessionId: string, driverUid: string): void {
+    if (this.#options.ledger.bySession(sessionId)?.uid !== driverUid) return;
+    if (this.#isLive(sessionId)) this.#options.onClosed(sessionId);
   }
 
   reporterConnected(reporterId: string): void {
@@ -165,8 +186,10 @@ export class ActivityTable implements ActivitySink {
 
   /** Forgets sessions that have ended and reporters that stayed away. */
   prune(): void {
-    for (const sessionId of this.#seen.keys()) {
-      if (!this.#isLive(sessionId)) this.#seen.delete(sessionId);
+    for (const [sessionId, seen] of this.#seen) {
+      if (this.#isLive(sessionId)) continue;
+      this.#seen.delete(sessionId);
+      for (const connectionId of seen.connections) this.#leave(connectionId, seen);
     }
     for (const [connectionId, { heardMs }] of this.#endedConnections) {
       if (this.#options.clock.now() - heardMs < DISORDER_MS) break;
@@ -186,6 +209,12 @@ export class ActivityTable implements ActivitySink {
     const told = [...this.#seen.values()].filter(({ reporters }) => reporters.has(reporterId));
     for (const seen of told) seen.lastActiveMs = this.#options.clock.now();
     return told;
+  }
+
+  #leave(connectionId: string, seen: Seen): void {
+    const users = this.#usersOf.get(connectionId);
+    users?.delete(seen);
+    if (users?.size === 0) this.#usersOf.delete(connectionId);
   }
 
   #isLive(sessionId: string): boolean {

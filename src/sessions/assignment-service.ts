@@ -37,6 +37,7 @@ import type {
 } from '../model/assignment.js';
 import type { Tracer } from '../model/audit.js';
 import type { Clock } from '../model/clock.js';
+import type { EnvoyCounts } from '../model/envoy-counts.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
 import { interruptOfMessage } from '../model/interrupt.js';
 import type { Leadership } from '../model/ledger.js';
@@ -57,6 +58,8 @@ export interface AssignmentServiceOptions {
   readonly notices: SidecarNotices;
   readonly activity: ActivitySink;
   readonly seen: SeenRequestSink;
+  /** Told of what a sidecar's Envoy has counted so far. */
+  readonly counted?: (sidecarId: string, counts: readonly EnvoyCounts[]) => void;
   readonly queries: QueryAdmission;
   readonly leadership: Leadership;
   readonly watch: AssignmentWatch;

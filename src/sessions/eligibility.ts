@@ -43,7 +43,7 @@ function takesSessions(
     seen?.condition === 'ready' &&
     isSameDriver(record, seen) &&
     record.address !== '' &&
-    sessionCount(record) < pool.sessionsPerDriver &&
+    sessionCount(record) < Math.min(pool.sessionsPerDriver, seen.mostSessions ?? Infinity) &&
     !isFull(record)
   );
 }

@@ -69,7 +69,7 @@ export class SessionExpiry {
   /** Where reporters tell what they saw. */
   readonly activity: ActivityTable;
   readonly #o: SessionExpiryOptions;
-  readonly #releasing = new Map<string, Timer>();
+  readonly #ending = new Map<string, Timer>();
   #timer: Timer | undefined;
   #stopped = true;
 
@@ -77,7 +77,11 @@ export class SessionExpiry {
     this.#o = options;
     const { ledger, clock, sessionTtlMs } = options;
     const onRelease = (sessionId: string, sure: boolean) => this.#released(sessionId, sure);
-    this.activity = new ActivityTable({ ledger, clock, sessionTtlMs, onRelease });
+    const onClosed = (sessionId: string) => {
+      const end = this.#ending.has(sessionId) ? 'released' : 'expired';
+      this.#endSurely(sessionId, end, false);
+    };
+    this.activity = new ActivityTable({ ledger, clock, sessionTtlMs, onRelease, onClosed });
   }
 
   start(): void {
@@ -88,8 +92,8 @@ export class SessionExpiry {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
-    for (const timer of this.#releasing.values()) timer.cancel();
-    this.#releasing.clear();
+    for (const timer of this.#ending.values()) timer.cancel();
+    this.#ending.clear();
   }
 
   /**
@@ -109,8 +113,8 @@ export class SessionExpiry {
     await ledger.update(record.uid, (current) =>
       withoutSession(current, sessionId, end, clock.now()),
     );
-    this.#releasing.get(sessionId)?.cancel();
-    this.#releasing.delete(sessionId);
+    this.#ending.get(sessionId)?.cancel();
+    this.#ending.delete(sessionId);
     logger.info({ session: sessionId, driver: record.uid, end }, 'session ended');
     if (address && tellDriver) void this.#o.sparkConnect.release(address);
     return true;
@@ -187,21 +191,23 @@ export class SessionExpiry {
   }
 
   #released(sessionId: string, sure: boolean): void {
-    const endNow = () => {
-      this.#releasing.delete(sessionId);
-      // A driver that confirmed the release need not be told.
-      this.#end(sessionId, 'released', !sure).catch((error: unknown) => {
-        this.#o.logger.warn({ err: error, session: sessionId }, 'released session not ended yet');
-        this.#releaseLater(sessionId, endNow);
-      });
-    };
-    if (sure) endNow();
-    else this.#releaseLater(sessionId, endNow);
+    // A driver that confirmed the release need not be told.
+    if (sure) this.#endSurely(sessionId, 'released', false);
+    else this.#endLater(sessionId, () => this.#endSurely(sessionId, 'released', true));
   }
 
-  #releaseLater(sessionId: string, endNow: () => void): void {
-    if (this.#stopped || this.#releasing.has(sessionId)) return;
-    this.#releasing.set(sessionId, this.#o.clock.setTimer(RELEASE_GRACE_MS, endNow));
+  /** Now, or as soon as that can be stored. */
+  #endSurely(sessionId: string, end: SessionEnd, tellDriver: boolean): void {
+    this.#ending.delete(sessionId);
+    this.#end(sessionId, end, tellDriver).catch((error: unknown) => {
+      this.#o.logger.warn({ err: error, session: sessionId, end }, 'session not ended yet');
+      this.#endLater(sessionId, () => this.#endSurely(sessionId, end, tellDriver));
+    });
+  }
+
+  #endLater(sessionId: string, endNow: () => void): void {
+    if (this.#stopped || this.#ending.has(sessionId)) return;
+    this.#ending.set(sessionId, this.#o.clock.setTimer(RELEASE_GRACE_MS, endNow));
   }
 
   async #pruneTombstones(): Promise<void> {

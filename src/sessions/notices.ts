@@ -244,6 +244,8 @@ class SidecarState {
   readonly #drivers = new Map<string, bigint>();
   /** By position: they are events, which a sidecar that comes back too late has no use for. */
   readonly #interrupts = new Map<bigint, Interrupt>();
+  /** Of those, what has not been sent on this stream. */
+  readonly #unsent = new Map<bigint, Interrupt>();
   /** The highest position sent on this stream. */
   #sent = 0n;
   #sentReport = 0n;
@@ -268,12 +270,14 @@ class SidecarState {
   /** `resetAt`: its past is unknown, so it is told to drop everything. */
   open(stream: NoticeStream, applied: bigint, resetAt: bigint | undefined): void {
     this.stream = stream;
+    this.#unsent.clear();
     this.#writable = true;
     this.acknowledgedReport = 0n;
     this.#sentReport = 0n;
     if (resetAt === undefined) {
       this.applied(applied);
       this.#sent = applied;
+      for (const [position, interrupt] of this.#interrupts) this.#unsent.set(position, interrupt);
     } else {
       this.#reset(resetAt);
       this.#sent = 0n;
@@ -298,6 +302,7 @@ class SidecarState {
 
   interrupted(interrupt: Interrupt, position: bigint): void {
     this.#interrupts.set(position, interrupt);
+    this.#unsent.set(position, interrupt);
   }
 
   /** Whether an interrupt has been applied, or is no longer to be. */
@@ -307,6 +312,7 @@ class SidecarState {
 
   forgetInterrupt(position: bigint): void {
     this.#interrupts.delete(position);
+    this.#unsent.delete(position);
   }
 
   /** Returns whether that was news. */
@@ -321,7 +327,8 @@ class SidecarState {
     }
     let isNews = this.pending < before;
     for (const at of this.#interrupts.keys()) {
-      if (at <= position) isNews = this.#interrupts.delete(at) || isNews;
+      if (at > position) break;
+      isNews = this.#interrupts.delete(at);
     }
     return isNews;
   }
@@ -342,13 +349,14 @@ class SidecarState {
     const reset = this.#resetAt !== undefined && this.#resetAt > this.#sent;
     const endedSessions = newer(this.#sessions, this.#sent);
     const endedDrivers = newer(this.#drivers, this.#sent);
-    const interrupts = newerInterrupts(this.#interrupts, this.#sent);
+    const interrupts = [...this.#unsent.values()];
     const ends = endedSessions.length + endedDrivers.length;
     const anything = reset || ends > 0 || interrupts.length > 0;
     if (!anything && this.acknowledgedReport <= this.#sentReport) return;
     this.#sent = head;
     this.#last = head;
     this.#sentReport = this.acknowledgedReport;
+    this.#unsent.clear();
     this.#writable = this.stream.send({
       sequence: head,
       endedSessions,
@@ -370,10 +378,4 @@ function newer(ends: ReadonlyMap<string, bigint>, than: bigint): string[] {
   return Array.from(ends)
     .filter(([, position]) => position > than)
     .map(([id]) => id);
-}
-
-function newerInterrupts(interrupts: ReadonlyMap<bigint, Interrupt>, than: bigint): Interrupt[] {
-  return Array.from(interrupts)
-    .filter(([position]) => position > than)
-    .map(([, interrupt]) => interrupt);
 }

@@ -1,6 +1,7 @@
 /** What sidecars tell of themselves for people (`AssignmentService.ReportStatus`). No session depends on it. */
 import { LRUCache } from 'lru-cache';
 import type {
+  EnvoyCounts as CountsMessage,
   ReportStatusRequest,
   ShadowReport as ShadowMessage,
   SidecarPolicy as PolicyMessage,
@@ -8,6 +9,7 @@ import type {
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import type { SeenRequestSink, SeenRequest } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
+import type { EnvoyCounts } from '../model/envoy-counts.js';
 import { GatewayError } from '../model/errors.js';
 import { isObject } from '../model/json.js';
 import type { Leadership } from '../model/ledger.js';
@@ -19,23 +21,30 @@ import type { SidecarNotices } from './notices.js';
 export interface SidecarStatusOptions {
   readonly notices: Pick<SidecarNotices, 'decidesBy'>;
   readonly seen: SeenRequestSink;
+  /** Told of what a sidecar's Envoy has counted so far. */
+  readonly counted?: (sidecarId: string, counts: readonly EnvoyCounts[]) => void;
   readonly leadership: Leadership;
   readonly clock: Clock;
 }
 
 /** Throws the GatewayError after which the sidecar tells it again. */
 export function takeStatus(
-  { sidecarId, seen: requests, policy }: ReportStatusRequest,
-  { notices, seen, leadership, clock }: SidecarStatusOptions,
+  { sidecarId, seen: requests, policy, counts }: ReportStatusRequest,
+  { notices, seen, counted, leadership, clock }: SidecarStatusOptions,
 ): void {
   if (leadership.epoch() === undefined) throw notLeading();
   if (policy && !notices.decidesBy(sidecarId, readSidecarPolicy(policy, clock.now()))) {
     throw new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'This sidecar has no open stream here.');
   }
+  if (counts.length > 0) counted?.(sidecarId, counts.map(readCounts));
   for (const message of requests) {
     const told = readSeenRequest(message);
     if (told) seen.seen(told);
   }
+}
+
+function readCounts({ succeeded, buckets, ...of }: CountsMessage): EnvoyCounts {
+  return { ...of, succeeded: Number(succeeded), buckets: buckets.map(Number) };
 }
 
 // What a sidecar told of the policy that it decides by.

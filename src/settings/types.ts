@@ -162,6 +162,19 @@ export const variantConf = textType(
   (written) => (parse(written) === undefined ? undefined : written),
 );
 
+/** Stays text; `sparkConfOf` reads it. */
+export const sparkConfText = textType(
+  'Spark configuration such as "spark.a=1; spark.b=2"',
+  (written) => {
+    const conf = parse(written);
+    return conf === undefined || SPARK_HOME in conf ? undefined : written;
+  },
+);
+
+export function sparkConfOf(written: string): Readonly<Record<string, string>> {
+  return parse(written) ?? {};
+}
+
 export function localVariants(settings: {
   readonly drivers: { readonly local: { readonly variants: Readonly<Record<string, string>> } };
 }): LocalVariant[] {

@@ -5,6 +5,7 @@ import type { Exchange, Handler, Routes } from '../lib/http/router.js';
 import type { TokenVerification } from '../model/administration.js';
 import type { Clock } from '../model/clock.js';
 import { toGatewayError } from '../model/errors.js';
+import { EndedSessions } from './ended-sessions.js';
 import { Provider } from './provider.js';
 import { Sealer, SessionCookie } from './session-cookie.js';
 import { CALLBACK_PATH, SIGN_IN_PATH, type SignInPage, signInRoutes } from './sign-in.js';
@@ -30,10 +31,16 @@ export interface SignIn {
 /** Sign-in with an OpenID Connect issuer. Its cookie says who asks, beside the bearer token. */
 export function createSignIn(
   settings: SignInSettings,
-  parts: { readonly tokens: TokenVerification; readonly clock: Clock; readonly logger: Logger },
+  parts: {
+    readonly tokens: TokenVerification;
+    /** What other replicas know, too. Default: what this process ends. */
+    readonly ended?: EndedSessions;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  },
 ): SignIn {
   const { page, publicUrl, secret, sessionTtlMs: ttlMs } = settings;
-  const { tokens, clock, logger } = parts;
+  const { tokens, clock, logger, ended = new EndedSessions(clock) } = parts;
   const sealer = new Sealer(secret, clock);
   const session = new SessionCookie({
     sealer,
@@ -41,6 +48,7 @@ export function createSignIn(
     cookie: page.cookie,
     publicUrl,
     ttlMs,
+    ended,
     clock,
   });
   const provider = new Provider({

@@ -9,6 +9,7 @@ import type {
 } from '../model/administration.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
+import type { EndedSessions } from './ended-sessions.js';
 
 export interface SessionCookieOptions {
   readonly sealer: Sealer;
@@ -19,6 +20,7 @@ export interface SessionCookieOptions {
   readonly publicUrl: URL;
   /** A session ends after this time, or with its token. */
   readonly ttlMs: number;
+  readonly ended: EndedSessions;
   readonly clock: Clock;
 }
 
@@ -32,15 +34,11 @@ interface Session {
 const FORGERY_HEADER = 'x-spark-console-token';
 
 const PURPOSE = 'session';
-/** Ended sessions that are remembered until they would have been over. */
-const MOST_ENDED = 10_000;
 
 export class SessionCookie implements Identification {
   readonly #options: SessionCookieOptions;
   readonly #name: string;
   readonly #scope: CookieScope;
-  /** Forgery tokens of sessions that were ended before their time, with that time; the oldest first. */
-  readonly #ended = new Map<string, number>();
 
   constructor(options: SessionCookieOptions) {
     this.#options = options;
@@ -75,10 +73,7 @@ export class SessionCookie implements Identification {
    */
   async end(request: IdentifiableRequest): Promise<string[]> {
     const session = await this.#session(request);
-    if (session) {
-      this.#ended.set(session.forgeryToken, session.goodUntilMs);
-      this.#forget();
-    }
+    if (session) this.#options.ended.end(session.forgeryToken, session.goodUntilMs);
     return clearPieces(this.#name, this.#scope);
   }
 
@@ -105,22 +100,13 @@ export class SessionCookie implements Identification {
     return (await this.#session(request))?.forgeryToken;
   }
 
-  /** Those that are over anyhow, and the oldest of too many. */
-  #forget(): void {
-    const now = this.#options.clock.now();
-    for (const [forgeryToken, goodUntilMs] of this.#ended) {
-      if (goodUntilMs > now && this.#ended.size <= MOST_ENDED) continue;
-      this.#ended.delete(forgeryToken);
-    }
-  }
-
   async #session({ headers }: IdentifiableRequest): Promise<Session | undefined> {
     const sealed = joinPieces(this.#name, cookiesOf(headers['cookie']));
     const opened =
       sealed === undefined ? undefined : await this.#options.sealer.open(PURPOSE, sealed);
     const { token, forgeryToken, exp } = opened ?? {};
     if (typeof token !== 'string' || typeof forgeryToken !== 'string') return undefined;
-    if (this.#ended.has(forgeryToken)) return undefined;
+    if (this.#options.ended.has(forgeryToken)) return undefined;
     return { token, forgeryToken, goodUntilMs: (exp ?? 0) * 1000 };
   }
 }

@@ -7,7 +7,7 @@ import {
   CheckResponseSchema,
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from '../../src/authz/check-codec.js';
-import { MalformedMessage } from '../../src/authz/protobuf-wire.js';
+import { MalformedMessage } from '../../src/lib/protobuf/wire.js';
 
 const text = fc.string({ unit: 'grapheme' });
 const headers = fc.array(fc.record({ name: text, value: text }), { maxLength: 8 });

@@ -46,6 +46,20 @@ async function withOthers(policy = {}) {
   return { gateway, told, hear };
 }
 
+test('who interrupts without end is answered each time, and others are told of few', async (t) => {
+  const { gateway, told } = await withOthers();
+  t.teardown(() => gateway.close());
+  gateway.assign = unknown;
+  const token = await gateway.token();
+  const ask = async () =>
+    allowed(await gateway.client.check({ token, method: 'Interrupt', body: interrupt(1) }));
+  for (let n = 0; n < 100; n += 1) await ask();
+  t.is(told.length, 20);
+  await gateway.clock.advance(1_000);
+  await ask();
+  t.is(told.length, 21);
+});
+
 test('an interrupt ends what waits for a driver, here and at other sidecars', async (t) => {
   const { gateway, told } = await withOthers();
   t.teardown(() => gateway.close());

@@ -211,6 +211,37 @@ test('rights are given in the namespaces of teams, and in all only where that is
   t.true(wide.some(({ kind }) => kind === 'ClusterRoleBinding'));
 });
 
+interface FlowSchema {
+  readonly priorityLevelConfiguration: { readonly name: string };
+  readonly matchingPrecedence: number;
+  readonly rules: readonly {
+    readonly subjects: readonly { readonly serviceAccount: object }[];
+    readonly resourceRules: readonly object[];
+  }[];
+}
+
+test('the API server keeps room for the control plane and its lease, unless that is not wanted', (t) => {
+  const objects = render({ 'apiPriority.shares': 25 }, { release: 'one', namespace: 'two' });
+  const level = one(objects, 'PriorityLevelConfiguration', 'two-one-spark-gateway')['spec'];
+  t.like(level, { type: 'Limited', limited: { nominalConcurrencyShares: 25 } });
+  const all = one(objects, 'FlowSchema', 'two-one-spark-gateway')['spec'] as FlowSchema;
+  const lease = one(objects, 'FlowSchema', 'two-one-spark-gateway-leader-election')[
+    'spec'
+  ] as FlowSchema;
+  t.is(all.priorityLevelConfiguration.name, 'two-one-spark-gateway');
+  t.true(lease.matchingPrecedence < all.matchingPrecedence, 'the narrower one comes first');
+  t.like(lease.rules[0]?.resourceRules[0], { resources: ['leases'], namespaces: ['two'] });
+  const { metadata } = objects.find(
+    ({ kind, metadata: { name } }) => kind === 'ServiceAccount' && name.endsWith('-control-plane'),
+  ) ?? { metadata: { name: '' } };
+  for (const { rules } of [all, lease]) {
+    const account = { name: metadata.name, namespace: 'two' };
+    t.deepEqual(rules[0]?.subjects, [{ kind: 'ServiceAccount', serviceAccount: account }]);
+  }
+  const without = render({ 'apiPriority.enabled': false });
+  t.false(without.some(({ apiVersion }) => apiVersion.startsWith('flowcontrol.')));
+});
+
 test('what the chart sets cannot be set twice, and what is misspelt is refused', (t) => {
   t.regex(
     refusal({ 'settings.listen_addr': '0.0.0.0:1' }),
@@ -299,7 +330,7 @@ test('nothing kills an Envoy that waits for its control plane', (t) => {
 });
 
 test('CustomResourceDefinitions come with the release, stay after it, and can be left out', (t) => {
-  t.is(crds({}).length, 2);
+  t.is(crds({}).length, 3);
   for (const { metadata } of crds({})) {
     t.is(metadata.annotations?.['helm.sh/resource-policy'], 'keep');
   }
@@ -373,6 +404,30 @@ test('the certificates of cert-manager are in the Secrets that are mounted, unde
     `"secretName":"${named('gateway.example.com')}"`,
   ]);
   t.false(objects.some(({ kind }) => kind === 'Secret'));
+});
+
+test('Runner and Playground run with the settings that are rendered, each with a certificate of its own', (t) => {
+  const on = { 'runner.enabled': true, 'playground.enabled': true };
+  const objects = render({ ...everything, ...on });
+  const { settings } = files(objects);
+  t.deepEqual(settings.batch.allowedSans, ['spark-gateway-runner']);
+  t.like(settings.playground, {
+    runnerAddr: { host: 'spark-gateway-runner', port: 50051 },
+    certFile: '/etc/spark-gateway-tls/tls.crt',
+  });
+  for (const [part, metrics] of [
+    ['runner', settings.runner.metricsAddr.port],
+    ['playground', settings.playground.metricsAddr.port],
+  ] as const) {
+    const { spec } = deployment(objects, `spark-gateway-${part}`).template;
+    const text = JSON.stringify(spec);
+    t.regex(text, new RegExp(`"secretName":"spark-gateway-${part}-mtls"`));
+    t.notRegex(text, /control-plane-mtls/, 'it may not do what a control plane may');
+    t.regex(text, new RegExp(`"name":"health","containerPort":${metrics}`));
+    t.regex(text, /"readinessProbe":\{"httpGet":\{"path":"\/readyz","port":"health"\}/);
+    const certificate = one(objects, 'Certificate', `spark-gateway-${part}-mtls`);
+    t.like(certificate['spec'], { dnsNames: [`spark-gateway-${part}`] });
+  }
 });
 
 test('Runner and Playground are off unless they are wanted, and so are their settings', (t) => {

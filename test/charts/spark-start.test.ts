@@ -3,7 +3,11 @@
  * user without a passwd entry, with the files of the rendered ConfigMaps, until a PySpark client has
  * its answer.
  */
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
+import { FENCE_JAR } from '../../src/discovery/local/spark-command.js';
+import { requestIdentity } from '../../src/model/request-identity.js';
 import { PySpark } from '../support/pyspark.js';
 import { helm, one, type Rendered, type RenderOptions } from './helm.js';
 import {
@@ -14,6 +18,12 @@ import {
   SHUFFLE,
   SHUFFLED,
 } from './sandbox.js';
+import { unusedAddress } from '../support/loopback.js';
+
+/** What Kubernetes gives to pods. */
+const SERVER = await unusedAddress();
+const MASTER = await unusedAddress();
+const WORKER = await unusedAddress();
 
 const homes = {
   '3.5': process.env['SPARK_3_5_HOME'] ?? '',
@@ -60,7 +70,7 @@ const server41 = (set: RenderOptions['set']) => {
   const objects = helm.objects('charts/spark-4.1', {
     set: { ...small, 'sparkConnect.backendMode': 'local', ...set },
   });
-  return { objects, pod: pod(objects, 'StatefulSet', 'sc-spark-connect', '127.0.41.1') };
+  return { objects, pod: pod(objects, 'StatefulSet', 'sc-spark-connect', SERVER) };
 };
 
 test.serial('Spark 4.1 starts as its chart says, and answers a stock client', async (t) => {
@@ -108,6 +118,70 @@ test.serial('Spark 4.1 with a token asks its clients for it', async (t) => {
   t.regex(refused?.message ?? '', /[Uu]nauthenticated|UNAUTHENTICATED|[Aa]uthentication/);
 });
 
+/** As `kubectl create configmap driver-fence --from-file=driver-fence.jar` makes it. */
+function fenceConfigMap(): Rendered {
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'driver-fence' },
+    binaryData: { 'driver-fence.jar': readFileSync(FENCE_JAR).toString('base64') },
+  };
+}
+
+for (const [version, chart, client35] of [
+  ['4.1', 'spark-4.1', false],
+  ['3.5', 'spark-3.5', true],
+] as const) {
+  test.serial(
+    `Spark ${version} with the fence of a ConfigMap refuses what is of another session than the gateway has checked`,
+    async (t) => {
+      const ip = await unusedAddress();
+      const values = {
+        ...small,
+        'sparkConnect.backendMode': 'local',
+        'driverToken.existingSecret': 'driver',
+        'driverFence.enabled': true,
+        'driverFence.configMap': 'driver-fence',
+      };
+      const objects = [
+        ...helm.objects(`charts/${chart}`, {
+          set: client35 ? under('spark-connect.', values) : values,
+        }),
+        fenceConfigMap(),
+      ];
+      const server = pod(objects, 'StatefulSet', 'sc-spark-connect', ip);
+      const made = sandbox(t, version, objects, [server], {
+        secrets: { driver: { token: 'secret' } },
+        ...(client35
+          ? { seeds: { 'work-dir/.ivy2': process.env['SPARK_3_5_CONNECT'] ?? '' } }
+          : {}),
+      });
+      await listens(made.start(server.name), ip, 15002);
+      const pyspark = await client(t, client35 ? '3.5' : '4');
+      const [own, foreign] = [randomUUID(), randomUUID()];
+      // As Envoy passes it on: the driver's token, and what authz has stamped.
+      const url = (session: string, stamped: string | undefined, token = 'secret') =>
+        [
+          `sc://${ip}:15002/;user_id=u;session_id=${session}`,
+          `authorization=${encodeURIComponent(`Bearer ${token}`)}`,
+          ...(stamped === undefined
+            ? []
+            : [`x-spark-identity=${encodeURIComponent(requestIdentity(stamped, 'u'))}`]),
+        ].join(';');
+      const ask = async (name: string, ...parameters: Parameters<typeof url>) => {
+        await pyspark.connect(name, url(...parameters));
+        return (await pyspark.sql(name, SHUFFLE)).rows;
+      };
+      t.deepEqual(await ask('own', own, own), SHUFFLED);
+      const refused = await t.throwsAsync(ask('foreign', foreign, own));
+      t.regex(refused?.message ?? '', /of another session or user than the gateway has checked/);
+      const wrong = await t.throwsAsync(ask('wrong', own, own, 'guessed'));
+      t.regex(wrong?.message ?? '', /UNAUTHENTICATED|Invalid authentication token/);
+      t.deepEqual(await ask('worker', randomUUID(), undefined), SHUFFLED);
+    },
+  );
+}
+
 test.serial(
   'Spark 3.5 runs its executors in the standalone cluster of its chart, and answers a stock client',
   async (t) => {
@@ -119,9 +193,9 @@ test.serial(
         'spark-standalone.master.memory': '256m',
       },
     });
-    const server = pod(objects, 'StatefulSet', 'sc-spark-connect', '127.0.35.1');
-    const master = pod(objects, 'StatefulSet', 'sc-spark-master', '127.0.35.2');
-    const worker = pod(objects, 'Deployment', 'sc-spark-worker', '127.0.35.3');
+    const server = pod(objects, 'StatefulSet', 'sc-spark-connect', SERVER);
+    const master = pod(objects, 'StatefulSet', 'sc-spark-master', MASTER);
+    const worker = pod(objects, 'Deployment', 'sc-spark-worker', WORKER);
     const made = sandbox(t, '3.5', objects, [server, master, worker], {
       // What Ivy has fetched: this test has no network.
       seeds: { 'work-dir/.ivy2': process.env['SPARK_3_5_CONNECT'] ?? '' },

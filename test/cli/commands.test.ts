@@ -389,15 +389,15 @@ test('pools, envoys and status', async (t) => {
 });
 
 test('a replica that does not know the Envoys of others says so, and never that all is well', async (t) => {
-  const options = { unknownEnvoys: 'it has no certificate', envoys: [envoy('a', 'replica-b')] };
+  const options = { unknown: 'it has no certificate', envoys: [envoy('a', 'replica-b')] };
   const shown = await run(t, 'envoys', [], { output: 'wide' }, options);
   t.regex(shown.output, /replica-b/);
   t.regex(shown.output, /Envoys of other replicas are not known here: it has no certificate/);
-  const none = { unknownEnvoys: 'it has no certificate' };
+  const none = { unknown: 'it has no certificate' };
   t.regex((await run(t, 'envoys', [], {}, none)).output, /No Envoy is connected to this replica/);
   const { output } = await run(t, 'status', [], {}, none);
   t.notRegex(output, /All is well/);
-  t.regex(output, /envoys of others: not known here: it has no certificate/);
+  t.regex(output, /of other replicas: nothing is known here: it has no certificate/);
 });
 
 test('drain: says what is left, and with --wait when it is over', async (t) => {

@@ -10,19 +10,33 @@ import {
   addAdministrationService,
 } from '../../src/console/replicas.js';
 import type { CallLeader } from '../../src/lib/grpc/forward.js';
-import { SharedFleet } from '../../src/console/shared-fleet.js';
+import { issuerProblems } from '../../src/console/issuer-problems.js';
+import {
+  type LeaderFacts,
+  SharedFleet,
+  type SharedFleetOptions,
+} from '../../src/console/shared-fleet.js';
+import { EndedSessions } from '../../src/sign-in/ended-sessions.js';
 import { Forwarder } from '../../src/lib/grpc/forward.js';
 import { clientCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import type { Operations } from '../../src/model/administration.js';
 import { systemClock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { DiffPolicy } from '../../src/model/policy-diff.js';
-import type { NodeStatus, SidecarStatus } from '../../src/model/reports.js';
+import { type KnownProblem, namespaceReference } from '../../src/model/fleet-problem.js';
+import type {
+  FleetReport,
+  IssuerProblem,
+  NodeStatus,
+  PoolReport,
+  SidecarStatus,
+} from '../../src/model/reports.js';
 import { createGrpcPort } from '../../src/lib/grpc/port.js';
 import { TestAuthority } from '../support/certificates.js';
 import { alice, START_MS } from '../support/driver-records.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { unusedPort } from '../support/unused-port.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const NAME = 'spark-gateway-control-plane';
 const logger = pino({ enabled: false });
@@ -45,7 +59,7 @@ const answers: Operations = {
 };
 
 const nothingShared: Pick<SharedFleet, 'take'> = {
-  take: () => ({ replicas: [], sidecars: [] }),
+  take: () => ({ replicas: [], sidecars: [], activity: [], pools: [], ended: [] }),
 };
 
 /** The leader's port with certificates as they are in a deployment, or without. */
@@ -60,7 +74,7 @@ async function startLeader(
     authority.writeFiles(folder, name, { commonName: name, dnsNames: [name] });
   const replica = certificate(NAME);
   const sidecar = certificate('spark-gateway-envoy');
-  const address = { host: '127.1.43.1', port: await unusedPort() };
+  const address = { host: await unusedAddress(), port: await unusedPort() };
   const port = createGrpcPort({
     name: 'assignments.listen_addr',
     address,
@@ -164,38 +178,111 @@ const sidecar: SidecarStatus = {
   name: 'envoy-a',
   connected: true,
   lastSeenMs: START_MS,
-  policy: undefined,
+  policy: {
+    version: 'v1',
+    problem: undefined,
+    shadow: undefined,
+    issuers: [{ issuer: 'https://a.example', problem: 'status 503.', keysKnown: false }],
+  },
   leaseEndsMs: START_MS,
   pendingNotices: 0,
 };
 
+const pool: PoolReport = {
+  namespace: 'sjns-ads-dev',
+  variant: undefined,
+  drivers: 4,
+  maximum: 4,
+  warming: 0,
+  failure: 'no quota',
+  retryInMs: 5_000,
+  size: 0,
+  waiting: 3,
+  available: 0,
+  inUse: 4,
+  draining: 0,
+  sessions: 4,
+};
+
+const leads: LeaderFacts = {
+  sidecars: () => [sidecar],
+  activity: () => [['session-1', START_MS, 2]],
+  pools: () => [pool],
+};
+
+const ofFollower: FleetReport = {
+  drivers: [],
+  pools: [{ ...pool, waiting: 0, failure: undefined, retryInMs: undefined }],
+  lastReadMs: START_MS,
+  readError: undefined,
+  writeError: undefined,
+};
+
+function failing(message: string): KnownProblem {
+  return {
+    kind: 'pool_failing',
+    object: namespaceReference('sjns-ads-dev'),
+    message,
+    sinceMs: START_MS,
+  };
+}
+
+interface Replica {
+  readonly fleet: SharedFleet;
+  readonly ended: EndedSessions;
+  /** What it finds wrong. */
+  readonly problems: KnownProblem[];
+  readonly issuers: IssuerProblem[];
+  /** Resolves when it has told the leader the next time. */
+  readonly once: () => Promise<void>;
+}
+
 /** A leader with two followers, each with an Envoy of its own, over real certificates. */
 async function startReplicas(t: ExecutionContext, { tls = true } = {}) {
   const clock = new ManualClock();
-  const leader = new SharedFleet({
-    replica: identity('replica-a'),
-    envoys: () => [envoy('envoy-a')],
-    sidecars: () => [sidecar],
-    toLeader: () => Promise.reject(new Error('it leads itself')),
-    clock,
-  });
-  const { as, replica } = await startLeader(t, { shared: leader });
-  const shared = ['b', 'c'].map((name) => {
-    const { call } = as(tls ? replica : undefined);
+  const make = (name: string, parts: Pick<SharedFleetOptions, 'leader' | 'toLeader'>) => {
+    const told = { ended: new EndedSessions(clock), problems: [], issuers: [] };
     const waiting: (() => void)[] = [];
-    const follower = new SharedFleet({
+    const fleet = new SharedFleet({
       replica: identity(`replica-${name}`),
       envoys: () => [envoy(`envoy-${name}`)],
-      sidecars: () => undefined,
+      problems: () => told.problems,
+      issuers: () => told.issuers,
+      leader: parts.leader,
+      ended: told.ended,
       toLeader: (method, message) =>
-        call(method, message).finally(() => setImmediate(() => waiting.shift()?.())),
+        parts.toLeader(method, message).finally(() => setImmediate(() => waiting.shift()?.())),
       clock,
     });
-    t.teardown(() => follower.close());
+    t.teardown(() => fleet.close());
     const once = () => new Promise<void>((resolve) => void waiting.push(resolve));
-    return { follower, once };
+    return { ...told, fleet, once } satisfies Replica;
+  };
+  const leader: Replica = make('a', {
+    leader: () => leads,
+    toLeader: () => Promise.reject(new Error('it leads itself')),
   });
-  return { clock, leader, shared };
+  const { as, replica } = await startLeader(t, { shared: leader.fleet });
+  const follower = (name: string): Replica =>
+    make(name, { leader: () => undefined, toLeader: as(tls ? replica : undefined).call });
+  const followers = [follower('b'), follower('c')] as const;
+  /** All have told each other what they know now. */
+  const settled = async () => {
+    for (let round = 0; round < 2; round += 1) {
+      const told = Promise.all(followers.map(({ once }) => once()));
+      await clock.advance(2_000);
+      await told;
+    }
+  };
+  const start = async () => {
+    for (const { fleet, once } of followers) {
+      const told = once();
+      fleet.start();
+      await told;
+    }
+    await settled();
+  };
+  return { clock, leader, followers, start, settled };
 }
 
 const seenBy = (fleet: SharedFleet) =>
@@ -205,53 +292,131 @@ const seenBy = (fleet: SharedFleet) =>
     .toSorted();
 
 test('each replica knows the Envoys of all, and who is silent is forgotten', async (t) => {
-  const { clock, leader, shared } = await startReplicas(t);
-  for (const { follower, once } of shared) {
-    const told = once();
-    follower.start();
-    await told;
-  }
-  const again = Promise.all(shared.map(({ once }) => once()));
-  t.is(leader.unknown(), 'this replica has led for a moment only');
-  await clock.advance(2_000);
-  await again;
+  const { clock, leader, followers, start } = await startReplicas(t);
+  t.is(leader.fleet.unknown(), 'this replica has led for a moment only');
+  await start();
   const all = ['envoy-a at replica-a', 'envoy-b at replica-b', 'envoy-c at replica-c'];
-  for (const fleet of [leader, ...shared.map(({ follower }) => follower)]) {
+  for (const { fleet } of [leader, ...followers]) {
     t.deepEqual(seenBy(fleet), all);
     t.deepEqual(
       fleet.sidecars().map(({ name }) => name),
       ['envoy-a'],
     );
   }
-  t.is(shared[0]?.follower.unknown(), undefined);
-  shared[1]?.follower.close();
-  const last = shared[0]?.once();
+  t.is(followers[0].fleet.unknown(), undefined);
+  followers[1].fleet.close();
+  const last = followers[0].once();
   await clock.advance(10_000);
   await last;
-  t.deepEqual(seenBy(leader), ['envoy-a at replica-a', 'envoy-b at replica-b']);
-  t.is(leader.unknown(), undefined);
+  t.deepEqual(seenBy(leader.fleet), ['envoy-a at replica-a', 'envoy-b at replica-b']);
+  t.is(leader.fleet.unknown(), undefined);
+});
+
+test('each replica knows what the leader alone is told: who waits, why, what runs', async (t) => {
+  const { leader, followers, start, clock } = await startReplicas(t);
+  const [{ fleet }] = followers;
+  t.false(fleet.hearsLeader);
+  t.deepEqual(fleet.fleet(ofFollower), ofFollower);
+  t.is(fleet.activity('session-1'), undefined);
+  await start();
+  t.true(fleet.hearsLeader);
+  t.like(fleet.fleet(ofFollower).pools[0], { waiting: 3, failure: 'no quota' });
+  t.deepEqual(fleet.activity('session-1'), { lastActiveMs: START_MS, openStreams: 2 });
+  t.is(fleet.activity('session-2'), undefined);
+  t.is(leader.fleet.fleet(ofFollower), ofFollower, 'a leader goes by what it knows itself');
+  fleet.close();
+  await clock.advance(10_000);
+  t.false(fleet.hearsLeader, 'what was told last is no answer for long');
+  t.is(fleet.activity('session-1'), undefined);
+  t.deepEqual(fleet.fleet(ofFollower), ofFollower);
+});
+
+test('what one replica finds wrong all tell, once, with who says so', async (t) => {
+  const { leader, followers, start } = await startReplicas(t);
+  const unreadable: KnownProblem = {
+    kind: 'unreadable',
+    message: 'Discovery cannot be read',
+    sinceMs: START_MS - 1_000,
+  };
+  leader.problems.push(failing('no quota'));
+  followers[0].problems.push(unreadable);
+  followers[1].problems.push({ ...unreadable, sinceMs: START_MS });
+  await start();
+  for (const { fleet } of [leader, ...followers]) {
+    t.like(fleet.problems(), [
+      { kind: 'unreadable', sinceMs: START_MS - 1_000 },
+      { kind: 'pool_failing', reportedBy: ['replica-a'] },
+    ]);
+    t.deepEqual(fleet.problems()[0]?.reportedBy?.toSorted(), ['replica-b', 'replica-c']);
+  }
+  followers[1].problems.length = 0;
+  followers[0].problems.length = 0;
+  t.is(followers[0].fleet.problems().length, 2, 'the other said so a moment ago');
+});
+
+test('an issuer whose keys cannot be had is one problem, with all who say so', async (t) => {
+  const { leader, followers, start } = await startReplicas(t);
+  const issuer = 'https://a.example';
+  leader.issuers.push({ issuer, problem: 'status 503.', keysKnown: true });
+  followers[0].issuers.push({ issuer, problem: 'status 503.', keysKnown: true });
+  followers[1].issuers.push({ issuer, problem: 'no route to it.', keysKnown: false });
+  await start();
+  for (const { fleet } of [leader, ...followers]) {
+    const told = fleet.issuers().toSorted((a, b) => (a.by < b.by ? -1 : 1));
+    t.deepEqual(issuerProblems(told), [
+      {
+        kind: 'issuer_unreachable',
+        issuer,
+        message: `The keys of the token issuer ${issuer} cannot be fetched by authz envoy-a, so its tokens are UNAVAILABLE: status 503. And by control plane replica-a, control plane replica-b, so those from before are in use: status 503. And by control plane replica-c, so its tokens are UNAVAILABLE: no route to it.`,
+      },
+    ]);
+  }
+});
+
+test('who leaves the console at one replica has left it at all, also for a replica that comes later', async (t) => {
+  const { leader, followers, start, settled, clock } = await startReplicas(t);
+  await start();
+  const told = followers[0].once();
+  followers[0].ended.end('secret', clock.now() + 3_600_000);
+  await told;
+  t.true(leader.ended.has('secret'), 'the leader is told at once');
+  await settled();
+  t.true(followers[1].ended.has('secret'));
+  t.notRegex(JSON.stringify(leader.ended.list()), /secret/);
+  leader.ended.end('of the leader', clock.now() + 3_600_000);
+  await settled();
+  t.true(followers[1].ended.has('of the leader'));
+  await clock.advance(3_600_000);
+  t.deepEqual(leader.ended.list(), []);
 });
 
 test('a replica that the leader does not hear says that it knows its own Envoys only', async (t) => {
-  const { shared } = await startReplicas(t, { tls: false });
-  const [one] = shared;
-  if (!one) throw new Error('there is none');
-  const told = one.once();
-  one.follower.start();
+  const { followers } = await startReplicas(t, { tls: false });
+  const [{ fleet, once }] = followers;
+  const told = once();
+  fleet.start();
   await told;
-  t.deepEqual(seenBy(one.follower), ['envoy-b at replica-b']);
-  t.not(one.follower.unknown(), undefined);
+  t.deepEqual(seenBy(fleet), ['envoy-b at replica-b']);
+  t.not(fleet.unknown(), undefined);
+  t.false(fleet.hearsLeader);
 });
 
-test('the only replica knows all Envoys by itself', (t) => {
+test('the only replica knows everything by itself', (t) => {
+  const clock = new ManualClock();
+  const issuers = [{ issuer: 'https://a.example', problem: 'gone', keysKnown: true }];
   const alone = new SharedFleet({
     replica: undefined,
     envoys: () => [envoy('envoy-a')],
-    sidecars: () => undefined,
+    problems: () => [failing('no quota')],
+    issuers: () => issuers,
+    leader: () => leads,
+    ended: new EndedSessions(clock),
     toLeader: () => Promise.reject(new Error('there is none')),
-    clock: new ManualClock(),
+    clock,
   });
   alone.start();
   t.is(alone.unknown(), undefined);
   t.deepEqual(alone.envoys(), [envoy('envoy-a')]);
+  t.deepEqual(alone.problems(), [failing('no quota')]);
+  t.is(alone.issuers()[0]?.by, 'the control plane');
 });

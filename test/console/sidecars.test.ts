@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { ShadowView, SidecarView, StatusView } from '../../src/model/admin-api.js';
+import type { ShadowView, SidecarView } from '../../src/model/admin-api.js';
 import type { ShadowReport, SidecarStatus } from '../../src/model/reports.js';
 import { startAdminApi } from '../support/admin-api.js';
 import { alice, bob, START_MS } from '../support/driver-records.js';
@@ -87,34 +87,4 @@ test('who has no role is shown neither', async (t) => {
   for (const path of ['sidecars', 'policy/shadow']) {
     t.is((await api.ask(path, { token })).status, 403);
   }
-});
-
-test('status names every issuer whose keys cannot be had, with the reason and who says so', async (t) => {
-  const problem = 'https://a.example/keys answered with status 503.';
-  const telling = (name: string, issuer: string, keysKnown: boolean, connected = true) => ({
-    ...sidecar(name, undefined),
-    connected,
-    policy: {
-      version: 'v1',
-      problem: undefined,
-      shadow: undefined,
-      issuers: [{ issuer, problem, keysKnown }],
-    },
-  });
-  const api = await startAdminApi(t, {
-    sidecars: [
-      telling('envoy-a', 'https://a.example', false),
-      telling('envoy-b', 'https://a.example', false),
-      telling('envoy-c', 'https://b.example', true),
-      telling('envoy-d', 'https://c.example', false, false),
-    ],
-  });
-  const { problems } = await api.read<StatusView>('status');
-  t.deepEqual(
-    problems.filter((one) => one.includes('issuer')),
-    [
-      `The keys of the token issuer https://a.example cannot be fetched, so its tokens are UNAVAILABLE: ${problem} (authz envoy-a, envoy-b)`,
-      `The keys of the token issuer https://b.example cannot be fetched, so those from before are in use: ${problem} (authz envoy-c)`,
-    ],
-  );
 });

@@ -258,13 +258,13 @@ test('pools: the drivers of a canary stand beside those of the pool, each with w
     records: drivers,
     fleet,
     policy,
-    replica: { epoch: undefined },
+    unknown: 'nobody leads',
   });
   const shown = await follower.read<PoolView[]>('pools');
   t.deepEqual(
     shown.map(({ waiting, failure }) => [waiting, failure]),
     shown.map(() => [undefined, undefined]),
-    'only the leader knows who waits, and what fails',
+    'without a word of the leader nobody knows who waits, and what fails',
   );
 });
 
@@ -402,6 +402,39 @@ test('policy: what is in force, as it was written', async (t) => {
   t.deepEqual(await api.read('policy/history'), [
     { version: policy.version, loadedAt: at(0), text: policy.text },
   ]);
+});
+
+test('explain: why the policy in force allows or refuses a batch job', async (t) => {
+  const policy = `
+batch:
+  speak_for: [{ services: [local], users: ['*'] }]
+  submit: [{ who: { principals: [zoe@example.com] }, what: { teams: [ads], environments: [dev] } }]
+  limits: [{ largest: { driver: { cores: 2 } } }]
+`;
+  const api = await startAdminApi(t, { policy });
+  const token = await api.tokenOf('reader');
+  const explain = async (body: unknown) => {
+    const init = { method: 'POST', token, body: JSON.stringify(body) };
+    return (await api.ask('policy/explain', init)).json() as Promise<object>;
+  };
+  const job = { service: 'local', principal: 'zoe@example.com', team: 'ads', environment: 'dev' };
+  t.like(await explain({ ...job, job: {} }), {
+    allowed: true,
+    place: { namespace: 'sjns-ads-dev' },
+    grant: { owner: 'zoe@example.com', ttlSeconds: 3600 },
+  });
+  t.like(await explain({ ...job, job: { resources: { driver: { cores: 3 } } } }), {
+    allowed: false,
+    refusal: { code: 'BATCH_REFUSED' },
+  });
+  for (const bad of [
+    { ...job, job: { ttl: 5 } },
+    { ...job, job: 5 },
+    { ...job, service: undefined, job: {} },
+    { ...job, team: undefined, job: {} },
+  ]) {
+    t.like(await explain(bad), { error: { code: 'ARGUMENT_INVALID' } }, JSON.stringify(bad));
+  }
 });
 
 test('explain: why the policy in force allows or refuses, also for whoever asks', async (t) => {

@@ -32,6 +32,21 @@ test('an entry keeps its identity over edits of the file, unless it names anothe
   t.not(only(ONE.replace('sjns-a-prod', 'sjns-b-prod'))?.uid, uid);
 });
 
+test('a Spark that forgets sessions before the gateway does is a mistake at its line', (t) => {
+  const old = `${ONE}    spark_version: 3.5.7\n`;
+  t.deepEqual(parseStaticEntries(old, 3_600_000), {
+    mistakes: [
+      {
+        line: 5,
+        message:
+          'Spark 3.5 forgets a session in silence after an hour without a request: session_ttl must be shorter than 1h, or this Spark 4.',
+      },
+    ],
+  });
+  t.true('entries' in parseStaticEntries(old, 3_599_000));
+  t.true('entries' in parseStaticEntries(old.replace('3.5.7', '4.0.1'), 86_400_000));
+});
+
 test('IPv6 addresses are brought to their canonical form', (t) => {
   t.is(only(ONE.replace('10.0.0.1', '"2001:DB8:0::1"'))?.address, '2001:db8::1');
 });
@@ -50,6 +65,7 @@ const mistakes: readonly [string, string, number, RegExp][] = [
   ],
   ['a zone', ONE.replace('10.0.0.1', 'fe80::1%eth0'), 4, /IP address.*without a zone/],
   ['a bad instance', `${ONE}    instance: a b\n`, 5, /instance is "a b"; it must be/],
+  ['a bad version', `${ONE}    spark_version: new\n`, 5, /spark_version is "new"; it must be/],
   ['a bad port', `${ONE}    port: 70000\n`, 5, /port is "70000"; it must be a port/],
   ['a bad name', ONE.replace('etl', 'Etl 1'), 2, /name is "Etl 1"; it must be a DNS label/],
   ['an unknown key', `${ONE}    adress: x\n`, 5, /"adress" is unknown; allowed are name,/],

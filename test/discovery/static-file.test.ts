@@ -52,6 +52,17 @@ test('drivers of the file are shown as they answer', async (t) => {
   );
 });
 
+test('a driver of Spark 3.5 is known to remember a hundred sessions', async (t) => {
+  const old = entry('a', '10.0.0.1', '    spark_version: 3.5.7\n');
+  const current = entry('b', '10.0.0.2', '    spark_version: 4.1.0\n');
+  const { source } = await openStatic(t, `drivers:\n${old}${current}`);
+  const drivers = await source.list();
+  t.deepEqual(
+    drivers.map(({ mostSessions }) => mostSessions),
+    [100, undefined],
+  );
+});
+
 test('whoever runs a driver may say that it was restarted', async (t) => {
   const { path, source } = await openStatic(t, `drivers:\n${entry('a', '10.0.0.1')}`);
   const [before] = await source.list();

@@ -20,7 +20,6 @@ const STREAM_DURATION_S = 20;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.32.0/24',
     policy: routingPolicy({
       limits: [
         { match: { namespaces: [LIMITED] }, queries_per_session: 1 },
@@ -91,7 +90,11 @@ test.serial('a later message of an upload that is too large ends that upload alo
     rpc.halfClose();
     return rpc.status;
   };
-  t.is((await upload(32_768, 1_000_000)).code, GrpcStatus.OK);
+  // A session without a driver may be told to come back.
+  await gateway.until(
+    () => upload(32_768, 1_000_000),
+    ({ code: answer }) => answer === GrpcStatus.OK,
+  );
   const { code, details } = await upload(32_768, 1_100_000);
   t.is(code, GrpcStatus.RESOURCE_EXHAUSTED);
   t.regex(details, /larger than the policy allows \(1048576 bytes\)/);

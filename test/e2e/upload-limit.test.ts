@@ -1,6 +1,7 @@
 /** A real Spark server behind the limit of uploads. */
 import { once } from 'node:events';
 import { connect } from 'node:http2';
+import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import { GrpcStatus } from '../../src/model/errors.js';
 import type { RoutableDriver } from '../../src/model/driver.js';
@@ -9,13 +10,14 @@ import { startFront, testSettings } from '../support/front.js';
 import { RealDriver } from '../support/real-driver.js';
 import { allow } from '../support/scripted-authz.js';
 import { encode, frame } from '../support/spark-messages.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const ADDRESS = '127.1.2.65';
+const ADDRESS = await unusedAddress();
 const TOKEN = 'the-drivers-own';
 const SESSION = '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10';
 
-test('Spark ends an upload with too large a message, keeps its connection, and its other streams go on', async (t) => {
-  const driver = await RealDriver.start(ADDRESS, TOKEN);
+test('Spark ends an upload with too large a message, or one that inflates to that, keeps its connection, and its other streams go on', async (t) => {
+  const driver = await RealDriver.start(ADDRESS, TOKEN, 2, '4', { maxMessageBytes: 1_000_000 });
   t.teardown(() => driver.kill());
   const routable: RoutableDriver = {
     uid: 'real',
@@ -31,7 +33,11 @@ test('Spark ends an upload with too large a message, keeps its connection, and i
   t.teardown(() => front.stop());
   await front.publish([routable]);
 
-  const ask = async (method: string, messages: readonly Buffer[]) => {
+  const ask = async (
+    method: string,
+    messages: readonly Buffer[],
+    headers: Readonly<Record<string, string>> = {},
+  ) => {
     const session = connect(`http://${front.address}`);
     const stream = session.request({
       ':method': 'POST',
@@ -39,6 +45,7 @@ test('Spark ends an upload with too large a message, keeps its connection, and i
       'content-type': 'application/grpc',
       te: 'trailers',
       authorization: `Bearer ${TOKEN}`,
+      ...headers,
     });
     let status: Record<string, string> = {};
     const note = (headers: object) => (status = { ...status, ...headers });
@@ -60,16 +67,25 @@ test('Spark ends an upload with too large a message, keeps its connection, and i
   t.is(settled.code, GrpcStatus.OK, settled.details);
 
   // AddArtifacts: a batch (3) of an artifact (1) with name (1) and a chunk (2) with data (1).
-  const artifact = (size: number) =>
-    frame(
-      encode(beginning, user, [
-        3,
-        encode([1, encode([1, 'files/a.txt'], [2, encode([1, Buffer.alloc(size)])])]),
-      ]),
-    );
+  const upload = (size: number) =>
+    encode(beginning, user, [
+      3,
+      encode([1, encode([1, 'files/a.txt'], [2, encode([1, Buffer.alloc(size)])])]),
+    ]);
+  const artifact = (size: number) => frame(upload(size));
   const refused = await ask('AddArtifacts', [artifact(10), artifact(200_000), artifact(10)]);
   t.is(refused.code, GrpcStatus.RESOURCE_EXHAUSTED, refused.details);
   t.regex(refused.details, /larger than what drivers accept/);
+
+  // What is small as it is sent and large when it is inflated is the driver's to refuse, also by itself.
+  const bomb = frame(gzipSync(upload(8_000_000)), true);
+  t.true(bomb.length < 100_000);
+  const inflated = await ask('AddArtifacts', [artifact(10), bomb], { 'grpc-encoding': 'gzip' });
+  t.not(inflated.code, GrpcStatus.OK, inflated.details);
+  for (const encoding of ['deflate', 'br', 'identity', 'gzip, gzip']) {
+    const odd = await ask('AddArtifacts', [artifact(10), bomb], { 'grpc-encoding': encoding });
+    t.not(odd.code, GrpcStatus.OK, encoding);
+  }
 
   t.is((await ask('Config', config)).code, GrpcStatus.OK);
   const cluster = 'cluster.spark/sjns-search-test';

@@ -11,7 +11,7 @@ import { TEMPLATE } from './world.js';
 let server: KubeApiServer;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
 });
 test.after.always(() => server?.stop());
 

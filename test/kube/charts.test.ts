@@ -33,7 +33,7 @@ let folder: string;
 let kubeconfig: string;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   folder = mkdtempSync(join(tmpdir(), 'charts-'));
   kubeconfig = join(folder, 'kubeconfig');
   writeFileSync(kubeconfig, server.adminConfig().exportConfig(), { mode: 0o600 });

@@ -18,7 +18,7 @@ let standIns: Awaited<ReturnType<typeof startStandIns>>;
 let admin: KubernetesApi;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of operatorCrds()) await server.apply(crd);
   admin = server.admin();
   standIns = await startStandIns(server);

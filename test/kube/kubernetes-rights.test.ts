@@ -12,7 +12,7 @@ const RBAC = 'rbac.authorization.k8s.io';
 let server: KubeApiServer;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
 });
 test.after.always(() => server?.stop());
 

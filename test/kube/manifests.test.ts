@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -27,6 +30,7 @@ import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server
 import { manifests, operatorCrds } from '../support/kube-manifests.js';
 import { TestLeadership } from '../support/leadership.js';
 import { Signal } from '../support/signal.js';
+import { until } from './until.js';
 
 const logger = pino({ level: 'silent' });
 const clock = systemClock;
@@ -47,7 +51,7 @@ function find(kind: string, name: string): ApplicableObject {
 }
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of [...files('k8s/crd').flatMap(manifests), ...operatorCrds()]) {
     await server.apply(crd);
   }
@@ -339,6 +343,36 @@ for (const [what, request] of [
     t.is(error?.status, 403);
   });
 }
+
+test('the API server treats the control plane and its lease by priority levels of their own', async (t) => {
+  const schemas = all.filter(({ apiVersion }) => apiVersion.startsWith('flowcontrol.'));
+  for (const object of schemas) await server.apply(object);
+  const config = await server.serviceAccountConfig('spark-gateway', 'spark-gateway-control-plane');
+  /** The FlowSchema that a request was taken in by, as the API server says it. */
+  const schemaOf = async (path: string) => {
+    const [response] = (await once(
+      get(`${config.getCurrentCluster()?.server}${path}`, {
+        rejectUnauthorized: false,
+        agent: false,
+        headers: { authorization: `Bearer ${config.getCurrentUser()?.token}` },
+      }),
+      'response',
+    )) as [IncomingMessage];
+    response.resume();
+    const { items } = await server.admin().request<{
+      items: readonly { readonly metadata: { readonly name: string; readonly uid: string } }[];
+    }>({ path: '/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas' });
+    const uid = response.headers['x-kubernetes-pf-flowschema-uid'];
+    return items.find(({ metadata }) => metadata.uid === uid)?.metadata.name;
+  };
+  const records = '/apis/spark-gateway.io/v1alpha1/namespaces/spark-gateway/sparkdrivers';
+  // The API server takes up a FlowSchema a moment after it was made.
+  const takenUp = { what: 'the FlowSchema to be in use', patienceMs: 20_000, log: () => '' };
+  await until(async () => (await schemaOf(records)) === 'spark-gateway', takenUp);
+  const lease = '/apis/coordination.k8s.io/v1/namespaces/spark-gateway/leases/spark-gateway';
+  await until(async () => (await schemaOf(lease)) === 'spark-gateway-leader-election', takenUp);
+  t.is(await schemaOf('/api/v1/namespaces/sjns-example-dev/pods'), 'spark-gateway');
+});
 
 test('Envoy and its sidecar may ask the API server for nothing', async (t) => {
   const api = await server.serviceAccount('spark-gateway', 'spark-gateway-envoy');

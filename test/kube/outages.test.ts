@@ -7,7 +7,7 @@ import { sidecar, untilFollowed } from './sidecar.js';
 let cluster: Awaited<ReturnType<typeof startCluster>>;
 
 test.before(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster(undefined, { isOwn: true });
 });
 test.after.always(() => cluster?.stop());
 

@@ -9,7 +9,7 @@ let server: KubeApiServer;
 let admin: KubernetesApi;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   const crd = readFileSync('k8s/crd/routingpolicies.yaml', 'utf8');
   await server.apply(parse(crd) as ApplicableObject);
   admin = server.admin();

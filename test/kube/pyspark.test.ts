@@ -25,16 +25,15 @@ let gateway: Gateway;
 const folder = mkdtempSync(join(tmpdir(), 'kube-pyspark-'));
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   await server.createNamespace('spark-gateway');
   await server.createNamespace(NAMESPACE);
-  standIns = await startStandIns(server, sparkServers(new LoopbackAddresses('127.1.8.')));
+  standIns = await startStandIns(server, sparkServers(await LoopbackAddresses.reserve()));
   writeFileSync(join(folder, 'kubeconfig'), server.adminConfig().exportConfig());
   writeFileSync(join(folder, 'templates.yaml'), TEMPLATES);
   process.env['KUBECONFIG'] = join(folder, 'kubeconfig');
   gateway = await Gateway.start({
-    addressRange: '127.1.9.0/24',
     policy: {
       apiVersion: 'spark-gateway/v1alpha1',
       kind: 'RoutingPolicy',

@@ -21,7 +21,7 @@ let server: KubeApiServer;
 let admin: KubernetesApi;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   await server.apply(parse(readFileSync('k8s/crd/sparkdrivers.yaml', 'utf8')) as ApplicableObject);
   admin = server.admin();
 });

@@ -12,7 +12,7 @@ let server: KubeApiServer;
 let admin: KubernetesApi;
 
 test.before(async () => {
-  server = await KubeApiServer.start();
+  server = await KubeApiServer.shared();
   for (const crd of operatorCrds()) await server.apply(crd);
   await server.createNamespace('sjns-ads-dev');
   admin = server.admin();

@@ -40,3 +40,9 @@ spec:
         partitionBy: [label]
 `;
 }
+
+/** The text with something else in one place. */
+export function replaced(text: string, old: string, by: string): string {
+  if (text.split(old).length !== 2) throw new TypeError(`not once in the text: ${old}`);
+  return text.replace(old, () => by);
+}

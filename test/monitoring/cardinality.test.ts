@@ -1,7 +1,8 @@
 /** However many names refused callers invent, Prometheus is not given more series. */
 import test from 'ava';
 import { Registry } from 'prom-client';
-import { requestMetrics, type AccessRecord } from '../../src/telemetry/access-log/access-record.js';
+import type { AccessRecord } from '../../src/telemetry/access-log/access-record.js';
+import { requestMetrics } from '../../src/telemetry/access-log/request-metrics.js';
 import { authzMetrics } from '../../src/processes/authz.js';
 import { AuthzGateway } from '../support/authz-gateway.js';
 
@@ -55,6 +56,7 @@ function refused(name: string): AccessRecord {
     driver: undefined,
     claimedUser: name,
     comesBack: undefined,
+    sessionClosed: undefined,
     refusal: 'NAMESPACE_REFUSED',
     grpcStatus: 7,
     details: 'ext_authz_denied',

@@ -29,6 +29,8 @@ import { FakeBatchService } from '../support/fake-batch-service.js';
 export interface WorldOptions {
   readonly validate?: Validate;
   readonly folders?: readonly string[];
+  /** Where S3 answers. */
+  readonly s3Endpoint?: string;
   readonly allowedSans?: readonly string[];
   /** Of the Runner's port. */
   readonly tls?: TlsFiles;
@@ -86,7 +88,7 @@ export class RunnerWorld {
       controlPlane: this.#controlPlane,
       storage: openStorage({
         folders,
-        s3: { endpoint: undefined, region: undefined, pathStyle: false },
+        s3: { endpoint: this.#options.s3Endpoint, region: undefined, pathStyle: true },
       }),
       validate,
       rules: { allowedSans: this.#options.allowedSans ?? [], userHeader: 'x-doordash-user' },

@@ -71,7 +71,7 @@ test('a session that was idle for a TTL ends: a tombstone first, then its driver
   t.is(f.how(), 'expired');
   t.is(f.store.records.get('d1')?.record.tombstones[sessionId(1)]?.end, 'expired');
   t.deepEqual(f.driver.released, [
-    { address: '127.1.4.2:15002', token: 'token-of-d1', sessionId: sessionId(1), userId: 'alice' },
+    { address: '192.0.2.2:15002', token: 'token-of-d1', sessionId: sessionId(1), userId: 'alice' },
   ]);
 });
 
@@ -241,6 +241,37 @@ test('a session whose client has closed all its connections ends sooner', async 
   t.is(f.driver.released.length, 1);
 });
 
+test('a connection that sessions share is gone for each of them, those of others and of nobody are not', async (t) => {
+  const f = await connected();
+  const use = (n: number, connection: string) => {
+    f.activity.activity(
+      [{ sessionId: sessionId(n), atMs: f.clock.now(), released: false }],
+      'envoy-1',
+    );
+    f.activity.connectionUsed(sessionId(n), connection, f.clock.now());
+  };
+  for (const n of [2, 3]) {
+    const times = { createdAtMs: f.clock.now(), lastActiveMs: f.clock.now() };
+    await f.ledger.update('d1', (record) =>
+      withSession(record, sessionRecord(sessionId(n), times), f.clock.now()),
+    );
+  }
+  use(1, 'envoy-1/shared');
+  use(2, 'envoy-1/shared');
+  use(3, 'envoy-1/own');
+  for (let n = 0; n < 60_000; n += 1) {
+    f.activity.connectionEnded(`envoy-1/stranger ${n}`, f.clock.now());
+  }
+  f.activity.connectionEnded('envoy-1/shared', f.clock.now());
+  const left = () => [1, 2, 3].map((n) => f.activity.disconnectedAtMs(sessionId(n)) !== undefined);
+  t.deepEqual(left(), [true, true, false]);
+  // A session that has ended in the meantime is in nobody's way.
+  await f.expiry.end(sessionId(3), 'released');
+  await f.expiry.sweep();
+  f.activity.connectionEnded('envoy-1/own', f.clock.now());
+  t.deepEqual(left(), [true, true, false]);
+});
+
 test('a client that comes back in time keeps its session', async (t) => {
   const f = await connected();
   f.request(1);
@@ -318,6 +349,28 @@ test('a release that the driver confirmed ends the session at once', async (t) =
   await settle();
   t.is(f.how(), 'released');
   t.deepEqual(f.driver.released, []);
+});
+
+test('a session that its driver has closed by itself ends as expired, and the driver need not be told', async (t) => {
+  const f = await setUp();
+  f.activity.closedByDriver(sessionId(1), 'another driver');
+  await settle();
+  t.true(f.lives(), 'what a former driver says of it counts no more');
+  f.activity.closedByDriver(sessionId(1), 'd1');
+  await settle();
+  t.is(f.how(), 'expired');
+  t.deepEqual(f.driver.released, []);
+  f.activity.closedByDriver(sessionId(1), 'd1');
+  await settle();
+  t.is(f.how(), 'expired');
+});
+
+test('a session that its client stops, and of which the driver says so at once, was released', async (t) => {
+  const f = await setUp();
+  f.activity.activity([{ sessionId: sessionId(1), atMs: f.clock.now(), released: true }]);
+  f.activity.closedByDriver(sessionId(1), 'd1');
+  await settle();
+  t.is(f.how(), 'released');
 });
 
 test('a release that a sidecar let through ends the session a little later', async (t) => {

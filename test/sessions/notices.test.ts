@@ -280,6 +280,21 @@ test('a sidecar that does not answer holds up an interrupt for a second, and non
   t.deepEqual(slow?.last?.interrupts, []);
 });
 
+test('an interrupt that a slow sidecar could not be sent in time is not sent later', async (t) => {
+  const { notices, clock } = await setUp();
+  const sidecar = new Sidecar('s1').connect(notices);
+  sidecar.say();
+  sidecar.writable = false;
+  const first = notices.interrupt(interruptOf(1));
+  const second = notices.interrupt(interruptOf(2));
+  await clock.advance(1_000);
+  t.true((await isOver(first)) && (await isOver(second)));
+  const sent = sidecar.received.length;
+  sidecar.writable = true;
+  sidecar.connection?.writable();
+  t.deepEqual(sidecar.received.slice(sent), []);
+});
+
 test('a sidecar whose stream broke within that second is told again; one that is away from the start is not waited for', async (t) => {
   const { notices } = await setUp();
   const [near, away] = ['s1', 's2'].map((id) => new Sidecar(id).connect(notices));

@@ -37,7 +37,7 @@ test('a session gets a hot driver and keeps it', async (t) => {
   t.like(first, {
     driverUid: 'd1',
     cluster: `spark/${NAMESPACE}`,
-    address: '127.1.4.2:15002',
+    address: '192.0.2.2:15002',
     driverToken: 'token-of-d1',
     namespace: NAMESPACE,
   });
@@ -220,6 +220,17 @@ test('drivers hold as many sessions as policy says, and hot ones come before tho
   const fifth = watch(f.assign(sessionId(5)));
   await settle();
   t.deepEqual(fifth, {});
+});
+
+test('a driver holds no more sessions than it remembers, whatever policy says', async (t) => {
+  const f = await sessionFixture([driverRecord('d1')]);
+  f.world.policy = testPolicy({ sessionsPerDriver: 200 });
+  const seen = f.observations.get('d1');
+  if (seen) f.observations.set('d1', { ...seen, mostSessions: 2 });
+  for (const n of [1, 2]) await f.assign(sessionId(n));
+  const third = watch(f.assign(sessionId(3)));
+  await settle();
+  t.deepEqual(third, {});
 });
 
 test('a driver is shared within one principal, or within one team where policy says so', async (t) => {

@@ -10,12 +10,14 @@ import {
   SessionCookie,
 } from '../../src/sign-in/session-cookie.js';
 import { consolePage } from '../../src/console/console.js';
+import { EndedSessions } from '../../src/sign-in/ended-sessions.js';
 import { Provider } from '../../src/sign-in/provider.js';
 import { returnPath, signInRoutes } from '../../src/sign-in/sign-in.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { driverRecord } from '../support/driver-records.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const HOST = '127.1.62.1';
+const HOST = await unusedAddress();
 
 /** A browser's cookies, as far as these tests need them. */
 class Jar {
@@ -101,6 +103,7 @@ test('over https the cookie is Secure and bound to the host', async (t) => {
     cookie: 'spark-console',
     publicUrl: new URL('https://console.example.com'),
     ttlMs: 3_600_000,
+    ended: new EndedSessions(systemClock),
     clock: systemClock,
   });
   const [first = ''] = await cookie.begin(await console.issuer.mintToken('alice'));
@@ -129,6 +132,7 @@ test('over https the cookie of a sign-in attempt is bound to the host, too', asy
       cookie: consolePage.cookie,
       publicUrl,
       ttlMs: 1_000,
+      ended: new EndedSessions(clock),
       clock,
     }),
     page: consolePage,

@@ -6,11 +6,13 @@ test to the file that OUTCOMES names: its id, its outcome, and the last line of 
 
 import json
 import os
+import re
 import sys
 import unittest
 from unittest import mock
 
 from pyspark.sql import SparkSession
+from pyspark.sql.connect.session import SparkSession as ConnectSession
 from pyspark.testing import connectutils
 
 ReusedConnectTestCase = connectutils.ReusedConnectTestCase
@@ -32,6 +34,29 @@ def without_classic_session():
             SparkSession._instantiatedSession = mock.MagicMock()
 
     ReusedConnectTestCase.setUpClass = classmethod(set_up)
+
+
+def always_this_server():
+    """Tests that begin another session name the address where the server of their own runs mostly."""
+    here = os.environ["SPARK_CONNECT_TESTING_REMOTE"]
+    elsewhere = re.compile(r"sc://localhost(:15002)?(/;(?P<more>.*))?")
+
+    def at_this_server(url):
+        other = elsewhere.fullmatch(url)
+        if not other:
+            return url
+        more = other["more"] or ""
+        kept = here.split(";")
+        if "token=" in more:
+            kept = [part for part in kept if not part.startswith(("token=", "authorization="))]
+        return ";".join(kept + [more] if more else kept)
+
+    for builder in (SparkSession.Builder, ConnectSession.Builder):
+
+        def remote(self, url, stock=builder.remote):
+            return stock(self, at_this_server(url))
+
+        builder.remote = remote
 
 
 class Outcomes(unittest.TestResult):
@@ -66,6 +91,7 @@ class Outcomes(unittest.TestResult):
 
 def main():
     without_classic_session()
+    always_this_server()
     module = sys.argv[1]
     with open(os.environ["OUTCOMES"], "w") as file:
         unittest.defaultTestLoader.loadTestsFromName(module).run(Outcomes(file))

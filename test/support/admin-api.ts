@@ -31,9 +31,10 @@ import { TestLeadership } from './leadership.js';
 import { ManualClock } from './manual-clock.js';
 import { MemoryStore } from './memory-store.js';
 import { TokenIssuer } from './token-issuer.js';
+import { unusedAddress } from './loopback.js';
 
 /** Where its server and its issuer listen. */
-const HOST = '127.1.41.1';
+const HOST = await unusedAddress();
 
 export interface AdminApiOptions {
   readonly records?: readonly DriverRecord[];
@@ -44,8 +45,8 @@ export interface AdminApiOptions {
   readonly problems?: readonly FleetProblem[];
   readonly driverEvents?: ConsoleSources['driverEvents'];
   readonly envoys?: readonly ConnectedEnvoy[];
-  /** Why those of other replicas are not known. */
-  readonly unknownEnvoys?: string;
+  /** Why what other replicas know is not known. */
+  readonly unknown?: string;
   readonly replica?: Partial<ReplicaReport>;
   readonly activity?: (sessionId: string) => SeenActivity | undefined;
   readonly operations?: Partial<Operations>;
@@ -118,7 +119,8 @@ export async function startAdminApi(
       (options.problems ?? []).map((problem) => ({ ...problem, sinceMs: clock.now() })),
     ...(options.driverEvents ? { driverEvents: options.driverEvents } : {}),
     envoys: () => options.envoys ?? [],
-    unknownEnvoys: () => options.unknownEnvoys,
+    unknown: () => options.unknown,
+    hearsLeader: () => options.unknown === undefined,
     sidecars: () => options.sidecars ?? [],
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined, ...options.replica }),
     activity: ({ sessionId }) => options.activity?.(sessionId),

@@ -14,6 +14,7 @@ import { consolePage, createConsole } from '../../src/console/console.js';
 import { createSignIn } from '../../src/sign-in/create.js';
 import { BearerIdentification } from '../../src/sign-in/identify.js';
 import { RecentActions, RequestTally } from '../../src/console/live/requests.js';
+import { EndedSessions } from '../../src/sign-in/ended-sessions.js';
 import type { ConsoleSources } from '../../src/console/console-sources.js';
 import { type HttpServer, startHttpServer } from '../../src/lib/http/http-server.js';
 import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
@@ -107,7 +108,7 @@ export async function startTestConsole(
       secret: Buffer.alloc(32, 'a secret of this test'),
       sessionTtlMs,
     },
-    { tokens, clock, logger },
+    { tokens, ended: new EndedSessions(clock), clock, logger },
   );
   const gatekeeper = new Gatekeeper({
     identifications: [new BearerIdentification(tokens), signIn.session],
@@ -208,6 +209,7 @@ function sourcesOf(
         sinceMs: systemClock.now(),
       })),
     envoys: () => world.envoys,
+    hearsLeader: () => true,
     sidecars: () => world.sidecars,
     replica: () => ({ epoch: 7, leader: undefined, problem: undefined }),
     activity: ({ lastActiveMs }) => ({ lastActiveMs, openStreams: 1 }),

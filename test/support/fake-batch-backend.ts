@@ -22,8 +22,8 @@ interface Application {
 export class FakeBatchBackend implements BatchBackend {
   readonly name: string;
   readonly applications = new Map<string, Application>();
-  /** Ids of jobs of which a pod is left that nobody has deleted yet. */
-  readonly pods = new Set<string>();
+  /** Namespaces of jobs of which a pod is there that nobody has deleted yet, by their ids. */
+  readonly pods = new Map<string, string>();
   readonly lines = new Map<string, BackendLogLine[]>();
   /** Outcomes of the next creations and deletions; 'ok' when empty. */
   readonly outcomes: BackendOutcome[] = [];
@@ -48,7 +48,7 @@ export class FakeBatchBackend implements BatchBackend {
       this.made.set(job.id, (this.made.get(job.id) ?? 0) + 1);
       const { id, namespace } = job;
       this.applications.set(id, { job, status: { id, namespace, state: 'PENDING', attempt: 0 } });
-      this.pods.add(id);
+      this.pods.set(id, namespace);
       this.#tell(id, namespace);
     });
   }
@@ -70,6 +70,10 @@ export class FakeBatchBackend implements BatchBackend {
 
   *all(): Generator<ApplicationStatus, void> {
     for (const { status } of this.applications.values()) yield status;
+    for (const [id, namespace] of this.pods) {
+      const status = this.blind ? undefined : this.status(namespace, id);
+      if (status && !this.applications.has(id)) yield status;
+    }
   }
 
   onChange(listener: (namespace: string, id: string) => void): () => void {
@@ -143,6 +147,13 @@ export class FakeBatchBackend implements BatchBackend {
   see(isBlind: boolean): void {
     this.blind = isBlind;
     for (const { status } of this.applications.values()) this.#tell(status.id, status.namespace);
+    for (const [id, namespace] of this.pods) this.#tell(id, namespace);
+  }
+
+  /** A driver of an application that was deleted while the operator submitted it. */
+  leavePod(namespace: string, id: string): void {
+    this.pods.set(id, namespace);
+    this.#tell(id, namespace);
   }
 
   #tell(id: string, namespace: string): void {

@@ -7,7 +7,7 @@ import { connect } from 'node:tls';
 import { Server } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { requestMetrics } from '../../src/telemetry/access-log/access-record.js';
+import { requestMetrics } from '../../src/telemetry/access-log/request-metrics.js';
 import { AccessLogReceiver } from '../../src/telemetry/access-log/receiver.js';
 import { serverCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import { systemClock } from '../../src/model/clock.js';
@@ -29,11 +29,12 @@ import { RecordingSink } from './recording-sink.js';
 import { type Check, refuse, ScriptedAuthz } from './scripted-authz.js';
 import { SparkClient } from './spark-client.js';
 import type { SparkDriver } from './spark-driver.js';
+import { unusedAddress } from './loopback.js';
 
 const VIEW = 'default';
 const CONTROL_PLANE = 'control-plane.test';
 /** Where every server of these tests listens. */
-export const LOOPBACK = '127.1.2.1';
+export const LOOPBACK = await unusedAddress();
 
 export interface FrontOptions {
   readonly settings?: EnvoySettings;

@@ -1,56 +1,54 @@
-/** A real kube-apiserver and etcd of one's own, on free loopback ports. */
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { get } from 'node:https';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+/** A real Kubernetes API server: one's own, or the one that test files share in turn. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
-import { KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../src/lib/kubernetes/http.js';
-import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
+import { type ApiRequest, KubernetesApi } from '../../src/lib/kubernetes/kubernetes-api.js';
+import { type Contents, KubeEtcd } from './kube-etcd.js';
+import { type KubePlace, KubeProcesses } from './kube-processes.js';
 
-const ADMIN_TOKEN = randomUUID();
-
-/** Runs "$0" "$@". Asked to end, kube-apiserver would wait for an etcd that may be gone already. */
-const ENDS_AT_ONCE = `"$0" "$@" & trap 'kill -9 $!' TERM; wait $!`;
+/** The environment variable by which test files find the one that they share. */
+const SHARED = 'TEST_KUBE_API_SERVER';
 
 export class KubeApiServer {
-  readonly #dir: string;
-  readonly #binaries: string;
-  #etcdPorts: readonly [number, number] = [0, 0];
-  #port = 0;
-  #etcd: TetheredProcess | undefined;
-  #apiServer: TetheredProcess | undefined;
+  readonly #place: KubePlace;
+  /** Undefined: they are another process's. */
+  readonly #processes: KubeProcesses | undefined;
   readonly #apis: KubernetesApi[] = [];
 
-  private constructor(binaries: string) {
-    this.#binaries = binaries;
-    this.#dir = mkdtempSync(join(tmpdir(), 'kube-'));
+  private constructor(place: KubePlace, processes?: KubeProcesses) {
+    this.#place = place;
+    this.#processes = processes;
   }
 
-  /** Starts etcd and kube-apiserver and waits until they are ready. */
-  static async start(): Promise<KubeApiServer> {
-    const binaries = process.env['KUBEBUILDER_ASSETS'] ?? join(process.cwd(), '.local/kube/bin');
-    if (!existsSync(join(binaries, 'kube-apiserver'))) {
-      throw new Error(`There is no kube-apiserver in ${binaries}: run "npm run test:kube".`);
-    }
-    const server = new KubeApiServer(binaries);
-    try {
-      await server.#prepare();
-      await server.startEtcd();
-      await server.startApiServer();
-    } catch (error) {
-      await server.stop();
-      throw error;
-    }
+  /**
+   * The one that `npm run test:kube` has started for all files that do not break it, as it was when it
+   * began; one's own when a file runs alone. One file at a time may use it.
+   */
+  static async shared(): Promise<KubeApiServer> {
+    const place = process.env[SHARED];
+    if (place === undefined) return KubeApiServer.start();
+    const server = new KubeApiServer(JSON.parse(place) as KubePlace);
+    await server.#reset();
     return server;
+  }
+
+  /** Starts etcd and kube-apiserver and waits until they are ready. Nobody else uses them. */
+  static async start(): Promise<KubeApiServer> {
+    const processes = await KubeProcesses.start();
+    return new KubeApiServer(processes.place, processes);
+  }
+
+  /** Lets test files share it from now on, as it is now. Returns what they need in their environment. */
+  async share(): Promise<Readonly<Record<string, string>>> {
+    writeFileSync(this.#contentsFile, JSON.stringify(await this.#store.contents()));
+    return { [SHARED]: JSON.stringify(this.#place) };
   }
 
   /** The administrator's access: everything is allowed. */
   adminConfig(): KubeConfig {
-    return this.#config(ADMIN_TOKEN);
+    return this.#config(this.#place.adminToken);
   }
 
   /** A client with the administrator's rights; closed by `stop`. */
@@ -119,47 +117,13 @@ export class KubeApiServer {
     return `${base}${namespace}/${resource.name}`;
   }
 
-  async startEtcd(): Promise<void> {
-    const [client, peer] = this.#etcdPorts;
-    this.#etcd = this.#run('etcd', [
-      `--data-dir=${join(this.#dir, 'etcd')}`,
-      `--listen-client-urls=http://127.0.0.1:${client}`,
-      `--advertise-client-urls=http://127.0.0.1:${client}`,
-      `--listen-peer-urls=http://127.0.0.1:${peer}`,
-      `--initial-advertise-peer-urls=http://127.0.0.1:${peer}`,
-      `--initial-cluster=default=http://127.0.0.1:${peer}`,
-      '--unsafe-no-fsync',
-      '--log-level=warn',
-    ]);
-    await this.#answers(`http://127.0.0.1:${client}/health`);
-  }
-
-  async startApiServer(): Promise<void> {
-    this.#apiServer = this.#run('kube-apiserver', [
-      `--etcd-servers=http://127.0.0.1:${this.#etcdPorts[0]}`,
-      '--bind-address=127.0.0.1',
-      '--advertise-address=127.0.0.1',
-      '--endpoint-reconciler-type=none',
-      `--secure-port=${this.#port}`,
-      `--cert-dir=${join(this.#dir, 'certs')}`,
-      `--token-auth-file=${join(this.#dir, 'tokens.csv')}`,
-      '--authorization-mode=RBAC',
-      '--service-cluster-ip-range=10.0.0.0/24',
-      '--service-account-issuer=https://kubernetes.default.svc',
-      `--service-account-key-file=${join(this.#dir, 'service-account.pem')}`,
-      `--service-account-signing-key-file=${join(this.#dir, 'service-account.pem')}`,
-      '--allow-privileged=true',
-      '--event-ttl=10m',
-    ]);
-    await this.#answers(`https://127.0.0.1:${this.#port}/readyz`);
-  }
-
   /** Kills the API server and leaves it down; its port is free then. */
-  async killApiServer(): Promise<void> {
-    this.#apiServer?.kill();
-    await this.#apiServer?.ended;
-    // A process that was killed holds its sockets for as long as the kernel takes to end it.
-    while (!(await isFree(this.#port))) await pause(20);
+  killApiServer(): Promise<void> {
+    return this.#own.killApiServer();
+  }
+
+  startApiServer(): Promise<void> {
+    return this.#own.startApiServer();
   }
 
   async restartApiServer(): Promise<void> {
@@ -168,33 +132,53 @@ export class KubeApiServer {
   }
 
   /** Stops the API server's process where it stands: connections stay open and nothing answers. */
-  async freezeApiServer(): Promise<void> {
-    process.kill(await this.#apiServerPid(), 'SIGSTOP');
+  freezeApiServer(): Promise<void> {
+    return this.#own.signalApiServer('SIGSTOP');
   }
 
-  async thawApiServer(): Promise<void> {
-    process.kill(await this.#apiServerPid(), 'SIGCONT');
+  thawApiServer(): Promise<void> {
+    return this.#own.signalApiServer('SIGCONT');
   }
 
   /** Drops etcd's history, so that an old resource version cannot be watched from any more. */
   async compact(): Promise<void> {
-    const base = `http://127.0.0.1:${this.#etcdPorts[0]}/v3/kv`;
-    const range = await post(`${base}/range`, { key: Buffer.from('x').toString('base64') });
-    await post(`${base}/compaction`, { revision: range.header.revision, physical: true });
+    await this.#store.compact();
   }
 
+  /** Ends what is one's own. What is shared goes on. */
   async stop(): Promise<void> {
     for (const api of this.#apis) api.close();
-    for (const child of [this.#apiServer, this.#etcd]) {
-      child?.kill();
-      await child?.ended;
-    }
-    rmSync(this.#dir, { recursive: true, force: true });
+    await this.#processes?.stop();
   }
 
-  async #apiServerPid(): Promise<number> {
-    const shell = await this.#apiServer?.pid;
-    return Number(readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim());
+  get #own(): KubeProcesses {
+    if (this.#processes) return this.#processes;
+    throw new Error('Others use it: break one of your own, by KubeApiServer.start().');
+  }
+
+  get #store(): KubeEtcd {
+    return new KubeEtcd(this.#place.etcdPort);
+  }
+
+  get #contentsFile(): string {
+    return join(this.#place.dir, 'contents.json');
+  }
+
+  /** Has it as it was when it was first shared, whatever other files have left behind. */
+  async #reset(): Promise<void> {
+    const contents = JSON.parse(readFileSync(this.#contentsFile, 'utf8')) as Contents;
+    const gone = await this.#store.restore(contents);
+    // It hears of it a moment later.
+    const admin = this.admin();
+    for (const key of gone) {
+      const [, definition] = /customresourcedefinitions\/[^.]+\.(.+)$/.exec(key) ?? [];
+      const [, namespace] = /^\/registry\/namespaces\/(.+)$/.exec(key) ?? [];
+      if (definition !== undefined) await isGone(admin, { path: `/apis/${definition}` });
+      if (namespace !== undefined) {
+        const path = `/api/v1/namespaces/${namespace}`;
+        await isGone(admin, { path, query: { resourceVersion: '0' } });
+      }
+    }
   }
 
   #client(
@@ -211,57 +195,13 @@ export class KubeApiServer {
     config.loadFromClusterAndUser(
       {
         name: 'test',
-        server: `https://127.0.0.1:${this.#port}`,
-        caData: readFileSync(join(this.#dir, 'certs/apiserver.crt')).toString('base64'),
+        server: `https://127.0.0.1:${this.#place.port}`,
+        caData: readFileSync(join(this.#place.dir, 'certs/apiserver.crt')).toString('base64'),
         skipTLSVerify: false,
       },
       { name: 'test', token },
     );
     return config;
-  }
-
-  async #prepare(): Promise<void> {
-    mkdirSync(join(this.#dir, 'certs'));
-    const [first, second, third] = await freePorts(3);
-    this.#etcdPorts = [first ?? 0, second ?? 0];
-    this.#port = third ?? 0;
-    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-    writeFileSync(
-      join(this.#dir, 'service-account.pem'),
-      privateKey.export({ type: 'pkcs8', format: 'pem' }),
-      { mode: 0o600 },
-    );
-    writeFileSync(join(this.#dir, 'tokens.csv'), `${ADMIN_TOKEN},admin,admin,"system:masters"\n`, {
-      mode: 0o600,
-    });
-  }
-
-  #run(program: string, args: readonly string[]): TetheredProcess {
-    return startTethered({
-      command: '/bin/sh',
-      args: ['-c', ENDS_AT_ONCE, join(this.#binaries, program), ...args],
-      env: { PATH: process.env['PATH'], HOME: this.#dir },
-      logFile: join(this.#dir, `${program}.log`),
-    });
-  }
-
-  /** Asks again and again: neither program says when it is ready. */
-  async #answers(url: string): Promise<void> {
-    const child = url.startsWith('https') ? this.#apiServer : this.#etcd;
-    let ended: number | undefined;
-    void child?.ended.then((status) => {
-      ended = status;
-    });
-    while (!(await isOk(url))) {
-      if (ended !== undefined) {
-        const log = readFileSync(
-          join(this.#dir, url.startsWith('https') ? 'kube-apiserver.log' : 'etcd.log'),
-          'utf8',
-        );
-        throw new Error(`It ended with status ${ended}:\n${log.slice(-2000)}`);
-      }
-      await pause(50);
-    }
   }
 
   /** Established is said a moment before the storage is ready. */
@@ -320,52 +260,14 @@ async function created(api: KubernetesApi, path: string, body: unknown): Promise
   }
 }
 
-async function isOk(url: string): Promise<boolean> {
-  if (url.startsWith('http:')) {
-    return fetch(url).then(
-      (response) => response.ok,
-      () => false,
-    );
+async function isGone(api: KubernetesApi, what: ApiRequest): Promise<void> {
+  for (;;) {
+    try {
+      await api.request(what);
+    } catch (error) {
+      if (hasStatus(error, 404)) return;
+      throw error;
+    }
+    await pause(20);
   }
-  return new Promise((resolve) => {
-    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
-    get(url, { rejectUnauthorized: false, agent: false, headers }, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    }).on('error', () => resolve(false));
-  });
-}
-
-async function post(url: string, body: unknown): Promise<{ header: { revision: string } }> {
-  const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
-  if (!response.ok) throw new Error(`${url}: ${await response.text()}`);
-  return (await response.json()) as { header: { revision: string } };
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const free = await new Promise<boolean>((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => resolve(true));
-  });
-  if (free) await new Promise((resolve) => server.close(resolve));
-  return free;
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => {
-        server.listen(0, '127.0.0.1', resolve);
-      });
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

@@ -19,6 +19,7 @@ export function plainPolicy(options: PlainPolicyOptions): Policy {
   const prefix = options.namespacePrefix ?? 'sjns-';
   return {
     version: 'test',
+    leases: true,
     issuers: options.issuers,
     target(request): Target | GatewayError {
       const team = request.header('x-doordash-team');

@@ -152,6 +152,7 @@ export class PoolWorld {
     return {
       ...unused,
       version: '1',
+      leases: true,
       pool: (namespace) => this.pools.get(namespace),
       warmNamespaces: [...this.pools.keys()],
     };

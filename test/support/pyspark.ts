@@ -13,13 +13,17 @@ const STDERR_KEPT = 100_000;
 
 const clients = {
   '4': { variable: 'SPARK_GATEWAY_PYTHON', python: '.local/venv/bin/python' },
+  '4.0': { variable: 'SPARK_GATEWAY_PYTHON_4_0', python: '.local/venv-4.0/bin/python' },
   '3.5': { variable: 'SPARK_GATEWAY_PYTHON_3_5', python: '.local/venv-3.5/bin/python' },
 } as const;
 
-export type PySparkVersion = keyof typeof clients;
+/** A client with a server beside it (`sparkHome`): the newest 4.x, and 3.5. */
+export type PySparkVersion = '4' | '3.5';
+/** '4.0': a client alone. */
+export type PySparkClientVersion = keyof typeof clients;
 
 /** The Python that this PySpark is installed in. */
-export function pythonOf(version: PySparkVersion): string {
+export function pythonOf(version: PySparkClientVersion): string {
   const { variable, python } = clients[version];
   return process.env[variable] ?? `${root}${python}`;
 }
@@ -115,7 +119,7 @@ export class PySpark {
 
   /** Starts a client; resolves when PySpark is imported. */
   static async start(
-    version: PySparkVersion = '4',
+    version: PySparkClientVersion = '4',
     env: Readonly<Record<string, string>> = {},
   ): Promise<PySpark> {
     const child = spawn(pythonOf(version), [`${root}test/e2e/python/client.py`], {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { pythonOf, type PySparkVersion } from './pyspark.js';
+import { pythonOf, type PySparkClientVersion } from './pyspark.js';
 
 const folder = fileURLToPath(new URL('../../../test/e2e/python/', import.meta.url));
 
@@ -21,7 +21,7 @@ export interface PythonScript {
 
 /** Starts `name` with a PySpark of that version. */
 export function runPython(
-  version: PySparkVersion,
+  version: PySparkClientVersion,
   name: string,
   args: readonly string[],
   variables: Readonly<Record<string, string>> = {},

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { sparkCommand } from '../../src/discovery/local/spark-command.js';
+import { sparkCommand, type SparkCommandOptions } from '../../src/discovery/local/spark-command.js';
 import { http2Probe } from '../../src/discovery/port-monitor.js';
 import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
 import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
@@ -26,12 +26,14 @@ export class RealDriver {
    * Starts one on port 15002 of a loopback address; resolves when it listens.
    * @param token its `spark.connect.authenticate.token`
    * @param version 3.5 listens on that port of every address, whatever is asked for.
+   * @param options such as its own session timeout, or to go without the fence
    */
   static async start(
     address: string,
     token: string,
     cores = 2,
     version: PySparkVersion = '4',
+    options: Partial<SparkCommandOptions> = {},
   ): Promise<RealDriver> {
     const folder = mkdtempSync(join(tmpdir(), 'real-driver-'));
     const javaHome = process.env['JAVA_HOME'];
@@ -40,6 +42,7 @@ export class RealDriver {
       ...(javaHome === undefined ? {} : { javaHome }),
       master: `local[${cores}]`,
       memory: '768m',
+      ...options,
     });
     const name = `driver-${address}`;
     const { file, args, env } = makeCommand({

@@ -1,7 +1,14 @@
 import type { ActivitySink, SessionActivity } from '../../src/model/assignment.js';
 
 export interface SinkEvent {
-  readonly kind: 'activity' | 'opened' | 'closed' | 'released' | 'connected' | 'disconnected';
+  readonly kind:
+    | 'activity'
+    | 'opened'
+    | 'closed'
+    | 'released'
+    | 'closed-by-driver'
+    | 'connected'
+    | 'disconnected';
   /** Session or reporter. */
   readonly id: string;
   readonly streamId?: string;
@@ -43,6 +50,10 @@ export class RecordingSink implements ActivitySink {
 
   released(id: string, atMs: number): void {
     this.#add({ kind: 'released', id, atMs });
+  }
+
+  closedByDriver(id: string): void {
+    this.#add({ kind: 'closed-by-driver', id });
   }
 
   reporterConnected(id: string): void {

@@ -119,6 +119,6 @@ export function refuse(grpcStatus: number, message: string, code: string): Check
   });
 }
 
-function header(key: string, value: string) {
+export function header(key: string, value: string) {
   return { header: { key, value } };
 }

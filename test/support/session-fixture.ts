@@ -28,6 +28,7 @@ export function testPolicy(
 ): Policy {
   return {
     version: 'test',
+    leases: true,
     issuers: [],
     target: () => ({ team: 'ads', environment: 'dev', namespace: NAMESPACE }),
     refuseUse: () => undefined,

@@ -7,6 +7,8 @@ export interface StaticDriver {
   readonly name: string;
   readonly address: string;
   readonly token: string;
+  /** Whether it has the driver fence. Default true. */
+  readonly fence?: boolean;
 }
 
 /** The file of drivers that someone else runs, as `drivers.static_file` names it. */
@@ -20,14 +22,14 @@ export class StaticDrivers {
 
   /** Names these drivers, all of the pool of `teamPolicy`, and no other. */
   set(...drivers: readonly StaticDriver[]): void {
-    const entries = drivers.map(({ name, address, token }) => {
+    const entries = drivers.map(({ name, address, token, fence = true }) => {
       writeFileSync(join(this.#folder, `${name}.token`), token, { mode: 0o600 });
       return {
         name,
         namespace: 'sjns-data-dev',
         address,
         token_file: `${name}.token`,
-        fence: 'true',
+        fence: String(fence),
       };
     });
     this.write(stringify({ drivers: entries }));

@@ -24,6 +24,7 @@ import type {
   SeenRequestSink,
 } from '../../model/assignment.js';
 import type { Clock } from '../../model/clock.js';
+import type { EnvoyCounts } from '../../model/envoy-counts.js';
 import { GatewayError } from '../../model/errors.js';
 import type { Interrupt, InterruptChannel } from '../../model/interrupt.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
@@ -46,6 +47,8 @@ export interface AssignmentsClientOptions {
   readonly name?: string;
   /** What this sidecar decides by, told with its reports. Default: nothing is told. */
   readonly policy?: () => SidecarPolicy;
+  /** What the Envoy beside it has counted so far, told with its reports. Default: nothing. */
+  readonly counts?: () => readonly EnvoyCounts[];
   /** In [0, 1). Default Math.random. */
   readonly random?: () => number;
 }
@@ -59,6 +62,7 @@ const INTERRUPT_TIMEOUT_MS = 3_000;
 /** The first pause before the control plane is asked again; it doubles. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
+const NOTHING_COUNTED: readonly EnvoyCounts[] = [];
 /** Answers in a row that notices may overtake: each takes the end of a session's driver at just that moment. */
 const MAX_OVERTAKEN = 5;
 
@@ -88,7 +92,8 @@ export class AssignmentsClient
     this.#cache = new AssignmentCache(clock);
     const sidecarId = randomUUID();
     const policy = options.policy ?? (() => undefined);
-    this.#status = new StatusReports({ sidecarId, policy, clock, logger });
+    const counts = options.counts ?? (() => NOTHING_COUNTED);
+    this.#status = new StatusReports({ sidecarId, policy, counts, clock, logger });
     this.#follow = new Follow({
       clients: this.#clients,
       sidecarId,

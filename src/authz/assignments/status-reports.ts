@@ -12,6 +12,7 @@ import {
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import type { SeenRequest, SeenRequestSink } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
+import type { EnvoyCounts } from '../../model/envoy-counts.js';
 import { GrpcStatus } from '../../model/errors.js';
 import type { SidecarPolicy } from '../../model/reports.js';
 import { callControlPlane } from './call-control-plane.js';
@@ -23,6 +24,8 @@ export interface StatusReportsOptions {
   readonly sidecarId: string;
   /** undefined: it is not told. */
   readonly policy: () => SidecarPolicy | undefined;
+  /** What Envoy has counted so far. */
+  readonly counts: () => readonly EnvoyCounts[];
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -40,6 +43,8 @@ export class StatusReports implements SeenRequestSink {
   readonly #options: StatusReportsOptions;
   readonly #seen = new SeenRequests();
   readonly #policy: PolicyReports;
+  /** As told last. */
+  #counts: readonly EnvoyCounts[] = [];
   /** Ends what is told to one control plane. */
   #over = new AbortController();
   #timer: Timer | undefined;
@@ -60,6 +65,7 @@ export class StatusReports implements SeenRequestSink {
     this.#over = new AbortController();
     this.#seen.tellAgain();
     this.#policy.tellAgain();
+    this.#counts = [];
     if (client) this.#look(client, this.#over.signal);
   }
 
@@ -81,6 +87,7 @@ export class StatusReports implements SeenRequestSink {
       );
       this.#seen.takeBack(report.seen);
       this.#policy.tellAgain();
+      this.#counts = [];
       later();
     });
   }
@@ -91,10 +98,18 @@ export class StatusReports implements SeenRequestSink {
     try {
       const policy = this.#policy.next(clock.now());
       const seen = this.#seen.next();
-      if (!policy && seen.length === 0) return undefined;
+      const counts = this.#options.counts();
+      const counted = counts === this.#counts ? [] : counts;
+      this.#counts = counts;
+      if (!policy && seen.length === 0 && counted.length === 0) return undefined;
       const message = create(ReportStatusRequestSchema, {
         sidecarId,
         ...(policy ? { policy } : {}),
+        counts: counted.map(({ succeeded, buckets, ...of }) => ({
+          ...of,
+          succeeded: BigInt(succeeded),
+          buckets: buckets.map(BigInt),
+        })),
         seen: seen.map(({ caller, sessionId = '', ...told }) => ({
           ...told,
           sessionId,

@@ -34,12 +34,6 @@ export class JobMaker {
   /** Each step may have been done before. */
   async create(job: JobToRun): Promise<void> {
     const image = imageOf(job, this.#settings);
-    if (image === undefined) {
-      throw new GatewayError(
-        'BATCH_REFUSED',
-        `There is no image for Spark ${job.engineVersion}: batch.images of the settings names ${Object.keys(this.#settings.images).join(', ') || 'none'}.`,
-      );
-    }
     let isRefused = false;
     try {
       await this.#configMap(job);

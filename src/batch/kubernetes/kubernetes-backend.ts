@@ -108,14 +108,14 @@ export class KubernetesBatchBackend implements BatchBackend, ProblemSource {
     return this.#covers(namespace) && !this.#inDoubt(namespace);
   }
 
-  create(job: JobToRun): Promise<void> {
+  async create(job: JobToRun): Promise<void> {
     if (!this.#covers(job.namespace)) {
       throw new GatewayError(
         'BATCH_REFUSED',
         `No job may run in namespace ${job.namespace}: it is none of batch.kubernetes.namespaces.`,
       );
     }
-    return this.#maker.create(job);
+    await this.#maker.create(job);
   }
 
   status(namespace: string, id: string): ApplicationStatus | undefined {

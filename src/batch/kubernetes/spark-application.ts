@@ -9,6 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { GatewayKey } from '../../lib/kubernetes/ownership.js';
+import { GatewayError } from '../../model/errors.js';
 import { labelValueOf } from '../../manifest/ids.js';
 import type { JobToRun } from '../backend.js';
 import {
@@ -33,6 +34,8 @@ export interface ApplicationSettings {
   readonly imagePullPolicy: string;
   readonly serviceAccount: string;
   readonly sparkConf: Readonly<Record<string, string>>;
+  /** Further settings of Spark, by the names that the policy calls templates. */
+  readonly templates: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly catalog:
     { readonly name: string; readonly uri: string; readonly tokenSecret: string } | undefined;
   /** Where people find Spark's page of a job that runs, with {namespace} and {job_id}. */
@@ -80,9 +83,21 @@ const restrictedPod = {
   seccompProfile: { type: 'RuntimeDefault' },
 };
 
-/** undefined: there is no image for the job's version of Spark. */
-export function imageOf(job: JobToRun, settings: ApplicationSettings): string | undefined {
-  return job.image ?? settings.images[job.engineVersion];
+/** Throws BATCH_REFUSED where the settings have none for the job's version of Spark. */
+export function imageOf(job: JobToRun, { images, templates }: ApplicationSettings): string {
+  const { engineVersion, template } = job;
+  if (template !== undefined && !Object.hasOwn(templates, template)) {
+    throw new GatewayError(
+      'BATCH_REFUSED',
+      `The policy names the template ${template}, and batch.kubernetes.templates of the settings has ${Object.keys(templates).join(', ') || 'none'}.`,
+    );
+  }
+  const image = job.image ?? images[engineVersion];
+  if (image !== undefined) return image;
+  throw new GatewayError(
+    'BATCH_REFUSED',
+    `There is no image for Spark ${engineVersion}: batch.images of the settings names ${Object.keys(images).join(', ') || 'none'}.`,
+  );
 }
 
 export function jobConfigMap(
@@ -189,11 +204,12 @@ export function uiUrlOf(
 }
 
 function sparkConfOf(job: JobToRun, settings: ApplicationSettings): Record<string, string> {
-  const { catalog, sparkConf } = settings;
+  const { catalog, sparkConf, templates } = settings;
   const page = uiUrlOf(job, settings);
   const path = page === undefined ? '' : new URL(page).pathname.replace(/\/+$/, '');
   return {
     ...sparkConf,
+    ...(job.template === undefined ? {} : templates[job.template]),
     'spark.app.name': job.id,
     // Behind a path its own links and redirects need it.
     ...(path === '' ? {} : { 'spark.ui.proxyBase': path }),

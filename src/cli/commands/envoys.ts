@@ -19,15 +19,13 @@ export const envoys: OnlineCommand = {
 
 async function show(context: OnlineContext): Promise<Shown> {
   const found = await context.client.get<readonly EnvoyView[]>('envoys');
-  const { unknownEnvoys } = await context.client.get<StatusView>('status');
+  const { unknown } = await context.client.get<StatusView>('status');
   const none =
-    unknownEnvoys === undefined
-      ? 'No Envoy is connected.'
-      : 'No Envoy is connected to this replica.';
+    unknown === undefined ? 'No Envoy is connected.' : 'No Envoy is connected to this replica.';
   const note =
-    unknownEnvoys === undefined
+    unknown === undefined
       ? ''
-      : `\nEnvoys of other replicas are not known here: ${printable(unknownEnvoys)}\n`;
+      : `\nEnvoys of other replicas are not known here: ${printable(unknown)}\n`;
   return shownListing(context, {
     kind: 'envoy',
     rows: found,

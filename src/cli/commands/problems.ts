@@ -18,7 +18,7 @@ async function show(context: OnlineContext): Promise<Shown> {
   return shownListing(context, {
     kind: 'problem',
     rows: await context.client.get<readonly ProblemView[]>('problems'),
-    nameOf: ({ kind, object = '' }) => `${kind}/${object}`,
+    nameOf: ({ kind, object, issuer }) => `${kind}/${object ?? issuer ?? ''}`,
     columns: (rows) => columns(rows, context.now()),
     nothing: 'No problem is known.',
   });
@@ -28,9 +28,14 @@ function columns(rows: readonly ProblemView[], nowMs: number): readonly Column<P
   const clusters = rows.some(({ cluster }) => cluster !== undefined);
   return [
     { title: 'PROBLEM', value: ({ kind }) => kind },
-    { title: 'ABOUT', value: ({ object }) => object ?? '' },
+    { title: 'ABOUT', value: ({ object, issuer }) => object ?? issuer ?? '' },
     { title: 'CLUSTER', value: ({ cluster }) => cluster ?? '', wide: !clusters },
     { title: 'SINCE', value: (problem) => since(problem.since, nowMs) },
+    {
+      title: 'REPORTED BY',
+      value: ({ reportedBy = [] }) => reportedBy.join(','),
+      wide: true,
+    },
     { title: 'WHAT', value: ({ message }) => message },
   ];
 }

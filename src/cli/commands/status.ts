@@ -23,7 +23,7 @@ function forPeople({
   replica,
   policy,
   envoys,
-  unknownEnvoys,
+  unknown,
   sessions,
   drivers,
   problems,
@@ -35,23 +35,24 @@ function forPeople({
       : `follows ${replica.leader ?? 'nobody'}`,
     policy: policy.version,
     envoys: `${envoys.connected} connected: ${envoys.synced} synced, ${envoys.stale} stale, ${envoys.nacked} rejecting`,
-    'envoys of others':
-      unknownEnvoys === undefined ? undefined : `not known here: ${unknownEnvoys}`,
+    'of other replicas': unknown === undefined ? undefined : `nothing is known here: ${unknown}`,
     sessions: String(sessions),
     drivers: Object.entries(drivers)
       .filter(([, count]) => count > 0)
       .map(([phase, count]) => `${count} ${phase}`)
       .join(', '),
   });
-  if (problems.length === 0) return `${fields}\n${verdict(envoys.connected, unknownEnvoys)}\n`;
+  if (problems.length === 0) return `${fields}\n${verdict(envoys.connected, unknown)}\n`;
   const lines = problems.map((problem) => `  ${printable(problem)}\n`);
   return `${fields}\nProblems:\n${lines.join('')}`;
 }
 
 /** A gateway without an Envoy serves nobody, whatever else is well. */
-function verdict(connected: number, unknownEnvoys: string | undefined): string {
-  if (connected > 0) return 'All is well.';
-  return unknownEnvoys === undefined
+function verdict(connected: number, unknown: string | undefined): string {
+  if (connected > 0) {
+    return unknown === undefined ? 'All is well.' : 'No problem is known to this replica.';
+  }
+  return unknown === undefined
     ? 'No problem is known, but no Envoy is connected: nobody is served.'
     : 'No problem is known, but whether an Envoy is connected is not: ask the leader.';
 }

@@ -2,6 +2,7 @@
 import type { RequestSample, ActionView } from '../../model/admin-api.js';
 import type { AdminAction } from '../../model/audit.js';
 import { type Clock, isoTime } from '../../model/clock.js';
+import { DURATION_BUCKETS_MS, type EnvoyCounts } from '../../model/envoy-counts.js';
 import { isErrorCode } from '../../model/errors.js';
 
 export interface EndedRpc {
@@ -15,6 +16,8 @@ export interface EndedRpc {
 const STREAMS = new Set(['ExecutePlan', 'ReattachExecute', 'AddArtifacts']);
 /** Durations kept for the quantiles of one interval; beyond it each one seen has the same chance. */
 const MAX_DURATIONS = 2_000;
+/** Of one bucket at a time. */
+const MAX_COUNTED = 200;
 
 export class RequestTally {
   readonly #random: () => number;
@@ -38,6 +41,17 @@ export class RequestTally {
     }
     if (grpcStatus !== 0) this.#failed += 1;
     if (durationMs !== undefined && !STREAMS.has(method)) this.#time(durationMs);
+  }
+
+  /** Such as Envoy counts by itself. */
+  addCounted({ succeeded, buckets }: EnvoyCounts): void {
+    this.#ended += succeeded;
+    const ends = [...DURATION_BUCKETS_MS, Infinity];
+    for (const [index, count] of buckets.entries()) {
+      // A bucket says no more than its end; a few of each are as telling as all.
+      const end = Math.min(ends[index] ?? Infinity, ends.at(-2) ?? 0);
+      for (let i = 0; i < Math.min(count, MAX_COUNTED); i += 1) this.#time(end);
+    }
   }
 
   /** What was added since the last time. */

@@ -15,13 +15,13 @@ const TYPES: readonly XdsType[] = ['LDS', 'RDS', 'CDS', 'EDS', 'SDS', 'ECDS'];
 
 export function Envoys({ data, query, nowMs }: EnvoysProps) {
   const envoys = [...data.envoys.values()];
-  const { unknownEnvoys } = data.status;
+  const { unknown } = data.status;
   const replicas = envoys.some(({ replica }) => replica !== undefined);
   return (
     <>
       <Title>Envoys</Title>
-      {unknownEnvoys === undefined ? null : (
-        <p class="banner">Envoys of other replicas are not known here: {unknownEnvoys}</p>
+      {unknown === undefined ? null : (
+        <p class="banner">Envoys of other replicas are not known here: {unknown}</p>
       )}
       <Rejections envoys={envoys} />
       <Table

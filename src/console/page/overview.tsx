@@ -32,7 +32,7 @@ export function Overview({ data, past }: OverviewProps) {
           tone={envoys.nacked > 0 ? 'bad' : bad > 0 || envoys.connected === 0 ? 'warning' : 'good'}
           note={
             envoys.connected === 0
-              ? status.unknownEnvoys === undefined
+              ? status.unknown === undefined
                 ? 'none is connected'
                 : 'none is connected to this replica'
               : `${envoys.stale} stale, ${envoys.nacked} rejecting`

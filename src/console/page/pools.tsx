@@ -113,7 +113,7 @@ function Known({ pool }: { readonly pool: PoolView }) {
         ['At most', pool.maximum],
         ['Drivers now', pool.drivers],
         ['Sessions', pool.sessions],
-        ['Waiting', pool.waiting ?? 'only the leader knows'],
+        ['Waiting', pool.waiting ?? 'not known here: the leader is not heard'],
         failure === undefined ? undefined : ['Why none starts', failure],
       ]}
     />

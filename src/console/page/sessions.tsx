@@ -149,7 +149,10 @@ function Live(props: Omit<SessionProps, 'id'> & { readonly session: SessionView 
             </>,
           ],
           ['Last RPC', <Ago at={session.lastActivityAt} nowMs={nowMs} />],
-          ['RPCs that run now', session.runningQueries ?? 'only the leader knows'],
+          [
+            'RPCs that run now',
+            session.runningQueries ?? 'not known here: the leader is not heard',
+          ],
         ]}
       />
       {onRelease ? (

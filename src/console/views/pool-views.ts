@@ -12,11 +12,11 @@ import type { ConsoleSources } from '../console-sources.js';
 export function poolViews({
   fleet,
   policy,
-  replica,
-}: Pick<ConsoleSources, 'fleet' | 'policy' | 'replica'>): readonly PoolView[] {
+  hearsLeader,
+}: Pick<ConsoleSources, 'fleet' | 'policy' | 'hearsLeader'>): readonly PoolView[] {
   const { drivers, pools } = fleet();
   const inForce = policy();
-  const leads = replica().epoch !== undefined;
+  const isKnown = hearsLeader();
   const live = drivers.filter(({ phase }) => phase !== 'gone');
   const reports = new Map(pools.map((report) => [poolKey(report), report]));
   const namespaces = [
@@ -41,7 +41,7 @@ export function poolViews({
         size: report?.size ?? own?.size ?? 0,
         maximum: report?.maximum ?? own?.maximum ?? 0,
         ...counts(live.filter((driver) => poolKey(driver) === key)),
-        ...plannedPart(report, leads),
+        ...plannedPart(report, isKnown),
       };
     });
 }
@@ -60,9 +60,9 @@ function counts(drivers: readonly DriverStatus[]) {
 }
 
 /** Drivers that are asked for but not seen yet are on their way up, too. */
-function plannedPart(report: PoolReport | undefined, leads: boolean) {
+function plannedPart(report: PoolReport | undefined, isKnown: boolean) {
   if (!report) return {};
   const { drivers, warming, waiting, failure } = report;
-  if (!leads) return { drivers, warming };
+  if (!isKnown) return { drivers, warming };
   return { drivers, warming, waiting, ...(failure === undefined ? {} : { failure }) };
 }

@@ -2,8 +2,8 @@
 import type { EnvoyView, StatusView, ProblemView } from '../../model/admin-api.js';
 import { isoTime } from '../../model/clock.js';
 import type { DriverPhase } from '../../model/driver.js';
-import type { KnownProblem } from '../../model/fleet-problem.js';
-import type { ConsoleSources } from '../console-sources.js';
+import type { FleetProblem } from '../../model/fleet-problem.js';
+import type { ConsoleSources, ReportedProblem } from '../console-sources.js';
 import { envoyState, envoyViews } from './envoy-views.js';
 import { waitingSentences } from './waiting.js';
 
@@ -11,7 +11,7 @@ export function statusView(sources: ConsoleSources): StatusView {
   const { epoch, leader } = sources.replica();
   const { version, problem } = sources.policyReport();
   const envoys = envoyViews(sources);
-  const unknown = sources.unknownEnvoys?.();
+  const unknown = sources.unknown?.();
   const { drivers } = sources.fleet();
   return {
     version: sources.version,
@@ -22,7 +22,7 @@ export function statusView(sources: ConsoleSources): StatusView {
     },
     policy: { version, ...(problem === undefined ? {} : { problem }) },
     envoys: envoyCounts(envoys),
-    ...(unknown === undefined ? {} : { unknownEnvoys: unknown }),
+    ...(unknown === undefined ? {} : { unknown }),
     sessions: drivers.reduce((sum, { sessions }) => sum + sessions, 0),
     drivers: {
       warming: count(drivers, 'warming'),
@@ -62,45 +62,28 @@ function problemsOf(sources: ConsoleSources, envoys: readonly EnvoyView[]): read
       if (reason !== undefined) found.push(`Envoy ${node} rejects its ${type}: ${reason}`);
     }
   }
-  return [
-    ...found,
-    ...issuerProblems(sources),
-    ...sources.problems().map(problemSentence),
-    ...waitingSentences(sources),
-  ];
-}
-
-/** Each once, with those who say so. */
-function issuerProblems({ sidecars }: Pick<ConsoleSources, 'sidecars'>): readonly string[] {
-  const tellers = new Map<string, string[]>();
-  for (const { connected, name, sidecarId, policy } of sidecars()) {
-    if (!connected) continue;
-    for (const { issuer, problem, keysKnown } of policy?.issuers ?? []) {
-      const meanwhile = keysKnown ? 'those from before are in use' : 'its tokens are UNAVAILABLE';
-      const sentence = `The keys of the token issuer ${issuer} cannot be fetched, so ${meanwhile}: ${problem}`;
-      tellers.set(sentence, [...(tellers.get(sentence) ?? []), name || sidecarId]);
-    }
-  }
-  return [...tellers].map(([sentence, names]) => `${sentence} (authz ${names.join(', ')})`);
+  return [...found, ...sources.problems().map(problemSentence), ...waitingSentences(sources)];
 }
 
 // What is wrong, as the admin API shows it.
 
-export function problemViews(problems: readonly KnownProblem[]): readonly ProblemView[] {
-  return problems.map(({ kind, object, message, sinceMs }) => ({
+export function problemViews(problems: readonly ReportedProblem[]): readonly ProblemView[] {
+  return problems.map(({ kind, object, issuer, message, sinceMs, reportedBy }) => ({
     kind,
     ...(object ? { object: nameOf(object) } : {}),
+    ...(issuer === undefined ? {} : { issuer }),
     ...(object?.cluster === undefined ? {} : { cluster: object.cluster }),
     message,
     since: isoTime(sinceMs),
+    ...(reportedBy ? { reportedBy } : {}),
   }));
 }
 
 /** One sentence with what it is about. */
-function problemSentence({ object, message }: KnownProblem): string {
+function problemSentence({ object, message }: FleetProblem): string {
   return object ? `${nameOf(object)}: ${message}` : message;
 }
 
-function nameOf({ kind, namespace, name }: NonNullable<KnownProblem['object']>): string {
+function nameOf({ kind, namespace, name }: NonNullable<FleetProblem['object']>): string {
   return kind === 'Namespace' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }

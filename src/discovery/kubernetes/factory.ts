@@ -30,6 +30,7 @@ import {
 } from '../../model/fleet-problem.js';
 import type { Leadership } from '../../model/ledger.js';
 import type { PoolName } from '../../model/pool.js';
+import { mostSessions } from '../../model/spark-forgets.js';
 import { makeParts, type PartsOwner } from './driver-parts.js';
 import { QuotaWatch } from './nearest-factory.js';
 import { sparkApplication, sparkConnect } from './spark-objects.js';
@@ -37,7 +38,6 @@ import {
   bringsFence,
   hasDriverToken,
   hasFence,
-  isSpark4,
   templateHash,
   type DriverRequest,
   type DriverTemplate,
@@ -71,8 +71,6 @@ export interface KubernetesFactoryOptions {
 
 /** Without a pod for this long, a request is looked into. */
 const PATIENCE_MS = 15_000;
-/** What Spark 3.5's server keeps at most. */
-const SPARK_3_SESSIONS = 100;
 /** Longer than the longest pause between two attempts: a pool that wants no driver any more has no problem. */
 const REFUSAL_MS = 6 * 60_000;
 const RETRY_MS = 5_000;
@@ -269,10 +267,11 @@ export class KubernetesFactory implements DriverFactory, ProblemSource {
 
   #refuseForgetful(template: DriverTemplate, namespace: string): void {
     const sessions = this.#options.sessionsPerDriver?.(namespace) ?? 0;
-    if (isSpark4(template) || sessions <= SPARK_3_SESSIONS) return;
+    const most = mostSessions(template.sparkVersion);
+    if (most === undefined || sessions <= most) return;
     throw new GatewayError(
       'DRIVER_START_FAILED',
-      `The policy gives ${sessions} sessions to a driver of ${namespace}, and Spark 3.5 forgets the oldest in silence beyond ${SPARK_3_SESSIONS}: set sessions_per_driver to ${SPARK_3_SESSIONS} at most, or use Spark 4.`,
+      `The policy gives ${sessions} sessions to a driver of ${namespace}, and Spark 3.5 forgets the oldest in silence beyond ${most}: set sessions_per_driver to ${most} at most, or use Spark 4.`,
     );
   }
 

@@ -10,6 +10,7 @@ import type { Clock, Timer } from '../../model/clock.js';
 import { refuseSessionTimeout } from '../../model/connect-conf.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
 import { driverSessionTimeoutMs } from '../../model/driver.js';
+import { isSpark3, refuseSessionTtl } from '../../model/spark-forgets.js';
 import { type DriverTemplate, templateDocument, type TemplateEntry } from './template.js';
 
 interface DriverTemplates {
@@ -21,9 +22,6 @@ interface DriverTemplates {
   /** Whether drivers that others run in this namespace count. */
   readonly trusts: (namespace: string) => boolean;
 }
-
-/** Spark 3.5 forgets a session in silence when so long no request of it came. */
-const FORGETS_AFTER_MS = 60 * 60_000;
 
 /**
  * Throws SETTINGS_INVALID whose message holds every mistake, one on each line. `file` is shown in it.
@@ -49,7 +47,9 @@ export function compileTemplates(
     matches: matcher(entry.namespaces),
     template: Object.freeze({
       ...compile(entry, typed.templates[index] ?? {}),
-      ...(isSpark3(entry) ? {} : { sessionTimeoutMs: driverSessionTimeoutMs(sessionTtlMs) }),
+      ...(isSpark3(entry.spark_version)
+        ? {}
+        : { sessionTimeoutMs: driverSessionTimeoutMs(sessionTtlMs) }),
     }),
   }));
   const trusts = matcher(document.trusted_namespaces);
@@ -60,18 +60,9 @@ export function compileTemplates(
   };
 }
 
-function isSpark3(entry: TemplateEntry): boolean {
-  return entry.spark_version.startsWith('3');
-}
-
 function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number): void {
-  if (isSpark3(entry) && sessionTtlMs >= FORGETS_AFTER_MS) {
-    reader.refuseAt(
-      entry,
-      'spark_version',
-      'Spark 3.5 forgets a session in silence after an hour without a request: session_ttl must be shorter than 1h, or this Spark 4',
-    );
-  }
+  const forgets = refuseSessionTtl(entry.spark_version, sessionTtlMs);
+  if (forgets !== undefined) reader.refuseAt(entry, 'spark_version', forgets);
   if (entry.kind === 'SparkApplication' && !entry.main) {
     reader.refuseAt(
       entry,
@@ -79,7 +70,11 @@ function check(entry: TemplateEntry, reader: Reader, sessionTtlMs: number): void
       'a SparkApplication needs "main": a program that starts a SparkSession and stays alive',
     );
   }
-  if (entry.driver_token === true && isSpark3(entry) && entry.driver_fence === 'none') {
+  if (
+    entry.driver_token === true &&
+    isSpark3(entry.spark_version) &&
+    entry.driver_fence === 'none'
+  ) {
     reader.refuseAt(entry, 'driver_token', 'driver_token needs Spark 4 or the driver fence');
   }
   const timeout = refuseSessionTimeout(Object.fromEntries(entry.spark_conf), sessionTtlMs);

@@ -24,6 +24,8 @@ export interface LocalProcessesOptions {
   /** Kept over restarts; made if missing. Holds secrets, so it is for the owner only. */
   readonly stateFolder: string;
   readonly makeCommand: MakeDriverCommand;
+  /** Sessions that a driver of a variant remembers at most; default: no bound is known. */
+  readonly mostSessions?: (variant: string | undefined) => number | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** Loopback addresses to use. Default 127.1.0.0/24. */
@@ -186,9 +188,12 @@ export class LocalProcesses {
   async #observe(): Promise<readonly ObservedDriver[]> {
     const live = [...this.#drivers.values()].filter((driver) => driver.isLive());
     await Promise.all(live.map((driver) => this.#watchPort(driver)));
-    return [...this.#drivers.values()].map((driver) =>
-      driver.observe(this.#ports.state(driver.request.resource)),
-    );
+    return [...this.#drivers.values()].map((driver) => {
+      const { resource, variant } = driver.request;
+      const most = this.#options.mostSessions?.(variant);
+      const seen = driver.observe(this.#ports.state(resource));
+      return most === undefined ? seen : { ...seen, mostSessions: most };
+    });
   }
 
   #requested(): readonly RequestedDriver[] {

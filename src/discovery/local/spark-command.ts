@@ -163,6 +163,15 @@ function connectJars(sparkHome: string): string {
   return jars;
 }
 
+/** As its jars are named; undefined: they do not say. */
+export function sparkVersionOf(sparkHome: string): string | undefined {
+  for (const name of readdirSync(join(sparkHome, 'jars'))) {
+    const version = /^spark-connect_[\d.]+-(\d.*)\.jar$/.exec(name)?.[1];
+    if (version !== undefined) return version;
+  }
+  return undefined;
+}
+
 /** The Python whose environment PySpark's package folder is in: it can run the driver's Python workers. */
 function pythonOf(sparkHome: string): string | undefined {
   const python = resolve(sparkHome, '../../../../bin/python3');

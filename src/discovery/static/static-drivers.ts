@@ -7,6 +7,7 @@ import { readNamedText } from '../../lib/files/files.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import type { DriverSource, ObservedDriver } from '../../model/driver.js';
 import { GatewayError, reasonOf } from '../../model/errors.js';
+import { mostSessions } from '../../model/spark-forgets.js';
 import { parseStaticEntries, type StaticEntry } from './static-entries.js';
 import { PortMonitor, type Probe } from '../port-monitor.js';
 
@@ -15,6 +16,8 @@ export interface StaticFileOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly probe?: Probe;
+  /** How long the gateway keeps an idle session, milliseconds; absent: nobody says. */
+  readonly sessionTtlMs?: number;
   /** Where `token_env` is looked up. Default: the process's environment. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -93,7 +96,8 @@ export class StaticFile implements DriverSource {
   }
 
   #observe(entry: StaticEntry, token: string | undefined): ObservedDriver {
-    const { uid, namespace, variant, address, port } = entry;
+    const { uid, namespace, variant, address, port, sparkVersion } = entry;
+    const most = mostSessions(sparkVersion);
     const state = this.#ports.state(uid);
     const base = {
       uid,
@@ -104,6 +108,7 @@ export class StaticFile implements DriverSource {
       port,
       ...(token === undefined ? {} : { token }),
       fenced: entry.fence,
+      ...(most === undefined ? {} : { mostSessions: most }),
     };
     if (state?.answers) return { ...base, condition: 'ready' };
     return {
@@ -143,9 +148,9 @@ export class StaticFile implements DriverSource {
 
   /** Answers whether anything changed. */
   async #load(): Promise<boolean> {
-    const { path } = this.#options;
+    const { path, sessionTtlMs } = this.#options;
     const text = await readNamedText(path, 'SETTINGS_INVALID', 'the file of drivers');
-    const parsed = parseStaticEntries(text);
+    const parsed = parseStaticEntries(text, sessionTtlMs);
     if ('mistakes' in parsed) {
       const lines = parsed.mistakes.map(({ line, message }) => `${path}:${line}: ${message}`);
       throw new GatewayError('SETTINGS_INVALID', lines.join('\n'));

@@ -11,7 +11,7 @@
  *     token_env: ETL_1_TOKEN   #   from a file (relative to this one) or the environment
  *     fence: true              # optional: it has the driver fence, so that it may be shared by a team
  *     instance: 2              # optional: change it whenever the driver was restarted
- *     spark_version: 4.0.1     # optional, for people
+ *     spark_version: 4.0.1     # optional; Spark 3.5 forgets sessions in silence, and is kept from it
  *     variant: spark-4.3       # optional: only for sessions of the policy's canary of this name
  * ```
  *
@@ -23,6 +23,7 @@ import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Node, type YAMLMap } from 'yaml';
 import { SPARK_CONNECT_PORT } from '../../model/driver.js';
+import { refuseSessionTtl } from '../../model/spark-forgets.js';
 
 export interface StaticEntry {
   /** Follows from name, namespace, address and port: whoever changes one of them names another driver. */
@@ -65,8 +66,11 @@ const KEYS = [
 ] as const;
 type Key = (typeof KEYS)[number];
 
-/** Every entry, or every mistake: a file with a mistake is refused as a whole. */
-export function parseStaticEntries(text: string): StaticEntries {
+/**
+ * Every entry, or every mistake: a file with a mistake is refused as a whole. `sessionTtlMs`: how long the gateway keeps
+ * an idle session.
+ */
+export function parseStaticEntries(text: string, sessionTtlMs = 0): StaticEntries {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const mistakes: StaticMistake[] = document.errors.map((error) => ({
@@ -92,7 +96,7 @@ export function parseStaticEntries(text: string): StaticEntries {
   const names = new Set<string>();
   const addresses = new Map<string, string>();
   for (const item of list.items) {
-    const entry = isMap(item) ? readEntry(item, wrong) : undefined;
+    const entry = isMap(item) ? readEntry(item, wrong, sessionTtlMs) : undefined;
     if (!isMap(item)) wrong(item, 'A driver is a map with name, namespace and address.');
     if (!entry) continue;
     const address = `${entry.address} port ${entry.port}`;
@@ -110,6 +114,7 @@ export function parseStaticEntries(text: string): StaticEntries {
 function readEntry(
   item: YAMLMap,
   wrong: (node: unknown, message: string) => void,
+  sessionTtlMs: number,
 ): StaticEntry | undefined {
   let good = true;
   const refuse = (node: unknown, message: string) => {
@@ -158,7 +163,9 @@ function readEntry(
     /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/,
     'a name of lower-case letters, digits, "." and "-"',
   );
-  const sparkVersion = field('spark_version', /./, 'a version');
+  const sparkVersion = field('spark_version', /^\d+\.\d/, 'a version such as 4.0.1');
+  const forgets = refuseSessionTtl(sparkVersion ?? '', sessionTtlMs);
+  if (forgets !== undefined) refuse(item.get('spark_version', true), `${forgets}.`);
   if (tokenFile !== undefined && tokenEnv !== undefined) {
     refuse(item, 'token_file and token_env exclude each other.');
   }

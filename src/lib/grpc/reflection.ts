@@ -19,6 +19,7 @@ import {
   ServerReflectionResponseSchema,
 } from '#gen/grpc/reflection/v1/reflection_pb.js';
 import { ServerReflection as ServerReflectionAlpha } from '#gen/grpc/reflection/v1alpha/reflection_pb.js';
+import { file_google_rpc_error_details } from '#gen/google/rpc/error_details_pb.js';
 import { methodDefinition } from './channels.js';
 
 type Call = ServerDuplexStream<ServerReflectionRequest, ServerReflectionResponse>;
@@ -64,6 +65,8 @@ class DescriptorIndex {
   constructor(services: readonly DescService[]) {
     this.#services = services.map(({ typeName }) => typeName);
     for (const { file } of services) this.#add(file);
+    // What is in the details of a status, so that a client can read them.
+    this.#add(file_google_rpc_error_details);
   }
 
   answer(request: ServerReflectionRequest['messageRequest']): Answer {

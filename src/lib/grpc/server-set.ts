@@ -158,8 +158,7 @@ export class ServerSet {
     if (!isServiceError(error)) return error;
     const sent = sentError(error);
     if (sent) return passes(sent) ? new Passing(sent) : sent;
-    const why = `${statusName(error.code)}: ${error.details}`;
-    const told = unavailable(why, error);
+    const told = unavailable(reasonFor(error), error);
     // What takes too long, or is refused by the certificate, is no better a moment later.
     return error.code === GrpcStatus.UNAVAILABLE ? new Passing(told) : told;
   }
@@ -190,8 +189,12 @@ function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && 'code' in error && 'details' in error && 'metadata' in error;
 }
 
-function statusName(code: number): string {
-  return Object.entries(GrpcStatus).find(([, value]) => value === code)?.[0] ?? String(code);
+/** For whoever asked, who may be anybody: without the addresses that the library tells of. */
+function reasonFor({ code, details }: ServiceError): string {
+  if (code === GrpcStatus.UNAVAILABLE) return 'it cannot be reached';
+  if (code === GrpcStatus.DEADLINE_EXCEEDED) return 'it takes too long';
+  const name = Object.entries(GrpcStatus).find(([, value]) => value === code)?.[0] ?? code;
+  return `${name}: ${details}`;
 }
 
 function ask<I extends DescMessage, O extends DescMessage>(

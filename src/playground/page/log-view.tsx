@@ -51,6 +51,14 @@ export class LogView extends Component<Props, State> {
           role="region"
           aria-label="Log"
           onScroll={() => this.#scrolled()}
+          onWheel={({ deltaY }) => {
+            if (deltaY < 0) this.#pause();
+          }}
+          onKeyDown={({ key }) => {
+            if (['ArrowUp', 'PageUp', 'Home'].includes(key)) this.#pause();
+          }}
+          onPointerDown={() => this.#pause()}
+          onTouchMove={() => this.#pause()}
         >
           {log.lines === 0 ? (
             <p class="empty">Nothing has been written yet.</p>
@@ -66,15 +74,19 @@ export class LogView extends Component<Props, State> {
     );
   }
 
+  /** Somebody reads, or selects: what is written now must not move it. */
+  #pause(): void {
+    const box = this.#box.current;
+    if (box && box.scrollHeight > box.clientHeight) this.setState({ paused: true });
+  }
+
   #scrolled(): void {
     const box = this.#box.current;
-    if (!box) return;
-    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight <= NEAR_END;
-    // What grows scrolls by itself; only somebody's hand leads up.
-    const up = box.scrollTop < this.#top;
+    if (!box || !this.state.paused) return;
+    const toEnd = box.scrollHeight - box.scrollTop - box.clientHeight;
+    // Selecting at the end does not scroll; only a way down leads back.
+    if (toEnd <= NEAR_END && box.scrollTop > this.#top) this.setState({ paused: false });
     this.#top = box.scrollTop;
-    if (atEnd) this.setState({ paused: false });
-    else if (up) this.setState({ paused: true });
   }
 
   #resume(): void {
@@ -84,7 +96,9 @@ export class LogView extends Component<Props, State> {
 
   #toEnd(): void {
     const box = this.#box.current;
-    if (box) box.scrollTop = box.scrollHeight;
+    if (!box) return;
+    box.scrollTop = box.scrollHeight;
+    this.#top = box.scrollTop;
   }
 }
 

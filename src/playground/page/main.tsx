@@ -13,12 +13,14 @@ import { jobPath, type Route, routeOf } from './route.js';
 import { SubmissionKeys, submissionOf } from './submission.js';
 
 const START_AGAIN_MS = 5_000;
+const SAID_FOR_MS = 8_000;
 
 const root = document.getElementById('app');
 const nonce = document.querySelector<HTMLScriptElement>('script[nonce]')?.nonce ?? '';
 const keys = new SubmissionKeys();
 let follower: JobFollower | undefined;
 let drawn = false;
+let sayingTimer = 0;
 
 const store = new Store<PageState>(
   {
@@ -41,7 +43,7 @@ const actions: AppActions = {
   refuse: (refusal) => store.set({ refusal, outcome: '' }),
   stop: (job) => void stop(job),
   check: () => void follower?.check(),
-  say: (outcome) => store.set({ outcome }),
+  say,
   signedOut,
   nextTheme() {
     chooseTheme(nextTheme(store.state.theme));
@@ -59,6 +61,13 @@ function draw(state: PageState): void {
   drawn = true;
   document.title = `${titleOf(state)}Spark Playground`;
   render(<App state={state} actions={actions} nonce={nonce} />, root);
+}
+
+/** Says what was done, for as long as it takes to read it. */
+function say(outcome: string): void {
+  store.set({ outcome });
+  clearTimeout(sayingTimer);
+  sayingTimer = setTimeout(() => store.set({ outcome: '' }), SAID_FOR_MS);
 }
 
 function titleOf({ route, job }: PageState): string {
@@ -121,10 +130,8 @@ async function run(draft: Draft): Promise<void> {
     const { job_id: job, duplicate } = await withProof((token) => api.run(body, key, token));
     keys.answered();
     started.keeping.keepRun({ job, manifest: draft.manifest });
-    store.set({
-      submitting: false,
-      outcome: duplicate ? 'This job had been submitted already.' : 'The job is submitted.',
-    });
+    store.set({ submitting: false });
+    say(duplicate ? 'This job had been submitted already.' : 'The job is submitted.');
     moveTo(jobPath(job));
   } catch (error) {
     const { status, body: said } =
@@ -136,7 +143,7 @@ async function run(draft: Draft): Promise<void> {
     if (status >= 400 && status < 500 && status !== 429) keys.answered();
     store.set({
       submitting: false,
-      refusal: { message: messageOf(error), places: placesOf(said) },
+      refusal: { message: messageOf(error), places: placesOf(said), by: 'server' },
     });
   }
 }
@@ -145,10 +152,10 @@ async function stop(job: string): Promise<void> {
   store.set({ outcome: '' });
   try {
     const { success } = await withProof((token) => api.cancel(job, token));
-    store.set({ outcome: success ? 'The job is being stopped.' : 'The job had ended before.' });
+    say(success ? 'The job is being stopped.' : 'The job had ended before.');
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) signedOut();
-    else store.set({ outcome: `It is not stopped: ${messageOf(error)}` });
+    else say(`It is not stopped: ${messageOf(error)}`);
   }
   await follower?.check();
 }
@@ -181,6 +188,10 @@ async function readMe(): Promise<boolean> {
 /** Somebody may have signed in again in another window. */
 async function comeBack(): Promise<void> {
   if (!store.state.signedOut) return;
+  if (!store.state.start) {
+    await start();
+    return;
+  }
   try {
     if (!(await readMe())) return;
     store.set({ signedOut: false });
@@ -193,7 +204,7 @@ async function comeBack(): Promise<void> {
 }
 
 followLinks(() => {
-  store.set({ route: currentRoute() });
+  store.set({ route: currentRoute(), refusal: undefined });
   followJob();
 });
 focusFilterBySlash();

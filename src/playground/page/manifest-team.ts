@@ -20,10 +20,10 @@ export function teamIn(text: string): TeamInText | undefined {
   return { team: value.replaceAll(/^["']|["']$/g, ''), from, to: from + value.length };
 }
 
-/** The text with another team; as it is where it names none. */
+/** The text with another team; as it is where it names none, and for an empty one. */
 export function withTeam(text: string, team: string): string {
   const found = teamIn(text);
-  if (!found || found.team === team) return text;
+  if (!found || team === '' || found.team === team) return text;
   return text.slice(0, found.from) + teamAsYaml(text, found, team) + text.slice(found.to);
 }
 

@@ -21,6 +21,8 @@ export interface Start {
 export interface Refusal {
   readonly message: string;
   readonly places: readonly ProblemPlaceView[];
+  /** Who found the mistakes: those of the page are marked while they are written. */
+  readonly by: 'page' | 'server';
 }
 
 export interface PageState {

@@ -66,22 +66,23 @@ export function cellText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
+const NUMBER = /^[+-]?\d+(\.\d+)?(E[+-]?\d+)?$/i;
+
 /**
  * RFC 4180. Text that a spreadsheet would take for a formula gets an apostrophe before it
  * (https://owasp.org/www-community/attacks/CSV_Injection); a file of JSON has it as it is.
  */
-export function asCsv(columns: readonly ResultColumn[], { rows }: PreviewView): string {
-  const cell = (value: unknown, numeric: boolean): string => {
-    if (value === null || value === undefined) return '';
-    const text = cellText(value);
-    const safe = !numeric && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-    return /[",\r\n]/.test(safe) || safe === '' ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
-  const lines = [
-    columns.map(({ name }) => cell(name, false)),
-    ...rows.map((row) => columns.map(({ numeric }, at) => cell(row[at], numeric))),
-  ];
-  return lines.map((line) => `${line.join(',')}\r\n`).join('');
+export function asCsv({ columns, rows }: PreviewView): string {
+  const lines = [columns, ...rows.map((row) => columns.map((_, at) => row[at]))];
+  return lines.map((line) => `${line.map(csvCell).join(',')}\r\n`).join('');
+}
+
+/** Nothing at all for null; text that is empty is in quotes. */
+function csvCell(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  const text = cellText(value);
+  const safe = /^[=+\-@\t\r]/.test(text) && !NUMBER.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) || safe === '' ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 /** With columns and rows apart: names of columns may be the same. */

@@ -56,10 +56,7 @@ function Preview({
   return (
     <>
       <div class="actions">
-        <button
-          type="button"
-          onClick={() => save(`${job}.csv`, 'text/csv', asCsv(columns, preview))}
-        >
+        <button type="button" onClick={() => save(`${job}.csv`, 'text/csv', asCsv(preview))}>
           Download CSV
         </button>
         <button

@@ -6,7 +6,7 @@ import type { ProblemPlaceView, SampleView } from '../../model/playground-api.js
 import { parseManifest } from '../../manifest/parse.js';
 import { manifestSchema } from '../../manifest/json-schema.js';
 import { ManifestEditor } from './editor/editor.js';
-import { JobView } from './job-view.js';
+import { type JobActions, JobView } from './job-view.js';
 import type { Draft } from './keeping.js';
 import { teamAsYaml, teamIn, withTeam } from './manifest-team.js';
 import type { PageState, Refusal, Start } from './page-state.js';
@@ -14,7 +14,8 @@ import { RunOptions } from './run-options.js';
 
 export interface WorkbenchActions {
   run(draft: Draft): void;
-  refuse(refusal: Refusal): void;
+  /** undefined: what was refused is good now. */
+  refuse(refusal: Refusal | undefined): void;
   stop(job: string): void;
   check(): void;
   say(outcome: string): void;
@@ -56,11 +57,12 @@ export class Workbench extends Component<Props, State> {
       check: (text) => this.#problemsOf(text),
       nonce: this.props.nonce,
       onChange: (manifest) => this.#change({ manifest }),
-      onMistakes: (mistakes) => this.setState({ mistakes }),
+      onMistakes: (mistakes) => this.#found(mistakes),
       onRun: () => this.#run(),
     });
     this.#mark();
     addEventListener('pagehide', this.#keep);
+    document.addEventListener('keydown', this.#runByKeys);
   }
 
   override componentDidUpdate(): void {
@@ -69,6 +71,7 @@ export class Workbench extends Component<Props, State> {
 
   override componentWillUnmount(): void {
     removeEventListener('pagehide', this.#keep);
+    document.removeEventListener('keydown', this.#runByKeys);
     this.#keep();
     this.#editor?.destroy();
   }
@@ -78,15 +81,7 @@ export class Workbench extends Component<Props, State> {
     const { job, nowMs, refusal, submitting } = state;
     const isRunning = job?.status !== undefined && !hasEnded(job.status.state);
     return (
-      <div
-        class={job ? 'workbench with-job' : 'workbench'}
-        onKeyDown={(event) => {
-          const isRun = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
-          if (!isRun || event.defaultPrevented) return;
-          event.preventDefault();
-          this.#run();
-        }}
-      >
+      <div class={job ? 'workbench with-job' : 'workbench'}>
         <section class="writing" aria-label="Manifest and how it is run">
           <div class="choices">
             <SamplePicker samples={samples} onChoose={(sample) => this.#open(sample)} />
@@ -136,8 +131,7 @@ export class Workbench extends Component<Props, State> {
             actions={{
               stop: () => actions.stop(job.id),
               check: () => actions.check(),
-              goTo: (line, column) => this.#editor?.goTo(line, column),
-              openManifest: this.#manifestToOpen(job.id),
+              ...this.#actionsOnManifest(job.id),
             }}
           />
         ) : null}
@@ -147,9 +141,15 @@ export class Workbench extends Component<Props, State> {
 
   #problemsOf(text: string): readonly ProblemPlaceView[] {
     const { problems } = parseManifest(text, {
-      localPaths: this.props.start.choices.local_paths ?? false,
+      localPaths: this.props.start.choices.local_paths,
     });
     return problems;
+  }
+
+  #found(mistakes: number): void {
+    this.setState({ mistakes });
+    const { actions, state } = this.props;
+    if (mistakes === 0 && state.refusal?.by === 'page') actions.refuse(undefined);
   }
 
   #change(change: Partial<Draft>): void {
@@ -163,6 +163,15 @@ export class Workbench extends Component<Props, State> {
     this.props.start.keeping.keepDraft(this.state.draft);
   };
 
+  /** From anywhere in the view; within the editor it is the editor's own. */
+  readonly #runByKeys = (event: KeyboardEvent): void => {
+    const isRun = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
+    const isShown = this.props.state.route.view === 'workbench';
+    if (!isRun || !isShown || event.defaultPrevented) return;
+    event.preventDefault();
+    this.#run();
+  };
+
   #run(): void {
     const { actions, state } = this.props;
     if (state.submitting) return;
@@ -172,6 +181,7 @@ export class Workbench extends Component<Props, State> {
       actions.refuse({
         message: `It is not submitted: the manifest has ${count(others.length + 1, 'mistake')}.`,
         places: [first, ...others],
+        by: 'page',
       });
       return;
     }
@@ -180,9 +190,8 @@ export class Workbench extends Component<Props, State> {
   }
 
   #open({ manifest, title }: SampleView): void {
-    const team = teamIn(this.#editor?.text ?? '')?.team ?? '';
-    const { teams } = this.props.start.choices;
-    this.#editor?.replace(teams.includes(team) ? withTeam(manifest, team) : manifest);
+    const team = teamIn(this.#editor?.text ?? '')?.team || defaultTeam(this.props.start);
+    this.#editor?.replace(withTeam(manifest, team));
     this.props.actions.say(`“${title}” is in the editor. Undo brings back what was there.`);
   }
 
@@ -193,13 +202,19 @@ export class Workbench extends Component<Props, State> {
     else this.props.actions.say('The manifest has no team: write one below metadata.');
   }
 
-  #manifestToOpen(job: string): (() => void) | undefined {
+  /** Lines of a job are those of the editor only if this is the manifest that it was started with. */
+  #actionsOnManifest(job: string): Pick<JobActions, 'goTo' | 'openManifest'> {
     const ran = this.props.start.keeping.manifestOf(job);
-    if (ran === undefined || ran === this.state.draft.manifest) return undefined;
-    return () => {
-      this.#editor?.replace(ran);
-      this.#marked = '';
-      this.#mark();
+    if (ran === undefined) return {};
+    if (ran === this.state.draft.manifest) {
+      return { goTo: (line, column) => this.#editor?.goTo(line, column) };
+    }
+    return {
+      openManifest: () => {
+        this.#editor?.replace(ran);
+        this.#marked = '';
+        this.#mark();
+      },
     };
   }
 
@@ -208,11 +223,9 @@ export class Workbench extends Component<Props, State> {
     const { start, state } = this.props;
     const { job, refusal } = state;
     const { line, column = 1, message = '' } = job?.status?.reason ?? {};
-    const places = refusal
-      ? refusal.places
-      : line === undefined
-        ? []
-        : [{ line, column, path: '', message }];
+    const ofJob = line === undefined ? [] : [{ line, column, path: '', message }];
+    const ofServer = refusal?.by === 'server' ? refusal.places : [];
+    const places = refusal ? ofServer : ofJob;
     const key = JSON.stringify([refusal ? 'refusal' : job?.id, places]);
     if (key === this.#marked || !this.#editor) return;
     const isThis = refusal || start.keeping.manifestOf(job?.id ?? '') === this.#editor.text;
@@ -221,18 +234,23 @@ export class Workbench extends Component<Props, State> {
   }
 }
 
-function firstDraft({ choices, keeping, samples }: Start): Draft {
+function firstDraft(start: Start): Draft {
+  const { choices, keeping, samples } = start;
   const { defaults, environments } = choices;
   const kept = keeping.draft();
   const environment = [kept?.environment, defaults.environment].find(
     (name) => name != null && environments.includes(name),
   );
   const sample = samples[0]?.manifest ?? '';
-  const team = defaults.team ?? choices.teams[0];
   return {
-    ...(kept ?? { manifest: team === undefined ? sample : withTeam(sample, team) }),
+    ...(kept ?? { manifest: withTeam(sample, defaultTeam(start)) }),
     environment: environment ?? environments[0] ?? '',
   };
+}
+
+/** Empty: none is known. */
+function defaultTeam({ choices: { defaults, teams } }: Start): string {
+  return defaults.team ?? teams[0] ?? '';
 }
 
 function SamplePicker({
@@ -265,6 +283,7 @@ function SamplePicker({
   );
 }
 
+/** A policy may let somebody act for any team, so another than those that are named can be written. */
 function TeamPicker({
   teams,
   text,
@@ -274,21 +293,22 @@ function TeamPicker({
   readonly text: string;
   readonly onChoose: (team: string) => void;
 }) {
-  const team = teamIn(text)?.team ?? '';
-  const isKnown = teams.includes(team);
   return (
     <label title="It stands in the manifest, below metadata">
       Team{' '}
-      <select value={team} onChange={(event) => onChoose(event.currentTarget.value)}>
-        {isKnown ? null : (
-          <option value={team}>{team === '' ? 'none' : `${team} (not yours)`}</option>
-        )}
+      <input
+        class="team"
+        list="teams"
+        autocomplete="off"
+        spellcheck={false}
+        value={teamIn(text)?.team ?? ''}
+        onChange={(event) => onChoose(event.currentTarget.value.trim())}
+      />
+      <datalist id="teams">
         {teams.map((name) => (
-          <option key={name} value={name}>
-            {name}
-          </option>
+          <option key={name} value={name} />
         ))}
-      </select>
+      </datalist>
     </label>
   );
 }

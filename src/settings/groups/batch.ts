@@ -11,7 +11,7 @@ import {
   setting,
   textMap,
 } from '../setting.js';
-import { historyUrl, jobUrl, objectUrl } from '../types.js';
+import { historyUrl, jobUrl, objectUrl, sparkConfText } from '../types.js';
 
 /** The leader looks at what jobs have left in doubt, the Runner when somebody asks. */
 const results = [...controlPlane, ...runners, ...playgrounds];
@@ -129,6 +129,11 @@ export const batch = group(
         roles: controlPlane,
         about:
           'Spark configuration of every job, such as that of its storage. Neither secrets nor what the operator refuses or the gateway sets.',
+      }),
+      templates: textMap(sparkConfText, {
+        roles: controlPlane,
+        about:
+          'Further Spark configuration by the names that the policy calls templates, such as "spark.a=1; spark.b=2".',
       }),
       catalog_name: setting(plainText, {
         default: 'unity',

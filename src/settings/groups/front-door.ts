@@ -73,8 +73,8 @@ export const envoy = group('The Envoy that `start` runs, and what `bootstrap` pr
   }),
   admin_addr: setting(loopbackAddress, {
     default: '127.0.0.1:9901',
-    roles: ['bootstrap'],
-    about: "Envoy's own administration.",
+    roles: ['bootstrap', 'authz'],
+    about: "Envoy's own administration. The authz beside it reads there what Envoy counts.",
   }),
   health_addr: setting(tcpAddress, {
     default: '127.0.0.1:9902',
@@ -135,6 +135,12 @@ export const authz = group('The authorization service beside each Envoy (ext_aut
     default: '75s',
     roles: controlPlane,
     about: 'How long Envoy waits for an answer; must exceed authz.hold_time.',
+  }),
+  lease_time: setting(duration('0', '30s'), {
+    default: '5s',
+    roles: [...controlPlane, ...sidecars],
+    about:
+      'How long Envoy may let further ReleaseExecute of a token and session through without asking again; 0: it always asks. For as long a change of the policy may not hold for them.',
   }),
   token_cache_size: setting(integer(1, 1_000_000), {
     default: '20000',

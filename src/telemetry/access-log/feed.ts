@@ -1,10 +1,5 @@
 /** What one access log stream tells of activity, to this process while it leads, or to whoever does. */
-import { create, toBinary } from '@bufbuild/protobuf';
 import type { ClientWritableStream } from '@grpc/grpc-js';
-import {
-  type StreamAccessLogsMessage_Identifier,
-  StreamAccessLogsMessageSchema,
-} from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { QUERY_RPCS } from '../../model/names.js';
@@ -60,22 +55,19 @@ export function localFeed(
   return feed;
 }
 
+const NO_INTRODUCTION = new Uint8Array();
 /** Messages that the other process has not taken yet, at most. */
 const MOST_WAITING = 1_000;
 
 /**
  * Passes messages on. A connection that fails or is too slow is given up and made again with a later
  * message: the other process then knows that it may have missed something.
+ * @param introduction as in `AccessLogMessage`, of the stream's first message
  */
 export function relayFeed(
-  identifier: StreamAccessLogsMessage_Identifier | undefined,
+  introduction: Uint8Array | undefined,
   open: () => ClientWritableStream<Buffer> | undefined,
 ): ActivityFeed {
-  // Messages in a row merge (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
-  const introduction = toBinary(
-    StreamAccessLogsMessageSchema,
-    create(StreamAccessLogsMessageSchema, identifier ? { identifier } : {}),
-  );
   let call: ClientWritableStream<Buffer> | undefined;
   const leave = (): void => {
     call?.cancel();
@@ -95,7 +87,8 @@ export function relayFeed(
       opened.on('status', () => {
         if (call === opened) call = undefined;
       });
-      opened.write(Buffer.concat([introduction, bytes]));
+      // Messages in a row merge (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+      opened.write(Buffer.concat([introduction ?? NO_INTRODUCTION, bytes]));
     },
     close: leave,
   };
@@ -155,6 +148,9 @@ export class StreamActivity {
     }
     if (isAnswer(record)) this.#sink.answered?.(record.session);
     if (isRelease(record)) this.#sink.released(record.session, nowMs);
+    if (record.sessionClosed && record.driver !== undefined) {
+      this.#sink.closedByDriver?.(record.session, record.driver);
+    }
   }
 
   /** The connection ended: what it reported on is unknown from now on. */

@@ -1,30 +1,24 @@
 /** Envoy's access log service: audit records, metrics, activity of sessions. */
-import { create, fromBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import type { ClientWritableStream, Server, ServerReadableStream } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
   AccessLogService,
-  type StreamAccessLogsMessage,
-  type StreamAccessLogsMessage_Identifier,
-  StreamAccessLogsMessageSchema,
   type StreamAccessLogsResponse,
   StreamAccessLogsResponseSchema,
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { methodDefinition } from '../../lib/grpc/channels.js';
+import { MalformedMessage } from '../../lib/protobuf/wire.js';
 import { toServiceError } from '../../lib/grpc/status-details.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { AuditSink } from '../../model/audit.js';
 import type { Clock } from '../../model/clock.js';
 import type { GatewayError } from '../../model/errors.js';
 import { notLeading } from '../../model/refusals.js';
+import { type AccessLogMessage, EntryReader } from './entry-reader.js';
 import { type ActivityFeed, localFeed, relayFeed, Reporters } from './feed.js';
-import {
-  type RequestMetrics,
-  type AccessRecord,
-  accessRecord,
-  type ConnectionEnd,
-  connectionEnd,
-} from './access-record.js';
+import type { AccessRecord } from './access-record.js';
+import type { RequestMetrics } from './request-metrics.js';
 
 export interface AccessLogOptions {
   readonly clock: Clock;
@@ -47,8 +41,8 @@ export type ActivityTarget =
 type LogCall = ServerReadableStream<Received | undefined, StreamAccessLogsResponse>;
 
 interface Received {
-  readonly message: StreamAccessLogsMessage;
-  readonly bytes: Uint8Array;
+  readonly message: AccessLogMessage;
+  readonly bytes: Buffer;
 }
 
 /**
@@ -59,6 +53,7 @@ export class AccessLogReceiver {
   readonly #o: AccessLogOptions;
   readonly #streams = new Set<LogStream>();
   readonly #envoys = new Map<string, number>();
+  readonly #reader = new EntryReader();
   #feeds: FeedFactory = () => undefined;
   #isHere = false;
 
@@ -71,7 +66,12 @@ export class AccessLogReceiver {
     const method = methodDefinition(AccessLogService.method.streamAccessLogs);
     server.addService(
       // Bytes that are no message must not end the stream, and with it the records that follow.
-      { streamAccessLogs: { ...method, requestDeserialize: readMessage } },
+      {
+        streamAccessLogs: {
+          ...method,
+          requestDeserialize: (bytes: Buffer) => this.#readMessage(bytes),
+        },
+      },
       {
         streamAccessLogs: (
           call: LogCall,
@@ -91,7 +91,7 @@ export class AccessLogReceiver {
     if ('sink' in target) {
       const reporters = new Reporters(target.sink, logger, clock.now());
       this.#feeds = (reporter) => localFeed(reporter, { ...target, reporters, clock, intervalMs });
-    } else this.#feeds = (_reporter, identifier) => relayFeed(identifier, target.open);
+    } else this.#feeds = (_reporter, introduction) => relayFeed(introduction, target.open);
     this.#isHere = 'sink' in target;
     this.#endPassedOn();
   }
@@ -115,9 +115,8 @@ export class AccessLogReceiver {
     }
     this.#streams.add(stream);
     call.on('data', (received: Received | undefined) => {
-      const read = readRecords(received?.message);
-      const { records, malformed } = read;
-      if (received) stream.tell(received, read);
+      if (received) stream.tell(received);
+      const { records, malformed } = received?.message ?? UNREADABLE;
       if (this.#o.onRecord) records.forEach(this.#o.onRecord);
       if (isPassedOn) return;
       if (received && stream.isFirst) this.#count(stream.reporter, 1);
@@ -144,6 +143,15 @@ export class AccessLogReceiver {
     }
   }
 
+  #readMessage(bytes: Buffer): Received | undefined {
+    try {
+      return { message: this.#reader.read(bytes), bytes };
+    } catch (error) {
+      if (error instanceof MalformedMessage) return undefined;
+      throw error;
+    }
+  }
+
   #count(envoy: string, change: 1 | -1): void {
     const streams = (this.#envoys.get(envoy) ?? 0) + change;
     if (streams > 0) this.#envoys.set(envoy, streams);
@@ -152,10 +160,9 @@ export class AccessLogReceiver {
   }
 }
 
-type FeedFactory = (
-  reporter: string,
-  identifier: StreamAccessLogsMessage_Identifier | undefined,
-) => ActivityFeed | undefined;
+const UNREADABLE = { records: [], malformed: 1 };
+
+type FeedFactory = (reporter: string, introduction: Buffer | undefined) => ActivityFeed | undefined;
 
 /** One stream. Envoy names itself in the first message only, and has a stream for each worker thread. */
 class LogStream {
@@ -163,7 +170,7 @@ class LogStream {
   readonly end: (error: GatewayError) => void;
   readonly #feeds: FeedFactory;
   #messages = 0;
-  #identifier: StreamAccessLogsMessage_Identifier | undefined;
+  #introduction: Buffer | undefined;
   #feed: ActivityFeed | undefined;
   reporter: string;
 
@@ -188,47 +195,18 @@ class LogStream {
     return this.#messages === 1;
   }
 
-  tell({ message, bytes }: Received, { records, connectionEnds }: ReadRecords): void {
+  tell({ message, bytes }: Received): void {
     if (this.#messages === 0) {
-      this.#identifier = message.identifier;
-      this.reporter = message.identifier?.node?.id || this.reporter;
+      this.#introduction = message.introduction;
+      this.reporter = message.node || this.reporter;
     }
     this.#messages += 1;
-    this.#feed ??= this.#feeds(this.reporter, this.#identifier);
-    this.#feed?.tell({ records, connectionEnds, bytes });
+    this.#feed ??= this.#feeds(this.reporter, this.#introduction);
+    this.#feed?.tell({ ...message, bytes });
   }
 
   leave(): void {
     this.#feed?.close();
     this.#feed = undefined;
   }
-}
-
-function readMessage(bytes: Buffer): Received | undefined {
-  try {
-    return { message: fromBinary(StreamAccessLogsMessageSchema, bytes), bytes };
-  } catch {
-    return undefined;
-  }
-}
-
-interface ReadRecords {
-  readonly records: readonly AccessRecord[];
-  readonly connectionEnds: readonly ConnectionEnd[];
-  readonly malformed: number;
-}
-
-function readRecords(message: StreamAccessLogsMessage | undefined): ReadRecords {
-  const entries = message?.logEntries;
-  if (entries?.case === 'httpLogs') {
-    const { logEntry } = entries.value;
-    const records = logEntry.map(accessRecord).filter((record) => record !== undefined);
-    return { records, connectionEnds: [], malformed: logEntry.length - records.length };
-  }
-  if (entries?.case === 'tcpLogs') {
-    const { logEntry } = entries.value;
-    const connectionEnds = logEntry.map(connectionEnd).filter((end) => end !== undefined);
-    return { records: [], connectionEnds, malformed: logEntry.length - connectionEnds.length };
-  }
-  return { records: [], connectionEnds: [], malformed: 1 };
 }

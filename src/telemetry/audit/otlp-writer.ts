@@ -74,7 +74,8 @@ function logRecord({ event, version, timeMs, fields }: AuditRecord, observedMs: 
   const values: Record<string, string | number | boolean> = { 'spark_gateway.version': version };
   let traceId: Uint8Array | undefined;
   let isWarning = event === 'lost';
-  for (const [name, value] of fields) {
+  for (const [name, value] of Object.entries(fields)) {
+    if (value === undefined) continue;
     if (typeof value !== 'object') {
       if (name === 'traceId') traceId = Buffer.from(`${value}`, 'hex');
       else values[`spark_gateway.${name}`] = value;

@@ -25,7 +25,8 @@ class Streaming:
         os.makedirs(batches, exist_ok=True)
 
         def write(frame, batch):
-            count = frame.count()
+            # Of numpy in PySpark 3.5.
+            count = int(frame.count())
             # A batch that was cut off comes again.
             frame.write.mode("overwrite").parquet(os.path.join(out, f"batch={batch}"))
             seen = {"rows": count, "token": os.environ.get("SPARK_CONNECT_AUTHENTICATE_TOKEN")}

@@ -41,3 +41,53 @@ test('a file that breaks off is not well formed', (t) => {
   t.false(parseYaml('a: [1', 'f.yaml').wellFormed);
   t.true(parseYaml('', 'f.yaml').wellFormed);
 });
+
+test('a document of brackets alone is refused where it becomes too deep: what reads on would end the process', (t) => {
+  for (const text of ['['.repeat(30_000), '{a: '.repeat(30_000), '- '.repeat(30_000)]) {
+    const { problems, wellFormed } = parseYaml(text, 'f.yaml');
+    t.false(wellFormed);
+    t.regex(
+      formatProblems(problems),
+      /^f\.yaml:1:\d+: lists and maps are nested more than 100 deep/,
+    );
+  }
+  const deep = `${'['.repeat(99)}x${']'.repeat(99)}`;
+  t.deepEqual(parseYaml(deep, 'f.yaml').problems, []);
+});
+
+test('thousands of equal keys, mistakes or documents take no long time, and not all are told', (t) => {
+  for (const text of ['a: 1\n'.repeat(20_000), '] '.repeat(20_000), '--- x\n'.repeat(20_000)]) {
+    const { problems } = parseYaml(text, 'f.yaml');
+    t.true(problems.length > 0 && problems.length <= 1000);
+  }
+});
+
+test('more than so many signs are refused before they are read', (t) => {
+  const { problems } = parseYaml('[1, 2, 3]', 'f.yaml', { mostTokens: 5 });
+  t.regex(formatProblems(problems), /more than 5 signs/);
+  t.deepEqual(parseYaml('[1, 2, 3]', 'f.yaml', { mostTokens: 50 }).problems, []);
+});
+
+test('in detail, each value says its path and where its text begins', (t) => {
+  const { value } = parseYaml('a:\n  - "b c": |\n      x\n', 'f.yaml', { detailed: true });
+  t.like(value, {
+    entries: [
+      {
+        place: { path: 'a' },
+        value: {
+          items: [
+            {
+              place: { path: 'a[0]' },
+              entries: [
+                {
+                  place: { path: 'a[0]["b c"]' },
+                  value: { first: { place: { line: 3, column: 7 }, literal: true } },
+                },
+              ],
+            },
+          ],
+        },
+      },
+    ],
+  });
+});

@@ -23,6 +23,7 @@ function record(changes: Partial<AccessRecord>): AccessRecord {
     driver: 'uid-1',
     claimedUser: undefined,
     comesBack: undefined,
+    sessionClosed: undefined,
     refusal: undefined,
     grpcStatus: 0,
     details: 'via_upstream',
@@ -95,6 +96,15 @@ test('a session is released by a ReleaseSession that the driver answered with OK
   t.false(kinds().includes('released'));
   activity.record(record({ method: 'ReleaseSession', grpcStatus: 0 }));
   t.is(kinds().filter((kind) => kind === 'released').length, 1);
+});
+
+test('a session that its driver says it has closed is told as such', (t) => {
+  const { activity, kinds } = setUp();
+  activity.record(record({ grpcStatus: 13 }));
+  activity.record(record({ grpcStatus: 13, sessionClosed: true, refusal: 'NAMESPACE_REFUSED' }));
+  t.false(kinds().includes('closed-by-driver'));
+  activity.record(record({ grpcStatus: 13, sessionClosed: true }));
+  t.is(kinds().filter((kind) => kind === 'closed-by-driver').length, 1);
 });
 
 test('two sessions whose client gives all its RPCs one id are told apart', (t) => {

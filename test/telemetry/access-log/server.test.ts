@@ -10,7 +10,7 @@ import {
   HTTPAccessLogEntrySchema,
 } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { StreamAccessLogsMessageSchema } from '#gen/envoy/service/accesslog/v3/als_pb.js';
-import { requestMetrics } from '../../../src/telemetry/access-log/access-record.js';
+import { requestMetrics } from '../../../src/telemetry/access-log/request-metrics.js';
 import { AccessLogReceiver } from '../../../src/telemetry/access-log/receiver.js';
 import { Forwarder, isPassedOn } from '../../../src/lib/grpc/forward.js';
 import type { AuditedRpc } from '../../../src/model/audit.js';
@@ -41,11 +41,11 @@ async function setUp(t: ExecutionContext, clock = new ManualClock()) {
   accessLog.setTarget({ sink, queries });
   accessLog.addTo(server);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.1.2.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
       error ? reject(error) : resolve(bound),
     );
   });
-  const address = `127.1.2.1:${port}`;
+  const address = `127.0.0.1:${port}`;
   const client = new Client(address, credentials.createInsecure());
   t.teardown(() => {
     client.close();

@@ -51,6 +51,15 @@ const theme = EditorView.theme({
     textDecoration: 'underline wavy var(--bad)',
     textUnderlineOffset: '3px',
   },
+  // Its usual picture comes from an address that the page may not ask.
+  '.cm-lint-marker-error': {
+    content: 'normal',
+    width: '8px',
+    height: '8px',
+    margin: '0.45em auto 0',
+    borderRadius: '50%',
+    backgroundColor: 'var(--bad)',
+  },
   '.cm-failed-line': { backgroundColor: 'var(--bad-bg)' },
   '.cm-panel input, .cm-panel button': { fontSize: '13px', backgroundImage: 'none' },
 });

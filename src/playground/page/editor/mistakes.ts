@@ -15,21 +15,22 @@ const CHECK_AFTER_MS = 300;
 const runMistakes = StateField.define<readonly Diagnostic[]>({
   create: () => [],
   update(before, transaction) {
-    let mistakes = before;
+    let kept = before;
     if (transaction.docChanged) {
-      mistakes = mistakes.flatMap((mistake) => {
+      const { changes, startState } = transaction;
+      kept = kept.flatMap((mistake) => {
         const { from, to } = mistake;
-        if (transaction.changes.touchesRange(from, to) !== false) return [];
-        const { changes } = transaction;
+        const line = startState.doc.lineAt(from);
+        if (changes.touchesRange(line.from, line.to) !== false) return [];
         return [{ ...mistake, from: changes.mapPos(from), to: changes.mapPos(to) }];
       });
     }
     for (const effect of transaction.effects) {
       if (effect.is(markRun)) {
-        mistakes = effect.value.map((problem) => diagnosticOf(transaction.state.doc, problem));
+        kept = effect.value.map((problem) => diagnosticOf(transaction.state.doc, problem));
       }
     }
-    return mistakes;
+    return kept;
   },
   provide: (field) =>
     EditorView.decorations.compute([field], (state) => failedLines(state.doc, state.field(field))),

@@ -36,6 +36,8 @@ export class WireReader {
   wireType = 0;
   /** Of a VARINT field its low 32 bits, and not zero if any higher bit is set. */
   value = 0;
+  /** Of a VARINT field all of it, exact up to 2^53. */
+  wide = 0;
   /** The content of a BYTES field. On 'cut', `end` is where it will end, or Infinity if its length is cut too. */
   start = 0;
   end = 0;
@@ -96,9 +98,11 @@ export class WireReader {
     if (first < 0x80 && this.#position < this.#available) {
       this.#position++;
       this.value = first;
+      this.wide = first;
       return true;
     }
     let value = 0;
+    let high = 0;
     for (let i = 0; i < maxBytes; i++) {
       if (this.#position >= this.#available) {
         if (this.#available < this.#end) return false;
@@ -109,10 +113,12 @@ export class WireReader {
         throw new MalformedMessage('a varint is too long');
       }
       if (i < 5) value |= (byte & 0x7f) << (7 * i);
-      else if ((byte & 0x7f) !== 0) value |= 1;
+      if (i >= 4) high += (byte & 0x7f) * 2 ** (7 * i - 28);
       if (byte < 0x80) {
         if (maxBytes === 5 && byte === 0) throw new MalformedMessage('a varint is too long');
-        this.value = value >>> 0;
+        // Of the fifth byte 4 bits are part of the low 32.
+        this.wide = ((value & 0x0fff_ffff) >>> 0) + high * 2 ** 28;
+        this.value = high >= 16 ? (value | 1) >>> 0 : value >>> 0;
         return true;
       }
     }

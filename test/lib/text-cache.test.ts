@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import * as fc from 'fast-check';
-import { TextCache } from '../../src/authz/text-cache.js';
+import { TextCache } from '../../src/lib/protobuf/text-cache.js';
 import { settle } from '../support/manual-clock.js';
 
 /** Short and long ones with equal ends, so that many meet in one place; not all of them are UTF-8. */

@@ -1,0 +1,59 @@
+/** The processes of a gateway, and what they cost (Linux: /proc). */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+
+export interface Server {
+  readonly name: string;
+  readonly pid: number;
+}
+
+const roles: Readonly<Record<string, string>> = {
+  'control-plane': 'control plane',
+  authz: 'authz',
+};
+
+/** @param folder of the gateway's settings, which its processes name on their command lines */
+export function serversOf(folder: string): readonly Server[] {
+  const found: Server[] = [];
+  for (const entry of readdirSync('/proc')) {
+    const pid = Number(entry);
+    if (!Number.isInteger(pid)) continue;
+    const command = commandOf(pid);
+    if (!command.some((argument) => argument.startsWith(folder))) continue;
+    if (command[0]?.endsWith('envoy')) found.push({ name: 'Envoy', pid });
+    // As `main.js <role>`; what watches over a process names it further behind.
+    const main = command.findIndex((argument) => argument.endsWith('/main.js'));
+    const role =
+      main > 2 ? undefined : command.slice(main + 1).find((argument) => argument in roles);
+    if (role !== undefined) found.push({ name: roles[role] ?? role, pid });
+  }
+  return found;
+}
+
+function commandOf(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
+}
+
+let ticksPerSecond: number | undefined;
+
+/** Of all its threads since it began. */
+export function cpuMicros(pid: number): number {
+  ticksPerSecond ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+  // proc(5): utime and stime are fields 14 and 15; the second, the name, may hold spaces.
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSecond) * 1e6;
+}
+
+/** The first ones on a core of their own, where there are two and the system can pin. */
+export function keepApart(servers: readonly number[], others: readonly number[]): void {
+  if (availableParallelism() < 2) return;
+  for (const [core, pids] of [servers, others].entries()) {
+    for (const pid of pids) spawnSync('taskset', ['-a', '-p', '-c', String(core), String(pid)]);
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * A lease of authz's decision: Envoy remembers for a few seconds what authz let one ReleaseExecute leave
+ * with, and lets equal ones go without asking again. Nearly all RPCs are ReleaseExecute, and each says the
+ * same of who asks and for which session (docs/decisions/decision-leases.md).
+ *
+ * Equal means: the same token, authority, routing headers, session and user, byte for byte. A message that
+ * is in any way unusual is left to authz.
+ */
+import { create } from '@bufbuild/protobuf';
+import type { Any } from '@bufbuild/protobuf/wkt';
+import {
+  type TypedExtensionConfig,
+  TypedExtensionConfigSchema,
+} from '#gen/envoy/config/core/v3/extension_pb.js';
+import { FilterConfigSchema } from '#gen/envoy/config/route/v3/route_components_pb.js';
+import {
+  type HttpFilter,
+  HttpFilterSchema,
+} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import {
+  AccessMetadata,
+  AFFINITY_HEADER,
+  AUTHZ_METADATA_NAMESPACE,
+  BODY_PREFIX_BYTES,
+  CLUSTER_HEADER,
+  IDENTITY_HEADER,
+  ISSUER_HEADER,
+  LEASE_HEADER,
+  LEASED_HEADER,
+  PIN_HEADER,
+  PRINCIPAL_HEADER,
+  SESSION_HEADER,
+  SPARK_CONNECT_SERVICE,
+} from '../model/names.js';
+import {
+  type AuthzSettings,
+  fromAds,
+  pack,
+  ResourceNames,
+  TYPE_PREFIX,
+  typedStruct,
+} from './settings.js';
+
+/** The RPC that leases are for. */
+export const LEASED_PATH = `/${SPARK_CONNECT_SERVICE}/ReleaseExecute`;
+
+const LUA = 'envoy.extensions.filters.http.lua.v3.Lua';
+
+/** Runs where a route asks for it, and costs other requests nothing. */
+export function leaseFilter(): HttpFilter {
+  return create(HttpFilterSchema, {
+    name: ResourceNames.lease,
+    disabled: true,
+    configType: {
+      case: 'configDiscovery',
+      value: { configSource: fromAds(), typeUrls: [`${TYPE_PREFIX}${LUA}`] },
+    },
+  });
+}
+
+/** For the routes of `LEASED_PATH`, where there are leases. */
+export function withLease(): Record<string, Any> {
+  return { [ResourceNames.lease]: pack(FilterConfigSchema, { config: {} }) };
+}
+
+const COUNTS = 'envoy.filters.http.grpc_stats';
+
+/**
+ * Counts and times what has no record, by cluster and method (src/authz/envoy-counts.ts reads them). Runs where
+ * a route asks for it.
+ */
+export function countsFilter(): HttpFilter {
+  return create(HttpFilterSchema, {
+    name: COUNTS,
+    disabled: true,
+    configType: typedStruct('envoy.extensions.filters.http.grpc_stats.v3.FilterConfig', {
+      individual_method_stats_allowlist: {
+        services: [{ name: SPARK_CONNECT_SERVICE, method_names: ['ReleaseExecute'] }],
+      },
+      enable_upstream_stats: true,
+    }),
+  });
+}
+
+/** For the routes of `LEASED_PATH`. */
+export function withCounts(): Record<string, Any> {
+  return { [COUNTS]: pack(FilterConfigSchema, { config: {} }) };
+}
+
+/** ECDS: sent apart from the listener, so that a change cuts no stream. */
+export function lease(settings: AuthzSettings): TypedExtensionConfig {
+  const config = { default_source_code: { inline_string: script(settings.headers) } };
+  return create(TypedExtensionConfigSchema, {
+    name: ResourceNames.lease,
+    typedConfig: typedStruct(LUA, config).value,
+  });
+}
+
+/**
+ * Headers of the request as they leave, in the order of a lease's words (src/authz/lease.ts). The last
+ * word, if there is one, is the driver's own token.
+ */
+export const leaseWords = [
+  CLUSTER_HEADER,
+  AFFINITY_HEADER,
+  PIN_HEADER,
+  PRINCIPAL_HEADER,
+  ISSUER_HEADER,
+  SESSION_HEADER,
+  IDENTITY_HEADER,
+] as const;
+
+/**
+ * The state is that of a worker thread. A question that gets no answer leaves its place to a later one; when
+ * there are too many leases all are forgotten.
+ */
+function script(headers: readonly string[]): string {
+  const names = headers.map((name) => `"${name.toLowerCase()}"`).join(', ');
+  return `
+local MOST_LEASES, MOST_ASKED = 4096, 1024
+local ROUTING = { ${names} }
+local STAMPED = { ${leaseWords.map((name) => `"${name}"`).join(', ')} }
+local byte, sub, concat, time = string.byte, string.sub, table.concat, os.time
+
+local leases, count = {}, 0
+local asked, last = {}, 0
+
+-- Whose the one message of a body is: session_id (field 1) and user_context (field 2), each once. Nil for
+-- whatever is not as every client writes it.
+local function identity(bytes)
+  local size = #bytes
+  if size < 5 then return nil end
+  local flag, a, b, c, d = byte(bytes, 1, 5)
+  if flag ~= 0 or ((a * 256 + b) * 256 + c) * 256 + d ~= size - 5 then return nil end
+  local at, session, user = 6, nil, nil
+  while at <= size do
+    local tag, length = byte(bytes, at, at + 1)
+    if not length or tag < 8 or tag > 127 then return nil end
+    local wire = tag % 8
+    at = at + 2
+    if wire == 2 then
+      if length > 127 then
+        local high = byte(bytes, at)
+        if not high or high == 0 or high > 127 then return nil end
+        length, at = length - 128 + high * 128, at + 1
+      end
+      local stop = at + length - 1
+      if stop > size then return nil end
+      if tag == 10 then
+        if session then return nil end
+        session = sub(bytes, at, stop)
+      elseif tag == 18 then
+        if user then return nil end
+        user = sub(bytes, at, stop)
+      end
+      at = stop + 1
+    elseif wire ~= 0 or length > 127 or tag == 8 or tag == 16 then
+      return nil
+    end
+  end
+  if not session or not user then return nil end
+  return #session .. session .. user
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local token = headers:get("authorization")
+  if not token then return end
+  local body = handle:body()
+  if not body then return end
+  local length = body:length()
+  if length > ${BODY_PREFIX_BYTES} then return end
+  local who = identity(body:getBytes(0, length))
+  if not who then return end
+  -- Whatever was had before the body came is of no use any more.
+  headers = handle:headers()
+  local key = { token, headers:get(":authority") or "" }
+  for i = 1, #ROUTING do key[i + 2] = headers:get(ROUTING[i]) or "" end
+  key[#key + 1] = who
+  key = concat(key, "\\0")
+  local lease = leases[key]
+  if lease and time() < lease.ends then
+    for i = 1, #STAMPED do headers:replace(STAMPED[i], lease[i]) end
+    if lease.token then headers:replace("authorization", lease.token) else headers:remove("authorization") end
+    headers:remove("authentication")
+    headers:replace("${LEASED_HEADER}", "1")
+    handle:streamInfo():dynamicMetadata():set("${AUTHZ_METADATA_NAMESPACE}", "${AccessMetadata.leased}", lease.metadata)
+    handle:clearRouteCache()
+    return
+  end
+  last = last % 1000000000 + 1
+  asked[last % MOST_ASKED] = { last, key }
+  headers:replace("${LEASE_HEADER}", tostring(last))
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local said = headers:get("${LEASE_HEADER}")
+  if not said then return end
+  headers:remove("${LEASE_HEADER}")
+  local words = {}
+  for word in said:gmatch("%S+") do words[#words + 1] = word end
+  local number, seconds = tonumber(words[1]), tonumber(words[2])
+  local question = number and asked[number % MOST_ASKED]
+  if not question or question[1] ~= number or not seconds or #words < #STAMPED + 3 then return end
+  asked[number % MOST_ASKED] = nil
+  local lease = { ends = time() + seconds, metadata = words[3] }
+  for i = 1, #STAMPED do lease[i] = words[i + 3] end
+  local token = words[#STAMPED + 4]
+  lease.token = token and "Bearer " .. token
+  if not leases[question[2]] then
+    if count >= MOST_LEASES then leases, count = {}, 0 end
+    count = count + 1
+  end
+  leases[question[2]] = lease
+end
+`;
+}

@@ -1,0 +1,180 @@
+/** Metrics of the RPCs that clients make. Counted here and shown when they are asked for: each request is a few additions. */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { DURATION_BUCKETS_MS, type EnvoyCounts } from '../../model/envoy-counts.js';
+import type { AccessRecord } from './access-record.js';
+
+const DURATION = 'spark_gateway_request_duration_seconds';
+/** What succeeds of it has no record (src/envoy/lease.ts). */
+const UNRECORDED = 'ReleaseExecute';
+const labelNames = ['method', 'team', 'environment'] as const;
+
+/** Upper ends, seconds. */
+const DURATION_BUCKETS = DURATION_BUCKETS_MS.map((ms) => ms / 1000);
+
+export interface RequestMetrics {
+  /** Of requests that have no record; those of `team` and `environment`. */
+  counted(counts: EnvoyCounts, of: { readonly team: string; readonly environment: string }): void;
+  observe(record: AccessRecord): void;
+  malformed(count: number): void;
+  reporters(count: number): void;
+}
+
+/** The RPCs of one method, team and environment. */
+class Series {
+  readonly labels: Record<(typeof labelNames)[number], string>;
+  /** Not added up: those of each bucket alone, and of those beyond the last. */
+  readonly buckets = new Float64Array(DURATION_BUCKETS.length + 1);
+  seconds = 0;
+  succeeded = 0;
+  /** By gRPC status. */
+  readonly failed = new Map<string, number>();
+
+  constructor(method: string, team: string, environment: string) {
+    this.labels = { method, team, environment };
+  }
+
+  took(seconds: number): void {
+    let bucket = 0;
+    while (bucket < DURATION_BUCKETS.length && seconds > (DURATION_BUCKETS[bucket] ?? 0)) bucket++;
+    this.buckets[bucket] = (this.buckets[bucket] ?? 0) + 1;
+    this.seconds += seconds;
+  }
+}
+
+/**
+ * Team and environment are set only for a request that was let through, so that refused ones cannot
+ * make new series.
+ */
+export function requestMetrics(registry: Registry): RequestMetrics {
+  const registers = [registry];
+  const table = new SeriesTable();
+  registry.registerMetric(new Durations(table));
+  const errors = new Counter({
+    name: 'spark_gateway_request_errors_total',
+    help: 'Requests that ended with a gRPC status other than OK, or with none.',
+    labelNames: [...labelNames, 'grpc_status'],
+    registers: [],
+    collect() {
+      this.reset();
+      for (const { labels, failed } of table.all) {
+        for (const [status, count] of failed) this.inc({ ...labels, grpc_status: status }, count);
+      }
+    },
+  });
+  registry.registerMetric(errors);
+  const success = new Counter({
+    name: 'spark_gateway_request_success_total',
+    help: 'Requests that ended with gRPC status OK.',
+    labelNames,
+    registers: [],
+    collect() {
+      this.reset();
+      for (const { labels, succeeded } of table.all) {
+        if (succeeded > 0) this.inc(labels, succeeded);
+      }
+    },
+  });
+  registry.registerMetric(success);
+  const malformed = new Counter({
+    name: 'spark_gateway_access_log_malformed_total',
+    help: 'Access log entries that could not be read and were ignored.',
+    registers,
+  });
+  const reporters = new Gauge({
+    name: 'spark_gateway_access_log_reporters',
+    help: 'Envoys whose access log is connected.',
+    registers,
+  });
+  return {
+    counted({ method, succeeded, buckets, totalMs }, { team, environment }) {
+      const series = table.of(method, team, environment);
+      series.succeeded += succeeded;
+      series.seconds += totalMs / 1000;
+      for (const [index, count] of buckets.entries()) {
+        series.buckets[index] = (series.buckets[index] ?? 0) + count;
+      }
+    },
+    observe(record) {
+      if (record.kind !== 'ended') return;
+      const { method, refusal, team = '', environment = '', durationMs, grpcStatus } = record;
+      const series =
+        refusal === undefined ? table.of(method, team, environment) : table.of(method, '', '');
+      // Envoy times all requests of a method whose successes have no record.
+      if (durationMs !== undefined && method !== UNRECORDED) series.took(durationMs / 1000);
+      if (grpcStatus === 0) series.succeeded += 1;
+      else {
+        const status = grpcStatus?.toString() ?? 'none';
+        series.failed.set(status, (series.failed.get(status) ?? 0) + 1);
+      }
+    },
+    malformed: (count) => malformed.inc(count),
+    reporters: (count) => reporters.set(count),
+  };
+}
+
+/** Found without a text made of their labels for each request. */
+class SeriesTable {
+  readonly all: Series[] = [];
+  readonly #byMethod = new Map<string, Map<string, Map<string, Series>>>();
+
+  of(method: string, team: string, environment: string): Series {
+    const byTeam = at(this.#byMethod, method, () => new Map<string, Map<string, Series>>());
+    const byEnvironment = at(byTeam, team, () => new Map<string, Series>());
+    return at(byEnvironment, environment, () => {
+      const series = new Series(method, team, environment);
+      this.all.push(series);
+      return series;
+    });
+  }
+}
+
+function at<T>(map: Map<string, T>, key: string, make: () => T): T {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
+}
+
+/** prom-client's own can be told of single observations only. */
+class Durations extends Histogram<(typeof labelNames)[number]> {
+  /** The same without values. */
+  readonly #empty: Histogram<(typeof labelNames)[number]>;
+  readonly #table: SeriesTable;
+
+  constructor(table: SeriesTable) {
+    const about = {
+      name: DURATION,
+      help: 'Time from the first byte of a request to the last of its response.',
+      labelNames,
+      buckets: [...DURATION_BUCKETS],
+      registers: [],
+    };
+    super(about);
+    this.#empty = new Histogram(about);
+    this.#table = table;
+  }
+
+  override async get(): ReturnType<Histogram<(typeof labelNames)[number]>['get']> {
+    const values = this.#table.all.flatMap((series) => this.#valuesOf(series));
+    return { ...(await this.#empty.get()), values };
+  }
+
+  /** What the registry asks for in place of `get`. */
+  getForPromString(): ReturnType<typeof this.get> {
+    return this.get();
+  }
+
+  #valuesOf({ labels, buckets, seconds }: Series) {
+    let count = 0;
+    const values = [...DURATION_BUCKETS, '+Inf'].map((le, index) => {
+      count += buckets[index] ?? 0;
+      return { metricName: `${DURATION}_bucket`, labels: { ...labels, le }, value: count };
+    });
+    return count === 0
+      ? []
+      : [
+          ...values,
+          { metricName: `${DURATION}_sum`, labels, value: seconds },
+          { metricName: `${DURATION}_count`, labels, value: count },
+        ];
+  }
+}
