@@ -12,6 +12,7 @@ import { SocketClient } from '../../test/support/xds-socket.js';
 import { percentiles } from './percentiles.js';
 import { deletePod, each, makePod, podOf, setReady } from './pods.js';
 import { requestsOf } from './requests.js';
+import { unusedAddress } from '../../test/support/loopback.js';
 
 export interface RoutableOptions {
   /** Those that are there. */
@@ -106,7 +107,7 @@ export async function measureRoutable(
       },
     });
   const startedMs = performance.now();
-  const leader = await start('127.91.40.2');
+  const leader = await start(await unusedAddress());
   const near = new Subscriber(leader.xds, 'envoy-of-leader');
   await near.hasAll(pods);
   console.log(
@@ -118,7 +119,7 @@ export async function measureRoutable(
   console.log(
     `… to all of them available: ${((performance.now() - startedMs) / 1000).toFixed(1)} s`,
   );
-  const follower = await start('127.91.40.3');
+  const follower = await start(await unusedAddress());
   const far = new Subscriber(follower.xds, 'envoy-of-follower');
   await far.hasAll(pods);
 

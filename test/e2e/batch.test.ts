@@ -24,7 +24,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; token: string }>;
 test.before(async (t) => {
   t.timeout(600_000);
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.61.0/24',
     batch: true,
     // Jobs only: no driver stands ready beside them.
     settings: { hot_pool_size: '0' },

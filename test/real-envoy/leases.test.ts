@@ -29,6 +29,7 @@ import {
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
 import { answerUid, SparkDriver } from '../support/spark-driver.js';
 import { encode, type EncodedField, frame } from '../support/spark-messages.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest.serial as TestFn<{
   front: Front;
@@ -66,7 +67,7 @@ function decide(request: CheckRequest, driver: SparkDriver): CheckResponse {
 }
 
 test.before(async (t) => {
-  const driver = await SparkDriver.start('driver-1', '127.1.2.91', (arrived, self) => {
+  const driver = await SparkDriver.start('driver-1', await unusedAddress(), (arrived, self) => {
     if (arrived.headers['x-fail'] === undefined) answerUid(arrived, self);
     else arrived.end(5);
   });
@@ -138,7 +139,7 @@ test('authz is asked once; the driver sees each request as authz stamped it, the
         authentication: 'x',
         [LEASED_HEADER]: '1',
         [PRINCIPAL_HEADER]: 'mallory',
-        [PIN_HEADER]: Buffer.from('127.1.2.99:1').toString('base64'),
+        [PIN_HEADER]: Buffer.from('192.0.2.99:1').toString('base64'),
       });
       t.is(said['grpc-status'], '0');
       t.is(said[LEASE_HEADER], undefined);

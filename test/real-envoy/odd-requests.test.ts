@@ -17,6 +17,7 @@ import { type Front, routable, startFront, testSettings } from '../support/front
 import { allow, refuse } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
 import { frame } from '../support/spark-messages.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver }>;
 
@@ -24,7 +25,7 @@ const SERVICE = `/${SPARK_CONNECT_SERVICE}`;
 const LIMIT = 2_000;
 
 test.before(async (t) => {
-  const driver = await SparkDriver.start('driver-1', '127.1.2.66');
+  const driver = await SparkDriver.start('driver-1', await unusedAddress());
   t.context.driver = driver;
   t.context.front = await startFront({
     settings: { ...testSettings, drivers: { ...testSettings.drivers, maxMessageBytes: LIMIT } },

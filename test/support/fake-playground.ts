@@ -92,13 +92,6 @@ export class FakePlayground {
     return job;
   }
 
-  /** The only job that was submitted. */
-  get newest(): string {
-    const id = [...this.jobs.keys()].at(-1);
-    if (id === undefined) throw new Error('no job was submitted');
-    return id;
-  }
-
   move(id: string, state: JobState, change: Partial<JobStatusView> = {}): void {
     const job = this.#job(id);
     const at = new Date().toISOString();

@@ -11,9 +11,10 @@ import { ResultsView } from './results-view.js';
 export interface JobActions {
   readonly stop: () => void;
   readonly check: () => void;
-  readonly goTo: (line: number, column: number) => void;
-  /** undefined: this browser does not know with which manifest the job was started, or it is what is edited. */
-  readonly openManifest: (() => void) | undefined;
+  /** Left out: the editor does not have the manifest that the job was started with. */
+  readonly goTo?: (line: number, column: number) => void;
+  /** Left out: the editor has it, or this browser does not know it. */
+  readonly openManifest?: () => void;
 }
 
 interface Props {
@@ -118,7 +119,7 @@ function Reason({
   goTo,
 }: {
   readonly status: JobStatusView;
-  readonly goTo: JobActions['goTo'];
+  readonly goTo: JobActions['goTo'] | undefined;
 }) {
   if (!reason) return null;
   const isBad = state === 'FAILED' || state === 'UNKNOWN';
@@ -130,7 +131,7 @@ function Reason({
       </p>
       <p class="fine">
         {reason.code}
-        {reason.step === undefined ? '' : `, step “${reason.step}”`}{' '}
+        {reason.step === undefined ? '' : `, step “${reason.step}”`}
         <Place reason={reason} goTo={goTo} />
       </p>
     </div>
@@ -142,13 +143,17 @@ function Place({
   goTo,
 }: {
   readonly reason: JobReasonView;
-  readonly goTo: JobActions['goTo'];
+  readonly goTo: JobActions['goTo'] | undefined;
 }) {
   if (line === undefined) return null;
+  if (!goTo) return <>, line {line}</>;
   return (
-    <button type="button" class="link" onClick={() => goTo(line, column)}>
-      Go to line {line}
-    </button>
+    <>
+      {' '}
+      <button type="button" class="link" onClick={() => goTo(line, column)}>
+        Go to line {line}
+      </button>
+    </>
   );
 }
 

@@ -27,6 +27,8 @@ const MOST_CHARACTERS = 1_500_000;
 export class Keeping {
   readonly #store: TextStore;
   readonly #user: string;
+  /** What was read last, which may be large and is asked for often. */
+  #lastRuns: { readonly text: string | null; readonly runs: readonly KeptRun[] } | undefined;
 
   /** @param user tells people apart who use the same browser */
   constructor(store: TextStore, user: string) {
@@ -35,7 +37,7 @@ export class Keeping {
   }
 
   draft(): Draft | undefined {
-    const read = this.#read('draft');
+    const read = parsed(this.#store.getItem(this.#key('draft')));
     if (typeof read !== 'object' || read === null || Array.isArray(read)) return undefined;
     const { manifest, environment, sandbox, sampling, ttlSeconds } = read as Partial<Draft>;
     if (typeof manifest !== 'string') return undefined;
@@ -67,20 +69,17 @@ export class Keeping {
   }
 
   #runs(): readonly KeptRun[] {
-    const read = this.#read('runs');
-    if (!Array.isArray(read)) return [];
-    return read.filter(
-      (run: Partial<KeptRun> | null): run is KeptRun =>
-        typeof run?.job === 'string' && typeof run.manifest === 'string',
-    );
-  }
-
-  #read(name: string): unknown {
-    try {
-      return JSON.parse(this.#store.getItem(this.#key(name)) ?? 'null');
-    } catch {
-      return undefined;
-    }
+    const text = this.#store.getItem(this.#key('runs'));
+    if (text === this.#lastRuns?.text) return this.#lastRuns.runs;
+    const read = parsed(text);
+    const runs = Array.isArray(read)
+      ? read.filter(
+          (run: Partial<KeptRun> | null): run is KeptRun =>
+            typeof run?.job === 'string' && typeof run.manifest === 'string',
+        )
+      : [];
+    this.#lastRuns = { text, runs };
+    return runs;
   }
 
   #write(name: string, value: unknown): void {
@@ -93,5 +92,13 @@ export class Keeping {
 
   #key(name: string): string {
     return `playground ${name} of ${this.#user}`;
+  }
+}
+
+function parsed(text: string | null): unknown {
+  try {
+    return JSON.parse(text ?? 'null');
+  } catch {
+    return undefined;
   }
 }

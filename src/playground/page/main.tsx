@@ -188,6 +188,10 @@ async function readMe(): Promise<boolean> {
 /** Somebody may have signed in again in another window. */
 async function comeBack(): Promise<void> {
   if (!store.state.signedOut) return;
+  if (!store.state.start) {
+    await start();
+    return;
+  }
   try {
     if (!(await readMe())) return;
     store.set({ signedOut: false });
@@ -200,7 +204,7 @@ async function comeBack(): Promise<void> {
 }
 
 followLinks(() => {
-  store.set({ route: currentRoute() });
+  store.set({ route: currentRoute(), refusal: undefined });
   followJob();
 });
 focusFilterBySlash();

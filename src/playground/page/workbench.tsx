@@ -6,7 +6,7 @@ import type { ProblemPlaceView, SampleView } from '../../model/playground-api.js
 import { parseManifest } from '../../manifest/parse.js';
 import { manifestSchema } from '../../manifest/json-schema.js';
 import { ManifestEditor } from './editor/editor.js';
-import { JobView } from './job-view.js';
+import { type JobActions, JobView } from './job-view.js';
 import type { Draft } from './keeping.js';
 import { teamAsYaml, teamIn, withTeam } from './manifest-team.js';
 import type { PageState, Refusal, Start } from './page-state.js';
@@ -14,7 +14,8 @@ import { RunOptions } from './run-options.js';
 
 export interface WorkbenchActions {
   run(draft: Draft): void;
-  refuse(refusal: Refusal): void;
+  /** undefined: what was refused is good now. */
+  refuse(refusal: Refusal | undefined): void;
   stop(job: string): void;
   check(): void;
   say(outcome: string): void;
@@ -56,11 +57,12 @@ export class Workbench extends Component<Props, State> {
       check: (text) => this.#problemsOf(text),
       nonce: this.props.nonce,
       onChange: (manifest) => this.#change({ manifest }),
-      onMistakes: (mistakes) => this.setState({ mistakes }),
+      onMistakes: (mistakes) => this.#found(mistakes),
       onRun: () => this.#run(),
     });
     this.#mark();
     addEventListener('pagehide', this.#keep);
+    document.addEventListener('keydown', this.#runByKeys);
   }
 
   override componentDidUpdate(): void {
@@ -69,6 +71,7 @@ export class Workbench extends Component<Props, State> {
 
   override componentWillUnmount(): void {
     removeEventListener('pagehide', this.#keep);
+    document.removeEventListener('keydown', this.#runByKeys);
     this.#keep();
     this.#editor?.destroy();
   }
@@ -78,15 +81,7 @@ export class Workbench extends Component<Props, State> {
     const { job, nowMs, refusal, submitting } = state;
     const isRunning = job?.status !== undefined && !hasEnded(job.status.state);
     return (
-      <div
-        class={job ? 'workbench with-job' : 'workbench'}
-        onKeyDown={(event) => {
-          const isRun = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
-          if (!isRun || event.defaultPrevented) return;
-          event.preventDefault();
-          this.#run();
-        }}
-      >
+      <div class={job ? 'workbench with-job' : 'workbench'}>
         <section class="writing" aria-label="Manifest and how it is run">
           <div class="choices">
             <SamplePicker samples={samples} onChoose={(sample) => this.#open(sample)} />
@@ -136,8 +131,7 @@ export class Workbench extends Component<Props, State> {
             actions={{
               stop: () => actions.stop(job.id),
               check: () => actions.check(),
-              goTo: (line, column) => this.#editor?.goTo(line, column),
-              openManifest: this.#manifestToOpen(job.id),
+              ...this.#actionsOnManifest(job.id),
             }}
           />
         ) : null}
@@ -152,6 +146,12 @@ export class Workbench extends Component<Props, State> {
     return problems;
   }
 
+  #found(mistakes: number): void {
+    this.setState({ mistakes });
+    const { actions, state } = this.props;
+    if (mistakes === 0 && state.refusal?.by === 'page') actions.refuse(undefined);
+  }
+
   #change(change: Partial<Draft>): void {
     this.setState(({ draft }) => ({ draft: { ...draft, ...change } }));
     clearTimeout(this.#timer);
@@ -161,6 +161,15 @@ export class Workbench extends Component<Props, State> {
   readonly #keep = (): void => {
     clearTimeout(this.#timer);
     this.props.start.keeping.keepDraft(this.state.draft);
+  };
+
+  /** From anywhere in the view; within the editor it is the editor's own. */
+  readonly #runByKeys = (event: KeyboardEvent): void => {
+    const isRun = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
+    const isShown = this.props.state.route.view === 'workbench';
+    if (!isRun || !isShown || event.defaultPrevented) return;
+    event.preventDefault();
+    this.#run();
   };
 
   #run(): void {
@@ -193,13 +202,19 @@ export class Workbench extends Component<Props, State> {
     else this.props.actions.say('The manifest has no team: write one below metadata.');
   }
 
-  #manifestToOpen(job: string): (() => void) | undefined {
+  /** Lines of a job are those of the editor only if this is the manifest that it was started with. */
+  #actionsOnManifest(job: string): Pick<JobActions, 'goTo' | 'openManifest'> {
     const ran = this.props.start.keeping.manifestOf(job);
-    if (ran === undefined || ran === this.state.draft.manifest) return undefined;
-    return () => {
-      this.#editor?.replace(ran);
-      this.#marked = '';
-      this.#mark();
+    if (ran === undefined) return {};
+    if (ran === this.state.draft.manifest) {
+      return { goTo: (line, column) => this.#editor?.goTo(line, column) };
+    }
+    return {
+      openManifest: () => {
+        this.#editor?.replace(ran);
+        this.#marked = '';
+        this.#mark();
+      },
     };
   }
 
