@@ -5,7 +5,7 @@ import test from 'ava';
 /** What says of itself that it is no address, and what hands them out. */
 const APART = ['test/model/address.test.ts', 'test/support/loopback.ts', 'test/addresses.test.ts'];
 /** Of this machine but 127.0.0.1, where the system gives a port that is free. */
-const TYPED_IN = /\b127\.(?!0\.0\.1\b)\d+\.\d+\.\d*/;
+const TYPED_IN = /\b127\\?\.(?!0\\?\.0\\?\.1\b)\d+\\?\.\d+\\?\.\d*/;
 const PORT_TYPED_IN = /\.listen\((?!0\b)\d+/;
 
 test('no test types in an address or a port to listen on: two that run at once would meet', (t) => {

@@ -58,7 +58,7 @@ test('where nothing answers, or something else than a gateway, that is said', as
   const env = { SPARK_GATEWAY_TOKEN: 'token' };
   const client = await connect(options({ env }));
   const error = await t.throwsAsync(client.get('status'));
-  t.regex(error?.message ?? '', /http:\/\/127\.1\.44\.1:1 cannot be reached: .*ECONNREFUSED/);
+  t.regex(error?.message ?? '', /http:\/\/127\.0\.0\.1:1 cannot be reached: .*ECONNREFUSED/);
   t.is(reportFailure(error).exitCode, EXIT_UNREACHABLE);
   const api = await startAdminApi(t);
   const elsewhere = await connect(options({ env, flags: { server: `${api.url}/below` } }));

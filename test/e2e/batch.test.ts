@@ -196,7 +196,7 @@ test.serial('a mistake in SQL is told with its step and its line in the manifest
   const failed = await ended(t, id);
   t.is(failed.state, 'FAILED');
   t.like(failed.reason, { code: 'SQL_INVALID', step: 'result' });
-  t.is(failed.reason?.line, 18, JSON.stringify(failed.reason));
+  t.is(failed.reason?.line, 19, JSON.stringify(failed.reason));
   t.regex(failed.error ?? '', /^SQL_INVALID: .*no_such_column/s);
   t.is((await ask(t, `/results/${id}`)).status, 200);
 });

@@ -326,10 +326,14 @@ test.serial(
     await log.hover();
     await page.mouse.wheel(0, -2_000);
     await page.getByRole('button', { name: 'Paused; follow again' }).waitFor();
-    const place = await measure('box.scrollTop');
+    await page.waitForFunction(`(({ scrollHeight, scrollTop, clientHeight }) =>
+      scrollHeight - scrollTop - clientHeight > 1500)(document.querySelector('.log'))`);
+    const below = () => measure('box.scrollHeight - box.scrollTop');
+    const before = await below();
     playground.write(job, ['written while somebody reads']);
     await log.getByText('written while somebody reads').waitFor({ state: 'attached' });
-    t.is(await measure('box.scrollTop'), place);
+    // Lines that are dropped above move nothing; the new one is below.
+    t.true(Math.abs((await below()) - before) < 40);
     await page.getByRole('button', { name: 'Paused; follow again' }).click();
     await log.getByText('written while somebody reads').waitFor();
     t.true((await measure('box.scrollHeight - box.scrollTop - box.clientHeight')) < 10);
@@ -425,7 +429,7 @@ test.serial('jobs of mine: filtered, page by page, and Back', async (t) => {
   await picker(page, 'State').selectOption('FAILED');
   await page.getByRole('link', { name: 'nightly 120' }).waitFor();
   await picker(page, 'Team').selectOption('data');
-  await page.getByRole('link', { name: 'nightly 60', exact: true }).waitFor();
+  await page.getByRole('link', { name: 'nightly 120' }).waitFor({ state: 'detached' });
   t.is(await rows.count(), 21);
   await page.getByRole('link', { name: 'nightly 30', exact: true }).click();
   await page.waitForURL(`${playground.url}/jobs/job-30`);

@@ -11,6 +11,7 @@ import {
   IDENTITY_HEADER,
   PIN_HEADER,
   rpcOfPath,
+  SESSION_HEADER,
   SPARK_CONNECT_SERVICE,
 } from '../../src/model/names.js';
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
@@ -165,7 +166,7 @@ test.serial('headers that authz stamps are dropped however a client writes them'
     [PIN_HEADER]: 'MTI3LjAuMC4xOjE=',
     [IDENTITY_HEADER]: 'Zm9yZ2Vk',
     'x-spark-': 'empty',
-    'x-spark-session': ['one', 'two'],
+    [SESSION_HEADER]: ['one', 'two'],
     'x-envoy-max-retries': '100',
     'x-envoy-upstream-rq-timeout-ms': '1',
     'x-envoy-original-path': '/x',
@@ -176,7 +177,8 @@ test.serial('headers that authz stamps are dropped however a client writes them'
   t.is(code, GrpcStatus.OK);
   const sent = driver.calls.at(-1)?.headers ?? {};
   t.is(sent[CLUSTER_HEADER], 'spark/sjns-search-test');
-  for (const name of ['x-spark-', IDENTITY_HEADER, 'x-spark-session', 'x_spark_cluster']) {
+  t.is(sent[SESSION_HEADER], 'a-session', 'as authz has stamped it');
+  for (const name of ['x-spark-', IDENTITY_HEADER, 'x_spark_cluster']) {
     t.is(sent[name], undefined, name);
   }
   t.deepEqual(
