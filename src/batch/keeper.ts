@@ -17,8 +17,8 @@ import {
 } from './job-work.js';
 import { isSubmitted } from './records/job-record.js';
 
-/** Looks at jobs at a time: one that waits for a slow API server holds up no other. */
-const LOOKS_AT_ONCE = 32;
+/** Looks at jobs at a time: a slow one holds up no other, and callers wait for no crowd of them. */
+const LOOKS_AT_ONCE = 8;
 const RETRY_MS = 500;
 const LONGEST_RETRY_MS = 15_000;
 const LOOK_AGAIN_MS = 20;

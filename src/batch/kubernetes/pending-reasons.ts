@@ -1,4 +1,5 @@
 /** Asks events why a job does not start where neither its pod nor its application says so. */
+import pLimit from 'p-limit';
 import type { KubernetesApi } from '../../lib/kubernetes/kubernetes-api.js';
 import { eventsAbout } from '../../lib/kubernetes/events-about.js';
 import type { Clock } from '../../model/clock.js';
@@ -9,12 +10,15 @@ import { driverPodName } from './job-names.js';
 
 /** A job that starts as it should is not asked about. */
 const PATIENCE_MS = 10_000;
-const ASK_EVERY_MS = 30_000;
+const ASK_EVERY_MS = 60_000;
+/** API servers look through all events of a namespace for it. */
+const ASKED_AT_ONCE = 2;
 
 export class PendingReasons {
   readonly #api: Pick<KubernetesApi, 'request'>;
   readonly #clock: Clock;
   readonly #onChange: (namespace: string, id: string) => void;
+  readonly #inTurn = pLimit(ASKED_AT_ONCE);
   readonly #known = new Map<string, { readonly askedMs: number; reason: JobReason | undefined }>();
 
   constructor(
@@ -38,7 +42,7 @@ export class PendingReasons {
     const known = this.#known.get(key);
     if (nowMs - sinceMs < PATIENCE_MS || nowMs - (known?.askedMs ?? 0) < ASK_EVERY_MS) return;
     this.#known.set(key, { askedMs: nowMs, reason: known?.reason });
-    void this.#ask(namespace, id);
+    void this.#inTurn(() => this.#ask(namespace, id));
   }
 
   forget(namespace: string, id: string): void {

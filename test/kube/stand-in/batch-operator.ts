@@ -128,7 +128,10 @@ export class BatchOperator {
         executionAttempts: count,
         submissionAttempts: 1,
         lastSubmissionAttemptTime: now(),
-        sparkApplicationId: `spark-${uid.slice(0, 8)}-${count}`,
+        // It knows Spark's id from the driver's pod.
+        ...(this.attempts.get(name)?.[0]?.unseen === true
+          ? {}
+          : { sparkApplicationId: `spark-${uid.slice(0, 8)}-${count}` }),
         driverInfo: { podName: `${name}-driver` },
       });
       await this.#run(application);
@@ -165,7 +168,7 @@ export class BatchOperator {
         await this.#delete(`/api/v1/namespaces/${namespace}/pods/${name}-driver`);
         await this.#status(application.metadata, {
           applicationState: { state: 'PENDING_RERUN', errorMessage: null },
-          driverInfo: null,
+          driverInfo: { podName: null },
           sparkApplicationId: null,
         });
         await pause(this.secondMs);
