@@ -80,7 +80,6 @@ class Job:
         self.sources = etl.get("sources") or []
         self.transforms = etl.get("transforms") or []
         self.sinks = etl.get("sinks") or []
-        self.name = job["manifest"]["metadata"]["name"]
         self.sampling = job.get("sampling")
         self.sandboxed = job["sandbox"] is not False
         self.output = OutputFolder(job["output_path"])
@@ -160,9 +159,9 @@ class Job:
             raise failure_of(error, 15, "RESULTS_UNWRITABLE", None) from error
 
     def _start_spark(self):
-        builder = SparkSession.builder.appName(self.name)
         # Spark would put the driver's environment, with its secrets, in place of ${env:NAME}.
-        self.spark = builder.config("spark.sql.variable.substitute", "false").getOrCreate()
+        builder = SparkSession.builder.config("spark.sql.variable.substitute", "false")
+        self.spark = builder.getOrCreate()
         context = self.spark.sparkContext
         self.report.update(application_id=context.applicationId, ui_url=context.uiWebUrl)
         # Many images know the store by its s3a:// only.

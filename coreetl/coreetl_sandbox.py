@@ -116,10 +116,10 @@ class Sandbox:
             elif kind == "scala.Some":
                 stack.append((value.get(), scope))
             elif re.fullmatch(r"scala\.Tuple[234](\$\S+)?", kind):
+                # A pair, such as one of the map that a WINDOW clause is.
                 _push(stack, value.productIterator(), scope.unsubstituted())
             elif self._is_collection(kind, value):
-                of_pairs = ".Map" in kind or ".HashMap" in kind
-                _push(stack, value.iterator(), scope.unsubstituted() if of_pairs else scope)
+                _push(stack, value.iterator(), scope)
             elif kind.endswith("CaseInsensitiveStringMap"):
                 if not value.isEmpty():
                     raise _refusal(step, None, "Options of a relation (WITH …) are")

@@ -8,10 +8,13 @@ import { printFailure, SetupError } from './setup/setup-error.js';
 const [name, ...args] = process.argv.slice(2);
 const program = inRoot('build/bench', name ?? '', 'run.js');
 try {
-  Object.assign(process.env, await setup({ client: true, kube: name === 'kube' }));
+  Object.assign(
+    process.env,
+    await setup({ client: true, kube: name === 'kube' || name === 'batch' }),
+  );
   if (!name || !existsSync(program)) {
     throw new SetupError(
-      `No benchmark "${name ?? ''}": it is one of authz, audit, policy, xds, proxy, kube.`,
+      `No benchmark "${name ?? ''}": it is one of authz, audit, batch, policy, xds, proxy, kube.`,
     );
   }
 } catch (error) {

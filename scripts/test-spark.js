@@ -28,7 +28,6 @@ const SELECTION = [
 /** Those that start a server of their own: neither way leads through a gateway. */
 const WITHOUT_SERVER = new Set([
   'test_connect_local_server',
-  'test_connect_session',
   'client.test_artifact_localcluster',
 ]);
 

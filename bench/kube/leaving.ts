@@ -12,6 +12,7 @@ import { startStandIns } from '../../test/kube/world.js';
 import { AssignmentClient } from '../../test/support/assignment-client.js';
 import type { KubeApiServer } from '../../test/support/kube-api-server.js';
 import { requestsOf, type Requests } from './requests.js';
+import { unusedAddress } from '../../test/support/loopback.js';
 
 const GATEWAY_NAMESPACE = 'spark-gateway-life';
 const DRIVERS = 'sjns-life-dev';
@@ -23,11 +24,11 @@ export async function measureLives(
   { lives, restSeconds }: { readonly lives: number; readonly restSeconds: number },
 ): Promise<void> {
   for (const namespace of [GATEWAY_NAMESPACE, DRIVERS]) await server.createNamespace(namespace);
-  const standIns = await startStandIns(server, listeners(new LoopbackAddresses('127.91.41.')));
+  const standIns = await startStandIns(server, listeners(await LoopbackAddresses.reserve()));
   standIns.kubelet.endsAfterMs = GRACE_MS;
   const controlPlane = await ControlPlane.start({
     server,
-    host: '127.91.40.9',
+    host: await unusedAddress(),
     namespace: GATEWAY_NAMESPACE,
     drivers: DRIVERS,
     pool: { size: 0, maximum: lives },

@@ -12,6 +12,7 @@ import { SocketClient } from '../../test/support/xds-socket.js';
 import { percentiles } from './percentiles.js';
 import { deletePod, each, makePod, podOf, setReady } from './pods.js';
 import { requestsOf } from './requests.js';
+import { unusedAddress } from '../../test/support/loopback.js';
 
 export interface RoutableOptions {
   /** Those that are there. */
@@ -25,6 +26,7 @@ export interface RoutableOptions {
 }
 
 const POLL_MS = 5;
+const SETTLED_MS = 3_000;
 const GATEWAY_NAMESPACE = 'spark-gateway';
 
 /** Subscribes to all clusters and their endpoints, and acknowledges what it gets, as an Envoy does. */
@@ -106,7 +108,7 @@ export async function measureRoutable(
       },
     });
   const startedMs = performance.now();
-  const leader = await start('127.91.40.2');
+  const leader = await start(await unusedAddress());
   const near = new Subscriber(leader.xds, 'envoy-of-leader');
   await near.hasAll(pods);
   console.log(
@@ -118,7 +120,7 @@ export async function measureRoutable(
   console.log(
     `… to all of them available: ${((performance.now() - startedMs) / 1000).toFixed(1)} s`,
   );
-  const follower = await start('127.91.40.3');
+  const follower = await start(await unusedAddress());
   const far = new Subscriber(follower.xds, 'envoy-of-follower');
   await far.hasAll(pods);
 
@@ -160,14 +162,25 @@ export async function measureRoutable(
   await leader.until('to know that they are gone', async () => {
     return (await leader.status()).drivers.available === pods + changes - leaving;
   });
-  const gone = await requestsOf(leader);
-  console.log(
-    `… to all of them gone: ${((performance.now() - askedMs) / 1000).toFixed(1)} s, ${((gone.others - asked.others) / leaving).toFixed(2)} requests for each`,
-  );
+  console.log(`… to all of them gone: ${((performance.now() - askedMs) / 1000).toFixed(1)} s`);
+  const stored = (await settledRequests(leader)) - asked.others;
+  console.log(`… and stored: ${(stored / leaving).toFixed(2)} requests for each`);
   near.close();
   far.close();
   await follower.stop();
   await leader.stop();
+}
+
+/** Resolves with what it has asked of the API server when it has asked nothing for a while: what it knows is stored then. */
+async function settledRequests(controlPlane: ControlPlane): Promise<number> {
+  let before = -1;
+  let { others } = await requestsOf(controlPlane);
+  while (others !== before) {
+    before = others;
+    await pause(SETTLED_MS);
+    ({ others } = await requestsOf(controlPlane));
+  }
+  return others;
 }
 
 /** Asks the API server, not the leader, so that asking costs the leader nothing. */

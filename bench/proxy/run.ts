@@ -17,9 +17,10 @@ import { cpuMicros, keepApart, type Server, serversOf } from './servers.js';
 import type { Load, LoadResult } from './load.js';
 import { median } from '../median.js';
 import { plainEnvoy } from './plain-envoy.js';
+import { unusedAddress } from '../../test/support/loopback.js';
 
 const SESSION = '5f0c1f5e-3c1d-4a52-9d0a-6f1f6b9f4a11';
-const ADDRESS = '127.91.9.1';
+const ADDRESS = await unusedAddress();
 
 interface Contender {
   readonly name: string;
@@ -93,7 +94,6 @@ try {
     }),
   );
   gateway = await Gateway.start({
-    addressRange: '127.91.9.0/24',
     settings: { drivers: { source: 'static', static_file: driversFile } },
   });
   const envoyPort = await unusedPort();

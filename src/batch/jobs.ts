@@ -1,52 +1,33 @@
 /** What may be asked of batch jobs, done by the leader. */
-import { jobIdOf, namespaceOf } from '../manifest/ids.js';
-import { canonicalJobFile, fingerprintOf } from '../manifest/job-file.js';
-import { parseOptions } from '../manifest/options.js';
-import { readManifest, resourcesOf } from '../manifest/parse.js';
 import type { AuditSink } from '../model/audit.js';
 import {
   type BatchIdentity,
   type JobAccess,
-  type JobLimits,
   LOCAL_SERVICE,
-  type JobPlace,
   type OwnedJob,
   ownerOf,
-  refuseOverLimit,
 } from '../model/batch-policy.js';
-import type { Clock } from '../model/clock.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
-import { hasEnded, isPlayground, type JobReason, type JobState } from '../model/job.js';
+import { hasEnded, type JobReason, type JobState } from '../model/job.js';
 import type { Leadership } from '../model/ledger.js';
 import type { PeerCertificate, Policy } from '../model/policy.js';
 import { CERTIFICATE_ISSUER, NETWORK_ISSUER } from '../model/principal.js';
-import type { Backends } from './backends.js';
 import { unpackLog } from './kept-log.js';
+import { JobSubmitter, type JobSubmitterOptions, type Submission } from './job-submitter.js';
 import type { JobKeeper } from './keeper.js';
 import { type LogBatch, type LogPosition, streamLog } from './log-stream.js';
-import { type JobLedger, unknownJob } from './records/job-ledger.js';
+import { unknownJob } from './records/job-ledger.js';
 import type { Job, JobRecord } from './records/job-record.js';
 import { verdictOn } from './verdict.js';
 
-export interface BatchJobsOptions {
-  readonly ledger: JobLedger;
+export interface BatchJobsOptions extends JobSubmitterOptions {
   readonly keeper: Pick<JobKeeper, 'submitted' | 'look'>;
-  readonly backends: Backends;
   readonly leadership: Leadership;
   readonly policy: () => Pick<Policy, 'service' | 'batch'>;
-  /** Jobs may read and write files of the machine that they run on. */
-  readonly localPaths: boolean;
   readonly audit: Pick<AuditSink, 'adminAction'>;
-  /** Of the results of all jobs: a file:// or s3:// URL that ends with "/". */
-  readonly outputUrl: string;
   /** Spark's page of an application that has ended, with `{application_id}`. */
   readonly historyUrl: string | undefined;
-  /** How old a job may get, where nobody says otherwise. */
-  readonly defaultTtlSeconds: number;
-  /** Jobs that have not ended, at most. */
-  readonly mostLive: number;
   readonly onSubmitted?: (outcome: 'accepted' | 'duplicate' | 'refused') => void;
-  readonly clock: Clock;
 }
 
 /** The service that calls the Runner, as its certificate says, and for whom it says to act. */
@@ -54,14 +35,6 @@ export interface BatchCaller extends PeerCertificate {
   /** Empty: the service acts for itself. */
   readonly user: string;
   readonly groups: readonly string[];
-}
-
-export interface Submission {
-  readonly manifest: string;
-  readonly team: string;
-  readonly environment: string;
-  readonly jobName: string;
-  readonly options: Readonly<Record<string, string>>;
 }
 
 /** A job as those who may see it do. */
@@ -83,13 +56,6 @@ export interface JobFilter {
   readonly pageToken: string;
 }
 
-/** What jobs at a time are counted by. */
-interface Counted {
-  readonly user: string;
-  readonly team: string;
-  readonly namespace: string;
-}
-
 const DEFAULT_PAGE = 50;
 const LARGEST_PAGE = 500;
 const MOST_LOG_LINES = 5_000;
@@ -98,11 +64,11 @@ const LOG_TIMEOUT_MS = 5_000;
 
 export class BatchJobs {
   readonly #o: BatchJobsOptions;
-  /** Being made: they count as jobs that have not ended. */
-  readonly #coming = new Map<string, Counted>();
+  readonly #submitter: JobSubmitter;
 
   constructor(options: BatchJobsOptions) {
     this.#o = options;
+    this.#submitter = new JobSubmitter(options);
   }
 
   /** Resolves when the job is durable. The same again is the same job. */
@@ -115,7 +81,7 @@ export class BatchJobs {
     let id = '';
     const { team, environment } = submission;
     try {
-      const made = await this.#create(asker, submission, (known) => {
+      const made = await this.#submitter.submit(asker, submission, (known) => {
         id = known;
       });
       const { namespace } = made.record.job;
@@ -253,118 +219,6 @@ export class BatchJobs {
         },
       },
       { ...options, clock },
-    );
-  }
-
-  async #create(
-    asker: BatchIdentity,
-    { manifest: text, team: named, environment, jobName, options: given }: Submission,
-    tellId: (id: string) => void,
-  ): Promise<{ readonly record: JobRecord; readonly made: boolean }> {
-    const { ledger, backends, keeper, clock, outputUrl, localPaths } = this.#o;
-    const user = ownerOf(asker);
-    const options = parseOptions(given);
-    const manifest = readManifest(text, {
-      localPaths,
-      ...(named === '' ? {} : { team: named }),
-    });
-    const { team, name } = manifest.metadata;
-    const namespace = namespaceOf({ user, team, environment });
-    const engineVersion = manifest.spec.engine.version;
-    const resources = resourcesOf(manifest);
-    const { sampling, clientRequestId } = options;
-    const place = { team, environment, namespace };
-    const grant =
-      this.#o.policy().batch?.decideSubmit({
-        ...place,
-        identity: asker,
-        engineVersion,
-        resources,
-        sandbox: options.sandbox,
-        ttlSeconds: options.ttlSeconds,
-        defaultTtlSeconds: this.#o.defaultTtlSeconds,
-      }) ?? new GatewayError('BATCH_REFUSED', 'The policy says nothing of batch jobs.');
-    if (grant instanceof GatewayError) throw grant;
-    const { limits, sandbox, ttlSeconds, image, template } = grant;
-    const id = jobIdOf({ user, team, environment, clientRequestId });
-    tellId(id);
-    const outputPath = `${outputUrl}${namespace}/${id}`;
-    const facts = { jobId: id, team, environment, user, outputPath, sandbox, sampling };
-    const fingerprint = fingerprintOf({ ...place, user, jobName, manifest, options });
-    const known = ledger.get(id);
-    if (!known && !this.#coming.has(id)) this.#refuseTooMany(limits, { user, ...place });
-    const backend = backends.choose(namespace, []);
-    if (!backend) throw new GatewayError('BATCH_REFUSED', 'This gateway runs no batch jobs.');
-    const nowMs = clock.now();
-    this.#coming.set(id, { user, team, namespace });
-    const { record, made } = await ledger
-      .create({
-        job: {
-          id,
-          namespace,
-          team,
-          environment,
-          user,
-          jobName: jobName === '' ? name : jobName,
-          engineVersion,
-          ...(image === undefined ? {} : { image }),
-          ...(template === undefined ? {} : { template }),
-          resources,
-          outputPath,
-          // People look at what they try out; what runs by itself is tried again.
-          retries: !isPlayground(environment),
-          ttlSeconds,
-          fingerprint,
-          submittedBy: asker.service,
-          sandbox,
-          createdAtMs: nowMs,
-          deadlineMs: nowMs + ttlSeconds * 1000,
-        },
-        jobFile: canonicalJobFile({ ...facts, manifest }),
-        cluster: backend.name,
-        refusedBy: [],
-        state: 'PENDING',
-        history: [{ state: 'PENDING', atMs: nowMs }],
-        attempt: 0,
-        logOfAttempt: 0,
-        swept: false,
-        epoch: 0,
-      })
-      .finally(() => this.#coming.delete(id));
-    if (made) {
-      keeper.submitted(id);
-      return { record, made };
-    }
-    const { job } = record;
-    if (job.user !== user || job.fingerprint !== fingerprint || job.namespace !== namespace) {
-      throw new GatewayError(
-        'JOB_EXISTS',
-        `Job ${id} was submitted before with another content: use another client_request_id, or submit exactly what you did before.`,
-      );
-    }
-    return { record, made };
-  }
-
-  /** Counted with those that are being made: nobody else decides meanwhile. */
-  #refuseTooMany(limits: JobLimits, job: Counted & JobPlace): void {
-    const { mostLive, ledger } = this.#o;
-    const counts = { ofOwner: 0, ofTeam: 0, inNamespace: 0 };
-    let all = 0;
-    const count = ({ user, team, namespace }: Counted) => {
-      all += 1;
-      if (user === job.user) counts.ofOwner += 1;
-      if (team === job.team) counts.ofTeam += 1;
-      if (namespace === job.namespace) counts.inNamespace += 1;
-    };
-    for (const live of ledger.live()) count(live.job);
-    for (const [id, coming] of this.#coming) if (!ledger.get(id)) count(coming);
-    const refusal = refuseOverLimit(limits, counts, { ...job, owner: job.user });
-    if (refusal) throw refusal;
-    if (all < mostLive) return;
-    throw new GatewayError(
-      'JOB_LIMIT_EXCEEDED',
-      `The gateway has ${all} jobs that have not ended, which is as many as it takes (batch.jobs_maximum). Try again later.`,
-      { retryAfterMs: 30_000 },
     );
   }
 

@@ -18,6 +18,7 @@ import {
   AFFINITY_HEADER,
   ANSWER_HEADER,
   CLUSTER_HEADER,
+  LEASE_HEADER,
   LEASED_HEADER,
   PIN_HEADER,
   SPARK_CONNECT_SERVICE,
@@ -154,6 +155,7 @@ function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
       match: { pathSpecifier, grpc: {}, headers: [nonEmpty(LEASED_HEADER), ...stamped] },
       action: toDriver(),
       requestHeadersToRemove: [LEASED_HEADER],
+      responseHeadersToRemove: [LEASE_HEADER],
       // Counted by Envoy, as authz is not asked: vhost.spark_connect.route.leased.
       statPrefix: 'leased',
       typedPerFilterConfig: { ...filters, ...withoutAuthz() },
@@ -162,6 +164,8 @@ function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
       name: 'driver_release',
       match: { pathSpecifier, grpc: {}, headers: stamped },
       action: toDriver(),
+      // Only authz gives leases, and its header is added after this: a driver's own would be for whomever it names.
+      responseHeadersToRemove: [LEASE_HEADER],
       typedPerFilterConfig: filters,
     }),
     create(RouteSchema, {

@@ -17,7 +17,7 @@ export interface JobOptions {
 export const ttlSeconds = integer(60, 86_400);
 
 const optionTypes = {
-  client_request_id: textType('1 to 128 printable characters of ASCII', (text) =>
+  client_request_id: textType('1 to 128 printable characters of ASCII without spaces', (text) =>
     /^[\x21-\x7e]{1,128}$/.test(text) ? text : undefined,
   ),
   sandbox_mode: boolean,

@@ -157,7 +157,12 @@ export function* compileDocument(
     sourceNetwork: compileSourceNetworks(document.source_networks, reader),
     parseNamespace: (namespace) => template.parse(namespace),
     warmNamespaces: Object.freeze([...new Set(document.warm_namespaces)]),
-    batch: compileBatch(document.batch, known, version, reader),
+    batch: compileBatch(
+      document.batch,
+      { ...known, services: document.services.map(({ name }) => name) },
+      version,
+      reader,
+    ),
     explain: compileExplain(decisions, {
       access,
       clientUrl,

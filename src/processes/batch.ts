@@ -88,15 +88,16 @@ export async function openBatch(settings: Settings, context: Context): Promise<B
   };
 }
 
+function noJobs(): never {
+  throw new GatewayError(
+    'BATCH_REFUSED',
+    'This gateway runs no batch jobs: see batch.output_url in its settings.',
+  );
+}
+
 /** In place of a term's own, where there are no batch jobs. */
 export function refuseBatch(server: Server, logger: Logger): void {
-  const jobs = () => {
-    throw new GatewayError(
-      'BATCH_REFUSED',
-      'This gateway runs no batch jobs: see batch.output_url in its settings.',
-    );
-  };
-  addBatchService(server, { jobs, logger });
+  addBatchService(server, { jobs: noJobs, logger });
 }
 
 /** What jobs come to, for Prometheus. */

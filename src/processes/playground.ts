@@ -16,7 +16,6 @@ import { Runners } from '../playground/runners.js';
 import { policyOptions } from '../settings/policy-options.js';
 import { localPlaygroundUrl, type Settings } from '../settings/table.js';
 import { createSignIn, forSignedIn, type SignIn } from '../sign-in/create.js';
-import { EndedSessions } from '../sign-in/ended-sessions.js';
 import { BearerIdentification } from '../sign-in/identify.js';
 import type { SignInPage } from '../sign-in/sign-in.js';
 import { startAdminServer } from './admin.js';
@@ -147,7 +146,7 @@ async function openSignIn(
         : givenSecret(own.cookieKeyFile)),
       sessionTtlMs: own.sessionTtlMs,
     },
-    { tokens, ended: new EndedSessions(clock), clock, logger },
+    { tokens, clock, logger },
   );
 }
 

@@ -2,7 +2,7 @@
 import { authzAddress } from './authz-address.js';
 import { formatAddress, isLoopback, type TcpAddress } from '../model/address.js';
 import { refuseSessionTimeout } from '../model/connect-conf.js';
-import { localVariants } from './types.js';
+import { localVariants, sparkConfOf } from './types.js';
 import type { Settings } from './table.js';
 
 export interface Check {
@@ -11,6 +11,10 @@ export interface Check {
   /** What is wrong and what is allowed, or undefined. */
   check(settings: Settings): string | undefined;
 }
+
+/** What its admission refuses in sparkConf (kubeflow/spark-operator, sparkconf_validator.go). */
+const REFUSED_BY_OPERATOR =
+  /^spark\.(master|kubernetes\.(driver\.master|namespace|([\w.]+\.)?container\.image|authenticate\.([\w.]+\.)?(serviceAccountName|oauthToken\w*)))$/;
 
 export const checks: readonly Check[] = [
   {
@@ -209,6 +213,19 @@ export const checks: readonly Check[] = [
       batch.outputUrl?.startsWith('file:') === true && drivers.source === 'kubernetes'
         ? 'batch.output_url must be s3://… with drivers.source "kubernetes": files of a pod end with it'
         : undefined,
+  },
+  {
+    names: ['batch.kubernetes.spark_conf', 'batch.kubernetes.templates'],
+    check: ({ batch: { kubernetes } }) => {
+      const confs = [
+        kubernetes.sparkConf,
+        ...Object.values(kubernetes.templates).map((text) => sparkConfOf(text)),
+      ];
+      const refused = confs.flatMap(Object.keys).find((key) => REFUSED_BY_OPERATOR.test(key));
+      return refused === undefined
+        ? undefined
+        : `${refused} is none that a job may be given: the Spark operator refuses it, and has a field of its own for it`;
+    },
   },
   {
     names: ['batch.records_maximum', 'batch.jobs_maximum'],

@@ -222,7 +222,7 @@ test('a check whose deadline is over is ended and told so', async (t) => {
     logger: pino({ level: 'silent' }),
     maxMessageBytes: 1000,
   });
-  const target = await transport.listen({ host: '127.1.3.1', port: 0 });
+  const target = await transport.listen({ host: '127.0.0.1', port: 0 });
   const client = connectHttp2(`http://${target}`);
   const answer = raw(client, '/a.Service/Method', Buffer.alloc(5), { 'grpc-timeout': '2S' });
   await started.next();
@@ -269,8 +269,8 @@ test('a socket in use, another kind of file and an address beyond loopback are r
 });
 
 test('checks are answered over loopback TCP as over a unix socket', async (t) => {
-  const gateway = await AuthzGateway.start({}, { address: { host: '127.1.3.1', port: 0 } });
-  t.regex(gateway.target, /^127\.1\.3\.1:\d+$/);
+  const gateway = await AuthzGateway.start({}, { address: { host: '127.0.0.1', port: 0 } });
+  t.regex(gateway.target, /^127\.0\.0\.1:\d+$/);
   const client = new CheckClient(gateway.target);
   t.truthy(allowed(await client.check({ token: await gateway.token() })));
   client.close();

@@ -47,7 +47,7 @@ test('an allowed request leaves with the route, the pin, the principal and the d
   t.deepEqual(set, {
     'x-spark-cluster': 'spark/sjns-data-prod',
     'x-spark-driver': 'driver-1_0',
-    'x-spark-pin': Buffer.from('127.1.3.9:15002').toString('base64'),
+    'x-spark-pin': Buffer.from('192.0.2.9:15002').toString('base64'),
     'x-spark-principal': 'ann@example.com',
     'x-spark-issuer': gateway.issuer.url,
     'x-spark-session': SESSION,

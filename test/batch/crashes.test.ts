@@ -3,7 +3,7 @@
  * is never unknown, runs once at most, is never called failed for a doubt, and what was cancelled ends.
  */
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { GatewayError, toGatewayError } from '../../src/model/errors.js';
 import { hasEnded, type JobState } from '../../src/model/job.js';
 import { ALICE, BatchWorld } from '../support/batch-world.js';
@@ -186,9 +186,9 @@ class Model {
     const done = work().catch((error: unknown) => {
       if (toGatewayError(error).code !== 'CONTROL_PLANE_UNAVAILABLE') throw error;
     });
-    let isDone = false;
-    void done.finally(() => (isDone = true)).catch(() => undefined);
-    for (let n = 0; n < 20 && !isDone; n += 1) await this.world.clock.advance(500);
+    const running = new Set([done]);
+    void done.finally(() => running.clear()).catch(() => undefined);
+    for (let n = 0; n < 20 && running.size > 0; n += 1) await this.world.clock.advance(500);
     await done;
   }
 }

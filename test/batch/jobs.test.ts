@@ -387,3 +387,21 @@ test('who asked, and which service said so, is written down', async (t) => {
     ],
   );
 });
+
+test('what cannot be made, or does not end, is told after a while, and no more when it is done', async (t) => {
+  const w = await world();
+  const kinds = () => [...w.term.problems()].map(({ kind }) => kind);
+  w.backend.outcomes.push(...Array.from({ length: 200 }, () => 'lost' as const));
+  const id = await w.submitted();
+  await w.clock.advance(60_000);
+  t.deepEqual(kinds(), []);
+  await w.clock.advance(90_000);
+  t.deepEqual(kinds(), ['job_not_submitted']);
+  await w.jobs.cancel(ALICE, id);
+  await w.clock.advance(301_000);
+  t.deepEqual(kinds(), ['job_not_ending']);
+  w.backend.outcomes.length = 0;
+  await w.clock.advance(30_000);
+  t.is(w.state(id), 'CANCELLED');
+  t.deepEqual(kinds(), []);
+});

@@ -330,7 +330,7 @@ test('nothing kills an Envoy that waits for its control plane', (t) => {
 });
 
 test('CustomResourceDefinitions come with the release, stay after it, and can be left out', (t) => {
-  t.is(crds({}).length, 2);
+  t.is(crds({}).length, 3);
   for (const { metadata } of crds({})) {
     t.is(metadata.annotations?.['helm.sh/resource-policy'], 'keep');
   }
@@ -404,6 +404,30 @@ test('the certificates of cert-manager are in the Secrets that are mounted, unde
     `"secretName":"${named('gateway.example.com')}"`,
   ]);
   t.false(objects.some(({ kind }) => kind === 'Secret'));
+});
+
+test('Runner and Playground run with the settings that are rendered, each with a certificate of its own', (t) => {
+  const on = { 'runner.enabled': true, 'playground.enabled': true };
+  const objects = render({ ...everything, ...on });
+  const { settings } = files(objects);
+  t.deepEqual(settings.batch.allowedSans, ['spark-gateway-runner']);
+  t.like(settings.playground, {
+    runnerAddr: { host: 'spark-gateway-runner', port: 50051 },
+    certFile: '/etc/spark-gateway-tls/tls.crt',
+  });
+  for (const [part, metrics] of [
+    ['runner', settings.runner.metricsAddr.port],
+    ['playground', settings.playground.metricsAddr.port],
+  ] as const) {
+    const { spec } = deployment(objects, `spark-gateway-${part}`).template;
+    const text = JSON.stringify(spec);
+    t.regex(text, new RegExp(`"secretName":"spark-gateway-${part}-mtls"`));
+    t.notRegex(text, /control-plane-mtls/, 'it may not do what a control plane may');
+    t.regex(text, new RegExp(`"name":"health","containerPort":${metrics}`));
+    t.regex(text, /"readinessProbe":\{"httpGet":\{"path":"\/readyz","port":"health"\}/);
+    const certificate = one(objects, 'Certificate', `spark-gateway-${part}-mtls`);
+    t.like(certificate['spec'], { dnsNames: [`spark-gateway-${part}`] });
+  }
 });
 
 test('Runner and Playground are off unless they are wanted, and so are their settings', (t) => {

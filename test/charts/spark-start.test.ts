@@ -18,6 +18,12 @@ import {
   SHUFFLE,
   SHUFFLED,
 } from './sandbox.js';
+import { unusedAddress } from '../support/loopback.js';
+
+/** What Kubernetes gives to pods. */
+const SERVER = await unusedAddress();
+const MASTER = await unusedAddress();
+const WORKER = await unusedAddress();
 
 const homes = {
   '3.5': process.env['SPARK_3_5_HOME'] ?? '',
@@ -64,7 +70,7 @@ const server41 = (set: RenderOptions['set']) => {
   const objects = helm.objects('charts/spark-4.1', {
     set: { ...small, 'sparkConnect.backendMode': 'local', ...set },
   });
-  return { objects, pod: pod(objects, 'StatefulSet', 'sc-spark-connect', '127.0.41.1') };
+  return { objects, pod: pod(objects, 'StatefulSet', 'sc-spark-connect', SERVER) };
 };
 
 test.serial('Spark 4.1 starts as its chart says, and answers a stock client', async (t) => {
@@ -122,13 +128,14 @@ function fenceConfigMap(): Rendered {
   };
 }
 
-for (const [version, chart, client35, ip] of [
-  ['4.1', 'spark-4.1', false, '127.0.41.2'],
-  ['3.5', 'spark-3.5', true, '127.0.35.4'],
+for (const [version, chart, client35] of [
+  ['4.1', 'spark-4.1', false],
+  ['3.5', 'spark-3.5', true],
 ] as const) {
   test.serial(
     `Spark ${version} with the fence of a ConfigMap refuses what is of another session than the gateway has checked`,
     async (t) => {
+      const ip = await unusedAddress();
       const values = {
         ...small,
         'sparkConnect.backendMode': 'local',
@@ -186,9 +193,9 @@ test.serial(
         'spark-standalone.master.memory': '256m',
       },
     });
-    const server = pod(objects, 'StatefulSet', 'sc-spark-connect', '127.0.35.1');
-    const master = pod(objects, 'StatefulSet', 'sc-spark-master', '127.0.35.2');
-    const worker = pod(objects, 'Deployment', 'sc-spark-worker', '127.0.35.3');
+    const server = pod(objects, 'StatefulSet', 'sc-spark-connect', SERVER);
+    const master = pod(objects, 'StatefulSet', 'sc-spark-master', MASTER);
+    const worker = pod(objects, 'Deployment', 'sc-spark-worker', WORKER);
     const made = sandbox(t, '3.5', objects, [server, master, worker], {
       // What Ivy has fetched: this test has no network.
       seeds: { 'work-dir/.ivy2': process.env['SPARK_3_5_CONNECT'] ?? '' },

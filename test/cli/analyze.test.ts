@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Finding } from '../../src/cli/analysis/finding.js';
-import { type Right, rightsAtHome, rightsForDrivers } from '../../src/cli/analysis/rights.js';
+import {
+  type Right,
+  rightsAtHome,
+  rightsForBatch,
+  rightsForDrivers,
+} from '../../src/cli/analysis/rights.js';
 import type { Processes } from '../../src/cli/command.js';
 import { analyze } from '../../src/cli/commands/analyze.js';
 import { KubernetesError } from '../../src/lib/kubernetes/http.js';
@@ -399,6 +404,8 @@ function looked(rights: readonly Right[]): readonly string[] {
 }
 
 test('the rights that are looked at are those that k8s/rbac.yaml grants', (t) => {
-  t.deepEqual(looked(rightsAtHome('spark-gateway', true)), granted('spark-gateway-control-plane'));
+  const all = rightsAtHome('spark-gateway', { policyResource: true, batch: true });
+  t.deepEqual(looked(all), granted('spark-gateway-control-plane'));
   t.deepEqual(looked(rightsForDrivers(true)), granted('spark-gateway-drivers'));
+  t.deepEqual(looked(rightsForBatch), granted('spark-gateway-batch'));
 });

@@ -15,7 +15,7 @@ function options(given: Partial<ConnectionOptions> & { readonly flags?: Record<s
   return {
     options: new Map(Object.entries(flags)),
     env: {},
-    settingsUrl: 'http://127.1.44.1:1',
+    settingsUrl: 'http://127.0.0.1:1',
     issuerUrl: undefined,
     settingsNamed: false,
     login: async () => undefined,
@@ -49,7 +49,7 @@ test('the server and the token may come from variables, which options beat', asy
 });
 
 test('without a token one is told where to put it', async (t) => {
-  const error = await t.throwsAsync(connect(options({ flags: { server: 'http://127.1.44.1:1' } })));
+  const error = await t.throwsAsync(connect(options({ flags: { server: 'http://127.0.0.1:1' } })));
   t.regex(error?.message ?? '', /SPARK_GATEWAY_TOKEN/);
   t.is(reportFailure(error).exitCode, EXIT_DENIED);
 });
@@ -58,7 +58,7 @@ test('where nothing answers, or something else than a gateway, that is said', as
   const env = { SPARK_GATEWAY_TOKEN: 'token' };
   const client = await connect(options({ env }));
   const error = await t.throwsAsync(client.get('status'));
-  t.regex(error?.message ?? '', /http:\/\/127\.1\.44\.1:1 cannot be reached: .*ECONNREFUSED/);
+  t.regex(error?.message ?? '', /http:\/\/127\.0\.0\.1:1 cannot be reached: .*ECONNREFUSED/);
   t.is(reportFailure(error).exitCode, EXIT_UNREACHABLE);
   const api = await startAdminApi(t);
   const elsewhere = await connect(options({ env, flags: { server: `${api.url}/below` } }));
@@ -69,17 +69,17 @@ test('where nothing answers, or something else than a gateway, that is said', as
 test('https is believed by the authority that is named, and by no other', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'connection-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
-  const names = { commonName: 'gateway', ipv4: ['127.1.44.2'] };
+  const names = { commonName: 'gateway', ipv4: ['127.0.0.1'] };
   const authority = new TestAuthority();
   const { certificatePem, keyPem } = authority.issue(names);
   const { caFile } = authority.writeFiles(folder, 'gateway', names);
   const server = createHttps({ cert: certificatePem, key: keyPem }, (_request, response) => {
     response.end('{"answer":42}');
   });
-  server.listen(0, '127.1.44.2');
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => server.close());
-  const url = `https://127.1.44.2:${(server.address() as AddressInfo).port}`;
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const env = { SPARK_GATEWAY_TOKEN: 'token' };
   const named = await connect(options({ env, flags: { server: url, 'ca-file': caFile } }));
   t.deepEqual(await named.get('status'), { answer: 42 });

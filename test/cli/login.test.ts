@@ -22,8 +22,9 @@ import { EXIT_DENIED, reportFailure } from '../../src/cli/report.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { startTestConsole } from '../support/console.js';
 import { type ScriptedProvider, startScriptedProvider } from '../support/scripted-provider.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const HOST = '127.1.64.1';
+const HOST = await unusedAddress();
 const GATEWAY = new URL('https://gateway.example.com/');
 
 /** A person's machine: a folder of their own, a clock, and a terminal. */

@@ -34,7 +34,7 @@ export class ClientsWorld {
   }
 
   /** One driver of team data in dev stands ready; others start on demand, and the gateway says so. */
-  static async start(addressRange: string): Promise<ClientsWorld> {
+  static async start(): Promise<ClientsWorld> {
     const home = mkdtempSync(join(tmpdir(), 'clients-'));
     const authority = new TestAuthority();
     const files = authority.writeFiles(home, 'gateway', {
@@ -42,7 +42,6 @@ export class ClientsWorld {
       dnsNames: ['localhost'],
     });
     const gateway = await Gateway.start({
-      addressRange,
       policy: routingPolicy({
         pools: [
           {

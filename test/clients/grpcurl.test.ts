@@ -6,11 +6,12 @@ import { RunnerWorld } from '../runner/world.js';
 const program = process.env['GRPCURL'];
 const run = promisify(execFile);
 
+const grpcurl = async (...args: readonly string[]) =>
+  (await run(program ?? '', ['-plaintext', ...args])).stdout;
+
 if (program) {
   test('grpcurl finds out what the Runner offers, and asks it, with nothing but its address', async (t) => {
     const world = await RunnerWorld.start(t);
-    const grpcurl = async (...args: readonly string[]) =>
-      (await run(program, ['-plaintext', ...args])).stdout;
     const address = `127.0.0.1:${world.port}`;
     t.deepEqual(
       (await grpcurl(address, 'list')).trim().split('\n'),

@@ -8,7 +8,7 @@ const goClient = process.env['GO_CLIENT'];
 const test = anyTest as TestFn<{ world: ClientsWorld }>;
 
 test.before(async (t) => {
-  Object.assign(t.context, { world: await ClientsWorld.start('127.91.42.0/24') });
+  Object.assign(t.context, { world: await ClientsWorld.start() });
 });
 
 test.after.always(async (t) => {

@@ -13,7 +13,7 @@ interface Context {
 const test = anyTest as TestFn<Context>;
 
 test.before(async (t) => {
-  const world = await ClientsWorld.start('127.91.41.0/24');
+  const world = await ClientsWorld.start();
   const env = await world.env({ ISSUER: world.gateway.issuer, SPARK_CONNECT_TOKEN: '' }, 'bob');
   const longQuery = new Program(python, [join(pythonTests, 'long_query.py')], { env });
   Object.assign(t.context, { world, longQuery });

@@ -30,7 +30,7 @@ test('an expired token is refused, without grace', async (t) => {
 
 test("another issuer's token is refused, though its claims would do", async (t) => {
   const api = await startAdminApi(t);
-  const foreign = await TokenIssuer.start('foreign', '127.1.41.2');
+  const foreign = await TokenIssuer.start('foreign', '127.0.0.1');
   t.teardown(() => foreign.close());
   const claims = { sub: 'operator@example.com' };
   const token = await foreign.token(api.clock.now(), claims);

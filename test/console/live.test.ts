@@ -4,6 +4,7 @@ import { LiveTable } from '../../src/console/live/live-state.js';
 import { RequestTally } from '../../src/console/live/requests.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { driverRecord, sessionId, sessionRecord } from '../support/driver-records.js';
+import { unusedAddress } from '../support/loopback.js';
 
 interface Row {
   readonly key: string;
@@ -98,7 +99,7 @@ async function follow(console: TestConsole, user: string) {
 }
 
 test('events begin with everything, and go on with what has changed', async (t) => {
-  const console = await startTestConsole(t, { host: '127.1.63.1' });
+  const console = await startTestConsole(t, { host: await unusedAddress() });
   console.world.records.set('d1', driverRecord('d1'));
   const { response, events, stop } = await follow(console, 'bob');
   t.regex(response.headers.get('content-type') ?? '', /^text\/event-stream/);
@@ -119,14 +120,14 @@ test('events begin with everything, and go on with what has changed', async (t) 
 });
 
 test('who has no role gets no events', async (t) => {
-  const console = await startTestConsole(t, { host: '127.1.63.1' });
+  const console = await startTestConsole(t, { host: await unusedAddress() });
   const { response, stop } = await follow(console, 'dave');
   t.is(response.status, 403);
   stop();
 });
 
 test('the last hour is told to who opens the page later', async (t) => {
-  const console = await startTestConsole(t, { host: '127.1.63.1' });
+  const console = await startTestConsole(t, { host: await unusedAddress() });
   const token = await console.issuer.mintToken('bob');
   const answer = await fetch(`${console.url}/api/v1/history`, {
     headers: { authorization: `Bearer ${token}` },

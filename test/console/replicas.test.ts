@@ -36,6 +36,7 @@ import { TestAuthority } from '../support/certificates.js';
 import { alice, START_MS } from '../support/driver-records.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { unusedPort } from '../support/unused-port.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const NAME = 'spark-gateway-control-plane';
 const logger = pino({ enabled: false });
@@ -73,7 +74,7 @@ async function startLeader(
     authority.writeFiles(folder, name, { commonName: name, dnsNames: [name] });
   const replica = certificate(NAME);
   const sidecar = certificate('spark-gateway-envoy');
-  const address = { host: '127.1.43.1', port: await unusedPort() };
+  const address = { host: await unusedAddress(), port: await unusedPort() };
   const port = createGrpcPort({
     name: 'assignments.listen_addr',
     address,

@@ -6,6 +6,7 @@ import { classArchivePath, makeClassArchive } from '../../src/discovery/local/cl
 import type { SparkCommandOptions } from '../../src/discovery/local/spark-command.js';
 import { systemClock } from '../../src/model/clock.js';
 import { temporaryFolder } from '../support/local-world.js';
+import { unusedRange } from '../support/loopback.js';
 
 /** A Spark that is nothing but its folders, and a Java that is a script. */
 async function standIn(t: ExecutionContext, script: string): Promise<SparkCommandOptions> {
@@ -27,7 +28,7 @@ async function make(
   const made = await makeClassArchive({
     spark,
     folder,
-    addressRange: '127.1.5.192/27',
+    addressRange: await unusedRange(),
     clock: systemClock,
     log: pino({ enabled: false }),
     ...(signal ? { signal } : {}),

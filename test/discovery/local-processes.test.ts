@@ -14,7 +14,11 @@ import {
   temporaryFolder,
   untilReady,
   untilSeen,
+  NETWORK,
 } from '../support/local-world.js';
+
+/** Of a driver that was asked for before this process began. */
+const ADDRESS = `${NETWORK}.9`;
 
 /** A gateway asked for a driver and then crashed. */
 async function askedBefore(stateFolder: string): Promise<void> {
@@ -24,7 +28,7 @@ async function askedBefore(stateFolder: string): Promise<void> {
     resource: 'one',
     namespace: 'sjns-ads-dev',
     uid: 'uid-1',
-    address: '127.1.5.9',
+    address: ADDRESS,
     port: 15_002,
     token: 'secret',
     createdAtMs: 1,
@@ -48,7 +52,7 @@ test('a driver comes up on its own address, with a secret, in a process session 
   t.is(driver?.condition, 'starting');
   const ready = await untilReady(drivers);
   t.like(ready, { resource: 'one', namespace: 'sjns-ads-dev' });
-  t.regex(ready.address, /^127\.1\.5\.\d+$/);
+  t.true(ready.address.startsWith(`${NETWORK}.`));
   t.is(ready.token?.length, 43);
   const status = await readFile(`/proc/${pidOf(ready)}/stat`, 'utf8');
   t.is(Number(status.split(' ')[5]), pidOf(ready), 'it leads a session, so that it outlives us');
@@ -91,7 +95,7 @@ test('a driver that was asked for but not started before a crash is started', as
   const stateFolder = await temporaryFolder(t);
   await askedBefore(stateFolder);
   const drivers = await openLocal(t, { stateFolder });
-  t.like(await untilReady(drivers), { uid: 'uid-1', address: '127.1.5.9', token: 'secret' });
+  t.like(await untilReady(drivers), { uid: 'uid-1', address: ADDRESS, token: 'secret' });
 });
 
 test('a driver that was started but not noted before a crash is adopted, not started again', async (t) => {
@@ -213,8 +217,8 @@ test('only so many drivers start at a time; the others wait their turn', async (
 
 test('an address is not used again soon, nor one whose port is taken', async (t) => {
   const stateFolder = await temporaryFolder(t);
-  const addressRange = '127.1.5.64/29';
-  const taken = createServer().listen(0, '127.1.5.66');
+  const addressRange = `${NETWORK}.64/29`;
+  const taken = createServer().listen(0, `${NETWORK}.66`);
   await new Promise((resolve) => taken.once('listening', resolve));
   t.teardown(() => taken.close());
   const { port } = taken.address() as { port: number };
@@ -227,17 +231,21 @@ test('an address is not used again soon, nor one whose port is taken', async (t)
   }
   t.deepEqual(
     addresses.toSorted(),
-    [65, 67, 68, 69, 70].map((last) => `127.1.5.${last}`),
+    [65, 67, 68, 69, 70].map((last) => `${NETWORK}.${last}`),
   );
   await t.throwsAsync(drivers.factory.create('one-more', 'sjns-ads-dev'), {
-    message: /No address of 127\.1\.5\.64\/29 is free/,
+    message: new RegExp(`No address of ${addressRange.replaceAll('.', '\\.')} is free`),
   });
 });
 
 test("a driver whose address another process answers at is not taken for that process's", async (t) => {
   const stateFolder = await temporaryFolder(t);
   const makeCommand = standInCommand('mute');
-  const drivers = await openLocal(t, { stateFolder, addressRange: '127.1.5.72/29', makeCommand });
+  const drivers = await openLocal(t, {
+    stateFolder,
+    addressRange: `${NETWORK}.72/29`,
+    makeCommand,
+  });
   await drivers.factory.create('one', 'sjns-ads-dev');
   const [driver] = await drivers.source.list();
   const other = createHttp2Server();
@@ -250,7 +258,7 @@ test("a driver whose address another process answers at is not taken for that pr
 
 test('a driver that hangs is not ready although its port accepts connections; then it is again', async (t) => {
   const stateFolder = await temporaryFolder(t);
-  const drivers = await openLocal(t, { stateFolder, addressRange: '127.1.5.80/29' });
+  const drivers = await openLocal(t, { stateFolder });
   await drivers.factory.create('one', 'sjns-ads-dev');
   const [driver] = await untilSeen(drivers, ([one]) => one?.condition === 'ready');
   const pid = Number(/^\d+/.exec(driver?.instance ?? '')?.[0]);

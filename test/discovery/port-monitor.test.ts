@@ -63,7 +63,7 @@ test('a port under the same key but another address is another port', async (t) 
   const { monitor } = monitored(answer);
   await monitor.watch('a', '127.0.0.1', 1);
   answer.reason = 'no answer';
-  await monitor.watch('a', '127.0.0.2', 1);
+  await monitor.watch('a', '192.0.2.2', 1);
   t.like(monitor.state('a'), { answers: false, hasAnswered: false });
   monitor.close();
   t.is(monitor.state('a'), undefined);

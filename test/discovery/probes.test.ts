@@ -3,9 +3,10 @@ import { createServer as createHttp2Server } from 'node:http2';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { http2Probe, tcpProbe } from '../../src/discovery/port-monitor.js';
+import { unusedAddress } from '../support/loopback.js';
 
-// An address of its own: on 127.0.0.1 another process could take the port in between.
-const address = '127.1.5.250';
+// On 127.0.0.1 another process could take the port in between.
+const address = await unusedAddress();
 
 async function listening(t: ExecutionContext, server: Server): Promise<number> {
   const sockets = new Set<Socket>();

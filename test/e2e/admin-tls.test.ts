@@ -18,7 +18,6 @@ test('with a certificate on the admin port, start comes up and commands reach it
   const drivers = new StaticDrivers();
   t.teardown(() => drivers.remove());
   const gateway = await Gateway.start({
-    addressRange: '127.91.34.0/24',
     policy: teamPolicy({ size: 0 }),
     settings: {
       admin: { cert_file: certFile, key_file: keyFile },

@@ -24,7 +24,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; token: string }>;
 test.before(async (t) => {
   t.timeout(600_000);
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.61.0/24',
     batch: true,
     // Jobs only: no driver stands ready beside them.
     settings: { hot_pool_size: '0' },
@@ -197,7 +196,7 @@ test.serial('a mistake in SQL is told with its step and its line in the manifest
   const failed = await ended(t, id);
   t.is(failed.state, 'FAILED');
   t.like(failed.reason, { code: 'SQL_INVALID', step: 'result' });
-  t.is(failed.reason?.line, 18, JSON.stringify(failed.reason));
+  t.is(failed.reason?.line, 19, JSON.stringify(failed.reason));
   t.regex(failed.error ?? '', /^SQL_INVALID: .*no_such_column/s);
   t.is((await ask(t, `/results/${id}`)).status, 200);
 });

@@ -7,7 +7,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark }>;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.31.0/24',
     policy: routingPolicy({
       pools: [{ size: 1, maximum: 1, sessions_per_driver: 5 }],
       canaries: [{ template: 'next', share: '100%', when_none_is_ready: 'wait', size: 1 }],

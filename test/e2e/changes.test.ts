@@ -34,7 +34,6 @@ test.before(async (t) => {
   Object.assign(t.context, { folder, authority });
   const [gateway, pyspark] = await Promise.all([
     Gateway.start({
-      addressRange: '127.91.24.0/24',
       policy: teamPolicy({ maximum: 1 }),
       settings: {
         tls_cert_file: files.certFile,

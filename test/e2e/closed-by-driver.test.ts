@@ -7,13 +7,13 @@ import { PySparkError } from '../support/pyspark-error.js';
 import { RealDriver } from '../support/real-driver.js';
 import { StaticDrivers } from '../support/static-drivers.js';
 import { teamPolicy } from '../support/team-policy.js';
-import { unusedAddress } from '../support/unused-address.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const TIMEOUT_MS = 8_000;
 
 /** A gateway with one driver, which ends idle sessions soon. */
 async function start(t: ExecutionContext, fence: boolean): Promise<Gateway> {
-  const address = await unusedAddress('127.91.43');
+  const address = await unusedAddress();
   const driver = await RealDriver.start(address, 'secret', 2, '4', {
     fence,
     sessionTimeoutMs: TIMEOUT_MS,
@@ -24,7 +24,6 @@ async function start(t: ExecutionContext, fence: boolean): Promise<Gateway> {
   t.teardown(() => file.remove());
   file.set({ name: 'impatient', address, token: 'secret', fence });
   const gateway = await Gateway.start({
-    addressRange: '127.91.43.0/24',
     policy: teamPolicy({ size: 0 }),
     settings: { drivers: { source: 'static', static_file: file.file } },
   });

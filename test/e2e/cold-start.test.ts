@@ -12,7 +12,6 @@ const HOLD_TIME = '2s';
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.11.0/24',
     policy: routingPolicy({ pools: [{ size: 0, maximum: 2 }] }),
     settings: { authz: { hold_time: HOLD_TIME } },
   });

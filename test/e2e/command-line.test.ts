@@ -18,7 +18,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark }>;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.14.0/24',
     policy: routingPolicy({
       administration: {
         admin: [{ principals: ['alice@example.com'] }],
@@ -122,7 +121,7 @@ test.serial('exit codes tell scripts why a command failed', async (t) => {
   t.regex(denied.errors, /bob@example\.com lacks the role "admin"/);
   t.is((await gateway.command('status', '--as', 'carol')).exitCode, 4);
   t.is((await gateway.command('sessions', '--phase', 'x')).exitCode, 2);
-  const nowhere = await gateway.command('status', '--server', 'http://127.91.14.1:1');
+  const nowhere = await gateway.command('status', '--server', 'http://127.0.0.1:1');
   t.is(nowhere.exitCode, 3);
   t.regex(nowhere.errors, /cannot be reached/);
 });

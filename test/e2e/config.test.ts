@@ -10,7 +10,6 @@ const test = anyTest as TestFn<{ gateway: Gateway }>;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.20.0/24',
     policy: routingPolicy({
       config_rules: [
         { name: 'object store', keys: ['spark.hadoop.fs.s3a.*'], refuse: ['get', 'set'] },

@@ -29,7 +29,7 @@ function policy(quota: number): object {
 }
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({ addressRange: '127.91.28.0/24', policy: policy(3) });
+  t.context.gateway = await Gateway.start({ policy: policy(3) });
   t.context.pyspark = await PySpark.start('4');
   t.context.browser = await launchBrowser();
 });

@@ -13,7 +13,6 @@ const MEGABYTE = 1_000_000;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.10.0/24',
     policy: routingPolicy({
       pools: [{ size: 1, maximum: 1, sessions_per_driver: 2 }],
       warm_namespaces: ['sjns-data-dev'],

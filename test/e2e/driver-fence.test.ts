@@ -11,7 +11,7 @@ import { SparkClient } from '../support/spark-client.js';
 import { encode } from '../support/spark-messages.js';
 import { StaticDrivers } from '../support/static-drivers.js';
 import { teamPolicy } from '../support/team-policy.js';
-import { unusedAddress } from '../support/unused-address.js';
+import { unusedAddress } from '../support/loopback.js';
 
 interface World {
   readonly gateway: Gateway;
@@ -24,13 +24,12 @@ const ALICE = randomUUID();
 
 /** A gateway with one driver of this Spark, which all of the team share. */
 async function world(t: ExecutionContext, version: PySparkVersion): Promise<World> {
-  const address = await unusedAddress('127.91.41');
+  const address = await unusedAddress();
   const driver = await RealDriver.start(address, 'secret', 2, version);
   const file = new StaticDrivers();
   file.set({ name: 'shared', address, token: 'secret' });
   const [gateway, pyspark] = await Promise.all([
     Gateway.start({
-      addressRange: '127.91.41.0/24',
       policy: teamPolicy({ size: 0 }),
       settings: { drivers: { source: 'static', static_file: file.file } },
     }),

@@ -9,7 +9,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark }>;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.13.0/24',
     policy: (issuer: string) =>
       routingPolicy({
         issuers: [

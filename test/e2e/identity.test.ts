@@ -11,7 +11,7 @@ import { TokenIssuer } from '../support/token-issuer.js';
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark }>;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({ addressRange: '127.91.1.0/24' });
+  t.context.gateway = await Gateway.start({});
   t.context.pyspark = await PySpark.start('4');
 });
 

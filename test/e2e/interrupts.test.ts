@@ -18,7 +18,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; gate: RowGate }>;
 test.before(async (t) => {
   // Each driver runs one task at a time: a query that goes on would hold up the next one.
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.33.0/24',
     policy: teamPolicy({ maximum: 1 }),
   });
 });

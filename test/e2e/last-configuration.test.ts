@@ -13,7 +13,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; gate: RowGa
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.27.0/24',
     policy: teamPolicy({ maximum: 1 }),
     settings: { authz: { hold_time: `${HOLD_MS}ms` }, drivers: { local: { cores: '3' } } },
   });

@@ -8,7 +8,6 @@ const test = anyTest as TestFn<{ gateway: Gateway }>;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.37.0/24',
     policy: routingPolicy({
       pools: [{ size: 1, maximum: 2, after_use: 'reuse', disconnected_ttl: '10s' }],
       quotas: [{ sessions_per_principal: '1' }],

@@ -20,7 +20,6 @@ const STREAM_DURATION_S = 20;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.32.0/24',
     policy: routingPolicy({
       limits: [
         { match: { namespaces: [LIMITED] }, queries_per_session: 1 },

@@ -24,7 +24,6 @@ const test = anyTest as TestFn<Context>;
 test.before(async (t) => {
   const [gateway, four, fourZero, three] = await Promise.all([
     Gateway.start({
-      addressRange: '127.91.20.0/24',
       policy: teamPolicy({ maximum: 1 }),
       settings: { drivers: { local: { cores: '4' } } },
     }),

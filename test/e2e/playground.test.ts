@@ -18,7 +18,6 @@ const PATIENCE_MS = 240_000;
 test.before(async (t) => {
   t.timeout(600_000);
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.62.0/24',
     batch: true,
     // Jobs only: no driver stands ready beside them.
     settings: { hot_pool_size: '0' },

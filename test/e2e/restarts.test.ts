@@ -10,7 +10,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; gate: RowGa
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.21.0/24',
     policy: teamPolicy({ maximum: 1 }),
     // Two for the query under way, one for what is asked beside it.
     settings: { drivers: { local: { cores: '3' } } },

@@ -14,7 +14,6 @@ const REUSED = 'sjns-data-staging';
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.12.0/24',
     policy: routingPolicy({
       pools: [
         { match: { namespaces: [WARM] }, size: 1, maximum: 2 },

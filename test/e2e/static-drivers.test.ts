@@ -8,7 +8,7 @@ import { RealDriver } from '../support/real-driver.js';
 import { RowGate } from '../support/row-gate.js';
 import { StaticDrivers, type StaticDriver } from '../support/static-drivers.js';
 import { teamPolicy } from '../support/team-policy.js';
-import { unusedAddress } from '../support/unused-address.js';
+import { unusedAddress } from '../support/loopback.js';
 
 interface Context {
   readonly file: StaticDrivers;
@@ -24,8 +24,6 @@ interface Context {
 
 const test = anyTest as TestFn<Context>;
 
-const NETWORK = '127.91.23';
-
 /** Listens where the gateway believes the driver to be, and leads to it. */
 function startProxy({ address }: StaticDriver, driver: RealDriver): Promise<CuttableProxy> {
   return CuttableProxy.start(`http://${driver.address}:${SPARK_CONNECT_PORT}`, {
@@ -36,14 +34,13 @@ function startProxy({ address }: StaticDriver, driver: RealDriver): Promise<Cutt
 
 test.before(async (t) => {
   const file = new StaticDrivers();
-  const driver = await RealDriver.start(await unusedAddress(NETWORK), 'secret', 4);
-  const etl = { name: 'etl', address: await unusedAddress(NETWORK), token: 'secret' };
+  const driver = await RealDriver.start(await unusedAddress(), 'secret', 4);
+  const etl = { name: 'etl', address: await unusedAddress(), token: 'secret' };
   const proxy = await startProxy(etl, driver);
   file.set(etl);
   Object.assign(t.context, { file, etl, driver, proxy });
   const [gateway, four, three] = await Promise.all([
     Gateway.start({
-      addressRange: '127.91.23.0/24',
       policy: teamPolicy({ size: 0 }),
       settings: { drivers: { source: 'static', static_file: file.file } },
     }),
@@ -136,7 +133,7 @@ test.serial('a driver is added to the file and taken out: no other is disturbed'
   };
   await row(0);
 
-  const another = { ...etl, name: 'added', address: await unusedAddress(NETWORK) };
+  const another = { ...etl, name: 'added', address: await unusedAddress() };
   const second = await startProxy(another, driver);
   t.teardown(() => second.stop());
   file.set(etl, another);

@@ -8,19 +8,18 @@ import { PySpark } from '../support/pyspark.js';
 import { RealDriver } from '../support/real-driver.js';
 import { StaticDrivers } from '../support/static-drivers.js';
 import { teamPolicy } from '../support/team-policy.js';
-import { unusedAddress } from '../support/unused-address.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const SESSION_TTL_MS = 10_000;
 
 test('foreachBatch of Spark 3.5 runs in its fenced driver, also while its client says nothing', async (t) => {
   t.timeout(300_000);
-  const address = await unusedAddress('127.91.44');
+  const address = await unusedAddress();
   const driver = await RealDriver.start(address, 'secret', 2, '3.5');
   const file = new StaticDrivers();
   file.set({ name: 'old', address, token: 'secret' });
   const [gateway, pyspark] = await Promise.all([
     Gateway.start({
-      addressRange: '127.91.44.0/24',
       policy: teamPolicy({ size: 0 }),
       settings: {
         session_ttl: `${SESSION_TTL_MS}ms`,

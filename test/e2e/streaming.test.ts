@@ -18,7 +18,6 @@ const test = anyTest as TestFn<Context>;
 test.before(async (t) => {
   const [gateway, pyspark] = await Promise.all([
     Gateway.start({
-      addressRange: '127.91.43.0/24',
       policy: teamPolicy({ maximum: 1 }),
       settings: { session_ttl: '10s', drivers: { local: { cores: 2 } } },
     }),

@@ -6,7 +6,7 @@ import { PySparkError } from '../support/pyspark-error.js';
 import { RealDriver } from '../support/real-driver.js';
 import { StaticDrivers } from '../support/static-drivers.js';
 import { teamPolicy } from '../support/team-policy.js';
-import { unusedAddress } from '../support/unused-address.js';
+import { unusedAddress } from '../support/loopback.js';
 
 interface Context {
   readonly address: string;
@@ -22,10 +22,9 @@ const test = anyTest as TestFn<Context>;
 test.before(async (t) => {
   const running: RealDriver[] = [];
   const file = new StaticDrivers();
-  const address = await unusedAddress('127.91.22');
+  const address = await unusedAddress();
   Object.assign(t.context, { running, file, address });
   const gateway = await Gateway.start({
-    addressRange: '127.91.22.0/24',
     policy: teamPolicy({ size: 0 }),
     settings: {
       drivers: { source: 'static', static_file: file.file },

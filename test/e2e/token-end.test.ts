@@ -14,7 +14,6 @@ const CLOCK_SKEW_MS = 60_000;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.33.0/24',
     settings: {
       authz: { expired_token_grace: '0s' },
       drivers: {

@@ -11,7 +11,6 @@ test('a session of PySpark is one trace from its client to the start of its driv
   const collector = await OtlpCollector.start('127.0.0.1:0');
   t.teardown(() => collector.stop());
   const gateway = await Gateway.start({
-    addressRange: '127.91.19.0/24',
     settings: {
       otlp: { endpoint: `http://${collector.address}` },
       tracing: { enabled: true, sample_percent: 0 },

@@ -10,8 +10,9 @@ import { startFront, testSettings } from '../support/front.js';
 import { RealDriver } from '../support/real-driver.js';
 import { allow } from '../support/scripted-authz.js';
 import { encode, frame } from '../support/spark-messages.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const ADDRESS = '127.1.2.65';
+const ADDRESS = await unusedAddress();
 const TOKEN = 'the-drivers-own';
 const SESSION = '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10';
 

@@ -15,7 +15,6 @@ const test = anyTest as TestFn<{ gateway: Gateway; bob: PySpark; folder: string 
 test.before(async (t) => {
   t.context.folder = mkdtempSync(join(tmpdir(), 'waiting-'));
   t.context.gateway = await Gateway.start({
-    addressRange: '127.91.34.0/24',
     policy: routingPolicy({ pools: [{ size: 1, maximum: 1 }] }),
   });
   const { gateway } = t.context;

@@ -15,7 +15,7 @@ async function start(t: ExecutionContext) {
   t.teardown(() => rm(folder, { recursive: true }));
   const clock = new ManualClock(Date.now());
   const issuer = await startDevelopmentIssuer({
-    address: { host: '127.1.6.3', port: 0 },
+    address: { host: '127.0.0.1', port: 0 },
     keysFile: join(folder, 'keys.json'),
     audience: 'api://spark-gateway',
     clientId: 'development',

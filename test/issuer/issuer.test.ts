@@ -14,8 +14,9 @@ import {
   type DevelopmentIssuerOptions,
   startDevelopmentIssuer,
 } from '../../src/issuer/issuer-server.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const HOST = '127.1.6.1';
+const HOST = await unusedAddress();
 
 async function directoryFor(t: ExecutionContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'issuer-'));

@@ -12,8 +12,9 @@ import { operatorCrds } from '../support/kube-manifests.js';
 import { ControlPlane } from './control-plane.js';
 import { listeners, LoopbackAddresses } from './stand-in/runtime.js';
 import { startStandIns } from './world.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const HOSTS = ['127.91.36.2', '127.91.36.3'] as const;
+const HOSTS = [await unusedAddress(), await unusedAddress()] as const;
 const SERVER_NAME = 'spark-gateway-control-plane';
 let server: KubeApiServer;
 let standIns: Awaited<ReturnType<typeof startStandIns>>;
@@ -22,7 +23,7 @@ test.before(async () => {
   server = await KubeApiServer.shared();
   await server.apply(parse(readFileSync('k8s/crd/sparkdrivers.yaml', 'utf8')) as ApplicableObject);
   for (const crd of operatorCrds()) await server.apply(crd);
-  standIns = await startStandIns(server, listeners(new LoopbackAddresses('127.91.37.')));
+  standIns = await startStandIns(server, listeners(await LoopbackAddresses.reserve()));
 });
 test.after.always(async () => {
   await standIns?.stop();
@@ -55,6 +56,12 @@ test('an operator may ask any replica: a follower passes on to the leader what i
   const available = async () =>
     (await follower.drivers()).filter(({ phase }) => phase === 'available');
   await follower.until('to see the pool', async () => (await available()).length === pool.size);
+  await follower.until(
+    'to hear the leader',
+    async () => (await follower.status()).unknown === undefined,
+  );
+  const [pooled] = await follower.pools();
+  t.is(pooled?.waiting, 0, 'who waits is told by the leader');
   const [drained, evicted] = await available();
   const deadline = '2040-01-01T00:00:00.000Z';
   const answer = await follower.act<DriverAnswer>(`drivers/${drained?.uid}/drain`, { deadline });

@@ -8,6 +8,7 @@ import { ControlPlane } from './control-plane.js';
 import { MISSING_IMAGE } from './stand-in/kubelet.js';
 import { listeners, LoopbackAddresses } from './stand-in/runtime.js';
 import { startStandIns } from './world.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const GATEWAY = 'gateway';
 /** Its pool is warm and good all the time. */
@@ -49,10 +50,10 @@ test.before(async () => {
     body: { status: { hard: { pods: '0' }, used: { pods: '0' } } },
   });
   await refuseForbiddenImages();
-  standIns = await startStandIns(server, listeners(new LoopbackAddresses('127.91.40.')));
+  standIns = await startStandIns(server, listeners(await LoopbackAddresses.reserve()));
   gateway = await ControlPlane.start({
     server,
-    host: '127.91.41.2',
+    host: await unusedAddress(),
     namespace: GATEWAY,
     drivers: GOOD,
     pool: { size: 1, maximum: 2 },
@@ -288,13 +289,14 @@ for (const { what, labels, namespace, message } of [
 }
 
 test.serial('a pod that is ready without an address is told until it has one', async (t) => {
+  const podIP = await unusedAddress();
   await podElsewhere(TRUSTED, 'addressless', undefined);
   t.regex(await reported('pod_without_address', TRUSTED, 'addressless'), /has no IP address/);
   await admin.request({
     method: 'PATCH',
     path: `/api/v1/namespaces/${TRUSTED}/pods/addressless/status`,
     contentType: MERGE_PATCH,
-    body: { status: { podIP: '127.91.42.9', podIPs: [{ ip: '127.91.42.9' }] } },
+    body: { status: { podIP, podIPs: [{ ip: podIP }] } },
   });
   await settled('pod_without_address', 'addressless');
   await gateway.until('to take it', () => hasDriver(TRUSTED));
@@ -302,17 +304,17 @@ test.serial('a pod that is ready without an address is told until it has one', a
 });
 
 test.serial('of two pods with one address the later one is withheld and told', async (t) => {
-  await podElsewhere(TRUSTED, 'first', '127.91.42.10');
+  const podIP = await unusedAddress();
+  await podElsewhere(TRUSTED, 'first', podIP);
   await gateway.until('to take the first', () => hasDriver(TRUSTED));
-  await podElsewhere(TRUSTED, 'second', '127.91.42.10');
+  await podElsewhere(TRUSTED, 'second', podIP);
   t.regex(
     await reported('address_duplicated', TRUSTED, 'second'),
-    /its address 127\.91\.42\.10:15002 is held by driver/,
+    new RegExp(`its address ${podIP.replaceAll('.', '\\.')}:15002 is held by driver`),
   );
   const drivers = await gateway.drivers();
   t.is(
-    drivers.filter(({ address, routable }) => address.startsWith('127.91.42.10:') && routable)
-      .length,
+    drivers.filter(({ address, routable }) => address.startsWith(`${podIP}:`) && routable).length,
     1,
   );
   await deletePod(TRUSTED, 'second');
@@ -321,9 +323,10 @@ test.serial('of two pods with one address the later one is withheld and told', a
 });
 
 test.serial('a pod of someone else that looks like a driver is told and left out', async (t) => {
-  await podElsewhere(GOOD, 'lonely', '127.91.42.11');
+  const podIP = await unusedAddress();
+  await podElsewhere(GOOD, 'lonely', podIP);
   t.regex(await reported('pod_foreign', GOOD, 'lonely'), /its namespace is not trusted/);
-  t.false((await gateway.drivers()).some(({ address }) => address.includes('127.91.42.11')));
+  t.false((await gateway.drivers()).some(({ address }) => address.includes(podIP)));
   await deletePod(GOOD, 'lonely');
   await settled('pod_foreign', 'lonely');
 });

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { Backends } from '../../src/batch/backends.js';
 import { BatchTerm } from '../../src/batch/batch-term.js';
-import type { Submission } from '../../src/batch/jobs.js';
+import type { Submission } from '../../src/batch/job-submitter.js';
 import {
   KubernetesBatchBackend,
   type KubernetesBackendOptions,

@@ -66,7 +66,8 @@ test('a manifest of 1 MB that does not compress reaches its driver whole', async
   const { record } = await leader.term.jobs().create(ALICE, w.submission({ manifest }));
   await untilState(leader, record.job.id, 'RUNNING');
   const [configMap] = (await w.configMaps()).items;
-  const { 'job.json.gz': file = '' } = configMap?.['binaryData'] as Record<string, string>;
+  const binary = (configMap?.['binaryData'] ?? {}) as Record<string, string>;
+  const { 'job.json.gz': file = '' } = binary;
   t.true(Buffer.from(file, 'base64').length > 700_000);
   t.is((await leader.store.read(record.job.id))?.record.jobFile, undefined);
 });

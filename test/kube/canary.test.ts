@@ -9,6 +9,7 @@ import { ControlPlane, TEMPLATES } from './control-plane.js';
 import { requestOf } from './load.js';
 import { startCluster } from './replicas.js';
 import { openGateway, TEMPLATE, until } from './world.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const STABLE = 'example.test/spark:4.1.3';
 const NEXT = 'example.test/spark:4.3.0';
@@ -110,7 +111,7 @@ test.serial(
     const next = { ...own, name: 'next', spark_version: '4.3.0', image: NEXT };
     const controlPlane = await ControlPlane.start({
       server,
-      host: '127.91.30.9',
+      host: await unusedAddress(),
       namespace,
       drivers,
       pool: { size: 1, maximum: 3 },

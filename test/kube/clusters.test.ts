@@ -9,6 +9,7 @@ import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../support/kube-manif
 import { ControlPlane } from './control-plane.js';
 import { listeners, LoopbackAddresses } from './stand-in/runtime.js';
 import { startStandIns } from './world.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const NAMESPACE = 'sjns-data-dev';
 const CONNECTS = `/apis/sparkoperator.k8s.io/v1alpha1/namespaces/${NAMESPACE}/sparkconnects`;
@@ -36,13 +37,10 @@ function kubeconfig(clusters: Readonly<Record<string, KubeApiServer>>): string {
 
 test.before(async () => {
   [near, far] = await Promise.all([KubeApiServer.start(), KubeApiServer.start()]);
-  for (const [server, network] of [
-    [near, '127.91.45.'],
-    [far, '127.91.46.'],
-  ] as const) {
+  for (const server of [near, far]) {
     for (const crd of operatorCrds()) await server.apply(crd);
     await server.createNamespace(NAMESPACE);
-    standIns.push(await startStandIns(server, listeners(new LoopbackAddresses(network))));
+    standIns.push(await startStandIns(server, listeners(await LoopbackAddresses.reserve())));
   }
   for (const crd of manifests(SPARK_DRIVER_CRD)) await far.apply(crd);
   await far.createNamespace('gateway');
@@ -64,7 +62,7 @@ test.before(async () => {
   });
   gateway = await ControlPlane.start({
     server: far,
-    host: '127.91.47.2',
+    host: await unusedAddress(),
     namespace: 'gateway',
     drivers: NAMESPACE,
     pool: { size: 1, maximum: 12 },

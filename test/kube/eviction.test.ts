@@ -8,6 +8,7 @@ import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../support/kube-manif
 import { ControlPlane } from './control-plane.js';
 import { listeners, LoopbackAddresses } from './stand-in/runtime.js';
 import { startStandIns } from './world.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const CONNECT = 'sjns-connect-dev';
 const APPLICATION = 'sjns-application-dev';
@@ -23,7 +24,7 @@ test.before(async () => {
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   const namespaces = [CONNECT, APPLICATION, UNPROTECTED];
   for (const namespace of ['gateway', ...namespaces]) await server.createNamespace(namespace);
-  standIns = await startStandIns(server, listeners(new LoopbackAddresses('127.91.43.')));
+  standIns = await startStandIns(server, listeners(await LoopbackAddresses.reserve()));
   const template = {
     kind: 'SparkConnect',
     spark_version: '4.1.3',
@@ -33,7 +34,7 @@ test.before(async () => {
   };
   gateway = await ControlPlane.start({
     server,
-    host: '127.91.44.2',
+    host: await unusedAddress(),
     namespace: 'gateway',
     drivers: CONNECT,
     pool: { size: 1, maximum: 3 },

@@ -15,9 +15,10 @@ import { operatorCrds } from '../support/kube-manifests.js';
 import { Signal } from '../support/signal.js';
 import { AuthzProcess } from './authz-process.js';
 import { ControlPlane } from './control-plane.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const HOSTS = ['127.91.40.2', '127.91.40.3'] as const;
-const SIDECAR = '127.91.40.4';
+const HOSTS = [await unusedAddress(), await unusedAddress()] as const;
+const SIDECAR = await unusedAddress();
 let server: KubeApiServer;
 
 test.before(async () => {

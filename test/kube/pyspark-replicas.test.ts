@@ -10,6 +10,7 @@ import { ControlPlane, TEMPLATES } from './control-plane.js';
 import { startCluster } from './replicas.js';
 import { LoopbackAddresses } from './stand-in/runtime.js';
 import { sparkServers } from './stand-in/spark.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const GATEWAY = 'spark-gateway';
 const DRIVERS = 'sjns-data-dev';
@@ -24,10 +25,10 @@ let gateway: Gateway;
 const folder = mkdtempSync(join(tmpdir(), 'kube-replicas-'));
 
 test.before(async () => {
-  cluster = await startCluster(sparkServers(new LoopbackAddresses('127.1.10.')));
+  cluster = await startCluster(sparkServers(await LoopbackAddresses.reserve()));
   const { server } = cluster;
   for (const namespace of [GATEWAY, DRIVERS]) await server.createNamespace(namespace);
-  const host = '127.91.32.2';
+  const host = await unusedAddress();
   const shared = { namespace: GATEWAY, drivers: DRIVERS, pool: POOL, leaseMs: LEASE_MS };
   leader = await ControlPlane.start({
     server,
@@ -40,7 +41,6 @@ test.before(async () => {
   writeFileSync(join(folder, 'templates.yaml'), stringify(TEMPLATES));
   process.env['KUBECONFIG'] = join(folder, 'kubeconfig');
   gateway = await Gateway.start({
-    addressRange: '127.1.11.0/24',
     policy: {
       apiVersion: 'spark-gateway/v1alpha1',
       kind: 'RoutingPolicy',

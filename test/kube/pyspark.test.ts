@@ -29,12 +29,11 @@ test.before(async () => {
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   await server.createNamespace('spark-gateway');
   await server.createNamespace(NAMESPACE);
-  standIns = await startStandIns(server, sparkServers(new LoopbackAddresses('127.1.8.')));
+  standIns = await startStandIns(server, sparkServers(await LoopbackAddresses.reserve()));
   writeFileSync(join(folder, 'kubeconfig'), server.adminConfig().exportConfig());
   writeFileSync(join(folder, 'templates.yaml'), TEMPLATES);
   process.env['KUBECONFIG'] = join(folder, 'kubeconfig');
   gateway = await Gateway.start({
-    addressRange: '127.1.9.0/24',
     policy: {
       apiVersion: 'spark-gateway/v1alpha1',
       kind: 'RoutingPolicy',

@@ -7,6 +7,7 @@ import { decodeRecord } from '../../src/fleet/records/kubernetes-codec.js';
 import { CuttableProxy } from '../support/cuttable-proxy.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { manifests, operatorCrds, SPARK_DRIVER_CRD } from '../support/kube-manifests.js';
+import { unusedAddress } from '../support/loopback.js';
 import { ControlPlane } from './control-plane.js';
 import { listeners, LoopbackAddresses, type Runtime } from './stand-in/runtime.js';
 import { startStandIns } from './world.js';
@@ -20,7 +21,7 @@ export async function startCluster(runtime?: Runtime, { isOwn = false } = {}) {
   for (const crd of [...manifests(SPARK_DRIVER_CRD), ...operatorCrds()]) await server.apply(crd);
   const standIns = await startStandIns(
     server,
-    runtime ?? listeners(new LoopbackAddresses('127.91.31.')),
+    runtime ?? listeners(await LoopbackAddresses.reserve()),
   );
   return {
     server,
@@ -66,10 +67,10 @@ export class Replicas {
     await server.createNamespace(drivers);
     const common = { server, namespace, drivers, pool, leaseMs, cacheTtl };
     const all = await Promise.all(
-      Array.from({ length: count }, async (_, index) => {
+      Array.from({ length: count }, async () => {
         const { kubeConfig, proxy } = await proxied(server);
         t.teardown(() => proxy.stop());
-        const host = `127.91.30.${index + 2}`;
+        const host = await unusedAddress();
         const files = { kubeconfig: kubeConfig.exportConfig() };
         const controlPlane = await ControlPlane.start({ ...common, host, files });
         t.teardown(() => controlPlane.stop());

@@ -20,6 +20,7 @@ import {
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { PySpark } from '../support/pyspark.js';
 import { until } from './until.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const NAMESPACE = 'team';
 
@@ -83,7 +84,7 @@ test('a driver makes its executors with the rights that its chart gives, and the
   writeFileSync(join(account, 'namespace'), NAMESPACE);
   const driver: SandboxPod = {
     name,
-    ip: '127.0.42.1',
+    ip: await unusedAddress(),
     template,
     mounts: { '/var/run/secrets/kubernetes.io/serviceaccount': account },
   };
@@ -134,7 +135,7 @@ test('a driver makes its executors with the rights that its chart gives, and the
       driver,
       {
         name: executor.metadata.name,
-        ip: '127.0.42.2',
+        ip: await unusedAddress(),
         template: {
           ...executor,
           spec: {

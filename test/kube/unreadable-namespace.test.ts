@@ -4,6 +4,7 @@ import type { DriverView } from '../../src/model/admin-api.js';
 import { manifests } from '../support/kube-manifests.js';
 import { ControlPlane } from './control-plane.js';
 import { startCluster } from './replicas.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const GATEWAY = 'spark-gateway';
 const ACCOUNT = 'spark-gateway-control-plane';
@@ -53,7 +54,7 @@ test.serial(
     const warm = { warm_namespaces: [ads, etl] };
     const controlPlane = await ControlPlane.start({
       server,
-      host: '127.91.50.2',
+      host: await unusedAddress(),
       namespace: GATEWAY,
       drivers: ads,
       pool: { size: 2, maximum: 4 },

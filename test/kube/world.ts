@@ -132,10 +132,8 @@ export async function until(
   }
 }
 
-export async function startStandIns(
-  server: KubeApiServer,
-  runtime: Runtime = listeners(new LoopbackAddresses('127.1.8.')),
-) {
+export async function startStandIns(server: KubeApiServer, given?: Runtime) {
+  const runtime = given ?? listeners(await LoopbackAddresses.reserve());
   const kubelet = new Kubelet(server.admin(), runtime);
   const operator = new Operator(server.admin());
   kubelet.start();

@@ -18,7 +18,6 @@ import {
 import { problem } from '../../src/playground/problems.js';
 import { Runners } from '../../src/playground/runners.js';
 import { createSignIn } from '../../src/sign-in/create.js';
-import { EndedSessions } from '../../src/sign-in/ended-sessions.js';
 import { BearerIdentification } from '../../src/sign-in/identify.js';
 import { options as policyOptions } from '../policy/support.js';
 import { RunnerWorld, type WorldOptions } from '../runner/world.js';
@@ -104,7 +103,7 @@ export class PlaygroundWorld {
         secret: Buffer.alloc(32, 'a secret of this test'),
         sessionTtlMs: 3_600_000,
       },
-      { tokens, ended: new EndedSessions(clock), clock, logger },
+      { tokens, clock, logger },
     );
     const runners = new Runners({
       byEnvironment: Object.fromEntries(

@@ -59,6 +59,43 @@ const rule = fc.record(
   { requiredKeys: ['who', 'what'] },
 );
 
+const batchRule = fc.record(
+  {
+    who: arbitraryWho.map(({ groups, principals }) => ({
+      groups,
+      principals: [...principals, 'a'],
+    })),
+    what: fc.record({
+      teams: fc.constantFrom(['data'], ['Data_Team', 'x.*'], ['*']),
+      environments: fc.constantFrom(['local', 'test'], ['*']),
+    }),
+    name: fc.constantFrom('people', 'a rule'),
+  },
+  { requiredKeys: ['who', 'what'] },
+);
+
+const arbitraryBatch = fc.record(
+  {
+    speak_for: fc.constantFrom(
+      [{ services: ['local'], users: ['*'] }],
+      [{ services: ['air*'], users: ['*@x'], groups: ['g'], environments: ['dev'] }],
+    ),
+    submit: fc.array(batchRule, { maxLength: 2 }),
+    read: fc.array(batchRule, { maxLength: 2 }),
+    limits: fc.constantFrom(
+      [{ jobs_per_owner: 0, deadline: '1h30m', sandbox: 'required' }],
+      [
+        {
+          match: { teams: ['Data_Team'], environments: ['d*'], namespaces: ['*'] },
+          engines: { '3.5': {}, '4.1': { template: 't', image: 'registry:5000/a/b@sha256:0' } },
+          largest: { driver: { cores: 64 }, executor: { memory: '512MiB', instances: 1 } },
+        },
+      ],
+    ),
+  },
+  { requiredKeys: [] },
+);
+
 /** What comes behind the head of a policy, as text. */
 export const arbitraryPolicy: fc.Arbitrary<string> = fc
   .record(
@@ -77,8 +114,9 @@ export const arbitraryPolicy: fc.Arbitrary<string> = fc
         [{ keys: ['spark.secret'], when_unseen: 'allow', match: { environments: ['dev'] } }],
         [{ keys: ['*'], mode: 'shadow' }],
       ),
+      batch: arbitraryBatch,
       pools: fc.constantFrom([{ match: { environments: ['dev'] } }], [{}]),
     },
     { requiredKeys: ['services', 'source_networks', 'access'] },
   )
-  .map((document) => stringify(document));
+  .map((document) => stringify(document, { aliasDuplicateObjects: false }));

@@ -268,6 +268,10 @@ const mistakes: readonly (readonly [string, RegExp])[] = [
     'batch: { submit: [{ who: { groups: [x], issuers: ["https://example.okta.com"] }, what: { teams: [a], environments: [b] } }] }',
     /named by services, not by tokens/,
   ],
+  [
+    'source_networks: [{ name: etl, networks: [10.0.0.0/8] }]\nbatch: { speak_for: [{ services: [etl], users: ["*"] }] }',
+    /"etl" is no service of this policy/,
+  ],
   ['batch: { limits: [{ deadline: 2d }] }', /from 1m to 1d/],
   ['batch: { limits: [{ sandbox: forced }] }', /optional or required/],
   ['batch: { limits: [{ engines: { latest: {} } }] }', /a release of Spark's such as 3\.5/],

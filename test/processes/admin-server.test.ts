@@ -9,7 +9,7 @@ import { compileSettings } from '../../src/settings/compile-settings.js';
 
 test('a handler that fails is one bad answer, not the end of the process', async (t) => {
   const server = await startAdminServer({
-    address: { host: '127.1.40.1', port: 0 },
+    address: { host: '127.0.0.1', port: 0 },
     logger: pino({ enabled: false }),
     registry: new Registry(),
     readiness: () => undefined,
@@ -20,7 +20,7 @@ test('a handler that fails is one bad answer, not the end of the process', async
     },
   });
   t.teardown(() => server.close());
-  const ask = (path: string) => fetch(`http://127.1.40.1:${server.port}${path}`);
+  const ask = (path: string) => fetch(`http://127.0.0.1:${server.port}${path}`);
   t.is((await ask('/broken')).status, 500);
   t.is((await ask('/healthz')).status, 200);
 });
@@ -28,14 +28,14 @@ test('a handler that fails is one bad answer, not the end of the process', async
 test('what is reached by https says that it always is; what is not says nothing', async (t) => {
   for (const httpsOnly of [true, false]) {
     const server = await startAdminServer({
-      address: { host: '127.1.40.1', port: 0 },
+      address: { host: '127.0.0.1', port: 0 },
       logger: pino({ enabled: false }),
       registry: new Registry(),
       readiness: () => undefined,
       httpsOnly,
     });
     t.teardown(() => server.close());
-    const { headers } = await fetch(`http://127.1.40.1:${server.port}/healthz`);
+    const { headers } = await fetch(`http://127.0.0.1:${server.port}/healthz`);
     t.is(headers.get('strict-transport-security'), httpsOnly ? 'max-age=31536000' : null);
   }
 });

@@ -5,6 +5,7 @@ import { startTestConsole, type TestConsole } from '../support/console.js';
 import { contrastsBelow } from '../support/contrast.js';
 import { driverRecord, sessionId, sessionRecord } from '../support/driver-records.js';
 import type { PoolReport } from '../../src/model/reports.js';
+import { unusedAddress } from '../support/loopback.js';
 
 interface Context {
   browser: Browser;
@@ -13,7 +14,7 @@ interface Context {
 }
 
 const test = anyTest as TestFn<Context>;
-const HOST = '127.1.64.1';
+const HOST = await unusedAddress();
 
 test.before(async (t) => {
   t.timeout(60_000);

@@ -5,6 +5,7 @@ import { accessibilityFaults } from '../support/accessibility.js';
 import { launchBrowser, visit, type VisitOptions } from '../support/browser.js';
 import { contrastsBelow } from '../support/contrast.js';
 import { FakePlayground, problem } from '../support/fake-playground.js';
+import { unusedAddress } from '../support/loopback.js';
 
 interface Context {
   browser: Browser;
@@ -13,7 +14,7 @@ interface Context {
 }
 
 const test = anyTest as TestFn<Context>;
-const HOST = '127.1.65.1';
+const HOST = await unusedAddress();
 
 const MANIFEST = `apiVersion: dcp.pedregal.doordash.com/v1
 kind: SparkJob

@@ -5,12 +5,13 @@ import { GrpcStatus } from '../../src/model/errors.js';
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
 import { allow, refuse } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver; quiet: SparkDriver }>;
 
 test.before(async (t) => {
-  t.context.driver = await SparkDriver.start('driver-1', '127.1.2.50');
-  t.context.quiet = await SparkDriver.start('driver-2', '127.1.2.51', () => undefined);
+  t.context.driver = await SparkDriver.start('driver-1', await unusedAddress());
+  t.context.quiet = await SparkDriver.start('driver-2', await unusedAddress(), () => undefined);
   t.context.front = await startFront();
   await t.context.front.publish([routable(t.context.driver), routable(t.context.quiet)]);
 });

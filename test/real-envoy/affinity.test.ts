@@ -4,13 +4,14 @@ import { GrpcStatus } from '../../src/model/errors.js';
 import { type Front, LOOPBACK, routable, startFront } from '../support/front.js';
 import { allow } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest as TestFn<{ front: Front; drivers: readonly SparkDriver[] }>;
 
 test.before(async (t) => {
   const uids = Array.from({ length: 8 }, (_, i) => `driver-${i}`);
   t.context.drivers = await Promise.all(
-    uids.map((uid, i) => SparkDriver.start(uid, `127.1.2.${10 + i}`)),
+    uids.map(async (uid) => SparkDriver.start(uid, await unusedAddress())),
   );
   t.context.front = await startFront();
 });
@@ -152,7 +153,7 @@ test.serial('authz gets the first bytes of the body and few headers', async (t) 
 });
 
 test('an Envoy that asks for the state of the world is served just the same', async (t) => {
-  const driver = await SparkDriver.start('driver-sotw', '127.1.2.30');
+  const driver = await SparkDriver.start('driver-sotw', await unusedAddress());
   t.teardown(() => driver.stop());
   const front = await startFront({
     adsProtocol: 'state-of-the-world',

@@ -11,6 +11,7 @@ import { type FrontOptions, routable, startFront, testSettings } from '../suppor
 import { RunningQuery } from '../support/running-query.js';
 import { allow } from '../support/scripted-authz.js';
 import { answerUid, SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 function pair(authority: TestAuthority, name: string, dnsName: string) {
   const { certificatePem, keyPem } = authority.issue({ commonName: name, dnsNames: [dnsName] });
@@ -37,7 +38,7 @@ async function setUp(t: ExecutionContext, address: string, options: FrontOptions
 test('a client certificate is optional, verified, and told to authz', async (t) => {
   const own = new TestAuthority('front');
   const clients = new TestAuthority('clients');
-  const { front } = await setUp(t, '127.1.2.40', {
+  const { front } = await setUp(t, await unusedAddress(), {
     settings: withTls,
     clientTrust: own.certificatePem,
     resources: [
@@ -65,7 +66,7 @@ test('a client certificate is optional, verified, and told to authz', async (t) 
 
 test('without a client authority no certificate is asked for', async (t) => {
   const own = new TestAuthority();
-  const { front } = await setUp(t, '127.1.2.41', {
+  const { front } = await setUp(t, await unusedAddress(), {
     settings: withTls,
     clientTrust: own.certificatePem,
     resources: [
@@ -79,7 +80,7 @@ test('without a client authority no certificate is asked for', async (t) => {
 });
 
 test('Envoy and the control plane speak mutual TLS', async (t) => {
-  const { front } = await setUp(t, '127.1.2.42', {
+  const { front } = await setUp(t, await unusedAddress(), {
     settings: testSettings,
     controlPlaneAuthority: new TestAuthority('control plane'),
   });
@@ -117,9 +118,13 @@ async function withDriverTls(t: ExecutionContext) {
 
 test('Envoy shows its certificate to drivers and believes only those it was told to', async (t) => {
   const { start, front } = await withDriverTls(t);
-  const own = await start('driver-1', '127.1.2.43');
-  const impostor = await start('driver-2', '127.1.2.44', { dnsName: 'somebody-else.test' });
-  const stranger = await start('driver-3', '127.1.2.50', { signer: new TestAuthority('other') });
+  const own = await start('driver-1', await unusedAddress());
+  const impostor = await start('driver-2', await unusedAddress(), {
+    dnsName: 'somebody-else.test',
+  });
+  const stranger = await start('driver-3', await unusedAddress(), {
+    signer: new TestAuthority('other'),
+  });
   await front.publish([routable(own), routable(impostor), routable(stranger)]);
   const client = front.client();
   front.authz.check = () => allow(routable(own));
@@ -137,7 +142,7 @@ test('Envoy shows its certificate to drivers and believes only those it was told
 
 test('a driver that does not know who signed the gateway’s certificate takes nothing', async (t) => {
   const { start, front } = await withDriverTls(t);
-  const driver = await start('driver-1', '127.1.2.51');
+  const driver = await start('driver-1', await unusedAddress());
   await front.update([
     pair(new TestAuthority('strangers'), ResourceNames.driverClientCertificate, 'gateway.test'),
   ]);
@@ -149,8 +154,8 @@ test('a driver that does not know who signed the gateway’s certificate takes n
 
 test('the certificate for drivers is renewed: no stream is cut, new connections show the new one', async (t) => {
   const { authority, start, front } = await withDriverTls(t);
-  const driver = await start('driver-1', '127.1.2.52', { handler: () => undefined });
-  const late = await start('driver-2', '127.1.2.53');
+  const driver = await start('driver-1', await unusedAddress(), { handler: () => undefined });
+  const late = await start('driver-2', await unusedAddress());
   await front.publish([routable(driver), routable(late)]);
   front.authz.check = () => allow(routable(driver));
   const client = front.client();

@@ -17,6 +17,7 @@ import { type Front, routable, startFront, testSettings } from '../support/front
 import { RunningQuery } from '../support/running-query.js';
 import { allow } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver; other: SparkDriver }>;
 
@@ -29,8 +30,8 @@ function secret(name: string) {
 }
 
 test.before(async (t) => {
-  t.context.driver = await SparkDriver.start('driver-1', '127.1.2.30', () => undefined);
-  t.context.other = await SparkDriver.start('driver-2', '127.1.2.31');
+  t.context.driver = await SparkDriver.start('driver-1', await unusedAddress(), () => undefined);
+  t.context.other = await SparkDriver.start('driver-2', await unusedAddress());
   t.context.front = await startFront({
     settings: { ...testSettings, listener: { ...testSettings.listener, tls: true } },
     resources: [

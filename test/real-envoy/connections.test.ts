@@ -6,6 +6,7 @@ import { type Front, routable, startFront } from '../support/front.js';
 import { allow } from '../support/scripted-authz.js';
 import type { Rpc } from '../support/spark-client.js';
 import { SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver }>;
 
@@ -16,7 +17,7 @@ test.before(async (t) => {
   // It takes a single stream on each connection, so that every stream wants another.
   const driver = await SparkDriver.start(
     'driver-1',
-    '127.1.2.60',
+    await unusedAddress(),
     (call, { calls }) => {
       call.send('before');
       if (calls.length > HELD) call.end();

@@ -8,6 +8,7 @@ import { routable, startFront } from '../support/front.js';
 import { RunningQuery } from '../support/running-query.js';
 import { allow } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 /** A request on this connection is answered, and no further one is wanted. */
 async function servedAndSentAway(t: ExecutionContext, session: ClientHttp2Session) {
@@ -20,7 +21,7 @@ async function servedAndSentAway(t: ExecutionContext, session: ClientHttp2Sessio
 }
 
 test('an Envoy that drains: running streams go on, clients are told to go elsewhere with their next request', async (t) => {
-  const driver = await SparkDriver.start('driver-1', '127.1.2.45', () => undefined);
+  const driver = await SparkDriver.start('driver-1', await unusedAddress(), () => undefined);
   t.teardown(() => driver.stop());
   const front = await startFront({ check: () => allow(routable(driver)) });
   t.teardown(() => front.stop());
@@ -52,7 +53,7 @@ test('an Envoy that drains: running streams go on, clients are told to go elsewh
 
 test('an Envoy that is not there is not waited for', async (t) => {
   await drainEnvoy({
-    adminAddr: { host: '127.1.2.46', port: 1 },
+    adminAddr: { host: await unusedAddress(), port: 1 },
     limitMs: 60_000,
     clock: systemClock,
     onWaiting: () => t.fail(),

@@ -8,11 +8,12 @@ import { type Front, routable, startFront } from '../support/front.js';
 import { HEAD, PREFACE } from '../support/http2-peer.js';
 import { allow } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver }>;
 
 test.before(async (t) => {
-  const driver = await SparkDriver.start('driver-1', '127.1.2.67');
+  const driver = await SparkDriver.start('driver-1', await unusedAddress());
   t.context.driver = driver;
   t.context.front = await startFront({ check: () => allow(routable(driver)) });
   await t.context.front.publish([routable(driver)]);

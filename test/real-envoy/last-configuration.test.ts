@@ -24,6 +24,7 @@ import { SparkClient } from '../support/spark-client.js';
 import { SparkDriver } from '../support/spark-driver.js';
 import { XdsTally } from '../support/xds-tally.js';
 import { unusedPort } from '../support/unused-port.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const VIEW = 'front';
 const logger = pino({ level: 'silent' });
@@ -172,8 +173,8 @@ class Site {
 }
 
 test('Envoy and relay restart while every control plane is away; when one is back, no stream is cut', async (t) => {
-  const driver = await SparkDriver.start('driver-1', '127.1.2.40', () => undefined);
-  const late = await SparkDriver.start('driver-2', '127.1.2.41');
+  const driver = await SparkDriver.start('driver-1', await unusedAddress(), () => undefined);
+  const late = await SparkDriver.start('driver-2', await unusedAddress());
   t.teardown(() => Promise.all([driver.stop(), late.stop()]));
   const site = await Site.start(t, driver);
   await site.startControlPlane();

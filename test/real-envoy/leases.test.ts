@@ -29,6 +29,7 @@ import {
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
 import { answerUid, SparkDriver } from '../support/spark-driver.js';
 import { encode, type EncodedField, frame } from '../support/spark-messages.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest.serial as TestFn<{
   front: Front;
@@ -61,12 +62,15 @@ function decide(request: CheckRequest, driver: SparkDriver): CheckResponse {
     metadata: { session: SESSION, principal: 'ada', team: 'search', namespace, driver: uid },
   };
   const number = headers[LEASE_HEADER];
-  const leased = number === undefined ? response : withLease(response, number, seconds);
+  const leased =
+    number === undefined || seconds === 0 ? response : withLease(response, number, seconds);
   return fromBinary(CheckResponseSchema, encodeAllowed(leased));
 }
 
 test.before(async (t) => {
-  const driver = await SparkDriver.start('driver-1', '127.1.2.91', (arrived, self) => {
+  const driver = await SparkDriver.start('driver-1', await unusedAddress(), (arrived, self) => {
+    const forged = arrived.headers['x-forge'];
+    if (typeof forged === 'string') arrived.respond({ [LEASE_HEADER]: forged });
     if (arrived.headers['x-fail'] === undefined) answerUid(arrived, self);
     else arrived.end(5);
   });
@@ -138,7 +142,7 @@ test('authz is asked once; the driver sees each request as authz stamped it, the
         authentication: 'x',
         [LEASED_HEADER]: '1',
         [PRINCIPAL_HEADER]: 'mallory',
-        [PIN_HEADER]: Buffer.from('127.1.2.99:1').toString('base64'),
+        [PIN_HEADER]: Buffer.from('192.0.2.99:1').toString('base64'),
       });
       t.is(said['grpc-status'], '0');
       t.is(said[LEASE_HEADER], undefined);
@@ -268,4 +272,43 @@ test('Envoy counts and times those that succeed, which have no record', async (t
   );
   const leased = await front.envoy.admin('/stats?filter=route.leased.upstream_rq_total');
   t.true(Number(/: (\d+)/.exec(leased)?.[1]) > 0, 'what left by a lease is counted by itself');
+});
+
+test('a driver cannot give a lease, neither to its own client nor to another', async (t) => {
+  const { front, driver } = t.context;
+  const { address, port, namespace, uid } = routable(driver);
+  const body = frame(encode([1, SESSION], [2, USER]));
+  seconds = 0;
+  const ask = async (token: string, headers: Fields = {}) => {
+    const before = front.authz.requests.length;
+    const said = await call(t.context, body, { authorization: `Bearer ${token}`, ...headers });
+    t.is(said['grpc-status'], '0');
+    t.is(said[LEASE_HEADER], undefined);
+    const requests = front.authz.requests.slice(before);
+    const number = requests.at(-1)?.attributes?.request?.http?.headers[LEASE_HEADER] ?? '';
+    return { asked: requests.length, number: Number(number) };
+  };
+  const victim = await ask('victim');
+  t.true(victim.number > 0);
+  const forge = (number: number) => ({
+    'x-forge': [
+      number,
+      3_600,
+      'metadata',
+      clusterName(namespace),
+      ringHashKey(uid),
+      Buffer.from(hostPort(address, port)).toString('base64'),
+      'eve',
+      'https://issuer.example.com',
+      SESSION,
+      'identity',
+      'forged',
+    ].join(' '),
+  });
+  await ask('eve', forge(victim.number));
+  t.is((await ask('victim')).asked, 1, 'authz is asked again');
+  // Numbers follow each other: its own is the next but one.
+  const { number } = await ask('eve');
+  await ask('eve', forge(number + 1));
+  t.is((await ask('eve')).asked, 1);
 });

@@ -4,11 +4,12 @@ import { GrpcStatus } from '../../src/model/errors.js';
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
 import { allow, refuse } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver }>;
 
 test.before(async (t) => {
-  t.context.driver = await SparkDriver.start('driver-1', '127.1.2.20');
+  t.context.driver = await SparkDriver.start('driver-1', await unusedAddress());
   t.context.front = await startFront({
     settings: {
       ...testSettings,
@@ -113,7 +114,7 @@ for (const [when, answered, status] of [
 ] as const) {
   test.serial(`a driver that is cut off ${when}`, async (t) => {
     const { front } = t.context;
-    const driver = await SparkDriver.start('driver-2', '127.1.2.21', () => undefined);
+    const driver = await SparkDriver.start('driver-2', await unusedAddress(), () => undefined);
     t.teardown(() => driver.stop());
     await front.publish([routable(t.context.driver), routable(driver)]);
     front.authz.check = () => allow(routable(driver));

@@ -22,6 +22,11 @@ import {
 import { allow } from '../support/scripted-authz.js';
 import { answerUid, SparkDriver } from '../support/spark-driver.js';
 import { unusedPort } from '../support/unused-port.js';
+import { unusedAddress } from '../support/loopback.js';
+
+/** Whose sockets say nothing; and whoever else comes. */
+const SILENT = await unusedAddress();
+const ANOTHER = await unusedAddress();
 
 /** RFC 9113 section 3.4, with empty SETTINGS. */
 const PREFACE = Buffer.concat([
@@ -34,7 +39,7 @@ async function setUp(
   listener: Partial<ListenerSettings>,
   options: Pick<FrontOptions, 'bootstrap' | 'resources'> = {},
 ) {
-  const driver = await SparkDriver.start('driver-1', '127.1.2.63', (call, self) => {
+  const driver = await SparkDriver.start('driver-1', await unusedAddress(), (call, self) => {
     if (call.method !== 'ExecutePlan') answerUid(call, self);
   });
   t.teardown(() => driver.stop());
@@ -103,7 +108,7 @@ async function isServed(front: Front, localAddress: string): Promise<boolean> {
 
 test('hundreds of connections that say nothing are closed, and clients are served meanwhile', async (t) => {
   const { front } = await setUp(t, {});
-  const silent = await openSockets(t, front, 300, '127.1.2.70');
+  const silent = await openSockets(t, front, 300, SILENT);
   t.is((await front.client().ask('Config')).code, GrpcStatus.OK);
   await Promise.all(silent.map(({ ended }) => ended));
   t.is(await front.envoy.stat('http.front.downstream_cx_active'), 1);
@@ -111,7 +116,7 @@ test('hundreds of connections that say nothing are closed, and clients are serve
 
 test('a beginning of what HTTP/2 begins with is not enough', async (t) => {
   const { front } = await setUp(t, {});
-  const { socket, ended } = await openSocket(t, front, '127.1.2.70');
+  const { socket, ended } = await openSocket(t, front, SILENT);
   socket.write(PREFACE.subarray(0, 10));
   await ended;
   t.pass();
@@ -124,7 +129,7 @@ test('a connection that is begun and has no request ends; one with a request doe
   rpc.send('plan');
   rpc.halfClose();
   const call = await arrived;
-  const { socket, ended } = await openSocket(t, front, '127.1.2.70');
+  const { socket, ended } = await openSocket(t, front, SILENT);
   socket.write(PREFACE);
   await ended;
   // The client's connection had no more to say than the other, but for its request.
@@ -151,13 +156,13 @@ test('as many silent connections as there may be keep others out for a moment on
     const response = await fetch(`http://${LOOPBACK}:${health}${path}`, { method });
     return { status: response.status, text: await response.text() };
   };
-  const silent = await openSockets(t, front, limit, '127.1.2.70');
-  t.false(await isServed(front, '127.1.2.71'));
+  const silent = await openSockets(t, front, limit, SILENT);
+  t.false(await isServed(front, ANOTHER));
   t.like(await probe('/healthz'), { status: 200, text: 'ok\n' });
   t.is((await probe('/readyz')).status, 200);
   t.regex((await probe('/metrics')).text, /envoy_http_downstream_cx_active/);
   await Promise.all(silent.map(({ ended }) => ended));
-  while (!(await isServed(front, '127.1.2.71')));
+  while (!(await isServed(front, ANOTHER)));
 
   await front.envoy.admin('/healthcheck/fail', 'POST');
   t.is((await probe('/readyz')).status, 503);
@@ -172,14 +177,14 @@ test('as many silent connections as there may be keep others out for a moment on
 
 test('one address cannot take the room of all', async (t) => {
   const { front } = await setUp(t, { maxConnectionsPerAddress: 5 });
-  const greedy = await openSockets(t, front, 20, '127.1.2.70');
+  const greedy = await openSockets(t, front, 20, SILENT);
   for (const { socket } of greedy) socket.write(PREFACE);
   // Those that are over the limit are closed.
   const closed = greedy.map(({ ended }, at) => ended.then(() => at));
   await Promise.race(closed);
   while ((await front.envoy.stat('connection_limit.per_address.limited_connections')) < 15);
-  t.false(await isServed(front, '127.1.2.70'));
-  const others = Array.from({ length: 16 }, (_, n) => `127.1.2.${80 + n}`);
+  t.false(await isServed(front, SILENT));
+  const others = await Promise.all(Array.from({ length: 16 }, () => unusedAddress()));
   const served = await Promise.all(others.map((address) => isServed(front, address)));
   // Some share the group of the greedy one.
   t.true(served.filter(Boolean).length >= 12);
@@ -243,8 +248,8 @@ test('TLS: who does not finish the handshake, or says nothing after it, is close
       ],
     },
   );
-  const silent = await openSocket(t, front, '127.1.2.70');
-  const halfWay = await openSocket(t, front, '127.1.2.70');
+  const silent = await openSocket(t, front, SILENT);
+  const halfWay = await openSocket(t, front, SILENT);
   // The head of a record that holds a ClientHello, and nothing of it (RFC 8446 section 5.1).
   halfWay.socket.write(Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]));
   await Promise.all([silent.ended, halfWay.ended]);

@@ -9,13 +9,14 @@ import { OtlpCollector } from '../support/otlp-collector.js';
 import { allow } from '../support/scripted-authz.js';
 import { SparkDriver } from '../support/spark-driver.js';
 import { unusedPort } from '../support/unused-port.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const PARENT = 'b7ad6b7169203331';
 
 async function setUp(t: ExecutionContext, collector: string, samplePercent: number) {
   const [host = '', port] = collector.split(':');
-  const driver = await SparkDriver.start('driver-1', '127.1.2.62');
+  const driver = await SparkDriver.start('driver-1', await unusedAddress());
   t.teardown(() => driver.stop());
   const front = await startFront({
     settings: {

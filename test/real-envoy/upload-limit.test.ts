@@ -8,6 +8,7 @@ import { MESSAGE_LIMIT_HEADER, SPARK_CONNECT_SERVICE } from '../../src/model/nam
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
 import { allow } from '../support/scripted-authz.js';
 import { answerUid, type DriverCall, SparkDriver } from '../support/spark-driver.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const test = anyTest as TestFn<{ front: Front; driver: SparkDriver }>;
 
@@ -16,7 +17,7 @@ const POLICY_LIMIT = 1_000;
 
 test.before(async (t) => {
   // As Spark's server does with what is no protobuf message.
-  const driver = await SparkDriver.start('driver-1', '127.1.2.64', (call, self) => {
+  const driver = await SparkDriver.start('driver-1', await unusedAddress(), (call, self) => {
     if (call.method === 'ExecutePlan') call.send('before');
     else if (call.method !== 'AddArtifacts') answerUid(call, self);
     else {

@@ -17,9 +17,10 @@ import type { TypeStatus } from '../../src/model/reports.js';
 import { EnvoyProcess } from '../support/envoy.js';
 import { XdsTally } from '../support/xds-tally.js';
 import { endpoints } from '../support/xds-resources.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const { CLUSTER, ENDPOINTS } = TypeUrl;
-const HOST = '127.1.1.30';
+const HOST = await unusedAddress();
 const VIEW = 'edge';
 
 /** An EDS cluster for which Envoy waits without end until its endpoints come. */

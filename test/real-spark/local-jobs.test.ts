@@ -95,7 +95,7 @@ test.serial('a manifest comes to rows, with the Spark that it names', async (t) 
   const wrong = await untilJob(batch, 'job-b', hasEnded);
   t.like(wrong, { state: 'FAILED', exitCode: 11 });
   // The second line of the SQL, in the manifest.
-  t.like(wrong?.reason, { code: 'SQL_INVALID', step: 'report', line: 13, column: 13 });
+  t.like(wrong?.reason, { code: 'SQL_INVALID', step: 'report', line: 14, column: 13 });
   t.deepEqual(await findMarked(stateFolder), []);
 });
 

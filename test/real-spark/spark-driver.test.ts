@@ -7,6 +7,7 @@ import { sparkCommand } from '../../src/discovery/local/spark-command.js';
 import { processId } from '../../src/lib/child-processes/proc.js';
 import { openLocal, pidOf, temporaryFolder, untilSeen } from '../support/local-world.js';
 import { sparkHome } from '../support/spark-home.js';
+import { unusedRange } from '../support/loopback.js';
 
 /** The outcome of a Config RPC with this credential: the driver's answer, or its refusal. */
 function askConfig(
@@ -55,7 +56,7 @@ test('a real Spark Connect server comes up, lets in who knows its secret, and le
   const javaHome = process.env['JAVA_HOME'];
   const drivers = await openLocal(t, {
     stateFolder,
-    addressRange: '127.1.5.128/26',
+    addressRange: await unusedRange(),
     makeCommand: sparkCommand({
       sparkHome: sparkHome(),
       ...(javaHome === undefined ? {} : { javaHome }),

@@ -34,6 +34,8 @@ export interface WorldOptions {
   readonly allowedSans?: readonly string[];
   /** Of the Runner's port. */
   readonly tls?: TlsFiles;
+  /** In place of the fake one: a control plane that is there, and the Runner's certificate for it. */
+  readonly controlPlane?: { readonly address: string; readonly tls: TlsFiles };
   /** Control planes beside the fake one, which do not answer; they are asked first. */
   readonly dead?: readonly string[];
 }
@@ -75,10 +77,18 @@ export class RunnerWorld {
 
   /** Again at the same port. */
   async startRunner(): Promise<void> {
-    const { dead = [], tls, validate = () => undefined, folders = [] } = this.#options;
+    const {
+      controlPlane: real,
+      dead = [],
+      tls,
+      validate = () => undefined,
+      folders = [],
+    } = this.#options;
     this.#controlPlane = new ControlPlane({
-      addresses: [...dead, this.gateway.address],
-      credentials: credentials.createInsecure(),
+      addresses: [...dead, real?.address ?? this.gateway.address],
+      credentials: real
+        ? clientCredentials(real.tls, { clock: systemClock, serverNames: [] })
+        : credentials.createInsecure(),
       serverName: undefined,
       clock: systemClock,
     });

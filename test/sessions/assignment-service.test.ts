@@ -43,7 +43,7 @@ async function setUp(t: { teardown(fn: () => void): void }, drivers = ['d1', 'd2
       reporterDisconnected: (id) => record(`-${id}`),
     },
   });
-  const address = await listen(server, '127.1.4.4');
+  const address = await listen(server, '127.0.0.1');
   const client = new AssignmentClient(address);
   t.teardown(() => {
     client.close();
@@ -65,7 +65,7 @@ test('an assignment is answered in full', async (t) => {
     sessionId: sessionId(1),
     driverUid: 'd1',
     cluster: `spark/${NAMESPACE}`,
-    address: '127.1.4.2:15002',
+    address: '192.0.2.2:15002',
     driverToken: 'token-of-d1',
     team: 'ads',
     environment: 'dev',

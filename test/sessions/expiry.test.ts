@@ -71,7 +71,7 @@ test('a session that was idle for a TTL ends: a tombstone first, then its driver
   t.is(f.how(), 'expired');
   t.is(f.store.records.get('d1')?.record.tombstones[sessionId(1)]?.end, 'expired');
   t.deepEqual(f.driver.released, [
-    { address: '127.1.4.2:15002', token: 'token-of-d1', sessionId: sessionId(1), userId: 'alice' },
+    { address: '192.0.2.2:15002', token: 'token-of-d1', sessionId: sessionId(1), userId: 'alice' },
   ]);
 });
 

@@ -37,7 +37,7 @@ test('a session gets a hot driver and keeps it', async (t) => {
   t.like(first, {
     driverUid: 'd1',
     cluster: `spark/${NAMESPACE}`,
-    address: '127.1.4.2:15002',
+    address: '192.0.2.2:15002',
     driverToken: 'token-of-d1',
     namespace: NAMESPACE,
   });

@@ -11,7 +11,7 @@ import { FakeSparkConnect } from '../support/fake-spark-connect.js';
 
 async function start(t: { teardown(fn: () => void): void }) {
   const driver = new FakeSparkConnect('secret');
-  await driver.start('127.1.4.3');
+  await driver.start('127.0.0.1');
   t.teardown(() => driver.stop());
   const address = `${driver.address}:${driver.port}`;
   const session = { address, token: 'secret', sessionId: sessionId(1), userId: 'alice' };
@@ -89,7 +89,7 @@ test('a driver behind mutual TLS is believed by the names in its certificate, no
   const name = 'spiffe://cluster.local/ns/team/sa/spark';
   const driver = new FakeSparkConnect('secret');
   const files = authority.writeFiles(folder, 'driver', { commonName: 'driver', uris: [name] });
-  await driver.start('127.1.4.4', serverCredentials(files));
+  await driver.start('127.0.0.1', serverCredentials(files));
   t.teardown(() => driver.stop());
   driver.sessions.set(sessionId(1), []);
   const session = {

@@ -182,6 +182,19 @@ const together: readonly (readonly [string, RegExp])[] = [
   ['assignments: {listen_addr: "[::]:18001"}', /reachable from elsewhere: set mtls/],
   ['authz: {hold_time: 2m}', /authz.timeout must be longer/],
   ['xds: {debounce: 100ms}', /debounce_max must be at least/],
+  [
+    'batch: {kubernetes: {spark_conf: {spark.kubernetes.driver.container.image: x}}}',
+    /spark.kubernetes.driver.container.image is none that a job may be given/,
+  ],
+  [
+    'batch: {kubernetes: {templates: {a: "spark.a=1; spark.master=local"}}}',
+    /spark.master is none/,
+  ],
+  ['batch: {records_maximum: 100, jobs_maximum: 100}', /records_maximum must be greater than/],
+  [
+    'drivers: {source: kubernetes}\nbatch: {output_url: "file:///results"}',
+    /batch.output_url must be s3/,
+  ],
   ['session_ttl: 13h', /:1:14: sessions.tombstone_ttl must be at least session_ttl/],
   ['hot_pool_size: 101', /must not exceed pools.maximum/],
   ['drivers: {source: static}', /needs drivers.static_file/],

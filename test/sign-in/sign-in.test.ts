@@ -15,8 +15,9 @@ import { Provider } from '../../src/sign-in/provider.js';
 import { returnPath, signInRoutes } from '../../src/sign-in/sign-in.js';
 import { startTestConsole, type TestConsole } from '../support/console.js';
 import { driverRecord } from '../support/driver-records.js';
+import { unusedAddress } from '../support/loopback.js';
 
-const HOST = '127.1.62.1';
+const HOST = await unusedAddress();
 
 /** A browser's cookies, as far as these tests need them. */
 class Jar {

@@ -6,6 +6,7 @@ test to the file that OUTCOMES names: its id, its outcome, and the last line of 
 
 import json
 import os
+import re
 import sys
 import unittest
 from unittest import mock
@@ -37,11 +38,25 @@ def without_classic_session():
 
 def always_this_server():
     """Tests that begin another session name the address where the server of their own runs mostly."""
+    here = os.environ["SPARK_CONNECT_TESTING_REMOTE"]
+    elsewhere = re.compile(r"sc://localhost(:15002)?(/;(?P<more>.*))?")
+
+    def at_this_server(url):
+        other = elsewhere.fullmatch(url)
+        if not other:
+            return url
+        more = other["more"] or ""
+        kept = here.split(";")
+        if "token=" in more:
+            kept = [part for part in kept if not part.startswith(("token=", "authorization="))]
+            # A token is sent by TLS alone where the host is not localhost.
+            more = more.replace("token=", "authorization=Bearer%20")
+        return ";".join(kept + [more] if more else kept)
+
     for builder in (SparkSession.Builder, ConnectSession.Builder):
 
         def remote(self, url, stock=builder.remote):
-            here = os.environ["SPARK_CONNECT_TESTING_REMOTE"]
-            return stock(self, here if url.startswith("sc://localhost") else url)
+            return stock(self, at_this_server(url))
 
         builder.remote = remote
 

@@ -31,9 +31,10 @@ import { TestLeadership } from './leadership.js';
 import { ManualClock } from './manual-clock.js';
 import { MemoryStore } from './memory-store.js';
 import { TokenIssuer } from './token-issuer.js';
+import { unusedAddress } from './loopback.js';
 
 /** Where its server and its issuer listen. */
-const HOST = '127.1.41.1';
+const HOST = await unusedAddress();
 
 export interface AdminApiOptions {
   readonly records?: readonly DriverRecord[];

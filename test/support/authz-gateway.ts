@@ -19,7 +19,7 @@ export function assignmentFor(request: AssignRequest): Assignment {
     principal,
     driverUid: 'driver-1',
     cluster: `spark/${namespace}`,
-    address: '127.1.3.9:15002',
+    address: '192.0.2.9:15002',
     driverToken: 'drivers-own-token',
     team,
     environment,

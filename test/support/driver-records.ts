@@ -17,7 +17,7 @@ export function driverRecord(uid: string, fields: Partial<DriverRecord> = {}): D
     uid,
     instance: `${uid}@1`,
     namespace: NAMESPACE,
-    address: '127.1.4.2',
+    address: '192.0.2.2',
     port: 15002,
     phase: 'available',
     createdAtMs: START_MS,

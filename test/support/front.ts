@@ -29,11 +29,12 @@ import { RecordingSink } from './recording-sink.js';
 import { type Check, refuse, ScriptedAuthz } from './scripted-authz.js';
 import { SparkClient } from './spark-client.js';
 import type { SparkDriver } from './spark-driver.js';
+import { unusedAddress } from './loopback.js';
 
 const VIEW = 'default';
 const CONTROL_PLANE = 'control-plane.test';
 /** Where every server of these tests listens. */
-export const LOOPBACK = '127.1.2.1';
+export const LOOPBACK = await unusedAddress();
 
 export interface FrontOptions {
   readonly settings?: EnvoySettings;

@@ -26,6 +26,7 @@ import type {
 } from '../../src/model/admin-api.js';
 import { processEnded } from './process-ended.js';
 import { RoleProcess } from './role-process.js';
+import { unusedRange } from './loopback.js';
 import { unusedPort } from './unused-port.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -40,8 +41,6 @@ export interface GatewayOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** With Runner and Playground. */
   readonly batch?: boolean;
-  /** Loopback network of its drivers, so that gateways of several tests do not meet. */
-  readonly addressRange: string;
 }
 
 /** What the audit log says of one RPC that has ended; docs/audit.md has the rest. */
@@ -147,7 +146,12 @@ export class Gateway {
     );
     writeFileSync(
       join(folder, 'gateway.yaml'),
-      stringify(merge(settingsOf(folder, ports, options), options.settings ?? {})),
+      stringify(
+        merge(
+          settingsOf(folder, ports, { ...options, addressRange: await unusedRange() }),
+          options.settings ?? {},
+        ),
+      ),
     );
     const gateway = new Gateway(folder, ports);
     try {
@@ -426,7 +430,13 @@ function policyOf(policy: NonNullable<GatewayOptions['policy']>, issuer: string)
 function settingsOf(
   folder: string,
   ports: Readonly<Record<string, number>>,
-  { addressRange, batch = false }: Pick<GatewayOptions, 'addressRange' | 'batch'>,
+  {
+    addressRange,
+    batch = false,
+  }: Pick<GatewayOptions, 'batch'> & {
+    /** Loopback network of its drivers, so that gateways of several tests do not meet. */
+    readonly addressRange: string;
+  },
 ): Record<string, unknown> {
   const at = (name: string) => `127.0.0.1:${ports[name]}`;
   return {

@@ -13,6 +13,10 @@ import {
   stopLocalDrivers,
   type LocalProcessesOptions,
 } from '../../src/discovery/local/local-drivers.js';
+import { reserveNetwork } from './loopback.js';
+
+/** Of the drivers of this test file, for processes one after the other. */
+export const NETWORK = await reserveNetwork();
 
 const standIn = fileURLToPath(new URL('stand-in-driver.js', import.meta.url));
 
@@ -53,7 +57,7 @@ export async function openLocal(
     makeCommand: standInCommand('listen'),
     clock: systemClock,
     log: pino({ enabled: false }),
-    addressRange: '127.1.5.0/26',
+    addressRange: `${NETWORK}.0/26`,
     port: await freePort(),
     ...options,
   });

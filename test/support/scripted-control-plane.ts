@@ -22,6 +22,7 @@ import {
 import { serviceDefinition } from '../../src/lib/grpc/channels.js';
 import { toServiceError } from '../../src/lib/grpc/status-details.js';
 import { Signal } from './signal.js';
+import { unusedAddress } from './loopback.js';
 
 /** An Assign call that waits for the test's answer. */
 export interface Asked {
@@ -101,12 +102,13 @@ export class ScriptedControlPlane {
     this.address = address;
   }
 
-  /** Listens on `address`, or on a free port of loopback. `knowsStatus`: unlike one of an earlier release. */
+  /** Listens on the given address, or on a free port of one that nobody else uses. `knowsStatus`: unlike one of an earlier release. */
   static async start(
-    address = '127.1.3.1:0',
+    given?: string,
     credentials = ServerCredentials.createInsecure(),
     { knowsStatus = true } = {},
   ): Promise<ScriptedControlPlane> {
+    const address = given ?? `${await unusedAddress()}:0`;
     const server = new Server();
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync(address, credentials, (error, bound) => {
@@ -163,7 +165,7 @@ function asked(
             userId: request.userId,
             driverUid,
             cluster: `spark/${request.namespace}`,
-            address: '127.1.3.9:15002',
+            address: '192.0.2.9:15002',
             driverToken: 'secret',
             team: request.team,
             environment: request.environment,

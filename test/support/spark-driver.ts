@@ -24,6 +24,8 @@ export interface DriverCall {
   readonly halfClosed: Promise<void>;
   /** Resolves when the RPC is over, however it ended. */
   readonly closed: Promise<void>;
+  /** Sends response headers; else they go out with the first message. */
+  respond(headers: Readonly<Record<string, string>>): void;
   send(message: string): void;
   /** Ends with a status; 0 by default. */
   end(status?: number): void;
@@ -159,6 +161,9 @@ function accept(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Driver
     closed: new Promise((resolve) => {
       stream.on('close', resolve);
     }),
+    respond(more) {
+      stream.respond({ ...responseHeaders, ...more }, { waitForTrailers: true });
+    },
     send(message) {
       if (!stream.headersSent) stream.respond(responseHeaders, { waitForTrailers: true });
       const frame = Buffer.alloc(5 + Buffer.byteLength(message));

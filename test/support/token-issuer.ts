@@ -45,7 +45,7 @@ export class TokenIssuer {
   }
 
   /** Listens on loopback, with one published RS256 key `rsa-1`. Issuers of different `name` have different keys. */
-  static async start(name = 'corporate', host = '127.1.3.1'): Promise<TokenIssuer> {
+  static async start(name = 'corporate', host = '127.0.0.1'): Promise<TokenIssuer> {
     const server = createServer();
     server.listen(0, host);
     await once(server, 'listening');

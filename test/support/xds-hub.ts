@@ -69,7 +69,7 @@ export class HubClient {
       protocol: this.xds.protocol,
       onlyType,
       peer: undefined,
-      remoteAddress: '127.1.1.1:1',
+      remoteAddress: '192.0.2.1:1',
       sink: {
         write: (bytes) => {
           this.inbox.push(this.xds.decode(bytes));

@@ -40,7 +40,7 @@ export function endpoints(clusterName: string, ports: readonly number[]): Encode
 
 function endpoint(portValue: number): LbEndpoint {
   const socketAddress = create(SocketAddressSchema, {
-    address: '127.1.1.1',
+    address: '192.0.2.1',
     portSpecifier: { case: 'portValue', value: portValue },
   });
   const address = { address: { case: 'socketAddress' as const, value: socketAddress } };

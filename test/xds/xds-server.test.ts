@@ -15,9 +15,10 @@ import { TestAuthority } from '../support/certificates.js';
 import { shortForm } from '../support/xds-hub.js';
 import { cluster, endpoints, listener, route, secret } from '../support/xds-resources.js';
 import { SocketClient, type SocketOptions } from '../support/xds-socket.js';
+import { unusedAddress } from '../support/loopback.js';
 
 const { CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, SECRET } = TypeUrl;
-const HOST = '127.1.1.20';
+const HOST = await unusedAddress();
 const VIEW = 'edge';
 
 async function start(t: ExecutionContext, options: Partial<XdsServerOptions> = {}) {

@@ -60,6 +60,11 @@ helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | in
 {{- .Values.certificates.existingSecrets.envoy | default (printf "%s-envoy-mtls" (include "spark-gateway.fullname" .)) -}}
 {{- end -}}
 
+{{/* Of Runner and Playground: (dict "context" . "part" "runner"). */}}
+{{- define "spark-gateway.batchSecret" -}}
+{{- get .context.Values.certificates.existingSecrets .part | default (printf "%s-%s-mtls" (include "spark-gateway.fullname" .context) .part) -}}
+{{- end -}}
+
 {{/* Where pods go: (dict "context" . "component" "envoy" "values" .Values.envoy). */}}
 {{- define "spark-gateway.placement" -}}
 {{- $labels := include "spark-gateway.selectorLabels" . | fromYaml -}}

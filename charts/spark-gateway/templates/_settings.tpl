@@ -10,7 +10,9 @@ authzMetrics: 9091
 controlPlaneHealth: 9092
 envoyHealth: 9902
 runner: 50051
+runnerMetrics: 9093
 playground: 8080
+playgroundMetrics: 9094
 drivers: 15002
 {{- end -}}
 
@@ -55,9 +57,25 @@ drivers: 15002
 -}}
 {{- if .Values.policyResource -}}{{- $_ := set $own "policy_resource" .Values.policyResource -}}
 {{- else -}}{{- $_ := set $own "policy_file" (printf "%s/policy.yaml" $at) -}}{{- end -}}
-{{- if and (include "spark-gateway.batch" .) (not .Values.rbac.clusterWide) -}}{{- $_ := set $own "batch" (dict "kubernetes" (dict "namespaces" .Values.teamNamespaces)) -}}{{- end -}}
-{{- if .Values.runner.enabled -}}{{- $_ := set $own "runner" (dict "listen_addr" (printf "0.0.0.0:%v" $ports.runner)) -}}{{- end -}}
-{{- if .Values.playground.enabled -}}{{- $_ := set $own "playground" (dict "listen_addr" (printf "0.0.0.0:%v" $ports.playground)) -}}{{- end -}}
+{{- $batch := dict -}}
+{{- if and (include "spark-gateway.batch" .) (not .Values.rbac.clusterWide) -}}{{- $_ := set $batch "kubernetes" (dict "namespaces" .Values.teamNamespaces) -}}{{- end -}}
+{{- if .Values.runner.enabled -}}
+{{- $_ := set $batch "allowed_sans" (list (printf "%s-runner" $name)) -}}
+{{- $_ := set $own "runner" (dict
+    "listen_addr" (printf "0.0.0.0:%v" $ports.runner)
+    "metrics_addr" (printf "0.0.0.0:%v" $ports.runnerMetrics)) -}}
+{{- end -}}
+{{- if .Values.playground.enabled -}}
+{{- $_ := set $own "playground" (dict
+    "listen_addr" (printf "0.0.0.0:%v" $ports.playground)
+    "metrics_addr" (printf "0.0.0.0:%v" $ports.playgroundMetrics)
+    "cert_file" "/etc/spark-gateway-tls/tls.crt"
+    "key_file" "/etc/spark-gateway-tls/tls.key") -}}
+{{- if .Values.runner.enabled -}}{{- $_ := set $own.playground "runner_addr" (printf "%s-runner:%v" $name $ports.runner) -}}{{- end -}}
+{{- /* It has the policy from the control planes, where that is a custom resource. */ -}}
+{{- if .Values.policyResource -}}{{- $_ := set $own.assignments "allowed_sans" (append $own.assignments.allowed_sans (printf "%s-playground" $name)) -}}{{- end -}}
+{{- end -}}
+{{- if $batch -}}{{- $_ := set $own "batch" $batch -}}{{- end -}}
 {{- include "spark-gateway.refuseOwned" (dict "own" $own "given" .Values.settings "path" "settings") -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.settings)) -}}
 {{- end -}}

@@ -47,6 +47,8 @@ export class JobLedger {
   readonly #live = new Set<string>();
   readonly #unreadable = new Map<string, UnreadableJob>();
   readonly #doubtful = new Set<string>();
+  /** To be deleted by us: that they are gone is no loss. */
+  readonly #deleting = new Set<string>();
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #inTurn = pLimit(WRITES_AT_ONCE);
   readonly #listeners = new Set<JobListener>();
@@ -148,12 +150,14 @@ export class JobLedger {
       const stored = this.#stored.get(id);
       if (!stored) return;
       this.#mustLead();
+      this.#deleting.add(id);
       try {
         await this.#inTurn(() => this.#options.store.delete(id, stored.version));
       } catch (error) {
         this.#doubt(id, error);
         throw unavailable(error);
       }
+      this.#deleting.delete(id);
       this.#show(id, undefined);
     });
   }
@@ -215,11 +219,9 @@ export class JobLedger {
   }
 
   async #reread(id: string): Promise<void> {
+    let stored: StoredJob | undefined;
     try {
-      const stored = await this.#options.store.read(id);
-      this.#doubtful.delete(id);
-      this.#unreadable.delete(id);
-      this.#show(id, stored, true);
+      stored = await this.#options.store.read(id);
     } catch (error) {
       if (error instanceof JobRecordError) {
         this.#doubtful.delete(id);
@@ -229,6 +231,16 @@ export class JobLedger {
       this.#doubt(id, error);
       throw unavailable(error);
     }
+    this.#doubtful.delete(id);
+    this.#unreadable.delete(id);
+    const known = this.get(id);
+    if (stored || !known || this.#deleting.has(id)) {
+      this.#deleting.delete(id);
+      this.#show(id, stored, true);
+      return;
+    }
+    this.#options.logger.warn({ job: id }, 'a job record that somebody deleted is written again');
+    await this.#write(known, undefined);
   }
 
   #doubt(id: string, error: unknown): void {
@@ -251,13 +263,6 @@ export class JobLedger {
       const stored = this.#stored.get(id);
       if (this.#closed || stored?.version === version) return;
       await this.#reread(id);
-      if (stored && !this.#stored.has(id)) {
-        this.#options.logger.warn(
-          { job: id },
-          'a job record that somebody deleted is written again',
-        );
-        await this.#write(stored.record, undefined);
-      }
     }).catch((error: unknown) => {
       this.#options.logger.warn({ job: id, reason: reasonOf(error) }, 'a job record was not read');
     });

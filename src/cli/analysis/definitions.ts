@@ -2,6 +2,7 @@
 import { hasStatus } from '../../lib/kubernetes/http.js';
 import type { AnalyzedCluster } from '../command.js';
 import { type Finding, notChecked } from './finding.js';
+import type { InUse } from './rights.js';
 
 export interface NeededResource {
   readonly group: string;
@@ -11,8 +12,12 @@ export interface NeededResource {
 }
 
 /** In the cluster that keeps the records. */
-export function definitionsAtHome(withPolicyResource: boolean): readonly NeededResource[] {
-  const plurals = ['sparkdrivers', ...(withPolicyResource ? ['routingpolicies'] : [])];
+export function definitionsAtHome({ policyResource, batch }: InUse): readonly NeededResource[] {
+  const plurals = [
+    'sparkdrivers',
+    ...(policyResource ? ['routingpolicies'] : []),
+    ...(batch ? ['sparkbatches'] : []),
+  ];
   return plurals.map((plural) => ({
     group: 'spark-gateway.io',
     version: 'v1alpha1',

@@ -25,8 +25,16 @@ const EVENTS: Right = {
   severity: 'warning',
 };
 
+/** What of the gateway is in use: rights for the rest are not missed. */
+export interface InUse {
+  /** The policy is a resource. */
+  readonly policyResource: boolean;
+  /** Batch jobs are run. */
+  readonly batch: boolean;
+}
+
 /** In the gateway's own namespace. `gateway`: its name, which its lease and key carry. */
-export function rightsAtHome(gateway: string, withPolicyResource: boolean): readonly Right[] {
+export function rightsAtHome(gateway: string, { policyResource, batch }: InUse): readonly Right[] {
   return [
     {
       group: RECORDS,
@@ -34,7 +42,23 @@ export function rightsAtHome(gateway: string, withPolicyResource: boolean): read
       verbs: [...READ, 'create', 'patch', 'delete'],
       severity: 'error',
     },
-    ...(withPolicyResource
+    ...(batch
+      ? ([
+          {
+            group: RECORDS,
+            resource: 'sparkbatches',
+            verbs: [...READ, 'create', 'patch', 'delete'],
+            severity: 'error',
+          },
+          {
+            group: '',
+            resource: 'configmaps',
+            verbs: ['get', 'create', 'patch', 'delete'],
+            severity: 'warning',
+          },
+        ] as const)
+      : []),
+    ...(policyResource
       ? ([
           { group: RECORDS, resource: 'routingpolicies', verbs: READ, severity: 'error' },
           {
@@ -87,6 +111,25 @@ export function rightsForDrivers(makes: boolean): readonly Right[] {
     { group: '', resource: 'events', verbs: ['list'], severity: 'warning' },
   ];
 }
+
+/** In the namespaces that batch jobs run in. */
+export const rightsForBatch: readonly Right[] = [
+  {
+    group: 'sparkoperator.k8s.io',
+    resource: 'sparkapplications',
+    verbs: [...READ, 'create', 'delete'],
+    severity: 'error',
+  },
+  {
+    group: '',
+    resource: 'configmaps',
+    verbs: ['get', 'create', 'patch', 'delete'],
+    severity: 'error',
+  },
+  { group: '', resource: 'pods', verbs: [...READ, 'delete'], severity: 'error' },
+  { group: '', resource: 'pods', subresource: 'log', verbs: ['get'], severity: 'warning' },
+  { group: '', resource: 'events', verbs: ['list'], severity: 'warning' },
+];
 
 /** In no namespace, where `admin.kubernetes_audience` is set. */
 export const rightsToReview: readonly Right[] = [

@@ -8,6 +8,7 @@ import { type Finding, notChecked, shownFindings } from '../analysis/finding.js'
 import {
   missingRights,
   rightsAtHome,
+  rightsForBatch,
   rightsForDrivers,
   rightsToReview,
   type ServiceAccount,
@@ -132,13 +133,30 @@ async function analyzed(
       ? [nothingTried]
       : (await Promise.all(there.map((each) => tryTemplates(cluster, each, trial)))).flat();
 
+  const { kubernetes: batch, outputUrl } = settings.batch;
+  const inUse = { policyResource: policyResource !== undefined, batch: outputUrl !== undefined };
+  const forBatch = (inUse.batch ? clusters : []).map(async (cluster) => {
+    const there = batch.namespaces.length === 0 ? [undefined] : batch.namespaces;
+    const missing = there.map((namespace) =>
+      missingRights(
+        {
+          cluster,
+          namespace,
+          rights: rightsForBatch,
+          remedy: `Bind the ClusterRole spark-gateway-batch of k8s/rbac.yaml${namespace === undefined ? '' : ` in ${namespace}, as k8s/team-namespace.yaml does`}.`,
+        },
+        account,
+      ),
+    );
+    return at(cluster, (await Promise.all(missing)).flat());
+  });
   const atHome = Promise.all([
-    missingDefinitions(home, definitionsAtHome(policyResource !== undefined)),
+    missingDefinitions(home, definitionsAtHome(inUse)),
     missingRights(
       {
         cluster: home,
         namespace: own,
-        rights: rightsAtHome(gateway, policyResource !== undefined),
+        rights: rightsAtHome(gateway, inUse),
         remedy: `Apply k8s/rbac.yaml: the Role spark-gateway-control-plane and its RoleBinding in ${own}.`,
       },
       account,
@@ -170,6 +188,7 @@ async function analyzed(
     ...templates.findings,
     ...at(home, (await atHome).flat()),
     ...(await Promise.all(forDrivers)).flat(),
+    ...(await Promise.all(forBatch)).flat(),
   ];
 }
 

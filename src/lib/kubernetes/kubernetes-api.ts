@@ -220,6 +220,8 @@ export class KubernetesApi {
     try {
       if (signal.aborted) abort();
       const status = response.statusCode ?? 0;
+      // Of a pod without a node.
+      if (status === 204) return;
       if (status !== 200) {
         const body = parse(await readAll(response, what));
         throw errorOfStatus(status, body, what, response.headers['retry-after']);

@@ -19,6 +19,7 @@ import {
 } from '../../support/scripted-control-plane.js';
 import { Signal } from '../../support/signal.js';
 import { WatchedClock } from '../../support/watched-clock.js';
+import { unusedAddress } from '../../support/loopback.js';
 
 const LEASE_MS = 60_000;
 const REPORT_INTERVAL_MS = 5_000;
@@ -103,7 +104,7 @@ test('a control plane may have a certificate of another name than its address, w
   const authority = new TestAuthority();
   const names = { commonName: 'plane', dnsNames: ['plane.internal'] };
   const plane = await ScriptedControlPlane.start(
-    '127.1.40.1:0',
+    `${await unusedAddress()}:0`,
     serverCredentials(authority.writeFiles(folder, 'plane', names)),
   );
   const client = new AssignmentsClient({
@@ -142,7 +143,7 @@ test('the whole question reaches the control plane, and the whole answer comes b
     userId: 'ann',
     driverUid: 'driver-1',
     cluster: 'spark/sjns-data-prod',
-    address: '127.1.3.9:15002',
+    address: '192.0.2.9:15002',
     driverToken: 'secret',
     team: 'data',
     environment: 'prod',

@@ -19,6 +19,7 @@ import { plainPolicy } from '../../support/plain-policy.js';
 import { limitPolicy } from '../../support/queries.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { sessionFixture } from '../../support/session-fixture.js';
+import { unusedAddress } from '../../support/loopback.js';
 
 interface World {
   readonly clock: ManualClock;
@@ -57,7 +58,7 @@ async function setUp(t: ExecutionContext): Promise<World> {
     queries: gate,
     watch: assignmentWatch(clock).watch,
   });
-  const leading = await listen(leader, '127.1.3.30');
+  const leading = await listen(leader, await unusedAddress());
   const forwarder = new Forwarder({
     credentials: credentials.createInsecure(),
     unavailable: () => new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'nobody leads'),
@@ -77,7 +78,7 @@ async function setUp(t: ExecutionContext): Promise<World> {
     gate,
     leader,
     forwarder,
-    addresses: [leading, await listen(follower, '127.1.3.31')],
+    addresses: [leading, await listen(follower, await unusedAddress())],
     clientOf(...addresses) {
       const client = new AssignmentsClient({
         addresses,
@@ -148,11 +149,11 @@ test('a control plane that takes a connection and says nothing holds no query up
   const { clock, clientOf } = await setUp(t);
   const silent = createServer();
   const accepted = once(silent, 'connection');
-  silent.listen(0, '127.1.3.32');
+  silent.listen(0, '127.0.0.1');
   await once(silent, 'listening');
   t.teardown(() => void silent.close());
   const { port } = silent.address() as AddressInfo;
-  const asked = clientOf(`127.1.3.32:${port}`).admit(queryOf('a'), 60_000, never);
+  const asked = clientOf(`127.0.0.1:${port}`).admit(queryOf('a'), 60_000, never);
   const refused = t.throwsAsync(asked, { code: 'CONTROL_PLANE_UNAVAILABLE' });
   const [socket] = (await accepted) as [Socket];
   await clock.advance(2_000);

@@ -48,7 +48,7 @@ test('a control plane knows by which policy a sidecar decides, and what it tries
     logger,
   });
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.1.3.2:0', ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
       if (error) reject(error);
       else resolve(bound);
     });
@@ -60,7 +60,7 @@ test('a control plane knows by which policy a sidecar decides, and what it tries
     issuers: [],
   };
   const client = new AssignmentsClient({
-    addresses: [`127.1.3.2:${port}`],
+    addresses: [`127.0.0.1:${port}`],
     credentials: credentials.createInsecure(),
     name: 'envoy-7d9f',
     policy: () => policy,

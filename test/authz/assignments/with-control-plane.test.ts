@@ -47,7 +47,7 @@ async function startLeader(t: ExecutionContext) {
     clock,
     logger,
   });
-  return { ...world, notices, reports, address: await listen(server, '127.1.3.1') };
+  return { ...world, notices, reports, address: await listen(server, '127.0.0.1') };
 }
 
 /** A replica that follows: what it is asked goes to the leader. */
@@ -63,7 +63,7 @@ async function startFollower(t: ExecutionContext, leader: string): Promise<strin
   });
   forwarder.addServices(server, [AssignmentService]);
   forwarder.setTarget(leader);
-  return listen(server, '127.1.3.1');
+  return listen(server, '127.0.0.1');
 }
 
 test('sidecar and control plane agree on who has a driver, and on when it is forgotten', async (t) => {

@@ -90,7 +90,9 @@ export class BatchOperator {
       this.#seen.set(uid, application);
       if (this.#working.has(uid) || application.spec.suspend === true) continue;
       this.#working.add(uid);
-      void this.#live(application).catch(() => undefined);
+      void this.#live(application).catch((error: unknown) => {
+        if (!this.#stopped) console.error('the stand-in of the operator failed', error);
+      });
     }
     for (const [uid, application] of this.#seen) {
       if (present.has(uid)) continue;

@@ -1,6 +1,7 @@
 /** What runs in a pod: something that listens on an address of its own. */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Pod } from '../../../src/lib/kubernetes/objects.js';
+import { reserveNetwork } from '../../support/loopback.js';
 
 export interface RunningDriver {
   readonly address: string;
@@ -21,10 +22,16 @@ export type Runtime = (pod: Pod, env: Readonly<Record<string, string>>) => Runni
 export class LoopbackAddresses {
   readonly #free: string[];
 
-  /** `prefix` as in `127.1.8.`: its addresses from 2 to 250. */
-  constructor(...prefixes: readonly string[]) {
-    this.#free = prefixes.flatMap((prefix) =>
-      Array.from({ length: 249 }, (_, index) => `${prefix}${index + 2}`),
+  private constructor(networks: readonly string[]) {
+    this.#free = networks.flatMap((network) =>
+      Array.from({ length: 249 }, (_, index) => `${network}.${index + 2}`),
+    );
+  }
+
+  /** Of so many networks that nobody else uses, with 249 addresses each. */
+  static async reserve(networks = 1): Promise<LoopbackAddresses> {
+    return new LoopbackAddresses(
+      await Promise.all(Array.from({ length: networks }, () => reserveNetwork())),
     );
   }
 

@@ -32,8 +32,9 @@ import { toServiceError } from '../../../src/lib/grpc/status-details.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { AssignmentClient, listen } from '../../support/assignment-client.js';
 import { Signal } from '../../support/signal.js';
+import { unusedAddress } from '../../support/loopback.js';
 
-const ADDRESS = '127.91.30.10';
+const ADDRESS = await unusedAddress();
 const nobody = () =>
   new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'Nobody leads.', { retryAfterMs: 2000 });
 

@@ -15,8 +15,9 @@ import { clientCredentials, peerIdentity, serverCredentials } from '../../../src
 import { GatewayError } from '../../../src/model/errors.js';
 import { TestAuthority } from '../../support/certificates.js';
 import { ManualClock } from '../../support/manual-clock.js';
+import { unusedAddress } from '../../support/loopback.js';
 
-const HOST = '127.1.1.10';
+const HOST = await unusedAddress();
 const REFRESH_MS = 10_000;
 const bytes = (value: Buffer) => value;
 const whoAmI: MethodDefinition<Buffer, Buffer> = {

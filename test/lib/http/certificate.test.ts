@@ -14,8 +14,9 @@ import { startHttpServer } from '../../../src/lib/http/http-server.js';
 import { GatewayError } from '../../../src/model/errors.js';
 import { TestAuthority } from '../../support/certificates.js';
 import { ManualClock } from '../../support/manual-clock.js';
+import { unusedAddress } from '../../support/loopback.js';
 
-const HOST = '127.1.42.2';
+const HOST = await unusedAddress();
 const REFRESH_MS = 10_000;
 const authority = new TestAuthority();
 

@@ -6,8 +6,9 @@ import { text } from '../../../src/lib/http/answer.js';
 import { MAX_BODY_BYTES, type Routes } from '../../../src/lib/http/router.js';
 import { startHttpServer } from '../../../src/lib/http/http-server.js';
 import { GatewayError } from '../../../src/model/errors.js';
+import { unusedAddress } from '../../support/loopback.js';
 
-const HOST = '127.1.42.1';
+const HOST = await unusedAddress();
 
 async function start(t: ExecutionContext, routes: Routes) {
   const logged: string[] = [];

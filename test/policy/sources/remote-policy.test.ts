@@ -11,6 +11,9 @@ import { RemotePolicy, PolicyDistribution } from '../../../src/policy/sources/di
 import { KeptPolicy, LastGoodPolicy } from '../../../src/policy/sources/last-good.js';
 import { Signal } from '../../support/signal.js';
 import { HEAD, options } from '../support.js';
+import { unusedAddress } from '../../support/loopback.js';
+
+const HOST = await unusedAddress();
 
 const logger = pino({ level: 'silent' });
 
@@ -28,7 +31,7 @@ async function serve(t: ExecutionContext, text: string, port = 0) {
   distribution.addTo(server);
   const bound = await new Promise<number>((resolve, reject) => {
     const insecure = ServerCredentials.createInsecure();
-    server.bindAsync(`127.1.41.1:${port}`, insecure, (error, used) => {
+    server.bindAsync(`${HOST}:${port}`, insecure, (error, used) => {
       if (error) reject(error);
       else resolve(used);
     });
@@ -62,7 +65,7 @@ function sidecar(t: ExecutionContext, port: number, folder = mkdtempSync(join(tm
   const open = async () => {
     const opened = await RemotePolicy.open(
       {
-        address: `127.1.41.1:${port}`,
+        address: `${HOST}:${port}`,
         serverName: undefined,
         credentials: credentials.createInsecure(),
         compile: options,

@@ -41,11 +41,11 @@ async function setUp(t: ExecutionContext, clock = new ManualClock()) {
   accessLog.setTarget({ sink, queries });
   accessLog.addTo(server);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.1.2.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
       error ? reject(error) : resolve(bound),
     );
   });
-  const address = `127.1.2.1:${port}`;
+  const address = `127.0.0.1:${port}`;
   const client = new Client(address, credentials.createInsecure());
   t.teardown(() => {
     client.close();

@@ -8,8 +8,9 @@ import { CountedAudit, silent } from '../../support/audit-lines.js';
 import { attributesOf, OtlpCollector } from '../../support/otlp-collector.js';
 import { unusedPort } from '../../support/unused-port.js';
 import { rpc } from './support.js';
+import { unusedAddress } from '../../support/loopback.js';
 
-const HOST = '127.1.2.61';
+const HOST = await unusedAddress();
 
 function auditTo(t: ExecutionContext, address: string, queueBytes = 1 << 20) {
   const metrics = new CountedAudit();

@@ -13,10 +13,11 @@ import {
 import { ManualClock } from '../../support/manual-clock.js';
 import { OtlpCollector } from '../../support/otlp-collector.js';
 import { unusedPort } from '../../support/unused-port.js';
+import { unusedAddress } from '../../support/loopback.js';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const PARENT = 'b7ad6b7169203331';
-const HOST = '127.1.2.63';
+const HOST = await unusedAddress();
 
 test('a span is a child of the one that asked, and parent of what it asks for', (t) => {
   const ended: FinishedSpan[] = [];
