@@ -92,7 +92,7 @@ test.serial('a manifest is written and run, and its rows are seen', async (t) =>
   t.timeout(PATIENCE_MS + 60_000);
   const [page, job] = await write(t, 'SELECT id, city FROM orders ORDER BY id');
   await job.getByText('2 rows.').waitFor();
-  await job.getByText('COMPLETED').first().waitFor();
+  await job.getByText('COMPLETED', { exact: true }).first().waitFor();
   const rows = job.getByRole('region', { name: 'Rows' });
   t.deepEqual((await rows.getByRole('cell').allInnerTexts()).join(' '), '1 Berlin 2 Paris');
   await rows.getByRole('columnheader', { name: /^city\s*string/ }).waitFor();
@@ -106,7 +106,7 @@ test.serial('a manifest is written and run, and its rows are seen', async (t) =>
 test.serial('a mistake in SQL is marked at its line', async (t) => {
   t.timeout(PATIENCE_MS + 60_000);
   const [page, job] = await write(t, 'SELECT id,\n  town\nFROM orders');
-  await job.getByText('FAILED').first().waitFor();
+  await job.getByText('FAILED', { exact: true }).first().waitFor();
   await job.getByRole('alert').getByText('town').first().waitFor();
   const marked = page.locator('.cm-failed-line');
   await marked.waitFor();
@@ -119,8 +119,8 @@ test.serial('a long job is stopped', async (t) => {
     t,
     'SELECT count(*) AS n FROM orders CROSS JOIN range(0, 100000000000000) WHERE id % 7 = 3',
   );
-  await job.getByText('RUNNING').first().waitFor();
+  await job.getByText('RUNNING', { exact: true }).first().waitFor();
   await job.getByRole('button', { name: 'Stop' }).click();
-  await job.getByText('CANCELLED').first().waitFor();
+  await job.getByText('CANCELLED', { exact: true }).first().waitFor();
   t.is(await job.getByRole('button', { name: 'Stop' }).count(), 0);
 });
