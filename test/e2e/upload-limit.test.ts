@@ -48,7 +48,7 @@ test('Spark ends an upload with too large a message, or one that inflates to tha
       ...headers,
     });
     let status: Record<string, string> = {};
-    const note = (headers: object) => (status = { ...status, ...headers });
+    const note = (found: object) => (status = { ...status, ...found });
     stream.on('response', note).on('trailers', note);
     stream.on('error', () => undefined);
     stream.resume();

@@ -56,12 +56,8 @@ const floods: Readonly<Record<string, (writer: FrameWriter, n: number) => void>>
 
 /** Resolves when the other side has ended the connection. */
 async function flood(socket: Socket, frame: (writer: FrameWriter, n: number) => void) {
-  let ended = false;
   const end = new Promise<void>((resolve) => {
-    socket.on('close', () => {
-      ended = true;
-      resolve();
-    });
+    socket.on('close', () => resolve());
   });
   socket.on('error', () => undefined);
   socket.resume();
@@ -69,7 +65,7 @@ async function flood(socket: Socket, frame: (writer: FrameWriter, n: number) => 
   first.settings([]);
   socket.write(Buffer.concat([PREFACE, first.take()]));
   let sent = 0;
-  while (!ended && sent < FRAMES) {
+  while (!socket.closed && sent < FRAMES) {
     const writer = new FrameWriter();
     for (let n = 0; n < AT_ONCE; n += 1) frame(writer, sent + n);
     sent += AT_ONCE;

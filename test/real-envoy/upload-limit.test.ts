@@ -67,7 +67,7 @@ async function upload(
   });
   const body: Buffer[] = [];
   let status: Record<string, string> = {};
-  stream.on('response', (headers) => (status = { ...status, ...(headers as typeof status) }));
+  stream.on('response', (found) => (status = { ...status, ...(found as typeof status) }));
   stream.on('trailers', (trailers) => (status = { ...status, ...(trailers as typeof status) }));
   stream.on('data', (data: Buffer) => body.push(data));
   stream.on('error', () => undefined);

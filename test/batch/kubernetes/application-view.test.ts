@@ -62,12 +62,14 @@ for (const [state, expected] of [
   });
 }
 
+function failing(executionAttempts: number, spec = {}) {
+  return statusOf(application('FAILING', { executionAttempts }, spec), undefined, undefined);
+}
+
 test('FAILING is an end when the operator will not try again, by its own count of attempts', (t) => {
-  const at = (executionAttempts: number, spec = {}) =>
-    statusOf(application('FAILING', { executionAttempts }, spec), undefined, undefined);
-  t.like(at(2), { state: 'RUNNING', retrying: true });
-  t.is(at(3).state, 'FAILED');
-  t.is(at(1, { restartPolicy: { type: 'Never' } }).state, 'FAILED');
+  t.like(failing(2), { state: 'RUNNING', retrying: true });
+  t.is(failing(3).state, 'FAILED');
+  t.is(failing(1, { restartPolicy: { type: 'Never' } }).state, 'FAILED');
 });
 
 test('SUBMISSION_FAILED waits for the next submission, as long as one comes, and tells what spark-submit said', (t) => {
