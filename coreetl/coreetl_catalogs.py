@@ -25,7 +25,11 @@ def give_token(spark):
     configured = dict(spark.sparkContext.getConf().getAll())
     for key, value in configured.items():
         catalog = _CATALOG.fullmatch(key)
-        if catalog is None or not value.startswith(_UNITY_CLASSES) or key + ".uri" not in configured:
+        if (
+            catalog is None
+            or not value.startswith(_UNITY_CLASSES)
+            or key + ".uri" not in configured
+        ):
             continue
         if key + ".token" in configured:
             continue
