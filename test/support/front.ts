@@ -60,7 +60,7 @@ export interface Front {
   readonly address: string;
   /** Makes exactly these drivers routable; resolves when Envoy has acknowledged it. */
   publish(drivers: readonly RoutableDriver[]): Promise<void>;
-  /** The policy allows so many connections to a driver; resolves when Envoy has acknowledged it. */
+  /** The policy allows so many connections to a driver; resolves when that is in force. */
   allowConnections(perDriver: number): Promise<void>;
   /** Changes resources; resolves when Envoy has acknowledged it. */
   update(resources: readonly EncodedResource[]): Promise<void>;
@@ -209,6 +209,9 @@ async function start(
       fleet.limitsChanged();
       const { revision } = cache;
       await acknowledged(() => xds.hub.minAcknowledgedRevision(TypeUrl.CLUSTER, '*') >= revision);
+      // A cluster that has changed takes the place of the former one when it has its endpoints.
+      const limit = `::default_priority::max_connections::${perDriver}\n`;
+      while (!(await envoy.admin('/clusters')).includes(limit));
     },
     async update(resources) {
       const revision = cache.update(VIEW, { upserts: resources });
