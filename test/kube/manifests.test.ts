@@ -314,7 +314,23 @@ for (const [what, request] of [
       body: {},
     },
   ],
-  ['delete a pod', { method: 'DELETE', path: '/api/v1/namespaces/sjns-example-dev/pods/p' }],
+  [
+    'make a pod',
+    {
+      method: 'POST',
+      path: '/api/v1/namespaces/sjns-example-dev/pods',
+      body: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'p' }, spec: { containers: [] } },
+    },
+  ],
+  [
+    'change a Service',
+    {
+      method: 'PATCH',
+      path: '/api/v1/namespaces/sjns-example-dev/services/s',
+      contentType: 'application/merge-patch+json',
+      body: {},
+    },
+  ],
   ['read the Secrets of a team', { path: '/api/v1/namespaces/sjns-example-dev/secrets' }],
   ['read other Secrets of its own', { path: '/api/v1/namespaces/spark-gateway/secrets/other' }],
   [
