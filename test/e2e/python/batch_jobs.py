@@ -27,12 +27,17 @@ def submit(manifest, key=None):
 
 
 def complete(job):
-    """Its log is followed from before it runs to its end; the states that were seen on the way."""
+    """Its log is followed to its end, and its state is asked for at the first line and after the last one."""
     states = []
-    lines = list(job_logs(job))
+    lines = []
+    at_first_line = None
+    for line in job_logs(job):
+        at_first_line = at_first_line or get_job(job).state
+        lines.append(line)
     done = wait_for_job(job, on_change=lambda seen: states.append(seen.state))
     results = job_results(job)
     return {
+        "atFirstLine": at_first_line,
         "states": states,
         "state": done.state,
         "lines": lines,
