@@ -23,7 +23,8 @@ Anything else was the JVM or the kernel, as 137 (SIGKILL). Who reads this believ
 with exit code 0 and a status COMPLETED of this job.
 
 Spark 3.5 and 4, Python 3.8 and later. COREETL_SANDBOX_PATHS in the environment: folders of this
-machine, joined by ":", that jobs in the sandbox may read. spark.coreetl.keepResult in Spark's
+machine, joined by ":", that jobs in the sandbox may read. UNITY_CATALOG_TOKEN: see
+`coreetl_catalogs.py`. spark.coreetl.keepResult in Spark's
 configuration: see `_keep_result`.
 """
 
@@ -38,6 +39,7 @@ import traceback
 from datetime import datetime, timezone
 from decimal import Decimal
 
+from coreetl_catalogs import give_token
 from coreetl_failures import (
     JobFailure,
     Terminated,
@@ -172,6 +174,7 @@ class Job:
                 self.spark.conf.set(key, value)
             folders = os.environ.get("COREETL_SANDBOX_PATHS", "").split(os.pathsep)
             self.sandbox = Sandbox(self.spark, folders)
+        give_token(self.spark)
 
     def _load(self, source):
         name = source["name"]

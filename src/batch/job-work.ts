@@ -19,6 +19,8 @@ export interface JobWorkOptions {
   readonly backends: Backends;
   /** The report beside a job's output; undefined: there surely is none. Rejects while that is in doubt. */
   readonly readReport: (outputPath: string, id: string) => Promise<JobReport | undefined>;
+  /** Deletes a job's results, where they are in a folder of the gateway's own; left out: they stay. */
+  readonly deleteOutput?: ((outputPath: string) => Promise<void>) | undefined;
   /** A job that does not come to run in this time is ended. */
   readonly pendingLimitMs: number;
   /** How long a job is remembered after its end. */
@@ -340,6 +342,7 @@ export class JobWork {
     }
     if (nowMs >= forgetAtMs || tooMany) {
       if (observation.kind === 'doubt') return LONGEST_RETRY_MS;
+      await this.#deleteOutput(record);
       await ledger.delete(id);
       this.#o.onForgotten();
       return undefined;
@@ -347,6 +350,17 @@ export class JobWork {
     return present
       ? Math.max(SWEEP_AGAIN_MS, Math.min(sweepAtMs, forgetAtMs) - nowMs)
       : forgetAtMs - nowMs;
+  }
+
+  /** Before the record: a job of the same id may be submitted as soon as that is gone. */
+  async #deleteOutput({ job: { id, outputPath } }: JobRecord): Promise<void> {
+    try {
+      await this.#o.deleteOutput?.(outputPath);
+    } catch (error) {
+      // Records that stay would become ever more.
+      const why = { job: id, output: outputPath, reason: reasonOf(error) };
+      this.#o.logger.warn(why, 'the results of a job are left; delete them by hand');
+    }
   }
 
   // Read and kept.

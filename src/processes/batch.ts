@@ -17,7 +17,7 @@ import type { Leadership } from '../model/ledger.js';
 import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
 import { openKubernetesBatch, openLocalBatch } from './batch-place.js';
-import { batchResults, takesLocalPaths } from './batch-output.js';
+import { batchResults, outputDeletion, takesLocalPaths } from './batch-output.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 interface Context {
@@ -71,6 +71,7 @@ export async function openBatch(settings: Settings, context: Context): Promise<B
           const bytes = await storage.read(url, LARGEST_STATUS_BYTES);
           return bytes && parseReport(bytes.toString('utf8'), id);
         },
+        deleteOutput: outputDeletion(settings),
         ...metrics,
         clock,
         logger,

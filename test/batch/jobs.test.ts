@@ -342,6 +342,33 @@ test('jobs are forgotten when their retention ends, not before, and their applic
   t.is(w.store.stored.size, 0);
 });
 
+test('the results of a job go with its record, before it', async (t) => {
+  const deleted: string[] = [];
+  const w = await world({
+    retentionMs: 3_600_000,
+    deleteOutput: (outputPath) => {
+      const there = [...w.store.stored.keys()].filter((id) => outputPath.endsWith(`/${id}`));
+      deleted.push(`${outputPath}: ${there.length}`);
+      return outputPath.endsWith(stuck) ? Promise.reject(new Error('EACCES')) : Promise.resolve();
+    },
+  });
+  const [id, stuck] = [await w.submitted(), await w.submitted()];
+  for (const each of [id, stuck]) {
+    w.report(each);
+    w.backend.set(each, { state: 'SUCCEEDED', attempt: 1, exitCode: 0 });
+  }
+  const running = await w.submitted({ options: { ttl_seconds: '86400' } });
+  w.backend.set(running, { state: 'RUNNING', attempt: 1 });
+  await w.clock.advance(3_590_000);
+  t.deepEqual(deleted, []);
+  await w.clock.advance(20_000);
+  t.deepEqual(
+    deleted.toSorted(),
+    [id, stuck].map((each) => `s3://results/jobs/sjns-ads-staging/${each}: 1`).toSorted(),
+  );
+  t.deepEqual([...w.store.stored.keys()], [running], 'what cannot be deleted keeps no record');
+});
+
 test('beyond the largest number of records those that ended first are forgotten', async (t) => {
   const w = await world({ mostRecords: 3 });
   const ids: string[] = [];

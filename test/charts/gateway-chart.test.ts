@@ -1,7 +1,7 @@
 /** What the chart spark-gateway renders, by every Helm there is; its settings are read by the program. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { assert, property, stringMatching } from 'fast-check';
 import test from 'ava';
 import { parse } from 'yaml';
@@ -87,6 +87,11 @@ interface Container {
   readonly startupProbe?: Probe;
   readonly livenessProbe?: Probe;
   readonly securityContext?: object;
+  readonly volumeMounts?: readonly {
+    readonly name: string;
+    readonly mountPath: string;
+    readonly readOnly?: boolean;
+  }[];
 }
 
 interface Probe {
@@ -99,6 +104,13 @@ interface Pod {
   readonly enableServiceLinks?: boolean;
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
+  readonly volumes?: readonly {
+    readonly name: string;
+    readonly secret?: {
+      readonly secretName: string;
+      readonly items?: readonly { readonly key: string; readonly path: string }[];
+    };
+  }[];
 }
 
 function deployment(objects: readonly Rendered[], name: string) {
@@ -428,6 +440,41 @@ test('Runner and Playground run with the settings that are rendered, each with a
     const certificate = one(objects, 'Certificate', `spark-gateway-${part}-mtls`);
     t.like(certificate['spec'], { dnsNames: [`spark-gateway-${part}`] });
   }
+});
+
+test('replicas of the Playground share the key of their cookies, from a Secret that is named', (t) => {
+  const single = { 'playground.enabled': true };
+  const several = { ...single, 'playground.replicas': 2 };
+  t.regex(
+    refusal(several),
+    /playground\.replicas=2 needs playground\.cookieKey\.existingSecret, a Secret with 32 random bytes/,
+  );
+  t.is(files(render(single)).settings.playground.cookieKeyFile, undefined);
+  t.notThrows(() => render({ 'playground.replicas': 2 }), 'there is none');
+  for (const [secretKey, more] of [
+    ['cookie-key', {}],
+    ['sealing', { 'playground.cookieKey.secretKey': 'sealing' }],
+  ] as const) {
+    const set = { ...several, 'playground.cookieKey.existingSecret': 'pg-cookies', ...more };
+    const objects = render({ ...set, 'runner.enabled': true });
+    const at = files(objects).settings.playground.cookieKeyFile ?? '';
+    const { spec } = deployment(objects, 'spark-gateway-playground').template;
+    const volume = spec.volumes?.find(({ secret }) => secret?.secretName === 'pg-cookies');
+    t.deepEqual(volume?.secret?.items, [{ key: secretKey, path: basename(at) }]);
+    const mount = spec.containers[0]?.volumeMounts?.find(({ name }) => name === volume?.name);
+    t.like(mount, { mountPath: dirname(at), readOnly: true });
+    for (const other of ['spark-gateway-runner', 'spark-gateway-control-plane']) {
+      t.notRegex(JSON.stringify(deployment(objects, other)), /pg-cookies/);
+    }
+  }
+  t.regex(
+    refusal({
+      ...single,
+      'settings.playground.cookie_key_file': '/x',
+      'playground.cookieKey.existingSecret': 'pg-cookies',
+    }),
+    /settings\.playground\.cookie_key_file is set by the chart/,
+  );
 });
 
 test('Runner and Playground are off unless they are wanted, and so are their settings', (t) => {

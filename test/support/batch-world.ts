@@ -82,6 +82,7 @@ export interface BatchWorldOptions {
   readonly retentionMs?: number;
   readonly mostRecords?: number;
   readonly mostLive?: number;
+  readonly deleteOutput?: (outputPath: string) => Promise<void>;
 }
 
 export class BatchWorld {
@@ -165,7 +166,8 @@ export class BatchWorld {
     const leadership = new TestLeadership();
     leadership.held = ++this.#epoch;
     this.#leadership = leadership;
-    const { limits, pendingLimitMs, retentionMs, mostRecords, mostLive } = this.#options;
+    const { limits, pendingLimitMs, retentionMs, mostRecords, mostLive, deleteOutput } =
+      this.#options;
     const term = new BatchTerm({
       store: this.store,
       leadership,
@@ -185,6 +187,7 @@ export class BatchWorld {
       retentionMs: retentionMs ?? 7 * 86_400_000,
       mostRecords: mostRecords ?? 1_000,
       mostLive: mostLive ?? 500,
+      deleteOutput,
       clock: this.clock,
       logger: pino({ level: 'silent' }),
     });

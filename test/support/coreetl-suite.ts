@@ -8,7 +8,7 @@ import { temporaryFolder } from './local-world.js';
 const tests = join(process.cwd(), 'test/coreetl/python');
 
 /** Without a Spark: what is pure. */
-export const PURE = ['test_failures', 'test_results'];
+export const PURE = ['test_catalogs', 'test_failures', 'test_results'];
 /** In one Spark. */
 export const WITH_SPARK = ['spark_sandbox', 'spark_jobs'];
 

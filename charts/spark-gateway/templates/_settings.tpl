@@ -71,6 +71,7 @@ drivers: 15002
     "metrics_addr" (printf "0.0.0.0:%v" $ports.playgroundMetrics)
     "cert_file" "/etc/spark-gateway-tls/tls.crt"
     "key_file" "/etc/spark-gateway-tls/tls.key") -}}
+{{- if .Values.playground.cookieKey.existingSecret -}}{{- $_ := set $own.playground "cookie_key_file" "/etc/spark-gateway-cookie-key/cookie-key" -}}{{- end -}}
 {{- if .Values.runner.enabled -}}{{- $_ := set $own.playground "runner_addr" (printf "%s-runner:%v" $name $ports.runner) -}}{{- end -}}
 {{- /* It has the policy from the control planes, where that is a custom resource. */ -}}
 {{- if .Values.policyResource -}}{{- $_ := set $own.assignments "allowed_sans" (append $own.assignments.allowed_sans (printf "%s-playground" $name)) -}}{{- end -}}

@@ -1,7 +1,7 @@
-/** Objects that are files, below folders that are known: whoever writes there cannot lead elsewhere. */
+/** Objects that are files, and folders of them, below folders that are known: whoever writes there cannot lead elsewhere. */
 import { constants } from 'node:fs';
-import { open, realpath } from 'node:fs/promises';
-import { sep } from 'node:path';
+import { open, realpath, rm } from 'node:fs/promises';
+import { basename, dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { GatewayError, hasCode, reasonOf } from '../../model/errors.js';
 
@@ -17,7 +17,7 @@ export async function readFileBelow(
   try {
     const path = await realpath(pathOf(url));
     const roots = await Promise.all(folders.map((folder) => realpath(folder).catch(() => folder)));
-    if (!roots.some((root) => path.startsWith(root.endsWith(sep) ? root : root + sep))) {
+    if (!roots.some((root) => isBelow(root, path))) {
       throw unreadable(url, 'it is in none of the folders that results are read from');
     }
     return await readBounded(path, url, maxBytes);
@@ -26,6 +26,29 @@ export async function readFileBelow(
     if (error instanceof GatewayError) throw error;
     throw unreadable(url, reasonOf(error), error);
   }
+}
+
+/**
+ * Deletes a folder with all that is in it; links there are deleted, not followed. It may be missing.
+ * Rejects where it is not below `root`, or cannot be deleted as a whole.
+ */
+export async function deleteFolderBelow(root: string, url: URL): Promise<void> {
+  const path = fileURLToPath(url);
+  let real: string;
+  try {
+    real = join(await realpath(dirname(path)), basename(path));
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return;
+    throw error;
+  }
+  if (!isBelow(await realpath(root), real)) {
+    throw new Error(`${url.href} is not below ${root} and stays as it is`);
+  }
+  await rm(real, { recursive: true, force: true });
+}
+
+function isBelow(root: string, path: string): boolean {
+  return path.startsWith(root.endsWith(sep) ? root : root + sep);
 }
 
 function pathOf(url: URL): string {

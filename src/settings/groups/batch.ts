@@ -44,7 +44,8 @@ export const batch = group(
     retention: setting(duration('1h', '24d'), {
       default: '7d',
       roles: controlPlane,
-      about: 'How long a job is remembered after its end.',
+      about:
+        'How long a job is remembered after its end. Its results are deleted then where they are in state_dir (without batch.output_url).',
     }),
     records_maximum: setting(integer(100, 100_000), {
       default: '10000',

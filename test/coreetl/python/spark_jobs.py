@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../../coreetl"))
 
@@ -379,6 +380,28 @@ class JobsTest(unittest.TestCase):
             [{"name": "r", "sql": "SELECT * FROM orders"}], sinks=[{"from": "r", "table": "x"}]
         )
         self.assertEqual((exit_code, status["row_count"]), (0, "3"), self.log.getvalue())
+
+    def test_the_token_of_a_catalog_is_in_no_log_and_out_of_reach_in_the_sandbox(self):
+        # As the context was started with it; here the context is there already.
+        context, key = self.spark.sparkContext, "spark.sql.catalog.unity"
+        configured = context.getConf().setAll(
+            [(key, "io.unitycatalog.spark.UCSingleCatalog"), (key + ".uri", "https://uc.example")]
+        )
+        self.addCleanup(self.spark.conf.unset, key + ".token")
+        with mock.patch.object(context, "getConf", lambda: configured), mock.patch.dict(
+            os.environ, {"UNITY_CATALOG_TOKEN": "s3cret"}
+        ):
+            for sql in ("SET", "SET -v", "SET %s.token" % key):
+                exit_code, status = self.run_job([{"name": "r", "sql": sql}])
+                self.assertEqual((exit_code, status["code"]), (12, "SANDBOX_REFUSED"), sql)
+                self.assertNotIn("s3cret", json.dumps(status) + self.log.getvalue())
+            sql = "SELECT '${%s.token}' AS a, '${env:UNITY_CATALOG_TOKEN}' AS b" % key
+            exit_code, status = self.run_job([{"name": "r", "sql": sql}])
+            self.assertEqual(exit_code, 0, self.log.getvalue())
+            self.assertNotIn("s3cret", json.dumps(self.output("_preview.json")))
+            self.assertNotIn("s3cret", self.log.getvalue())
+        self.assertEqual(self.spark.conf.get(key + ".token"), "s3cret", "the catalog has it")
+        self.assertFalse(context.getConf().contains(key + ".token"))
 
     def test_what_is_no_job_file_is_told(self):
         for content in (b"", b"no gzip", gzip.compress(b"{}"), gzip.compress(b'{"format":1}')):

@@ -1,9 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
+import { deleteFolderBelow } from '../../../src/lib/storage/file-object.js';
 import { objectIn, openStorage } from '../../../src/lib/storage/storage.js';
 
 function world(t: ExecutionContext) {
@@ -89,4 +98,35 @@ test('an S3 that cannot be reached is doubt, and is said with its URL', async (t
     message: /s3:\/\/bucket\/a\/_status.json/,
   });
   t.notRegex(error?.message ?? '', /test-secret/);
+});
+
+test('a folder is deleted with all that is in it; links in it lead nowhere', async (t) => {
+  const { base, root, url, put } = world(t);
+  mkdirSync(join(root, 'team/job/sinks'), { recursive: true });
+  put('team/job/_status.json', '{}');
+  put('team/job/sinks/part', 'rows');
+  put('neighbour', 'stays');
+  mkdirSync(join(base, 'elsewhere'));
+  writeFileSync(join(base, 'elsewhere/data'), 'stays');
+  symlinkSync(join(base, 'elsewhere'), join(root, 'team/job/link'));
+  symlinkSync(join(base, 'elsewhere'), join(root, 'team/linked-job'));
+  for (const name of ['team/job', 'team/linked-job', 'team/none', 'none/none']) {
+    await deleteFolderBelow(root, new URL(objectIn(url, name)));
+  }
+  t.deepEqual(readdirSync(join(root, 'team')), []);
+  t.true(existsSync(join(root, 'neighbour')));
+  t.true(existsSync(join(base, 'elsewhere/data')));
+});
+
+test('no folder outside is deleted, nor the root: by dots, by a link, by a neighbour of like name', async (t) => {
+  const { base, root, url } = world(t);
+  mkdirSync(join(base, 'elsewhere/job'), { recursive: true });
+  mkdirSync(`${root}-other`);
+  symlinkSync(join(base, 'elsewhere'), join(root, 'team'));
+  for (const name of ['team/job', '../elsewhere', '%2e%2e/out-other', '.', '']) {
+    const asked = new URL(objectIn(url, name));
+    await t.throwsAsync(deleteFolderBelow(root, asked), { message: /not below/ }, name);
+  }
+  await t.throwsAsync(deleteFolderBelow(root, new URL('s3://bucket/team/job')));
+  for (const path of [`${base}/elsewhere/job`, `${root}-other`, root]) t.true(existsSync(path));
 });
