@@ -19,7 +19,7 @@ test('the pages hold the examples that the tests run, word for word', (t) => {
       found.push(path);
     }
   }
-  t.is(found.length, 6, found.join(', '));
+  t.is(found.length, 7, found.join(', '));
 });
 
 test('the page of notebooks holds cells of the notebook', (t) => {

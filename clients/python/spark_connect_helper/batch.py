@@ -41,13 +41,18 @@ SILENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Job:
-    """What is known of a job. state: PENDING, RUNNING, COMPLETED, FAILED, CANCELLED or UNKNOWN."""
+    """What is known of a job. state: PENDING, RUNNING, COMPLETED, FAILED, CANCELLED or UNKNOWN.
+
+    reason: why it is in its state, also what one that is PENDING waits for: ``code``, ``message``, and of a
+    mistake in the manifest ``step``, ``line`` and ``column``, counted from 1.
+    """
 
     job_id: str
     state: str = "PENDING"
     spark_ui_url: Optional[str] = None
     logs: str = ""
     error: Optional[str] = None
+    reason: Optional[Mapping[str, Any]] = None
 
     @property
     def ended(self) -> bool:
@@ -56,7 +61,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Results:
-    """preview: the first 100 rows at most. count: all rows, None where that is not known.
+    """preview: the first 100 rows at most; 64-bit integers and decimals are text. count: all rows, None where that is not known.
 
     schema: the columns. output_path: where all of it is.
     """
@@ -127,7 +132,8 @@ class Playground:
     ) -> Job:
         """Starts a job. Sent again after a failure, it is still one job: all attempts have one key.
 
-        idempotency_key: yours, so that a program that is run again does not start a second job.
+        idempotency_key: yours, so that a program that is run again does not start a second job: 1 to 128
+        printable characters of ASCII without spaces.
         """
         body: Dict[str, Any] = {"manifest": manifest, "environment": environment}
         for name, value in (("team", team), ("job_name", job_name), ("options", options)):
@@ -152,6 +158,7 @@ class Playground:
             spark_ui_url=said.get("spark_ui_url") or None,
             logs=said.get("logs") or "",
             error=said.get("error") or None,
+            reason=said.get("reason") or None,
         )
 
     def wait(
@@ -181,10 +188,12 @@ class Playground:
             if current.ended:
                 if check and current.state != "COMPLETED":
                     why = current.error or "no reason given"
+                    place = _place(current.reason or {})
                     raise JobFailed(
-                        f"Job {current.job_id} is {current.state}: {why}",
+                        f"Job {current.job_id} is {current.state}: {why}{place and f' ({place})'}",
                         job_id=current.job_id,
                         state=current.state,
+                        reason=current.reason,
                     )
                 return current
             left = None if give_up_at is None else give_up_at - self.now()
@@ -308,11 +317,17 @@ def problem(answer: Answer) -> BatchError:
 def _mistake(one: Any) -> str:
     if not isinstance(one, dict):
         return str(one)
-    line, column = one.get("line"), one.get("column")
-    place = f"line {line}" if line is not None else ""
-    place += f", column {column}" if line is not None and column is not None else ""
+    place = _place(one)
     text = one.get("detail") or one.get("message") or json.dumps(one)
     return f"{place}: {text}" if place else str(text)
+
+
+def _place(of: Mapping[str, Any]) -> str:
+    """Where in the manifest, as people say it; empty where that is not known."""
+    line, column = of.get("line"), of.get("column")
+    if line is None:
+        return ""
+    return f"line {line}" if column is None else f"line {line}, column {column}"
 
 
 def read_retry_after(text: Optional[str]) -> Optional[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import Any, List, Mapping, Optional
 
 
 class HelperError(Exception):
@@ -64,9 +64,20 @@ class BatchError(HelperError):
 
 
 class JobFailed(BatchError):
-    """A job has ended, and not well. ``state`` is FAILED or CANCELLED."""
+    """A job has ended, and not well.
 
-    def __init__(self, message: str, *, job_id: str, state: str) -> None:
+    state: FAILED or CANCELLED. reason: as in ``Job.reason``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_id: str,
+        state: str,
+        reason: Optional[Mapping[str, Any]] = None,
+    ) -> None:
         super().__init__(message)
         self.job_id = job_id
         self.state = state
+        self.reason = reason

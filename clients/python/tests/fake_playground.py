@@ -59,6 +59,7 @@ class FakePlayground:
                 "spark_ui_url": "https://ui" if state == "RUNNING" else None,
                 "logs": "\n".join(job["log"]),
                 "error": job.get("error") if state == "FAILED" else None,
+                "reason": job.get("reason") if state == "FAILED" else None,
             }
         if verb == "cancel":
             job["states"] = ["CANCELLED"]

@@ -89,6 +89,15 @@ class BatchTest(TestCase):
         self.assertIn("SQL at line 3", str(raised.exception))
         self.assertEqual(self.client.wait("j", check=False).state, "FAILED")
 
+    def test_a_mistake_that_spark_found_is_told_with_its_place(self):
+        reason = {"code": "SQL_INVALID", "message": "no column", "line": 7, "column": 9}
+        for known, place in ((reason, " (line 7, column 9)"), ({"code": "SQL_INVALID"}, "")):
+            self.job("FAILED", error="SQL_INVALID: no column", reason=known)
+            with self.assertRaises(JobFailed) as raised:
+                self.client.wait("j")
+            said = f"Job j is FAILED: SQL_INVALID: no column{place}"
+            self.assertEqual((str(raised.exception), raised.exception.reason), (said, known))
+
     def test_wait_gives_up_in_time_and_leaves_the_job(self):
         self.job("RUNNING")
         with self.assertRaises(TimeoutError):
