@@ -8,7 +8,7 @@ import { routingPolicy } from '../support/routing-policy.js';
 const test = anyTest as TestFn<{ gateway: Gateway }>;
 
 /** Shorter than any driver's start. */
-const HOLD_TIME = '2s';
+const HOLD_TIME = '500ms';
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
