@@ -47,13 +47,18 @@ if (program) {
       'sparkrunner.SparkRunnerService/Check',
     );
     t.like(JSON.parse(checked), { jobId, state: 'PENDING' });
-    const health = await grpcurl(
-      '-d',
-      JSON.stringify({ service: 'sparkrunner.SparkRunnerService' }),
-      address,
-      'grpc.health.v1.Health/Check',
-    );
-    t.like(JSON.parse(health), { status: 'SERVING' });
+    const health = async () =>
+      JSON.parse(
+        await grpcurl(
+          '-d',
+          JSON.stringify({ service: 'sparkrunner.SparkRunnerService' }),
+          address,
+          'grpc.health.v1.Health/Check',
+        ),
+      ) as { status: string };
+    // It serves from when it has seen that the control plane answers.
+    while ((await health()).status !== 'SERVING');
+    t.pass();
   });
 
   test('a refusal is shown with its code and the place of each mistake', async (t) => {
