@@ -210,8 +210,9 @@ async function start(
       const { revision } = cache;
       await acknowledged(() => xds.hub.minAcknowledgedRevision(TypeUrl.CLUSTER, '*') >= revision);
       // A cluster that has changed takes the place of the former one when it has its endpoints.
-      const limit = `::default_priority::max_connections::${perDriver}\n`;
-      while (!(await envoy.admin('/clusters')).includes(limit));
+      const active = '/config_dump?resource=dynamic_active_clusters';
+      const limit = new RegExp(`"max_connections": ${perDriver}\\b`);
+      while (!limit.test(await envoy.admin(active)));
     },
     async update(resources) {
       const revision = cache.update(VIEW, { upserts: resources });
