@@ -1,27 +1,7 @@
 /** What Envoy may keep of a decision, and for how long (src/envoy/lease.ts; docs/decisions/decision-leases.md). */
-import {
-  AFFINITY_HEADER,
-  CLUSTER_HEADER,
-  IDENTITY_HEADER,
-  ISSUER_HEADER,
-  LEASE_HEADER,
-  PIN_HEADER,
-  PRINCIPAL_HEADER,
-  SESSION_HEADER,
-} from '../model/names.js';
+import { LEASE_HEADER, LEASE_WORDS, LEASED_RPC } from '../model/names.js';
 import type { AllowedResponse, Headers } from './check-codec.js';
 import type { RequestFacts } from './decision.js';
-
-/** In the order in which Envoy reads them. */
-const words = [
-  CLUSTER_HEADER,
-  AFFINITY_HEADER,
-  PIN_HEADER,
-  PRINCIPAL_HEADER,
-  ISSUER_HEADER,
-  SESSION_HEADER,
-  IDENTITY_HEADER,
-] as const;
 
 /** What Envoy asks by: undefined for a request that no lease is for. */
 export function askedLease({ headers }: { readonly headers: Pick<Headers, 'get'> }) {
@@ -56,7 +36,7 @@ export function withLease(
     number,
     String(seconds),
     metadata,
-    ...words.map((name) => set.get(name) ?? ''),
+    ...LEASE_WORDS.map((name) => set.get(name) ?? ''),
     ...(token === undefined ? [] : [token]),
   ];
   // A word that is empty would make Envoy read the next one in its place.
@@ -66,5 +46,5 @@ export function withLease(
 
 /** The one RPC that leases are for; its caller has begun what it releases. */
 export function isLeasable({ method }: Pick<RequestFacts, 'method'>): boolean {
-  return method.name === 'ReleaseExecute';
+  return method.name === LEASED_RPC;
 }

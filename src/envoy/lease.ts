@@ -19,17 +19,13 @@ import {
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import {
   AccessMetadata,
-  AFFINITY_HEADER,
   AUTHZ_METADATA_NAMESPACE,
   BODY_PREFIX_BYTES,
-  CLUSTER_HEADER,
-  IDENTITY_HEADER,
-  ISSUER_HEADER,
   LEASE_HEADER,
+  LEASE_WORDS,
   LEASED_HEADER,
-  PIN_HEADER,
-  PRINCIPAL_HEADER,
-  SESSION_HEADER,
+  LEASED_RPC,
+  rpcPath,
   SPARK_CONNECT_SERVICE,
 } from '../model/names.js';
 import {
@@ -41,8 +37,7 @@ import {
   typedStruct,
 } from './settings.js';
 
-/** The RPC that leases are for. */
-export const LEASED_PATH = `/${SPARK_CONNECT_SERVICE}/ReleaseExecute`;
+export const LEASED_PATH = rpcPath(LEASED_RPC);
 
 const LUA = 'envoy.extensions.filters.http.lua.v3.Lua';
 
@@ -75,7 +70,7 @@ export function countsFilter(): HttpFilter {
     disabled: true,
     configType: typedStruct('envoy.extensions.filters.http.grpc_stats.v3.FilterConfig', {
       individual_method_stats_allowlist: {
-        services: [{ name: SPARK_CONNECT_SERVICE, method_names: ['ReleaseExecute'] }],
+        services: [{ name: SPARK_CONNECT_SERVICE, method_names: [LEASED_RPC] }],
       },
       enable_upstream_stats: true,
     }),
@@ -97,20 +92,6 @@ export function lease(settings: AuthzSettings): TypedExtensionConfig {
 }
 
 /**
- * Headers of the request as they leave, in the order of a lease's words (src/authz/lease.ts). The last
- * word, if there is one, is the driver's own token.
- */
-export const leaseWords = [
-  CLUSTER_HEADER,
-  AFFINITY_HEADER,
-  PIN_HEADER,
-  PRINCIPAL_HEADER,
-  ISSUER_HEADER,
-  SESSION_HEADER,
-  IDENTITY_HEADER,
-] as const;
-
-/**
  * The state is that of a worker thread. A question that gets no answer leaves its place to a later one; when
  * there are too many leases all are forgotten.
  */
@@ -119,7 +100,7 @@ function script(headers: readonly string[]): string {
   return `
 local MOST_LEASES, MOST_ASKED = 4096, 1024
 local ROUTING = { ${names} }
-local STAMPED = { ${leaseWords.map((name) => `"${name}"`).join(', ')} }
+local STAMPED = { ${LEASE_WORDS.map((name) => `"${name}"`).join(', ')} }
 local byte, sub, concat, time = string.byte, string.sub, table.concat, os.time
 
 local leases, count = {}, 0

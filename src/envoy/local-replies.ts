@@ -118,24 +118,6 @@ function anyOf(...filters: AccessLogFilter[]): AccessLogFilter {
   });
 }
 
-function otherPath(path: string): AccessLogFilter {
-  return create(AccessLogFilterSchema, {
-    filterSpecifier: {
-      case: 'headerFilter',
-      value: {
-        header: {
-          name: ':path',
-          invertMatch: true,
-          headerMatchSpecifier: {
-            case: 'stringMatch',
-            value: { matchPattern: { case: 'exact', value: path } },
-          },
-        },
-      },
-    },
-  });
-}
-
 function failed(): AccessLogFilter {
   return create(AccessLogFilterSchema, {
     filterSpecifier: {
@@ -156,7 +138,7 @@ function failed(): AccessLogFilter {
  */
 export function frontAccessLog(): AccessLog {
   const types = logTypes(AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd);
-  return requestLog(allOf(types, anyOf(otherPath(LEASED_PATH), failed())));
+  return requestLog(allOf(types, anyOf(pathOf(LEASED_PATH, { invertMatch: true }), failed())));
 }
 
 /**
@@ -201,13 +183,15 @@ function logTypes(...types: AccessLogType[]): AccessLogFilter {
   });
 }
 
-function pathOf(path: string): AccessLogFilter {
+/** @param invertMatch requests of any other path */
+function pathOf(path: string, { invertMatch = false } = {}): AccessLogFilter {
   return create(AccessLogFilterSchema, {
     filterSpecifier: {
       case: 'headerFilter',
       value: {
         header: {
           name: ':path',
+          invertMatch,
           headerMatchSpecifier: {
             case: 'stringMatch',
             value: { matchPattern: { case: 'exact', value: path } },

@@ -75,6 +75,24 @@ export const ANSWER_HEADER = 'x-spark-answer';
 export const LEASE_HEADER = 'x-spark-lease';
 /** The request leaves by a lease, so authz is not asked. */
 export const LEASED_HEADER = 'x-spark-leased';
+/**
+ * The one RPC that leases are for. What succeeds of it has no record: Envoy counts it
+ * (docs/decisions/decision-leases.md, docs/decisions/records-for-what-matters.md).
+ */
+export const LEASED_RPC = 'ReleaseExecute' satisfies SparkRpc;
+/**
+ * Headers that a leased request leaves with, in the order of a lease's words. The last word, if there is one
+ * more, is the driver's own token.
+ */
+export const LEASE_WORDS = [
+  CLUSTER_HEADER,
+  AFFINITY_HEADER,
+  PIN_HEADER,
+  PRINCIPAL_HEADER,
+  ISSUER_HEADER,
+  SESSION_HEADER,
+  IDENTITY_HEADER,
+] as const;
 
 /**
  * What Envoy shows authz of a body. A request that is decided on its whole message fits: its ids, and a

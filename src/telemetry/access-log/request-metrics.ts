@@ -1,11 +1,10 @@
 /** Metrics of the RPCs that clients make. Counted here and shown when they are asked for: each request is a few additions. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { DURATION_BUCKETS_MS, type EnvoyCounts } from '../../model/envoy-counts.js';
+import { LEASED_RPC } from '../../model/names.js';
 import type { AccessRecord } from './access-record.js';
 
 const DURATION = 'spark_gateway_request_duration_seconds';
-/** What succeeds of it has no record (src/envoy/lease.ts). */
-const UNRECORDED = 'ReleaseExecute';
 const labelNames = ['method', 'team', 'environment'] as const;
 
 /** Upper ends, seconds. */
@@ -100,7 +99,7 @@ export function requestMetrics(registry: Registry): RequestMetrics {
       const series =
         refusal === undefined ? table.of(method, team, environment) : table.of(method, '', '');
       // Envoy times all requests of a method whose successes have no record.
-      if (durationMs !== undefined && method !== UNRECORDED) series.took(durationMs / 1000);
+      if (durationMs !== undefined && method !== LEASED_RPC) series.took(durationMs / 1000);
       if (grpcStatus === 0) series.succeeded += 1;
       else {
         const status = grpcStatus?.toString() ?? 'none';
