@@ -1,4 +1,5 @@
 /** Job records as JSON files in a folder of their own, for one machine. */
+import { RecordSchemaError, versionedFile } from '../../lib/json-record.js';
 import { randomUUID } from 'node:crypto';
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,8 +10,7 @@ import {
   syncFolder,
   unfinishedOf,
 } from '../../lib/files/files.js';
-import { isObject } from '../../model/json.js';
-import { decodeJob, encodeJob, JobRecordError } from './job-codec.js';
+import { decodeJob, encodeJob } from './job-codec.js';
 import type { JobRecord } from './job-record.js';
 import {
   jobChangedByAnother,
@@ -46,7 +46,7 @@ export class FileJobStore implements JobStore {
         const stored = await this.read(id);
         if (stored) yield stored;
       } catch (error) {
-        if (!(error instanceof JobRecordError)) throw error;
+        if (!(error instanceof RecordSchemaError)) throw error;
         yield { id, problem: `${this.#path(id)}: ${error.message}` };
       }
     }
@@ -93,17 +93,8 @@ export class FileJobStore implements JobStore {
 }
 
 function parseFile(text: string, id: string): StoredJob {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new JobRecordError('the file is no JSON');
-  }
-  if (!isObject(value)) throw new JobRecordError('the file holds no object');
-  if (value['format'] !== FORMAT) throw new JobRecordError(`format is not ${FORMAT}`);
-  const version = value['version'];
-  if (typeof version !== 'string') throw new JobRecordError('version is not a string');
+  const { version, value } = versionedFile(text, FORMAT);
   const record = decodeJob(value);
-  if (record.job.id !== id) throw new JobRecordError(`job.id is not that of the file, ${id}`);
+  if (record.job.id !== id) throw new RecordSchemaError(`job.id is not that of the file, ${id}`);
   return { record, version };
 }

@@ -1,12 +1,7 @@
 /** Job records as JSON, in files and in custom resources (k8s/crd/sparkbatches.yaml), and back. */
+import { fail, nonEmpty, number, object, oneOf, optional, string } from '../../lib/json-record.js';
 import { jobStates, type JobReason, type JobResources } from '../../model/job.js';
-import { isObject } from '../../model/json.js';
 import type { EndIntent, Job, JobRecord, JobTransition } from './job-record.js';
-
-/** What is wrong with a stored value, with the path to it. */
-export class JobRecordError extends Error {
-  override readonly name = 'JobRecordError';
-}
 
 /** Which parts of a record change apart: `job` never does. */
 export interface EncodedJob {
@@ -42,19 +37,19 @@ export function encodeJob(record: JobRecord): EncodedJob {
   };
 }
 
-/** Without fields that this release does not know. Throws JobRecordError. */
+/** Without fields that this release does not know. Throws RecordSchemaError. */
 export function decodeJob(encoded: unknown): JobRecord {
   const { job, status } = object(encoded, 'record');
   const s = object(status, 'status');
-  const jobFile = optional(s, 'jobFile', text);
+  const jobFile = optional(s, 'jobFile', nonEmpty);
   const end = optional(s, 'end', endOf);
   const reason = optional(s, 'reason', reasonOf);
   const rowCount = optional(s, 'rowCount', wholeNumber);
-  const applicationId = optional(s, 'applicationId', text);
+  const applicationId = optional(s, 'applicationId', nonEmpty);
   return {
     job: jobOf(job),
-    cluster: text(s['cluster'], 'status.cluster'),
-    refusedBy: list(s['refusedBy'], 'status.refusedBy', text),
+    cluster: nonEmpty(s['cluster'], 'status.cluster'),
+    refusedBy: list(s['refusedBy'], 'status.refusedBy', nonEmpty),
     ...(jobFile === undefined ? {} : { jobFile: Buffer.from(jobFile, 'base64') }),
     ...moment(s, 'submittedAt', 'submittedAtMs'),
     ...moment(s, 'startedAt', 'startedAtMs'),
@@ -74,23 +69,23 @@ export function decodeJob(encoded: unknown): JobRecord {
 
 function jobOf(value: unknown): Job {
   const o = object(value, 'job');
-  const image = optional(o, 'image', text);
-  const template = optional(o, 'template', text);
+  const image = optional(o, 'image', nonEmpty);
+  const template = optional(o, 'template', nonEmpty);
   return {
-    id: text(o['id'], 'job.id'),
-    namespace: text(o['namespace'], 'job.namespace'),
-    team: text(o['team'], 'job.team'),
-    environment: text(o['environment'], 'job.environment'),
-    user: text(o['user'], 'job.user'),
+    id: nonEmpty(o['id'], 'job.id'),
+    namespace: nonEmpty(o['namespace'], 'job.namespace'),
+    team: nonEmpty(o['team'], 'job.team'),
+    environment: nonEmpty(o['environment'], 'job.environment'),
+    user: nonEmpty(o['user'], 'job.user'),
     jobName: string(o['jobName'], 'job.jobName'),
-    engineVersion: text(o['engineVersion'], 'job.engineVersion'),
+    engineVersion: nonEmpty(o['engineVersion'], 'job.engineVersion'),
     ...(image === undefined ? {} : { image }),
     ...(template === undefined ? {} : { template }),
     resources: resourcesOf(o['resources'], 'job.resources'),
-    outputPath: text(o['outputPath'], 'job.outputPath'),
+    outputPath: nonEmpty(o['outputPath'], 'job.outputPath'),
     retries: o['retries'] === true,
     ttlSeconds: number(o['ttlSeconds'], 'job.ttlSeconds'),
-    fingerprint: text(o['fingerprint'], 'job.fingerprint'),
+    fingerprint: nonEmpty(o['fingerprint'], 'job.fingerprint'),
     submittedBy: string(o['submittedBy'], 'job.submittedBy'),
     sandbox: o['sandbox'] === true,
     createdAtMs: milliseconds(o['createdAt'], 'job.createdAt'),
@@ -106,11 +101,11 @@ function resourcesOf(value: unknown, path: string): JobResources {
   return {
     driver: {
       cores: number(driver['cores'], `${path}.driver.cores`),
-      memory: text(driver['memory'], `${path}.driver.memory`),
+      memory: nonEmpty(driver['memory'], `${path}.driver.memory`),
     },
     executor: {
       cores: number(executor['cores'], `${path}.executor.cores`),
-      memory: text(executor['memory'], `${path}.executor.memory`),
+      memory: nonEmpty(executor['memory'], `${path}.executor.memory`),
       instances: number(executor['instances'], `${path}.executor.instances`),
     },
     ...(dynamic === undefined
@@ -130,7 +125,7 @@ function reasonOf(value: unknown, path: string): JobReason {
   const line = optional(o, 'line', number);
   const column = optional(o, 'column', number);
   return {
-    code: text(o['code'], `${path}.code`),
+    code: nonEmpty(o['code'], `${path}.code`),
     message: string(o['message'], `${path}.message`),
     ...(step === undefined ? {} : { step }),
     ...(line === undefined ? {} : { line }),
@@ -180,48 +175,13 @@ function milliseconds(value: unknown, path: string): number {
   return Number.isNaN(ms) ? fail(path, 'is no time') : ms;
 }
 
-function optional<T>(
-  o: Record<string, unknown>,
-  key: string,
-  parse: (value: unknown, path: string) => T,
-): T | undefined {
-  return o[key] === undefined ? undefined : parse(o[key], key);
-}
-
 function list<T>(value: unknown, path: string, parse: (value: unknown, path: string) => T): T[] {
   if (!Array.isArray(value)) fail(path, 'is not a list');
   return value.map((entry, index) => parse(entry, `${path}[${index}]`));
-}
-
-function object(value: unknown, path: string): Record<string, unknown> {
-  return isObject(value) ? value : fail(path, 'is not an object');
-}
-
-function string(value: unknown, path: string): string {
-  return typeof value === 'string' ? value : fail(path, 'is not a string');
-}
-
-function text(value: unknown, path: string): string {
-  return typeof value === 'string' && value !== '' ? value : fail(path, 'is not a text');
-}
-
-function number(value: unknown, path: string): number {
-  return typeof value === 'number' && Number.isFinite(value)
-    ? value
-    : fail(path, 'is not a number');
 }
 
 function wholeNumber(value: unknown, path: string): bigint {
   return typeof value === 'string' && /^-?\d{1,19}$/.test(value)
     ? BigInt(value)
     : fail(path, 'is no whole number');
-}
-
-function oneOf<T extends string>(value: unknown, allowed: readonly T[], path: string): T {
-  const found = allowed.find((option) => option === value);
-  return found ?? fail(path, `is none of ${allowed.join(', ')}`);
-}
-
-function fail(path: string, problem: string): never {
-  throw new JobRecordError(`${path} ${problem}`);
 }

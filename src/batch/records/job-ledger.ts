@@ -5,13 +5,13 @@
  * the outcome of a write is open, the record is *in doubt*: readers go on to see what was durable before,
  * and the next change begins with a read.
  */
+import { RecordSchemaError } from '../../lib/json-record.js';
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import { Backoff, type Clock } from '../../model/clock.js';
 import { GatewayError, reasonOf, retryAfterOf } from '../../model/errors.js';
 import { hasEnded } from '../../model/job.js';
 import type { Leadership } from '../../model/ledger.js';
-import { JobRecordError } from './job-codec.js';
 import type { JobRecord } from './job-record.js';
 import { isUnreadable, type JobStore, type StoredJob, type UnreadableJob } from './job-store.js';
 
@@ -223,7 +223,7 @@ export class JobLedger {
     try {
       stored = await this.#options.store.read(id);
     } catch (error) {
-      if (error instanceof JobRecordError) {
+      if (error instanceof RecordSchemaError) {
         this.#doubtful.delete(id);
         this.#noteUnreadable({ id, problem: error.message });
         throw unreadableRecord(id);

@@ -17,7 +17,7 @@ export interface UnreadableJob {
 export interface JobStore {
   /** Every record, some at a time. */
   list(): AsyncIterable<StoredJob | UnreadableJob>;
-  /** A fresh, consistent read; undefined when there surely is none. Rejects with JobRecordError for what is no record. */
+  /** A fresh, consistent read; undefined when there surely is none. Rejects with RecordSchemaError for what is no record. */
   read(id: string): Promise<StoredJob | undefined>;
   /**
    * Writes durably. `version` is the one last seen, or undefined for a new record; a mismatch rejects

@@ -1,4 +1,5 @@
 /** Job records as custom resources (SparkBatch) in the gateway's own namespace. */
+import { RecordSchemaError } from '../../lib/json-record.js';
 import type { Logger } from 'pino';
 import {
   JSON_PATCH,
@@ -17,7 +18,7 @@ import { UnsettledWrites } from '../../lib/kubernetes/unsettled-writes.js';
 import type { Clock } from '../../model/clock.js';
 import { reasonOf } from '../../model/errors.js';
 import { isObject } from '../../model/json.js';
-import { decodeJob, encodeJob, JobRecordError } from './job-codec.js';
+import { decodeJob, encodeJob } from './job-codec.js';
 import type { JobRecord } from './job-record.js';
 import {
   jobChangedByAnother,
@@ -285,17 +286,17 @@ function decoded(object: KubernetesObject): StoredJob | UnreadableJob {
   }
 }
 
-/** Throws JobRecordError. */
+/** Throws RecordSchemaError. */
 function storedOf(object: KubernetesObject): StoredJob {
   const record = decodeJob(object);
-  if (record.job.id !== object.metadata.name) throw new JobRecordError('job.id is not its name');
+  if (record.job.id !== object.metadata.name) throw new RecordSchemaError('job.id is not its name');
   return { record, version: versionOf(object) };
 }
 
 /** A version names the object itself, so that one made anew under the same name is another. */
 function versionOf(object: KubernetesObject): string {
   const version = seenVersion(object);
-  if (version === '') throw new JobRecordError('status.revision or status.epoch is missing');
+  if (version === '') throw new RecordSchemaError('status.revision or status.epoch is missing');
   return version;
 }
 

@@ -4,10 +4,10 @@ import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { readTextIfThere, replaceFile, syncFolder, unfinishedOf } from '../../lib/files/files.js';
+import { RecordSchemaError, versionedFile } from '../../lib/json-record.js';
 import type { DriverRecord } from '../../model/driver.js';
-import { isObject } from '../../model/json.js';
 import type { RecordStore, StoredRecord } from '../../model/ledger.js';
-import { changedByAnother, parseDriverRecord, RecordSchemaError } from './record-schema.js';
+import { changedByAnother, parseDriverRecord } from './record-schema.js';
 
 const FORMAT = 1;
 const SUFFIX = '.json';
@@ -113,16 +113,7 @@ export class FileRecordStore implements RecordStore {
 }
 
 function parseFile(text: string, uid: string): StoredRecord {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new RecordSchemaError('the file is no JSON');
-  }
-  if (!isObject(value)) throw new RecordSchemaError('the file holds no object');
-  if (value['format'] !== FORMAT) throw new RecordSchemaError(`format is not ${FORMAT}`);
-  const version = value['version'];
-  if (typeof version !== 'string') throw new RecordSchemaError('version is not a string');
+  const { version, value } = versionedFile(text, FORMAT);
   const parsed = parseDriverRecord(value['record']);
   if (parsed.uid !== uid) throw new RecordSchemaError(`uid is not that of the file, ${uid}`);
   return { record: parsed, version };

@@ -1,9 +1,10 @@
 /** Driver records as objects of the kind SparkDriver (k8s/crd/sparkdrivers.yaml), and back. */
+import { RecordSchemaError } from '../../lib/json-record.js';
 import type { DriverRecord, SessionRecord, Tombstone } from '../../model/driver.js';
 import { gatewayOf, MANAGED_BY, MANAGED_BY_LABEL } from '../../lib/kubernetes/ownership.js';
 import type { KubernetesObject, ObjectMeta } from '../../lib/kubernetes/objects.js';
 import { isObject } from '../../model/json.js';
-import { parseDriverRecord, RecordSchemaError } from './record-schema.js';
+import { parseDriverRecord } from './record-schema.js';
 
 export const API_VERSION = 'spark-gateway.io/v1alpha1';
 export const KIND = 'SparkDriver';

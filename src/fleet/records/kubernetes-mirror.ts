@@ -2,6 +2,7 @@
  * Every driver record as the API server shows it, kept up to date by a watch: what a follower serves
  * from, and where operators' wishes (`spec.drain`) are read.
  */
+import { RecordSchemaError } from '../../lib/json-record.js';
 import type { Logger } from 'pino';
 import { type KubernetesApi, MERGE_PATCH } from '../../lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../../lib/kubernetes/http.js';
@@ -13,7 +14,6 @@ import { GatewayError } from '../../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../../model/fleet-problem.js';
 import { isObject } from '../../model/json.js';
 import { API_VERSION, decodeRecord, isOfAnotherGateway, KIND } from './kubernetes-codec.js';
-import { RecordSchemaError } from './record-schema.js';
 
 export interface DrainRequest {
   /** When the sessions that are left are ended; undefined: never. */

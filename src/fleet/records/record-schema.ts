@@ -1,4 +1,5 @@
 /** Checks that a value read back from a store is a driver record. */
+import { fail, nonEmpty, number, object, oneOf, optional, string } from '../../lib/json-record.js';
 import {
   type DriverRecord,
   driverPhases,
@@ -7,13 +8,7 @@ import {
   type Tombstone,
 } from '../../model/driver.js';
 import { GatewayError } from '../../model/errors.js';
-import { isObject } from '../../model/json.js';
 import type { Principal } from '../../model/principal.js';
-
-/** What is wrong with a stored value, with the path to it. */
-export class RecordSchemaError extends Error {
-  override readonly name = 'RecordSchemaError';
-}
 
 /** The record, without fields that this release does not know. Throws RecordSchemaError. */
 export function parseDriverRecord(value: unknown): DriverRecord {
@@ -106,41 +101,6 @@ function bySession<T extends { readonly sessionId: string }>(
     return [key, parsed];
   });
   return Object.fromEntries(entries);
-}
-
-function optional<T>(
-  o: Record<string, unknown>,
-  key: string,
-  parse: (value: unknown, path: string) => T,
-): T | undefined {
-  return o[key] === undefined ? undefined : parse(o[key], key);
-}
-
-function object(value: unknown, path: string): Record<string, unknown> {
-  return isObject(value) ? value : fail(path, 'is not an object');
-}
-
-function string(value: unknown, path: string): string {
-  return typeof value === 'string' ? value : fail(path, 'is not a string');
-}
-
-function nonEmpty(value: unknown, path: string): string {
-  return typeof value === 'string' && value !== '' ? value : fail(path, 'is not a text');
-}
-
-function number(value: unknown, path: string): number {
-  return typeof value === 'number' && Number.isFinite(value)
-    ? value
-    : fail(path, 'is not a number');
-}
-
-function oneOf<T extends string>(value: unknown, allowed: readonly T[], path: string): T {
-  const found = allowed.find((option) => option === value);
-  return found ?? fail(path, `is none of ${allowed.join(', ')}`);
-}
-
-function fail(path: string, problem: string): never {
-  throw new RecordSchemaError(`${path} ${problem}`);
 }
 
 /** A store's answer to a write or a deletion whose version is not the stored record's. */
