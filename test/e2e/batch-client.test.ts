@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
-import { Gateway } from '../support/gateway.js';
+import { startBatchGateway } from '../support/batch-gateway.js';
+import type { Gateway } from '../support/gateway.js';
 import { runProgram } from '../support/program.js';
 import { pythonOf } from '../support/pyspark.js';
 
@@ -31,27 +32,7 @@ interface Failure {
 test.before(async (t) => {
   t.timeout(600_000);
   t.context.home = mkdtempSync(join(tmpdir(), 'batch-client-'));
-  t.context.gateway = await Gateway.start({
-    batch: true,
-    // Jobs only: no driver stands ready beside them.
-    settings: { hot_pool_size: '0' },
-    policy: (issuer) => ({
-      apiVersion: 'spark-gateway/v1alpha1',
-      kind: 'RoutingPolicy',
-      issuers: [{ issuer, audiences: ['api://spark-gateway'] }],
-      access: [],
-      pools: [{ size: 0, maximum: 1 }],
-      batch: {
-        speak_for: [{ services: ['local'], users: ['*'], groups: ['*'], environments: ['*'] }],
-        submit: [
-          {
-            who: { principals: ['*'], services: ['local'] },
-            what: { teams: ['*'], environments: ['*'] },
-          },
-        ],
-      },
-    }),
-  });
+  t.context.gateway = await startBatchGateway();
 });
 
 test.after.always(async (t) => {

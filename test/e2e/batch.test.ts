@@ -17,33 +17,14 @@ import type {
   ProblemView,
   ResultsView,
 } from '../../src/model/playground-api.js';
-import { Gateway } from '../support/gateway.js';
+import { startBatchGateway } from '../support/batch-gateway.js';
+import type { Gateway } from '../support/gateway.js';
 
 const test = anyTest as TestFn<{ gateway: Gateway; token: string }>;
 
 test.before(async (t) => {
   t.timeout(600_000);
-  t.context.gateway = await Gateway.start({
-    batch: true,
-    // Jobs only: no driver stands ready beside them.
-    settings: { hot_pool_size: '0' },
-    policy: (issuer) => ({
-      apiVersion: 'spark-gateway/v1alpha1',
-      kind: 'RoutingPolicy',
-      issuers: [{ issuer, audiences: ['api://spark-gateway'] }],
-      access: [],
-      pools: [{ size: 0, maximum: 1 }],
-      batch: {
-        speak_for: [{ services: ['local'], users: ['*'], groups: ['*'], environments: ['*'] }],
-        submit: [
-          {
-            who: { principals: ['*'], services: ['local'] },
-            what: { teams: ['*'], environments: ['*'] },
-          },
-        ],
-      },
-    }),
-  });
+  t.context.gateway = await startBatchGateway();
   t.context.token = await t.context.gateway.token('alice');
 });
 

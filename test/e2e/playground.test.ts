@@ -2,7 +2,8 @@
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { launchBrowser, visit } from '../support/browser.js';
-import { Gateway } from '../support/gateway.js';
+import { startBatchGateway } from '../support/batch-gateway.js';
+import type { Gateway } from '../support/gateway.js';
 
 interface Context {
   gateway: Gateway;
@@ -17,27 +18,7 @@ const PATIENCE_MS = 240_000;
 
 test.before(async (t) => {
   t.timeout(600_000);
-  t.context.gateway = await Gateway.start({
-    batch: true,
-    // Jobs only: no driver stands ready beside them.
-    settings: { hot_pool_size: '0' },
-    policy: (issuer) => ({
-      apiVersion: 'spark-gateway/v1alpha1',
-      kind: 'RoutingPolicy',
-      issuers: [{ issuer, audiences: ['api://spark-gateway'] }],
-      access: [],
-      pools: [{ size: 0, maximum: 1 }],
-      batch: {
-        speak_for: [{ services: ['local'], users: ['*'], groups: ['*'], environments: ['*'] }],
-        submit: [
-          {
-            who: { principals: ['*'], services: ['local'] },
-            what: { teams: ['*'], environments: ['*'] },
-          },
-        ],
-      },
-    }),
-  });
+  t.context.gateway = await startBatchGateway();
   t.context.browser = await launchBrowser();
 });
 

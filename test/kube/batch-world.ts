@@ -17,6 +17,7 @@ import type { JobReport, JobState } from '../../src/model/job.js';
 import { ALICE, MANIFEST, openPolicy } from '../support/batch-world.js';
 import type { KubeApiServer } from '../support/kube-api-server.js';
 import { TestLeadership } from '../support/leadership.js';
+import { until } from './until.js';
 
 const logger = pino({ level: 'silent' });
 const clock = systemClock;
@@ -167,17 +168,8 @@ export async function untilState(
   await eventually(() => states.includes(term.jobs().get(ALICE, id).state));
 }
 
-export async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const endMs = Date.now() + 20_000;
-  for (;;) {
-    try {
-      if (await isSo()) return;
-    } catch (error) {
-      if (Date.now() > endMs) throw error;
-    }
-    if (Date.now() > endMs) throw new Error(`waited in vain for ${String(isSo)}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+export function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  return until(async () => isSo(), { what: String(isSo), patienceMs: 20_000, log: () => '' });
 }
 
 /** What a job writes at its end. */
