@@ -5,8 +5,8 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { create, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
-import { Client, credentials, ServerCredentials, type ServiceError } from '@grpc/grpc-js';
+import { create } from '@bufbuild/protobuf';
+import { Client, credentials, ServerCredentials } from '@grpc/grpc-js';
 import {
   BatchService,
   CreateSparkApplicationRequestSchema,
@@ -14,7 +14,6 @@ import {
   ListSparkApplicationsRequestSchema,
 } from '#gen/spark_gateway/v1/batch_pb.js';
 import type { JobRecord } from '../../src/batch/records/job-record.js';
-import { methodDefinition } from '../../src/lib/grpc/channels.js';
 import { GrpcServer } from '../../src/lib/grpc/grpc-server.js';
 import { systemClock } from '../../src/model/clock.js';
 import { ALICE } from '../../test/support/batch-world.js';
@@ -22,6 +21,7 @@ import { KubeApiServer } from '../../test/support/kube-api-server.js';
 import { manifests, operatorCrds } from '../../test/support/kube-manifests.js';
 import { eventually, KubeBatchWorld } from '../../test/kube/batch-world.js';
 import { percentiles } from '../kube/percentiles.js';
+import { callUnary } from '../../test/support/unary-call.js';
 
 const WRITES_AT_ONCE = 32;
 const CALLERS = 8;
@@ -79,7 +79,7 @@ async function measure(world: KubeBatchWorld): Promise<void> {
       team,
       environment,
     });
-    ids.push((await ask(client, method.createSparkApplication, request)).jobId);
+    ids.push((await callUnary(client, method.createSparkApplication, request)).jobId);
   };
   const steady = await atRate(jobs, SUBMISSIONS_A_SECOND, submit);
   report(`Submit, ${SUBMISSIONS_A_SECOND} a second`, steady);
@@ -91,12 +91,12 @@ async function measure(world: KubeBatchWorld): Promise<void> {
   const checks = await timed(5_000, async (n) => {
     const jobId = n % 2 ? (ids[n % ids.length] ?? '') : jobId26(n % records);
     const request = create(GetSparkApplicationStatusRequestSchema, { caller, jobId });
-    await ask(client, method.getSparkApplicationStatus, request);
+    await callUnary(client, method.getSparkApplicationStatus, request);
   });
   report(`Check, ${CALLERS} callers`, checks);
   const lists = await timed(200, async () => {
     const request = create(ListSparkApplicationsRequestSchema, { caller, mine: true });
-    await ask(client, method.listSparkApplications, request);
+    await callUnary(client, method.listSparkApplications, request);
   });
   report(`List of 50, ${CALLERS} callers`, lists);
   globalThis.gc?.();
@@ -192,26 +192,6 @@ async function inParallel(
     while (next < count) await work(next++);
   };
   await Promise.all(Array.from({ length: atOnce }, worker));
-}
-
-function ask<I extends DescMessage, O extends DescMessage>(
-  client: Client,
-  method: DescMethod & { readonly input: I; readonly output: O },
-  message: MessageShape<I>,
-): Promise<MessageShape<O>> {
-  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      message,
-      (error: ServiceError | null, response?: MessageShape<O>) => {
-        if (response) resolve(response);
-        else reject(error ?? new Error('no answer'));
-      },
-    );
-  });
 }
 
 function report(what: string, { eachMs, tookMs }: Timed): void {

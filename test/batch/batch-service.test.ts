@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
-import { Client, type ServiceError } from '@grpc/grpc-js';
+import { create } from '@bufbuild/protobuf';
+import { Client } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import {
@@ -18,7 +18,6 @@ import {
 import { methodDefinition } from '../../src/lib/grpc/channels.js';
 import { Forwarder } from '../../src/lib/grpc/forward.js';
 import { createGrpcPort, type GrpcPort } from '../../src/lib/grpc/port.js';
-import { fromServiceError } from '../../src/lib/grpc/status-details.js';
 import { clientCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import { systemClock } from '../../src/model/clock.js';
 import { GatewayError } from '../../src/model/errors.js';
@@ -26,6 +25,7 @@ import { ALICE, BatchWorld, MANIFEST } from '../support/batch-world.js';
 import { TestAuthority } from '../support/certificates.js';
 import { settle } from '../support/manual-clock.js';
 import { unusedPort } from '../support/unused-port.js';
+import { callUnary } from '../support/unary-call.js';
 
 const logger = pino({ level: 'silent' });
 const clock = systemClock;
@@ -86,26 +86,6 @@ function runner(t: ExecutionContext, address: string, tls: TlsFiles): Client {
   return client;
 }
 
-function ask<I extends DescMessage, O extends DescMessage>(
-  client: Client,
-  method: DescMethod & { readonly input: I; readonly output: O },
-  message: MessageShape<I>,
-): Promise<MessageShape<O>> {
-  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      message,
-      (error: ServiceError | null, response?: MessageShape<O>) => {
-        if (response) resolve(response);
-        else reject(error ? fromServiceError(error) : new Error('no answer'));
-      },
-    );
-  });
-}
-
 const { method } = BatchService;
 const caller = { ...ALICE, user: 'alice', uriSans: [...ALICE.uriSans], dnsSans: [], groups: [] };
 
@@ -122,10 +102,10 @@ function submission(manifest = MANIFEST) {
 test('a job is submitted, seen, listed and cancelled through a replica that does not lead', async (t) => {
   const { world, follower, certificate } = await ports(t);
   const client = runner(t, follower, certificate('runner'));
-  const made = await ask(client, method.createSparkApplication, submission());
+  const made = await callUnary(client, method.createSparkApplication, submission());
   t.is(made.namespace, 'sjns-ads-staging');
   t.false(made.duplicate);
-  const again = await ask(client, method.createSparkApplication, submission());
+  const again = await callUnary(client, method.createSparkApplication, submission());
   t.is(again.jobId, made.jobId);
   t.true(again.duplicate);
   const { jobId } = made;
@@ -133,32 +113,35 @@ test('a job is submitted, seen, listed and cancelled through a replica that does
   world.backend.say(jobId, 1, '2026-11-29T10:00:00.000000001Z', 'first');
   world.backend.say(jobId, 1, '2026-11-29T10:00:00.000000002Z', 'second');
   const get = create(GetSparkApplicationStatusRequestSchema, { caller, jobId, logLines: 1 });
-  const seen = await ask(client, method.getSparkApplicationStatus, get);
+  const seen = await callUnary(client, method.getSparkApplicationStatus, get);
   t.is(seen.job?.state, 'RUNNING');
   t.is(seen.job?.submittedBy, 'airflow');
   t.is(seen.job?.resultCount, -1n);
   t.deepEqual(seen.logLines, ['second']);
   t.true(seen.logTruncated);
   const list = create(ListSparkApplicationsRequestSchema, { caller, mine: true });
-  const { jobs } = await ask(client, method.listSparkApplications, list);
+  const { jobs } = await callUnary(client, method.listSparkApplications, list);
   t.deepEqual(
     jobs.map(({ jobId: listed, history }) => [listed, history.length]),
     [[jobId, 0]],
   );
   const cancel = create(DeleteSparkApplicationRequestSchema, { caller, jobId });
-  const cancelled = await ask(client, method.deleteSparkApplication, cancel);
+  const cancelled = await callUnary(client, method.deleteSparkApplication, cancel);
   t.true(cancelled.job?.cancelling);
   await settle();
-  t.is((await ask(client, method.getSparkApplicationStatus, get)).job?.state, 'CANCELLED');
+  t.is((await callUnary(client, method.getSparkApplicationStatus, get)).job?.state, 'CANCELLED');
 });
 
 test('every mistake of a manifest is told with its place', async (t) => {
   const { follower, certificate } = await ports(t);
   const client = runner(t, follower, certificate('runner'));
   const bad = MANIFEST.replace('name: doubled', 'nme: doubled').replace('"4.1"', '"9"');
-  const error = await t.throwsAsync(ask(client, method.createSparkApplication, submission(bad)), {
-    instanceOf: GatewayError,
-  });
+  const error = await t.throwsAsync(
+    callUnary(client, method.createSparkApplication, submission(bad)),
+    {
+      instanceOf: GatewayError,
+    },
+  );
   t.is(error?.code, 'MANIFEST_INVALID');
   t.true((error?.problems.length ?? 0) >= 2);
   t.true(error?.problems.every(({ line = 0, column = 0 }) => line > 0 && column > 0));
@@ -167,7 +150,7 @@ test('every mistake of a manifest is told with its place', async (t) => {
 test('only a certificate of batch.allowed_sans may ask, and it may ask for nothing else', async (t) => {
   const { leader, certificate } = await ports(t);
   const client = runner(t, leader, certificate('authz'));
-  await t.throwsAsync(ask(client, method.createSparkApplication, submission()), {
+  await t.throwsAsync(callUnary(client, method.createSparkApplication, submission()), {
     message: /cannot reach|none of the names/,
   });
 });
@@ -175,7 +158,7 @@ test('only a certificate of batch.allowed_sans may ask, and it may ask for nothi
 test('a log is pushed as it grows, and resumed after the last line that was seen', async (t) => {
   const { world, follower, certificate } = await ports(t);
   const client = runner(t, follower, certificate('runner'));
-  const { jobId } = await ask(client, method.createSparkApplication, submission());
+  const { jobId } = await callUnary(client, method.createSparkApplication, submission());
   world.backend.set(jobId, { state: 'RUNNING', attempt: 1 });
   const say = (n: number) =>
     world.backend.say(jobId, 1, `2026-11-29T10:00:0${n}.000000000Z`, `line ${n}`);

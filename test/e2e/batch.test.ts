@@ -1,15 +1,7 @@
-import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  type MessageInitShape,
-  type MessageShape,
-} from '@bufbuild/protobuf';
-import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import { Client, credentials } from '@grpc/grpc-js';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { SparkRunnerService } from '#gen/sparkrunner/sparkrunner_pb.js';
-import { methodDefinition } from '../../src/lib/grpc/channels.js';
-import { fromServiceError } from '../../src/lib/grpc/status-details.js';
 import { hasEnded } from '../../src/model/job.js';
 import type {
   JobListView,
@@ -19,6 +11,7 @@ import type {
 } from '../../src/model/playground-api.js';
 import { startBatchGateway } from '../support/batch-gateway.js';
 import type { Gateway } from '../support/gateway.js';
+import { callUnary } from '../support/unary-call.js';
 
 const test = anyTest as TestFn<{ gateway: Gateway; token: string }>;
 
@@ -103,30 +96,18 @@ function runs(t: T, id: string): Promise<JobStatusView> {
   );
 }
 
-function call<I extends DescMessage, O extends DescMessage>(
+async function call<I extends DescMessage, O extends DescMessage>(
   t: T,
   method: DescMethod & { readonly input: I; readonly output: O },
   message: MessageInitShape<I>,
 ): Promise<MessageShape<O>> {
   const client = new Client(t.context.gateway.runnerAddress, credentials.createInsecure());
-  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
-  const metadata = new Metadata();
-  metadata.set('x-doordash-user', 'alice@example.com');
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      create(method.input, message),
-      metadata,
-      { deadline: Date.now() + 30_000 },
-      (error: ServiceError | null, response?: MessageShape<O>) => {
-        client.close();
-        if (response) resolve(response);
-        else reject(error ? fromServiceError(error) : new Error('no answer'));
-      },
-    );
-  });
+  const headers = { 'x-doordash-user': 'alice@example.com' };
+  try {
+    return await callUnary(client, method, message, { headers, deadline: Date.now() + 30_000 });
+  } finally {
+    client.close();
+  }
 }
 
 /** All that a log stream has told, until its end. */
