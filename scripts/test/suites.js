@@ -39,8 +39,11 @@ export async function ava(files, { serial = false, timeout, options = [], env = 
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  const startedAt = Date.now();
   const reader = tapReader(({ outcome, title, diagnostics }) => {
-    console.log(`${{ passed: '  ok  ', failed: 'FAILED', skipped: ' skip ' }[outcome]} ${title}`);
+    const seconds = Math.round((Date.now() - startedAt) / 1000);
+    const told = { passed: '  ok  ', failed: 'FAILED', skipped: ' skip ' }[outcome];
+    console.log(`${told} ${String(seconds).padStart(4)} s  ${title}`);
     if (outcome === 'failed') console.log(diagnostics.join('\n'));
   });
   createInterface({ input: child.stdout }).on('line', (line) => reader.line(line));
