@@ -1,6 +1,7 @@
 // Brings this checkout into a state in which the gateway runs, and does nothing when it is.
 // Needs Node and Python; Java is installed when there is none. Run alone: node scripts/setup.js [--test]
 import { fileURLToPath } from 'node:url';
+import { classArchive } from './setup/class-archives.js';
 import { driverFence } from './setup/driver-fence.js';
 import { chromiumStep, findChromium, installedChromium } from './setup/chromium.js';
 import { helms, helmStep } from './setup/helm.js';
@@ -70,6 +71,7 @@ export async function setup({
   return withSetupLock(async () => {
     const javaHome = run ? findJavaHome() : undefined;
     const foundChromium = chromium ? findChromium() : undefined;
+    const java = () => javaHome ?? installedJavaHome();
     const overridden = process.env.ENVOY_BIN && process.env.SPARK_HOME;
     const steps = [
       packages,
@@ -77,15 +79,21 @@ export async function setup({
       compiled,
       ...((run && !overridden) || client ? [runtimeVenv] : []),
       ...(run && !javaHome ? [javaStep] : []),
-      ...(run ? [driverFence(() => javaHome ?? installedJavaHome())] : []),
+      ...(run ? [driverFence(java)] : []),
       ...(client35 || charts ? [testVenv] : []),
       ...(client40 ? [pyspark40Venv] : []),
-      ...(client35 && run ? [connectServer35(() => javaHome ?? installedJavaHome())] : []),
+      ...(client35 && run ? [connectServer35(java)] : []),
+      ...(client && run
+        ? [classArchive('4', () => ({ SPARK_HOME: sparkHome(), JAVA_HOME: java() }))]
+        : []),
+      ...(client35 && run
+        ? [classArchive('3.5', () => ({ SPARK_HOME_3_5: sparkHome35(), JAVA_HOME: java() }))]
+        : []),
       ...(chromium && !foundChromium ? [chromiumStep] : []),
       ...(kube ? [kubeStep] : []),
       ...(alerts ? [promtoolStep] : []),
       ...(helm ? [helmStep] : []),
-      ...(charts ? [spark41Venv, sparkConnectJarStep(() => javaHome ?? installedJavaHome())] : []),
+      ...(charts ? [spark41Venv, sparkConnectJarStep(java)] : []),
       ...(clients ? clientSteps() : []),
     ];
     await runSteps(steps);
@@ -93,7 +101,7 @@ export async function setup({
       ...(run && {
         ENVOY_BIN: envoyBin(),
         SPARK_HOME: sparkHome(),
-        JAVA_HOME: javaHome ?? installedJavaHome(),
+        JAVA_HOME: java(),
       }),
       ...(client && { SPARK_GATEWAY_PYTHON: pythonOf('venv') }),
       ...(client35 && { SPARK_GATEWAY_PYTHON_3_5: pythonOf('venv-3.5') }),

@@ -9,7 +9,7 @@ import { StaticDrivers } from '../support/static-drivers.js';
 import { teamPolicy } from '../support/team-policy.js';
 import { unusedAddress } from '../support/loopback.js';
 
-const TIMEOUT_MS = 8_000;
+const TIMEOUT_MS = 5_000;
 
 /** A gateway with one driver, which ends idle sessions soon. */
 async function start(t: ExecutionContext, fence: boolean): Promise<Gateway> {
@@ -43,6 +43,7 @@ async function untilClosed(t: ExecutionContext, gateway: Gateway, version: PySpa
       (error: unknown) => error,
     );
   const { sessionId } = await getOrCreate();
+  t.is(await ask(), 1);
   const told = await gateway.until(
     async () => {
       // Each request counts as use.

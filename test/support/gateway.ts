@@ -24,6 +24,7 @@ import type {
   SessionView,
   StatusView,
 } from '../../src/model/admin-api.js';
+import { shareClassArchives } from './class-archives.js';
 import { processEnded } from './process-ended.js';
 import { RoleProcess } from './role-process.js';
 import { unusedRange } from './loopback.js';
@@ -137,7 +138,9 @@ export class Gateway {
       playground: await unusedPort(),
       playgroundMetrics: await unusedPort(),
     };
-    mkdirSync(join(folder, 'state'));
+    const stateFolder = join(folder, 'state');
+    mkdirSync(stateFolder);
+    shareClassArchives(stateFolder);
     writeFileSync(
       join(folder, 'policy.yaml'),
       options.policy

@@ -6,6 +6,7 @@ import { sparkCommand, type SparkCommandOptions } from '../../src/discovery/loca
 import { http2Probe } from '../../src/discovery/port-monitor.js';
 import { SPARK_CONNECT_PORT } from '../../src/model/driver.js';
 import { startTethered, type TetheredProcess } from '../../src/lib/child-processes/tether.js';
+import { classArchive } from './class-archives.js';
 import { processEnded } from './process-ended.js';
 import type { PySparkVersion } from './pyspark.js';
 import { sparkHome } from './spark-home.js';
@@ -37,13 +38,16 @@ export class RealDriver {
   ): Promise<RealDriver> {
     const folder = mkdtempSync(join(tmpdir(), 'real-driver-'));
     const javaHome = process.env['JAVA_HOME'];
-    const makeCommand = sparkCommand({
+    const spark: SparkCommandOptions = {
       sparkHome: sparkHome(version),
       ...(javaHome === undefined ? {} : { javaHome }),
       master: `local[${cores}]`,
       memory: '768m',
       ...options,
-    });
+    };
+    // It is of drivers with the fence.
+    const archive = spark.fence === false ? {} : { classArchive: classArchive(version, spark) };
+    const makeCommand = sparkCommand({ ...spark, ...archive });
     const name = `driver-${address}`;
     const { file, args, env } = makeCommand({
       request: {

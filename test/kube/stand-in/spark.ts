@@ -4,8 +4,12 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { sparkCommand } from '../../../src/discovery/local/spark-command.js';
+import {
+  sparkCommand,
+  type SparkCommandOptions,
+} from '../../../src/discovery/local/spark-command.js';
 import { startTethered } from '../../../src/lib/child-processes/tether.js';
+import { classArchive } from '../../support/class-archives.js';
 import { sparkHome } from '../../support/spark-home.js';
 import type { LoopbackAddresses, Runtime } from './runtime.js';
 
@@ -13,12 +17,13 @@ const PORT = 15002;
 
 export function sparkServers(addresses: LoopbackAddresses): Runtime {
   const javaHome = process.env['JAVA_HOME'];
-  const makeCommand = sparkCommand({
+  const spark: SparkCommandOptions = {
     sparkHome: sparkHome(),
     ...(javaHome === undefined ? {} : { javaHome }),
     master: 'local[1]',
     memory: '768m',
-  });
+  };
+  const makeCommand = sparkCommand({ ...spark, classArchive: classArchive('4', spark) });
   return (pod, env) => {
     const address = addresses.take();
     const workFolder = mkdtempSync(join(tmpdir(), 'pod-'));
