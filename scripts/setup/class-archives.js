@@ -1,6 +1,6 @@
 // Class archives of the Sparks that tests start (test/support/class-archives.ts): made once, each by a
-// driver that starts and ends.
-import { mkdirSync } from 'node:fs';
+// driver that starts, is used and ends.
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { inRoot, local } from './paths.js';
 import { runLogged } from './run-logged.js';
@@ -17,6 +17,7 @@ export function classArchive(version, env) {
   const hash = () =>
     contentHash({
       texts: [JSON.stringify(env()), treeHash([inRoot('build/fence/driver-fence.jar')])],
+      files: [inRoot('test/support/class-archives.ts')],
     });
   return {
     label: `class archive of Spark ${version} for the tests`,
@@ -30,6 +31,7 @@ export function classArchive(version, env) {
       }
     },
     async run() {
+      rmSync(join(folder, version), { recursive: true, force: true });
       mkdirSync(folder, { recursive: true });
       const program = inRoot('build/test/support/class-archives.js');
       await runLogged('class-archives', process.execPath, [program, version], { env: env() });

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { LocalBatch } from '../batch/local/local-batch.js';
 import { sparkSubmit } from '../batch/local/spark-submit.js';
+import { classArchivePath } from '../discovery/local/class-archive.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Settings } from '../settings/table.js';
+import { archivesFolder } from './drivers.js';
 
 /** Where the processes and logs of local jobs are kept. */
 export function localJobsFolder(settings: Settings): string {
@@ -24,11 +26,14 @@ export function openLocalJobs(
       'drivers.local.spark_home: no Spark is known: use "npm start", which installs one, or set SPARK_HOME',
     );
   }
+  const java = javaHome === undefined ? {} : { javaHome };
   return new LocalBatch({
     stateFolder: localJobsFolder(settings),
     makeCommand: sparkSubmit({
       sparkHomes: [sparkHome, ...local.sparkHomes],
-      ...(javaHome === undefined ? {} : { javaHome }),
+      ...java,
+      classArchive: (home) =>
+        classArchivePath(archivesFolder(settings), { sparkHome: home, ...java }),
       memory: `${Math.floor(local.memoryBytes / 1024 / 1024)}m`,
       sandboxPaths: local.sandboxPaths,
       conf: local.sparkConf,

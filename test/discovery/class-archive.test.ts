@@ -2,8 +2,13 @@ import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { classArchivePath, makeClassArchive } from '../../src/discovery/local/class-archive.js';
+import {
+  classArchivePath,
+  makeClassArchive,
+  type MakeClassArchiveOptions,
+} from '../../src/discovery/local/class-archive.js';
 import type { SparkCommandOptions } from '../../src/discovery/local/spark-command.js';
+import { http2Probe } from '../../src/discovery/port-monitor.js';
 import { systemClock } from '../../src/model/clock.js';
 import { temporaryFolder } from '../support/local-world.js';
 import { unusedRange } from '../support/loopback.js';
@@ -22,16 +27,16 @@ async function standIn(t: ExecutionContext, script: string): Promise<SparkComman
 async function make(
   t: ExecutionContext,
   spark: SparkCommandOptions,
-  options: { readonly folder?: string; readonly signal?: AbortSignal } = {},
+  options: Partial<MakeClassArchiveOptions> = {},
 ) {
-  const { folder = await temporaryFolder(t), signal } = options;
+  const { folder = await temporaryFolder(t), ...more } = options;
   const made = await makeClassArchive({
     spark,
     folder,
     addressRange: await unusedRange(),
     clock: systemClock,
     log: pino({ enabled: false }),
-    ...(signal ? { signal } : {}),
+    ...more,
   });
   return { made, left: await readdir(folder) };
 }
@@ -57,6 +62,19 @@ test('an archive is made by a driver that comes up and ends, and is made once', 
   const { made, left } = await make(t, spark, { folder, signal: AbortSignal.abort() });
   t.true(made, 'without another attempt');
   t.deepEqual(left, [basename(classArchivePath(folder, spark))]);
+});
+
+test('the driver is used while it answers, before the archive is written', async (t) => {
+  const spark = await standIn(t, listening(true));
+  const folder = await temporaryFolder(t);
+  const { made } = await make(t, spark, {
+    folder,
+    async use({ address, port }) {
+      t.is(await http2Probe(address, port, 10_000), undefined);
+      t.deepEqual(await readdir(folder), ['making']);
+    },
+  });
+  t.true(made);
 });
 
 test('a Java that can make no archive is not asked again', async (t) => {

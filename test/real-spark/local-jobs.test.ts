@@ -8,6 +8,7 @@ import { sparkSubmit } from '../../src/batch/local/spark-submit.js';
 import { sessionMembers } from '../../src/lib/child-processes/proc.js';
 import { canonicalJobFile } from '../../src/manifest/job-file.js';
 import { readManifest } from '../../src/manifest/parse.js';
+import { classArchive } from '../support/class-archives.js';
 import {
   hasEnded,
   jobToRun,
@@ -22,12 +23,15 @@ import { sparkHome } from '../support/spark-home.js';
 async function world(t: ExecutionContext) {
   const stateFolder = await temporaryFolder(t);
   const javaHome = process.env['JAVA_HOME'];
+  const java = javaHome === undefined ? {} : { javaHome };
   const batch = await openLocalBatch(t, {
     stateFolder,
     graceMs: 30_000,
     makeCommand: sparkSubmit({
       sparkHomes: [sparkHome(), sparkHome('3.5')],
-      ...(javaHome === undefined ? {} : { javaHome }),
+      ...java,
+      classArchive: (home) =>
+        classArchive(home === sparkHome() ? '4' : '3.5', { sparkHome: home, ...java }),
       memory: '1g',
       cores: 1,
     }),

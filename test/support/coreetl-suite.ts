@@ -12,15 +12,17 @@ export const PURE = ['test_catalogs', 'test_failures', 'test_results'];
 /** In one Spark. */
 export const WITH_SPARK = ['spark_sandbox', 'spark_jobs'];
 
+/** @param more environment */
 export async function pythonTestsPass(
   t: ExecutionContext,
   python: string,
   modules: readonly string[],
+  more: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   // Spark leaves a warehouse where it stands.
   const cwd = await temporaryFolder(t);
   const { SPARK_HOME: _, ...inherited } = process.env;
-  const env = { ...inherited, PYTHONPATH: tests, PYTHONDONTWRITEBYTECODE: '1' };
+  const env = { ...inherited, PYTHONPATH: tests, PYTHONDONTWRITEBYTECODE: '1', ...more };
   const ran = await promisify(execFile)(python, ['-m', 'unittest', ...modules], {
     cwd,
     env,

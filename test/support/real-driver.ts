@@ -45,9 +45,7 @@ export class RealDriver {
       memory: '768m',
       ...options,
     };
-    // It is of drivers with the fence.
-    const archive = spark.fence === false ? {} : { classArchive: classArchive(version, spark) };
-    const makeCommand = sparkCommand({ ...spark, ...archive });
+    const makeCommand = sparkCommand({ ...spark, classArchive: classArchive(version, spark) });
     const name = `driver-${address}`;
     const { file, args, env } = makeCommand({
       request: {

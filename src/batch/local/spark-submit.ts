@@ -17,6 +17,8 @@ export interface SparkSubmitOptions {
   readonly cores?: number;
   /** Folders of this machine that jobs in the sandbox may read, besides their stores. */
   readonly sandboxPaths?: readonly string[];
+  /** Where the class archive of a Spark (src/discovery/local/class-archive.ts) is, or would be. */
+  readonly classArchive?: (sparkHome: string) => string;
   /** More Spark settings. */
   readonly conf?: Readonly<Record<string, string>>;
   /** More environment. */
@@ -72,7 +74,11 @@ export function sparkSubmit(options: SparkSubmitOptions): MakeJobCommand {
       'spark.ui.showConsoleProgress': 'false',
       'spark.driver.host': '127.0.0.1',
       'spark.driver.bindAddress': '127.0.0.1',
-      'spark.driver.extraJavaOptions': `${FAST_START} -Djava.io.tmpdir=${workFolder}`,
+      'spark.driver.extraJavaOptions': [
+        FAST_START,
+        ...archiveOptions(options.classArchive?.(spark.home)),
+        `-Djava.io.tmpdir=${workFolder}`,
+      ].join(' '),
       'spark.local.dir': join(workFolder, 'scratch'),
       'spark.sql.warehouse.dir': join(workFolder, 'warehouse'),
       ...conf,
@@ -113,6 +119,12 @@ export function sparkSubmit(options: SparkSubmitOptions): MakeJobCommand {
           ],
     };
   };
+}
+
+function archiveOptions(archive: string | undefined): readonly string[] {
+  return archive !== undefined && existsSync(archive)
+    ? ['-Xshare:auto', `-XX:SharedArchiveFile=${archive}`]
+    : [];
 }
 
 /** Of the wanted release, else of the same generation. */

@@ -10,6 +10,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
+import type { ObservedDriver } from '../../model/driver.js';
 import { LocalProcesses, stopLocalDrivers } from './local-drivers.js';
 import { FENCE_JAR, sparkCommand, type SparkCommandOptions } from './spark-command.js';
 
@@ -51,6 +52,8 @@ export interface MakeClassArchiveOptions {
   readonly log: Logger;
   /** Gives up, leaving no process. */
   readonly signal?: AbortSignal;
+  /** Uses the driver before it ends, so that the archive has the classes of that, too. */
+  readonly use?: (driver: ObservedDriver) => Promise<void>;
 }
 
 /**
@@ -93,11 +96,13 @@ export async function makeClassArchive(options: MakeClassArchiveOptions): Promis
   });
   try {
     await drivers.factory.create('class-archive', 'class-archive');
-    if (!(await untilReady(drivers, signal))) {
-      const [driver] = await drivers.source.list();
+    const isReady = await untilReady(drivers, signal);
+    const [driver] = await drivers.source.list();
+    if (!isReady || !driver) {
       if (!signal?.aborted) log.warn(`no class archive was made: ${driver?.reason}`);
       return false;
     }
+    await options.use?.(driver);
     await drivers.factory.delete('class-archive', 'class-archive');
     if (!existsSync(unfinished)) {
       log.warn('this Java makes no class archive; drivers start more slowly');

@@ -87,6 +87,7 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
       `The driver fence is missing (${FENCE_JAR}): "npm start" makes it.`,
     );
   }
+  const classPath = sparkClassPath(jars);
   const fixed = [
     `-Xmx${options.memory ?? '2g'}`,
     '-XX:+ExitOnOutOfMemoryError',
@@ -124,7 +125,7 @@ export function sparkCommand(options: SparkCommandOptions): MakeDriverCommand {
         `-Djava.io.tmpdir=${workFolder}`,
         ...Object.entries(conf).map(([key, value]) => `-D${key}=${value}`),
         '-cp',
-        [join(jars, '*'), ...(fence ? [FENCE_JAR] : [])].join(':'),
+        [...classPath, ...(fence ? [FENCE_JAR] : [])].join(':'),
         MAIN_CLASS,
       ],
       env: {
@@ -161,6 +162,13 @@ function connectJars(sparkHome: string): string {
     );
   }
   return jars;
+}
+
+/** As spark-submit has it, so that one class archive is for both: org.apache.spark.launcher.AbstractCommandBuilder. */
+function sparkClassPath(jars: string): readonly string[] {
+  const first = readdirSync(jars).filter((name) => name.startsWith('slf4j-api-'));
+  const isFirst = /^4\./.test(sparkVersionOf(resolve(jars, '..')) ?? '');
+  return [...(isFirst ? first.map((name) => join(jars, name)) : []), join(jars, '*')];
 }
 
 /** As its jars are named; undefined: they do not say. */

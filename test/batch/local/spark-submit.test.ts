@@ -1,6 +1,6 @@
 /** The command of a local job: which Spark, how much of the machine, and what of the environment. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { sparkSubmit, type SparkSubmitOptions } from '../../../src/batch/local/spark-submit.js';
 import type { JobToRun } from '../../../src/batch/backend.js';
@@ -59,6 +59,19 @@ test('the Spark that the manifest names runs it, else one of its generation, whi
   });
   const ten = await commandOf(t, ['4.10.0', '4.1.0'], { engineVersion: '4.1' });
   t.regex(ten.file, /spark-4\.1\.0/);
+});
+
+test("a job's JVM maps the class archive of its Spark, if there is one", async (t) => {
+  const folder = await temporaryFolder(t);
+  const classArchive = (home: string) => join(folder, `${basename(home)}.jsa`);
+  await writeFile(classArchive('spark-4.1.2'), '');
+  const optionsOf = async (engineVersion: string) => {
+    const { args } = await commandOf(t, ['4.1.2', '3.5.8'], { engineVersion }, { classArchive });
+    return args.find((arg) => arg.startsWith('spark.driver.extraJavaOptions=')) ?? '';
+  };
+  const option = ` -XX:SharedArchiveFile=${folder}/spark-4.1.2.jsa `;
+  t.true((await optionsOf('4.1')).includes(option));
+  t.false((await optionsOf('3.5')).includes('SharedArchiveFile'));
 });
 
 test('what is no Spark is told when a job wants it', async (t) => {
