@@ -6,15 +6,17 @@ import { routingPolicy } from '../support/routing-policy.js';
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark }>;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({
-    policy: routingPolicy({
-      pools: [{ size: 1, maximum: 1, sessions_per_driver: 5 }],
-      canaries: [{ template: 'next', share: '100%', when_none_is_ready: 'wait', size: 1 }],
-      warm_namespaces: ['sjns-data-dev'],
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: routingPolicy({
+        pools: [{ size: 1, maximum: 1, sessions_per_driver: 5 }],
+        canaries: [{ template: 'next', share: '100%', when_none_is_ready: 'wait', size: 1 }],
+        warm_namespaces: ['sjns-data-dev'],
+      }),
+      settings: { drivers: { local: { variants: { next: 'spark.sql.shuffle.partitions=7' } } } },
     }),
-    settings: { drivers: { local: { variants: { next: 'spark.sql.shuffle.partitions=7' } } } },
-  });
-  t.context.pyspark = await PySpark.start('4');
+    PySpark.start('4'),
+  ]);
 });
 
 test.after.always(async (t) => {

@@ -17,17 +17,19 @@ import { routingPolicy } from '../support/routing-policy.js';
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark }>;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({
-    policy: routingPolicy({
-      administration: {
-        admin: [{ principals: ['alice@example.com'] }],
-        read: [{ principals: ['bob@example.com'] }],
-      },
-      pools: [{ size: 1, maximum: 3, sessions_per_driver: 1, after_use: 'replace' }],
-      warm_namespaces: ['sjns-data-dev'],
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: routingPolicy({
+        administration: {
+          admin: [{ principals: ['alice@example.com'] }],
+          read: [{ principals: ['bob@example.com'] }],
+        },
+        pools: [{ size: 1, maximum: 3, sessions_per_driver: 1, after_use: 'replace' }],
+        warm_namespaces: ['sjns-data-dev'],
+      }),
     }),
-  });
-  t.context.pyspark = await PySpark.start('4');
+    PySpark.start('4'),
+  ]);
 });
 
 test.after.always(async (t) => {

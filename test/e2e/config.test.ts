@@ -4,17 +4,18 @@ import { BODY_PREFIX_BYTES } from '../../src/model/names.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
-import { routingPolicy } from '../support/routing-policy.js';
+import { teamPolicy } from '../support/team-policy.js';
 
 const test = anyTest as TestFn<{ gateway: Gateway }>;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    policy: routingPolicy({
+    policy: {
+      ...teamPolicy({ maximum: 1 }),
       config_rules: [
         { name: 'object store', keys: ['spark.hadoop.fs.s3a.*'], refuse: ['get', 'set'] },
       ],
-    }),
+    },
   });
 });
 

@@ -22,15 +22,17 @@ function policy(quota: number): object {
       admin: [{ principals: ['alice@example.com'] }],
       read: [{ principals: ['bob@example.com'] }],
     },
-    pools: [{ size: 1, maximum: 2, sessions_per_driver: 1, after_use: 'replace' }],
+    pools: [{ size: 1, maximum: 1, sessions_per_driver: 1, after_use: 'replace' }],
     warm_namespaces: ['sjns-data-dev'],
     quotas: [{ sessions_per_principal: quota }],
   });
 }
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({ policy: policy(3) });
-  t.context.pyspark = await PySpark.start('4');
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({ policy: policy(3) }),
+    PySpark.start('4'),
+  ]);
   t.context.browser = await launchBrowser();
 });
 

@@ -12,22 +12,24 @@ const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; session: st
 const MEGABYTE = 1_000_000;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({
-    policy: routingPolicy({
-      pools: [{ size: 1, maximum: 1, sessions_per_driver: 2 }],
-      warm_namespaces: ['sjns-data-dev'],
-    }),
-    settings: {
-      drivers: {
-        local: {
-          // The default of the setting.
-          memory: '2GiB',
-          spark_conf: { 'spark.connect.execute.reattachable.senderMaxStreamDuration': '3s' },
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: routingPolicy({
+        pools: [{ size: 1, maximum: 1, sessions_per_driver: 2 }],
+        warm_namespaces: ['sjns-data-dev'],
+      }),
+      settings: {
+        drivers: {
+          local: {
+            // The default of the setting.
+            memory: '2GiB',
+            spark_conf: { 'spark.connect.execute.reattachable.senderMaxStreamDuration': '3s' },
+          },
         },
       },
-    },
-  });
-  t.context.pyspark = await PySpark.start('4');
+    }),
+    PySpark.start('4'),
+  ]);
   const url = await t.context.gateway.url();
   t.context.session = (await t.context.pyspark.connect('alice', url)).sessionId;
 });

@@ -8,31 +8,33 @@ import { RowGate } from '../support/row-gate.js';
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark }>;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({
-    policy: (issuer: string) =>
-      routingPolicy({
-        issuers: [
-          {
-            issuer,
-            audiences: ['api://spark-gateway'],
-            clock_skew: '0s',
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: (issuer: string) =>
+        routingPolicy({
+          issuers: [
+            {
+              issuer,
+              audiences: ['api://spark-gateway'],
+              clock_skew: '0s',
+            },
+          ],
+          pools: [{ size: 1, maximum: 1, sessions_per_driver: 5 }],
+          warm_namespaces: ['sjns-data-dev'],
+        }),
+      settings: {
+        session_ttl: '10s',
+        drivers: {
+          local: {
+            // One for a query that waits, one for the others.
+            cores: '2',
+            spark_conf: { 'spark.connect.execute.reattachable.senderMaxStreamDuration': '2s' },
           },
-        ],
-        pools: [{ size: 1, maximum: 1, sessions_per_driver: 5 }],
-        warm_namespaces: ['sjns-data-dev'],
-      }),
-    settings: {
-      session_ttl: '10s',
-      drivers: {
-        local: {
-          // One for a query that waits, one for the others.
-          cores: '2',
-          spark_conf: { 'spark.connect.execute.reattachable.senderMaxStreamDuration': '2s' },
         },
       },
-    },
-  });
-  t.context.pyspark = await PySpark.start('4');
+    }),
+    PySpark.start('4'),
+  ]);
 });
 
 test.after.always(async (t) => {

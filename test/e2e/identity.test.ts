@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { ISSUER_KEYS_FILE, DevelopmentKeys, mintToken } from '../../src/issuer/tokens.js';
 import { AFFINITY_HEADER, CLUSTER_HEADER, PIN_HEADER, ringHashKey } from '../../src/model/names.js';
+import { developmentPolicy } from '../support/development-policy.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
@@ -11,8 +12,12 @@ import { TokenIssuer } from '../support/token-issuer.js';
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark }>;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({});
-  t.context.pyspark = await PySpark.start('4');
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: developmentPolicy({ size: 1, maximum: 2, sessions_per_driver: 1 }),
+    }),
+    PySpark.start('4'),
+  ]);
 });
 
 test.after.always(async (t) => {

@@ -12,11 +12,13 @@ const HOLD_MS = 2_000;
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; gate: RowGate }>;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({
-    policy: teamPolicy({ maximum: 1 }),
-    settings: { authz: { hold_time: `${HOLD_MS}ms` }, drivers: { local: { cores: '3' } } },
-  });
-  t.context.pyspark = await PySpark.start('4');
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: teamPolicy({ maximum: 1 }),
+      settings: { authz: { hold_time: `${HOLD_MS}ms` }, drivers: { local: { cores: '3' } } },
+    }),
+    PySpark.start('4'),
+  ]);
 });
 
 test.beforeEach((t) => {

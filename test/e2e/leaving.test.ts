@@ -9,7 +9,17 @@ const test = anyTest as TestFn<{ gateway: Gateway }>;
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
     policy: routingPolicy({
-      pools: [{ size: 1, maximum: 2, after_use: 'reuse', disconnected_ttl: '10s' }],
+      pools: [
+        {
+          size: 1,
+          maximum: 1,
+          sessions_per_driver: 5,
+          sharing: 'team',
+          after_use: 'reuse',
+          disconnected_ttl: '10s',
+        },
+      ],
+      warm_namespaces: ['sjns-data-dev'],
       quotas: [{ sessions_per_principal: '1' }],
     }),
   });

@@ -5,10 +5,10 @@ import { GrpcStatus } from '../../src/model/errors.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark, type PySparkVersion } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
-import { routingPolicy } from '../support/routing-policy.js';
 import { RowGate } from '../support/row-gate.js';
 import { SparkClient } from '../support/spark-client.js';
 import { encode } from '../support/spark-messages.js';
+import { teamPolicy } from '../support/team-policy.js';
 
 const test = anyTest as TestFn<{ gateway: Gateway }>;
 
@@ -20,12 +20,13 @@ const STREAM_DURATION_S = 20;
 
 test.before(async (t) => {
   t.context.gateway = await Gateway.start({
-    policy: routingPolicy({
+    policy: {
+      ...teamPolicy({ maximum: 1 }),
       limits: [
         { match: { namespaces: [LIMITED] }, queries_per_session: 1 },
         { message_size: '1MiB' },
       ],
-    }),
+    },
     settings: {
       authz: { hold_time: `${HOLD_MS}ms` },
       drivers: {

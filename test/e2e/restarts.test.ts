@@ -9,12 +9,14 @@ import { teamPolicy } from '../support/team-policy.js';
 const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; gate: RowGate }>;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({
-    policy: teamPolicy({ maximum: 1 }),
-    // Two for the query under way, one for what is asked beside it.
-    settings: { drivers: { local: { cores: '3' } } },
-  });
-  t.context.pyspark = await PySpark.start('4');
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: teamPolicy({ maximum: 1 }),
+      // Two for the query under way, one for what is asked beside it.
+      settings: { drivers: { local: { cores: '3' } } },
+    }),
+    PySpark.start('4'),
+  ]);
   const { gateway, pyspark } = t.context;
   await pyspark.connect('alice', await gateway.url({ user: 'alice' }));
   await pyspark.createTempView('alice', 'mine', 'SELECT 42 AS answer');

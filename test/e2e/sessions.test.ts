@@ -13,19 +13,21 @@ const WARM = 'sjns-data-dev';
 const REUSED = 'sjns-data-staging';
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({
-    policy: routingPolicy({
-      pools: [
-        { match: { namespaces: [WARM] }, size: 1, maximum: 2 },
-        { match: { namespaces: [REUSED] }, size: 0, maximum: 1, after_use: 'reuse' },
-      ],
-      warm_namespaces: [WARM],
-      quotas: [
-        { match: { namespaces: [REUSED] }, sessions_per_principal: 1, sessions_per_namespace: 1 },
-      ],
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: routingPolicy({
+        pools: [
+          { match: { namespaces: [WARM] }, size: 1, maximum: 2 },
+          { match: { namespaces: [REUSED] }, size: 0, maximum: 1, after_use: 'reuse' },
+        ],
+        warm_namespaces: [WARM],
+        quotas: [
+          { match: { namespaces: [REUSED] }, sessions_per_principal: 1, sessions_per_namespace: 1 },
+        ],
+      }),
     }),
-  });
-  t.context.pyspark = await PySpark.start('4');
+    PySpark.start('4'),
+  ]);
 });
 
 test.after.always(async (t) => {

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { DevelopmentKeys, ISSUER_KEYS_FILE, mintToken } from '../../src/issuer/tokens.js';
+import { developmentPolicy } from '../support/development-policy.js';
 import { Gateway } from '../support/gateway.js';
 import { PySpark } from '../support/pyspark.js';
 import { PySparkError } from '../support/pyspark-error.js';
@@ -13,17 +14,20 @@ const test = anyTest as TestFn<{ gateway: Gateway; pyspark: PySpark; gate: RowGa
 const CLOCK_SKEW_MS = 60_000;
 
 test.before(async (t) => {
-  t.context.gateway = await Gateway.start({
-    settings: {
-      authz: { expired_token_grace: '0s' },
-      drivers: {
-        local: {
-          spark_conf: { 'spark.connect.execute.reattachable.senderMaxStreamDuration': '2s' },
+  [t.context.gateway, t.context.pyspark] = await Promise.all([
+    Gateway.start({
+      policy: developmentPolicy({ size: 1, maximum: 1 }),
+      settings: {
+        authz: { expired_token_grace: '0s' },
+        drivers: {
+          local: {
+            spark_conf: { 'spark.connect.execute.reattachable.senderMaxStreamDuration': '2s' },
+          },
         },
       },
-    },
-  });
-  t.context.pyspark = await PySpark.start('4');
+    }),
+    PySpark.start('4'),
+  ]);
   t.context.gate = new RowGate();
 });
 

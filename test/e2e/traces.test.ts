@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
+import { developmentPolicy } from '../support/development-policy.js';
 import { Gateway } from '../support/gateway.js';
 import { OtlpCollector } from '../support/otlp-collector.js';
 import { PySpark } from '../support/pyspark.js';
@@ -11,6 +12,7 @@ test('a session of PySpark is one trace from its client to the start of its driv
   const collector = await OtlpCollector.start('127.0.0.1:0');
   t.teardown(() => collector.stop());
   const gateway = await Gateway.start({
+    policy: developmentPolicy({ size: 1, maximum: 1 }),
     settings: {
       otlp: { endpoint: `http://${collector.address}` },
       tracing: { enabled: true, sample_percent: 0 },
