@@ -4,6 +4,8 @@ import { createInterface } from 'node:readline';
 import { inRoot, root } from '../setup/paths.js';
 import { tapReader } from './tap.js';
 
+const UNITTEST_TIMEOUT_MS = 10 * 60_000;
+
 const bin = (name) => inRoot('node_modules/.bin', name);
 
 /** @typedef {{passed: number, failed: number, skipped: number}} Totals */
@@ -75,7 +77,12 @@ export function unittest(python) {
       '--top-level-directory',
       '.',
     ],
-    { cwd: inRoot('clients/python'), encoding: 'utf8', env: { ...process.env, PYTHONPATH: '.' } },
+    {
+      cwd: inRoot('clients/python'),
+      encoding: 'utf8',
+      env: { ...process.env, PYTHONPATH: '.' },
+      timeout: UNITTEST_TIMEOUT_MS,
+    },
   );
   const output = error ? error.message : stderr;
   console.log(output.trimEnd());

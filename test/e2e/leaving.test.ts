@@ -22,6 +22,8 @@ test.before(async (t) => {
       warm_namespaces: ['sjns-data-dev'],
       quotas: [{ sessions_per_principal: '1' }],
     }),
+    // Longer than anything is waited for. What is idle is looked for 20 times as often.
+    settings: { session_ttl: '3m' },
   });
 });
 
@@ -29,7 +31,7 @@ test.after.always(async (t) => {
   t.is(await t.context.gateway?.stop(), 0);
 });
 
-/** The session TTL is half an hour. */
+/** Long before their TTL. */
 async function noSessions(gateway: Gateway): Promise<void> {
   await gateway.until(
     () => gateway.sessions(),

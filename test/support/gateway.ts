@@ -44,6 +44,13 @@ export interface GatewayOptions {
   readonly batch?: boolean;
 }
 
+/** A process that is stopped or about to end may take a request and never answer. */
+const ANSWER_WITHIN_MS = 30_000;
+
+function get(url: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
+  return fetch(url, { headers, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+}
+
 /** What the audit log says of one RPC that has ended; docs/audit.md has the rest. */
 export interface AuditLine {
   readonly method: string;
@@ -194,7 +201,7 @@ export class Gateway {
   }
 
   async token(user: string, ttl?: string): Promise<string> {
-    const response = await fetch(
+    const response = await get(
       `${this.#http('issuer')}/token?user=${user}${ttl === undefined ? '' : `&ttl=${ttl}`}`,
     );
     const text = (await response.text()).trim();
@@ -227,7 +234,7 @@ export class Gateway {
 
   /** Whether the control plane says that requests may be sent to it. */
   async isReady(): Promise<boolean> {
-    return (await fetch(`${this.#http('admin')}/readyz`)).ok;
+    return (await get(`${this.#http('admin')}/readyz`)).ok;
   }
 
   drivers(): Promise<readonly DriverView[]> {
@@ -255,7 +262,8 @@ export class Gateway {
     const line = [join(root, 'build/src/main.js'), ...args];
     const config = ['--config', join(this.folder, 'gateway.yaml')];
     return new Promise((resolve) => {
-      execFile(process.execPath, [...line, ...config], { env: gatewayEnv() }, (error, out, err) => {
+      const options = { env: gatewayEnv(), timeout: PATIENCE_MS };
+      execFile(process.execPath, [...line, ...config], options, (error, out, err) => {
         const exitCode = typeof error?.code === 'number' ? error.code : error ? -1 : 0;
         resolve({ exitCode, output: out, errors: err });
       });
@@ -263,7 +271,7 @@ export class Gateway {
   }
 
   async metrics(): Promise<string> {
-    return (await fetch(`${this.#http('admin')}/metrics`)).text();
+    return (await get(`${this.#http('admin')}/metrics`)).text();
   }
 
   /** The RPCs of a session that have ended so far, in the order of their ends. */
@@ -384,7 +392,7 @@ export class Gateway {
       playground: `${this.#http('playgroundMetrics')}/readyz`,
     };
     await this.until(
-      async () => (await fetch(urls[child])).ok,
+      async () => (await get(urls[child])).ok,
       (ok) => ok,
     );
   }
@@ -404,8 +412,8 @@ export class Gateway {
   /** Asks the admin API as an operator. The token is kept, so that this goes on while the issuer is down. */
   async #api<T>(path: string): Promise<T> {
     this.#operatorToken ??= await this.token(OPERATOR);
-    const response = await fetch(`${this.#http('admin')}/api/v1/${path}`, {
-      headers: { authorization: `Bearer ${this.#operatorToken}` },
+    const response = await get(`${this.#http('admin')}/api/v1/${path}`, {
+      authorization: `Bearer ${this.#operatorToken}`,
     });
     if (response.status === 401) this.#operatorToken = undefined;
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);

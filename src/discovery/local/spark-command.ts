@@ -167,7 +167,7 @@ function connectJars(sparkHome: string): string {
 /** As spark-submit has it, so that one class archive is for both: org.apache.spark.launcher.AbstractCommandBuilder. */
 function sparkClassPath(jars: string): readonly string[] {
   const first = readdirSync(jars).filter((name) => name.startsWith('slf4j-api-'));
-  const isFirst = /^4\./.test(sparkVersionOf(resolve(jars, '..')) ?? '');
+  const isFirst = sparkVersionOf(resolve(jars, '..'))?.startsWith('4.') ?? false;
   return [...(isFirst ? first.map((name) => join(jars, name)) : []), join(jars, '*')];
 }
 
