@@ -15,6 +15,11 @@ export function frame(message: Buffer): Buffer {
   return Buffer.concat([head, message]);
 }
 
+/** Of the session with this number. */
+export function sessionId(index: number): string {
+  return `5f0c1f5e-3c1d-4a52-9d0a-${index.toString(16).padStart(12, '0')}`;
+}
+
 /** The first fields of every Spark Connect request: session id and user. */
 export function request(sessionId: string, userId: string, padding: number): Buffer {
   return frame(
