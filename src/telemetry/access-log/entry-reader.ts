@@ -89,12 +89,15 @@ interface Said {
 export class EntryReader {
   readonly #texts = new TextCache({ places: 8192, maxBytes: 1024 * 1024 });
 
-  /** Throws MalformedMessage. */
-  read(bytes: Buffer): AccessLogMessage {
+  /**
+   * Throws MalformedMessage.
+   * @param envoy of the records, where the message does not say it
+   */
+  read(bytes: Buffer, envoy: string): AccessLogMessage {
     let node: string | undefined;
     let introduction: Buffer | undefined;
     let malformed = 1;
-    const records: AccessRecord[] = [];
+    const records: Mutable<AccessRecord>[] = [];
     const connectionEnds: ConnectionEnd[] = [];
     const message = new WireReader(bytes, 0, bytes.length);
     while (message.nextBytes()) {
@@ -120,6 +123,7 @@ export class EntryReader {
         }
       }
     }
+    for (const record of records) record.envoy = node || envoy;
     return { node, introduction, records, connectionEnds, malformed };
   }
 
@@ -134,7 +138,7 @@ export class EntryReader {
     return id;
   }
 
-  #record(bytes: Buffer, start: number, end: number): AccessRecord | undefined {
+  #record(bytes: Buffer, start: number, end: number): Mutable<AccessRecord> | undefined {
     const record = unfinished();
     const said: Said = { requestId: undefined, session: undefined, isStart: false };
     let hasRequest = false;
@@ -148,7 +152,7 @@ export class EntryReader {
     }
     if (said.isStart) {
       // It knows neither the stream's id nor what authz said beside the headers.
-      record.streamId = said.requestId ?? '';
+      record.requestId = said.requestId ?? '';
       record.session = said.session;
     }
     return hasRequest && isRecord(record) ? record : undefined;
@@ -159,7 +163,7 @@ export class EntryReader {
     while (common.next() === 'field') {
       switch (common.field) {
         case CommonField.stream_id:
-          record.streamId = bytes.toString('utf8', common.start, common.end);
+          record.requestId = bytes.toString('utf8', common.start, common.end);
           break;
         case CommonField.start_time:
           record.startedAtMs = milliseconds(bytes, common);
@@ -338,7 +342,8 @@ interface MapEntry {
 function unfinished(): Unfinished {
   return {
     kind: undefined,
-    streamId: '',
+    requestId: '',
+    envoy: '',
     startedAtMs: undefined,
     durationMs: undefined,
     method: 'other',
@@ -363,8 +368,8 @@ function unfinished(): Unfinished {
   };
 }
 
-function isRecord(record: Unfinished): record is Unfinished & AccessRecord {
-  return record.kind !== undefined && record.startedAtMs !== undefined && record.streamId !== '';
+function isRecord(record: Unfinished): record is Mutable<AccessRecord> {
+  return record.kind !== undefined && record.startedAtMs !== undefined && record.requestId !== '';
 }
 
 function setFound(record: Unfinished, key: string, value: string): void {

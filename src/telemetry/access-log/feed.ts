@@ -139,7 +139,7 @@ export class StreamActivity {
     // A refused request says nothing of the session it named: the caller may have no part in it.
     if (record.session === undefined || record.refusal !== undefined) return;
     const nowMs = this.#clock.now();
-    const streamId = `${this.#reporter}/${record.streamId}`;
+    const streamId = `${this.#reporter}/${record.requestId}`;
     if (record.kind === 'running') this.#running(streamId, record.session, nowMs);
     else this.#ended(streamId, record.session, nowMs);
     const { connection, session, startedAtMs } = record;
@@ -215,13 +215,13 @@ const METHODS = new Set<string>(QUERY_RPCS);
 function tellOfQuery(record: AccessRecord, source: object, reports: QueryReports): void {
   if (!METHODS.has(record.method)) return;
   // Whether or not authz knew whose it was: a client may go away while its query waits.
-  if (record.kind === 'ended') reports.ended(record.streamId, record.durationMs ?? 0);
-  const { issuer, namespace, principal, refusal, session, streamId, team } = record;
+  if (record.kind === 'ended') reports.ended(record.requestId, record.durationMs ?? 0);
+  const { issuer, namespace, principal, refusal, requestId, session, team } = record;
   if (record.kind === 'ended' || refusal !== undefined) return;
   if (session === undefined || principal === undefined || issuer === undefined) return;
   if (team === undefined || namespace === undefined) return;
   const query = {
-    requestId: streamId,
+    requestId,
     sessionId: session,
     principal: { issuer, subject: principal },
     team,

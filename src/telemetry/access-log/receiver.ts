@@ -7,7 +7,7 @@ import {
   type StreamAccessLogsResponse,
   StreamAccessLogsResponseSchema,
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
-import { methodDefinition } from '../../lib/grpc/channels.js';
+import { asOnTheWire, methodDefinition } from '../../lib/grpc/channels.js';
 import { MalformedMessage } from '../../lib/protobuf/wire.js';
 import { toServiceError } from '../../lib/grpc/status-details.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
@@ -38,12 +38,7 @@ export type ActivityTarget =
   | { readonly sink: ActivitySink; readonly queries: QueryReports }
   | { readonly open: () => ClientWritableStream<Buffer> | undefined };
 
-type LogCall = ServerReadableStream<Received | undefined, StreamAccessLogsResponse>;
-
-interface Received {
-  readonly message: AccessLogMessage;
-  readonly bytes: Buffer;
-}
+type LogCall = ServerReadableStream<Buffer, StreamAccessLogsResponse>;
 
 /**
  * Takes Envoys' access logs, whoever leads: audit and metrics are the business of the process that an
@@ -66,12 +61,7 @@ export class AccessLogReceiver {
     const method = methodDefinition(AccessLogService.method.streamAccessLogs);
     server.addService(
       // Bytes that are no message must not end the stream, and with it the records that follow.
-      {
-        streamAccessLogs: {
-          ...method,
-          requestDeserialize: (bytes: Buffer) => this.#readMessage(bytes),
-        },
-      },
+      { streamAccessLogs: { ...method, requestDeserialize: asOnTheWire } },
       {
         streamAccessLogs: (
           call: LogCall,
@@ -114,14 +104,15 @@ export class AccessLogReceiver {
       return;
     }
     this.#streams.add(stream);
-    call.on('data', (received: Received | undefined) => {
-      if (received) stream.tell(received);
-      const { records, malformed } = received?.message ?? UNREADABLE;
+    call.on('data', (bytes: Buffer) => {
+      const message = this.#readMessage(bytes, stream.reporter);
+      if (message) stream.tell(message, bytes);
+      const { records, malformed } = message ?? UNREADABLE;
       if (this.#o.onRecord) records.forEach(this.#o.onRecord);
       if (isPassedOn) return;
-      if (received && stream.isFirst) this.#count(stream.reporter, 1);
+      if (message && stream.isFirst) this.#count(stream.reporter, 1);
       if (malformed > 0) this.#o.metrics.malformed(malformed);
-      for (const record of records) this.#observe(record, stream.reporter);
+      for (const record of records) this.#observe(record);
     });
     call.on('error', (error) => {
       this.#o.logger.warn(
@@ -136,16 +127,14 @@ export class AccessLogReceiver {
     });
   }
 
-  #observe(record: AccessRecord, envoy: string): void {
+  #observe(record: AccessRecord): void {
     this.#o.metrics.observe(record);
-    if (record.kind === 'ended') {
-      this.#o.audit.rpc({ ...record, requestId: record.streamId, envoy });
-    }
+    if (record.kind === 'ended') this.#o.audit.rpc(record);
   }
 
-  #readMessage(bytes: Buffer): Received | undefined {
+  #readMessage(bytes: Buffer, envoy: string): AccessLogMessage | undefined {
     try {
-      return { message: this.#reader.read(bytes), bytes };
+      return this.#reader.read(bytes, envoy);
     } catch (error) {
       if (error instanceof MalformedMessage) return undefined;
       throw error;
@@ -195,7 +184,7 @@ class LogStream {
     return this.#messages === 1;
   }
 
-  tell({ message, bytes }: Received): void {
+  tell(message: AccessLogMessage, bytes: Buffer): void {
     if (this.#messages === 0) {
       this.#introduction = message.introduction;
       this.reporter = message.node || this.reporter;

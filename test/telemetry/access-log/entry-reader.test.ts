@@ -93,12 +93,13 @@ test('what Envoy writes is read as the generated code writes it', (t) => {
   const reader = new EntryReader();
   fc.assert(
     fc.property(fc.array(facts, { maxLength: 5 }), text, (all, id) => {
-      const { records, node, malformed } = reader.read(message(all.map(entryOf), id));
+      const { records, node, malformed } = reader.read(message(all.map(entryOf), id), 'peer');
       t.is(malformed, 0);
       t.is(node ?? '', id);
       t.deepEqual(
         records.map((record) => [
-          record.streamId,
+          record.requestId,
+          record.envoy,
           record.kind,
           record.startedAtMs,
           record.durationMs,
@@ -118,6 +119,7 @@ test('what Envoy writes is read as the generated code writes it', (t) => {
         ]),
         all.map((of) => [
           of.streamId,
+          id || 'peer',
           of.type === AccessLogType.DownstreamEnd ? 'ended' : 'running',
           ms(of.start),
           of.duration && ms(of.duration),
@@ -162,9 +164,10 @@ test('an entry without what makes a record is counted, and harms no other', (t) 
   delete withoutStart.commonProperties?.startTime;
   const read = new EntryReader().read(
     message([withoutId, anotherKind, withoutRequest, withoutStart, entryOf(good)]),
+    'peer',
   );
   t.deepEqual(
-    read.records.map(({ streamId }) => streamId),
+    read.records.map(({ requestId }) => requestId),
     ['one'],
   );
   t.is(read.malformed, 4);
@@ -175,18 +178,18 @@ test('bytes that are no message are refused or read, and nothing else', (t) => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
       try {
-        reader.read(Buffer.from(bytes));
+        reader.read(Buffer.from(bytes), 'peer');
       } catch (error) {
         t.true(error instanceof MalformedMessage);
       }
     }),
   );
-  t.is(reader.read(Buffer.alloc(0)).malformed, 1, 'a message without entries');
+  t.is(reader.read(Buffer.alloc(0), 'peer').malformed, 1, 'a message without entries');
 });
 
 test('what introduces a stream can be put before a later message', (t) => {
   const reader = new EntryReader();
-  const first = reader.read(message([], 'envoy-1'));
+  const first = reader.read(message([], 'envoy-1'), 'peer');
   const joined = Buffer.concat([first.introduction ?? Buffer.alloc(0), message([])]);
-  t.is(reader.read(joined).node, 'envoy-1');
+  t.is(reader.read(joined, 'peer').node, 'envoy-1');
 });
