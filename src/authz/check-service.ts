@@ -154,7 +154,8 @@ export class CheckService {
             newSessionId: facts.givenSessionId,
             messageLimit: laterMessageLimit(facts, authorized.target, authorized.policy),
           });
-          const response = this.#leased(ordered, facts, authorized);
+          const leased = this.#leased(ordered, facts, authorized);
+          const response: AllowedResponse = checking.span ? { ...leased, traced: true } : leased;
           this.#reports.end(checking, 'OK');
           return { allowed: true, response };
         });

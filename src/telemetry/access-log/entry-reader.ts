@@ -5,7 +5,6 @@
 import { AccessLogType } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { TextCache } from '../../lib/protobuf/text-cache.js';
 import { WireReader, WireType } from '../../lib/protobuf/wire.js';
-import { isObject } from '../../model/json.js';
 import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
@@ -14,6 +13,7 @@ import {
   TRACE_HEADER,
 } from '../../model/names.js';
 import type { AccessRecord, ConnectionEnd } from './access-record.js';
+import { PackedMetadata, setFound } from './found.js';
 
 /** What one message of an access log stream holds. */
 export interface AccessLogMessage {
@@ -87,7 +87,8 @@ interface Said {
 
 /** Reads the messages of any number of streams; what comes again in them is the same string. */
 export class EntryReader {
-  readonly #texts = new TextCache({ places: 8192, maxBytes: 1024 * 1024 });
+  readonly #texts = new TextCache({ places: 16_384, maxBytes: 4 * 1024 * 1024 });
+  readonly #packed = new PackedMetadata();
 
   /**
    * Throws MalformedMessage.
@@ -207,7 +208,9 @@ export class EntryReader {
         const value = new WireReader(bytes, from, to);
         while (value.nextBytes()) {
           if (value.field === ValueField.string_value && value.end > value.start) {
-            setFound(record, key, this.#text(bytes, value));
+            const text = this.#text(bytes, value);
+            if (key === AccessMetadata.packed) this.#packed.read(record, text);
+            else setFound(record, key, text);
           }
         }
       }
@@ -370,60 +373,6 @@ function unfinished(): Unfinished {
 
 function isRecord(record: Unfinished): record is Mutable<AccessRecord> {
   return record.kind !== undefined && record.startedAtMs !== undefined && record.requestId !== '';
-}
-
-function setFound(record: Unfinished, key: string, value: string): void {
-  switch (key) {
-    case AccessMetadata.session:
-      record.session = value;
-      break;
-    case AccessMetadata.principal:
-      record.principal = value;
-      break;
-    case AccessMetadata.issuer:
-      record.issuer = value;
-      break;
-    case AccessMetadata.team:
-      record.team = value;
-      break;
-    case AccessMetadata.environment:
-      record.environment = value;
-      break;
-    case AccessMetadata.namespace:
-      record.namespace = value;
-      break;
-    case AccessMetadata.driver:
-      record.driver = value;
-      break;
-    case AccessMetadata.claimedUser:
-      record.claimedUser = value;
-      break;
-    case AccessMetadata.comesBack:
-      record.comesBack = value === 'true' ? true : undefined;
-      break;
-    case AccessMetadata.refusal:
-      record.refusal = value;
-      break;
-    case AccessMetadata.leased:
-      setLeased(record, value);
-      break;
-  }
-}
-
-/** What authz found out about the request whose decision this one left by. */
-function setLeased(record: Unfinished, value: string): void {
-  let found: unknown;
-  try {
-    found = JSON.parse(Buffer.from(value, 'base64').toString());
-  } catch {
-    return;
-  }
-  if (!isObject(found)) return;
-  for (const [key, text] of Object.entries(found)) {
-    if (typeof text === 'string' && text !== '' && key !== AccessMetadata.leased) {
-      setFound(record, key, text);
-    }
-  }
 }
 
 /** google.protobuf.Timestamp or Duration, rounded. */

@@ -8,7 +8,8 @@ import {
 } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { StreamAccessLogsMessageSchema } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { MalformedMessage } from '../../../src/lib/protobuf/wire.js';
-import { AUTHZ_METADATA_NAMESPACE } from '../../../src/model/names.js';
+import { packed } from '../../../src/authz/check-codec.js';
+import { AccessMetadata, AUTHZ_METADATA_NAMESPACE } from '../../../src/model/names.js';
 import { EntryReader } from '../../../src/telemetry/access-log/entry-reader.js';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 40 });
@@ -32,6 +33,7 @@ const facts = fc.record({
     { session: text, principal: text, team: text, refusal: text, comes_back: text },
     { requiredKeys: [] },
   ),
+  isPacked: fc.boolean(),
   foreign: fc.dictionary(text, text, { maxKeys: 3 }),
   status: fc.option(fc.constantFrom('0', '7', '16', '', '100', 'x'), { nil: undefined }),
   inTrailers: fc.boolean(),
@@ -60,7 +62,14 @@ function entryOf(of: Facts): HTTPAccessLogEntry {
       downstreamWireBytesReceived: of.bytes,
       downstreamRemoteAddress: socket,
       downstreamDirectRemoteAddress: socket,
-      metadata: { filterMetadata: { other: of.foreign, [AUTHZ_METADATA_NAMESPACE]: of.found } },
+      metadata: {
+        filterMetadata: {
+          other: of.foreign,
+          [AUTHZ_METADATA_NAMESPACE]: of.isPacked
+            ? { [AccessMetadata.packed]: packed(of.found) }
+            : of.found,
+        },
+      },
     },
     request: {
       path: '/spark.connect.SparkConnectService/ExecutePlan',
@@ -151,6 +160,7 @@ test('an entry without what makes a record is counted, and harms no other', (t) 
     bytes: 1n,
     remote: { host: '10.0.0.1', port: 1 },
     found: {},
+    isPacked: false,
     foreign: {},
     status: '0',
     inTrailers: true,
