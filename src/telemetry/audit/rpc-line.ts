@@ -20,10 +20,9 @@ const SHARED = [
   'envoy',
 ] as const;
 
-type Shared = Pick<AuditedRpc, (typeof SHARED)[number]>;
-
 interface Known {
-  readonly shared: Shared;
+  /** In the order of `SHARED`. */
+  readonly values: readonly (string | undefined)[];
   /** Members of an object. */
   readonly json: string;
 }
@@ -59,11 +58,10 @@ export class RpcLines {
   #shared(rpc: AuditedRpc): string {
     const key = rpc.session ?? '';
     const known = this.#known.get(key);
-    if (known && SHARED.every((name) => known.shared[name] === rpc[name])) return known.json;
+    if (known && SHARED.every((name, i) => known.values[i] === rpc[name])) return known.json;
     const fields = SHARED.map((name) => [name, clipped(rpc[name])] as const);
     const json = JSON.stringify(Object.fromEntries(fields)).slice(1, -1);
-    const shared = Object.fromEntries(SHARED.map((name) => [name, rpc[name]])) as Shared;
-    this.#known.set(key, { shared, json });
+    this.#known.set(key, { values: SHARED.map((name) => rpc[name]), json });
     return json;
   }
 

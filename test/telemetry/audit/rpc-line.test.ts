@@ -11,14 +11,14 @@ const text = fc.oneof(
 );
 const maybe = fc.option(text, { nil: undefined });
 const number = fc.nat();
-const changes = fc.record<Partial<AuditedRpc>>(
+const changes = fc.record(
   {
     requestId: text,
     startedAtMs: fc.integer({ min: 0, max: 4_000_000_000_000 }),
     durationMs: fc.option(number, { nil: undefined }),
     envoy: text,
     client: maybe,
-    method: fc.constantFrom('Config', 'other'),
+    method: fc.constantFrom('Config' as const, 'other' as const),
     principal: maybe,
     issuer: maybe,
     claimedUser: maybe,
@@ -33,7 +33,7 @@ const changes = fc.record<Partial<AuditedRpc>>(
     bytesReceived: number,
     bytesSent: number,
     traceId: maybe,
-  } as { [Key in keyof AuditedRpc]: fc.Arbitrary<AuditedRpc[Key]> },
+  },
   { requiredKeys: [] },
 );
 
@@ -42,7 +42,7 @@ test('the line of an RPC says what its record says, whatever came before it', (t
     fc.property(fc.array(changes, { maxLength: 8 }), (all) => {
       const lines = new RpcLines();
       for (const some of all) {
-        const one = { ...rpc, ...some };
+        const one: AuditedRpc = { ...rpc, ...some };
         const line = lines.line(one);
         t.is(line.indexOf('\n'), line.length - 1);
         t.deepEqual(JSON.parse(line), JSON.parse(recordLine(rpcRecord(one))));
