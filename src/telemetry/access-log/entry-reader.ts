@@ -4,7 +4,7 @@
  */
 import { AccessLogType } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { TextCache } from '../../lib/protobuf/text-cache.js';
-import { WireReader, WireType } from '../../lib/protobuf/wire.js';
+import { bytesField, WireReader, WireType } from '../../lib/protobuf/wire.js';
 import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
@@ -22,16 +22,20 @@ export interface AccessLogMessage {
   /** The field that says it, as it came: put before a later message, it makes that a first one. */
   readonly introduction: Buffer | undefined;
   readonly records: readonly AccessRecord[];
+  /** Where the entry of each record begins and ends. */
+  readonly places: readonly number[];
+  /** Of RPCs without a record, which whoever passed the message on has left out: how long they took, milliseconds. */
+  readonly leftOutMs: readonly number[];
   readonly connectionEnds: readonly ConnectionEnd[];
   /** Entries that lack what a record needs, or are of a kind that was not asked for; 1 for a message without any. */
   readonly malformed: number;
 }
 
-/** Field numbers of the messages, named as in the protos. */
-const MessageField = { identifier: 1, http_logs: 2, tcp_logs: 3 } as const;
+/** Field numbers of the messages, named as in the protos; the last one is this gateway's own (relay-feed.ts). */
+export const MessageField = { identifier: 1, http_logs: 2, tcp_logs: 3, left_out: 1000 } as const;
 const IdentifierField = { node: 1 } as const;
 const NodeField = { id: 1 } as const;
-const LogsField = { log_entry: 1 } as const;
+export const LogsField = { log_entry: 1 } as const;
 const EntryField = { common_properties: 1, request: 3, response: 4 } as const;
 const CommonField = {
   downstream_remote_address: 2,
@@ -99,15 +103,18 @@ export class EntryReader {
     let introduction: Buffer | undefined;
     let malformed = 1;
     const records: Mutable<AccessRecord>[] = [];
+    const places: number[] = [];
+    let leftOutMs: readonly number[] = [];
     const connectionEnds: ConnectionEnd[] = [];
     const message = new WireReader(bytes, 0, bytes.length);
     while (message.nextBytes()) {
       const { field, start, end } = message;
       if (field === MessageField.identifier) {
         node = this.#node(bytes, start, end) ?? node;
-        introduction = fieldOf(bytes, start, end);
+        introduction = bytesField(MessageField.identifier, bytes.subarray(start, end));
         continue;
       }
+      if (field === MessageField.left_out) leftOutMs = numbers(bytes, start, end);
       if (field !== MessageField.http_logs && field !== MessageField.tcp_logs) continue;
       malformed = 0;
       const logs = new WireReader(bytes, start, end);
@@ -115,8 +122,10 @@ export class EntryReader {
         if (logs.field !== LogsField.log_entry) continue;
         if (field === MessageField.http_logs) {
           const record = this.#record(bytes, logs.start, logs.end);
-          if (record) records.push(record);
-          else malformed += 1;
+          if (record) {
+            records.push(record);
+            places.push(logs.start, logs.end);
+          } else malformed += 1;
         } else {
           const connectionEnd = this.#connectionEnd(bytes, logs.start, logs.end);
           if (connectionEnd) connectionEnds.push(connectionEnd);
@@ -125,7 +134,7 @@ export class EntryReader {
       }
     }
     for (const record of records) record.envoy = node || envoy;
-    return { node, introduction, records, connectionEnds, malformed };
+    return { node, introduction, records, places, leftOutMs, connectionEnds, malformed };
   }
 
   #node(bytes: Buffer, start: number, end: number): string | undefined {
@@ -413,14 +422,19 @@ function traceId(traceparent: string): string | undefined {
   return /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(traceparent)?.[1];
 }
 
-/** The bytes of a BYTES field of number 1, tag and length included, as a copy. */
-function fieldOf(bytes: Buffer, start: number, end: number): Buffer {
-  const length = [];
-  let rest = end - start;
-  for (; rest > 0x7f; rest >>>= 7) length.push((rest & 0x7f) | 0x80);
-  length.push(rest);
-  return Buffer.concat([
-    Buffer.from([(MessageField.identifier << 3) | WireType.BYTES, ...length]),
-    bytes.subarray(start, end),
-  ]);
+/** Varints, one after the other. */
+function numbers(bytes: Buffer, start: number, end: number): number[] {
+  const found: number[] = [];
+  let value = 0;
+  let factor = 1;
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] ?? 0;
+    value += (byte & 0x7f) * factor;
+    factor *= 128;
+    if (byte > 0x7f) continue;
+    found.push(value);
+    value = 0;
+    factor = 1;
+  }
+  return found;
 }

@@ -16,7 +16,8 @@ import type { Clock } from '../../model/clock.js';
 import type { GatewayError } from '../../model/errors.js';
 import { notLeading } from '../../model/refusals.js';
 import { type AccessLogMessage, EntryReader } from './entry-reader.js';
-import { type ActivityFeed, localFeed, relayFeed, Reporters } from './feed.js';
+import { type ActivityFeed, localFeed, Reporters } from './feed.js';
+import { relayFeed } from './relay-feed.js';
 import type { AccessRecord } from './access-record.js';
 import type { RequestMetrics } from './request-metrics.js';
 
@@ -27,6 +28,8 @@ export interface AccessLogOptions {
   readonly metrics: RequestMetrics;
   /** Told of every record, also of those that another process has passed on. */
   readonly onRecord?: (record: AccessRecord) => void;
+  /** Told of RPCs that succeeded and whose records another process has not passed on: how long each took, milliseconds. */
+  readonly onLeftOut?: (durationsMs: readonly number[]) => void;
   /** How often Envoys report a running RPC, milliseconds (`ListenerSettings.accessLogIntervalMs`). */
   readonly intervalMs: number;
   /** Whether a call was passed on by another process, which has audited and counted what it holds. */
@@ -81,7 +84,10 @@ export class AccessLogReceiver {
     if ('sink' in target) {
       const reporters = new Reporters(target.sink, logger, clock.now());
       this.#feeds = (reporter) => localFeed(reporter, { ...target, reporters, clock, intervalMs });
-    } else this.#feeds = (_reporter, introduction) => relayFeed(introduction, target.open);
+    } else {
+      const relay = { open: target.open, intervalMs };
+      this.#feeds = (_reporter, introduction) => relayFeed(introduction, relay);
+    }
     this.#isHere = 'sink' in target;
     this.#endPassedOn();
   }
@@ -107,9 +113,12 @@ export class AccessLogReceiver {
     call.on('data', (bytes: Buffer) => {
       const message = this.#readMessage(bytes, stream.reporter);
       if (message) stream.tell(message, bytes);
-      const { records, malformed } = message ?? UNREADABLE;
+      const { records, leftOutMs, malformed } = message ?? UNREADABLE;
       if (this.#o.onRecord) records.forEach(this.#o.onRecord);
-      if (isPassedOn) return;
+      if (isPassedOn) {
+        this.#o.onLeftOut?.(leftOutMs);
+        return;
+      }
       if (message && stream.isFirst) this.#count(stream.reporter, 1);
       if (malformed > 0) this.#o.metrics.malformed(malformed);
       for (const record of records) this.#observe(record);
@@ -149,7 +158,7 @@ export class AccessLogReceiver {
   }
 }
 
-const UNREADABLE = { records: [], malformed: 1 };
+const UNREADABLE = { records: [], leftOutMs: [], malformed: 1 };
 
 type FeedFactory = (reporter: string, introduction: Buffer | undefined) => ActivityFeed | undefined;
 
