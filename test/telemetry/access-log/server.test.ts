@@ -304,7 +304,10 @@ test('of small RPCs that succeeded a follower passes on one for each session in 
   t.deepEqual(told, [
     'activity c',
     ...['d', 'd', 'e', 'e'].map((id) => `activity ${id}`),
-    ...['activity f', 'released f', 'activity f', 'released f'],
+    'activity f',
+    'released f',
+    'activity f',
+    'released f',
     'activity b',
     'activity last',
   ]);
