@@ -19,7 +19,7 @@ import { AccessMetadata, AUTHZ_METADATA_NAMESPACE } from '../../src/model/names.
 
 /** Two Envoys with two worker threads each. */
 const STREAMS = 4;
-const MESSAGE_BYTES = 16 * 1024;
+const MESSAGE_BYTES = 64 * 1024;
 const METHODS = ['ReleaseExecute', 'ReleaseExecute', 'ReleaseExecute', 'ExecutePlan', 'Config'];
 
 function entry(index: number): MessageInitShape<typeof HTTPAccessLogEntrySchema> {

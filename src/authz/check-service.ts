@@ -316,10 +316,10 @@ export class CheckService {
     authorized: Authorized,
     holdMs: number,
     { span }: Checking,
-    { signal }: UnaryCall,
+    call: UnaryCall,
   ): Eventually<Assignment> {
     const traceparent = span?.traceparent;
-    return this.#drivers.assign(facts, authorized, { holdMs, traceparent, signal });
+    return this.#drivers.assign(facts, authorized, { holdMs, traceparent, call });
   }
 
   #allowed(
