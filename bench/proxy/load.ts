@@ -37,7 +37,7 @@ async function run(load: Load): Promise<LoadResult> {
     session.once('error', reject);
   });
   session.setLocalWindowSize(64 * CHUNK_BYTES);
-  const body = request(load.sessionId, 'bench', 200);
+  const body = request(load.sessionId, 'bench', load.kind);
   const latenciesMs: number[] = [];
   let bytes = 0;
   let left = load.count;
