@@ -55,7 +55,12 @@ export interface NameList {
   readonly hash: string | undefined;
 }
 
-export const NO_LIST: NameList = { set: NO_NAMES, wildcard: false, raw: undefined, hash: undefined };
+export const NO_LIST: NameList = {
+  set: NO_NAMES,
+  wildcard: false,
+  raw: undefined,
+  hash: undefined,
+};
 
 interface Held<T> {
   readonly value: T;

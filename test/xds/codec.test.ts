@@ -130,7 +130,9 @@ test('bytes that are no request are refused, never read past', (t) => {
       }
     }),
   );
-  t.throws(() => delta.decode(Buffer.from([0x0a, 0x7f]), new NameTable(), []), { instanceOf: RangeError });
+  t.throws(() => delta.decode(Buffer.from([0x0a, 0x7f]), new NameTable(), []), {
+    instanceOf: RangeError,
+  });
 });
 
 test('responses read by the generated code as they were meant', (t) => {

@@ -24,7 +24,7 @@ const VIEW = 'edge';
 async function start(t: ExecutionContext, options: Partial<XdsServerOptions> = {}) {
   const cache = new ResourceCache();
   const server = await startXdsServer({
-    address: `${HOST}:0`,
+    address: { host: HOST, port: 0 },
     cache,
     viewOf: () => ({ view: VIEW }),
     logger: pino({ level: 'silent' }),
@@ -275,13 +275,13 @@ test('without mutual TLS it listens on loopback only', async (t) => {
     logger: pino({ level: 'silent' }),
   };
   const open = await t.throwsAsync<GatewayError>(
-    startXdsServer({ ...options, address: '0.0.0.0:0' }),
+    startXdsServer({ ...options, address: { host: '0.0.0.0', port: 0 } }),
   );
   t.is(open.code, 'SETTINGS_INVALID');
   t.regex(open.message, /mutual TLS/);
-  const first = await startXdsServer({ ...options, address: `${HOST}:0` });
+  const first = await startXdsServer({ ...options, address: { host: HOST, port: 0 } });
   const taken = await t.throwsAsync<GatewayError>(
-    startXdsServer({ ...options, address: `${HOST}:${first.port}` }),
+    startXdsServer({ ...options, address: { host: HOST, port: first.port } }),
   );
   t.regex(taken.message, /in use/);
   await first.close();
@@ -290,7 +290,7 @@ test('without mutual TLS it listens on loopback only', async (t) => {
 test('a server that closes tells its clients to go elsewhere, and forgets those that left', async (t) => {
   const cache = new ResourceCache();
   const server = await startXdsServer({
-    address: `${HOST}:0`,
+    address: { host: HOST, port: 0 },
     cache,
     viewOf: () => ({ view: VIEW }),
     logger: pino({ level: 'silent' }),
