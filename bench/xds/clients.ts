@@ -10,8 +10,8 @@ import { TypeUrl } from '../../src/xds/resource.js';
 import { lengthDelimited, XdsWireReader } from '../../src/xds/xds-wire.js';
 import { clusterName, CLUSTERS } from './world.js';
 
-const [port = '', protocol = 'delta', count = '100', order = ''] = process.argv.slice(2);
-const STREAMS = Number(count);
+const [port = '', protocol = 'delta', streams = '100', order = ''] = process.argv.slice(2);
+const STREAMS = Number(streams);
 const delta = protocol === 'delta';
 const ADS = '/envoy.service.discovery.v3.AggregatedDiscoveryService';
 const method = `${ADS}/${delta ? 'Delta' : 'Stream'}AggregatedResources`;

@@ -25,6 +25,7 @@ const node = fc.option(
 );
 
 const all = ({ set, wildcard }: NameList) => new Set([...set.names, ...(wildcard ? ['*'] : [])]);
+const listOf = ({ names }: DiscoveryRequest) => (names.kind === 'all' ? names.list : NO_LIST);
 const namesOf = ({ names }: DiscoveryRequest) =>
   names.kind === 'all' ? all(names.list) : undefined;
 
@@ -72,8 +73,6 @@ test('a list that comes again is not decoded again, and a longer or shorter one 
     const content = { resourceNames, responseNonce, typeUrl: 'x' };
     return sotw.decode(bytesOf(DiscoveryRequestSchema, content), table, recent);
   };
-  const listOf = ({ names: requested }: DiscoveryRequest) =>
-    requested.kind === 'all' ? requested.list : NO_LIST;
   const held = table.hold(listOf(request(names, '1')));
   for (const recent of [[held], []]) {
     const again = request(names, '2', recent);

@@ -70,7 +70,10 @@ test('whatever subscribers ask for, each is found by what it wants, and what nob
         const found: number[] = [];
         index.visit(VIEW, ENDPOINTS, name, (subscriber) => found.push(subscriber));
         const wanting = expected.flatMap((wanted, id) => (wanted.has(name) ? [id] : []));
-        t.deepEqual(found.toSorted(), wanting);
+        t.deepEqual(
+          found.toSorted((a, b) => a - b),
+          wanting,
+        );
       }
       for (const names of subscribers) names.clear();
       t.is(index.table.heldBytes, 0);

@@ -39,6 +39,7 @@ export class MessageReader {
         at += copied;
         if (this.#headerBytes < HEADER_BYTES) return;
         this.#begin();
+        if (at === chunk.length) break;
       }
       const end = at + this.#length - this.#received;
       if (this.#received === 0 && end <= chunk.length) {
