@@ -17,6 +17,7 @@ import { Gateway } from '../../test/support/gateway.js';
 import { reserveNetwork } from '../../test/support/loopback.js';
 import { teamPolicy } from '../../test/support/team-policy.js';
 import { unusedPort } from '../../test/support/unused-port.js';
+import { cpuMicros } from '../proxy/servers.js';
 import { connectTo, type Caller, firstRpc } from './calls.js';
 
 /** Sessions that begin at the same time, each on a connection of its own. */
@@ -28,6 +29,7 @@ const KNOWN = 50;
 /** Every address of a network but one. */
 const DRIVERS = 250;
 const PAUSE_MS = 500;
+const servers = ['envoy', 'authz', 'control-plane'] as const;
 const rounds = Math.min(Number(process.argv[2] ?? 4), Math.floor(DRIVERS / (AT_ONCE + IN_TURN)));
 
 const folder = mkdtempSync(join(tmpdir(), 'bench-first-rpc-'));
@@ -77,19 +79,30 @@ try {
   const known: number[] = [];
   const inTurn: number[] = [];
   const atOnce: number[] = [];
+  const spentMicros = servers.map(() => 0);
   for (let round = 0; round < rounds; round += 1) {
     for (let i = 0; i < KNOWN; i += 1) known.push(await firstRpc(one, caller, knownSession));
     for (let i = 0; i < IN_TURN; i += 1) inTurn.push(await firstRpc(one, caller, randomUUID()));
     await pause(PAUSE_MS);
+    const before = servers.map((server) => cpuMicros(running.pid(server)));
     const begun = connections.map((connection) => firstRpc(connection, caller, randomUUID()));
     atOnce.push(...(await Promise.all(begun)));
     await pause(PAUSE_MS);
+    for (const [index, server] of servers.entries()) {
+      const spent = cpuMicros(running.pid(server)) - (before[index] ?? 0);
+      spentMicros[index] = (spentMicros[index] ?? 0) + spent;
+    }
   }
   console.log(`${DRIVERS} drivers that stand ready, ${rounds} rounds; milliseconds\n`);
   console.log('| Config | p50 | p99 | longest |\n|---|---|---|---|');
   console.log(row('a known session', known));
   console.log(row('new sessions, one after the other', inTurn));
   console.log(row(`${AT_ONCE} new sessions at once`, atOnce));
+  const each = servers.map((server, index) => {
+    const ms = (spentMicros[index] ?? 0) / 1000 / (rounds * AT_ONCE);
+    return `${server} ${ms.toFixed(1)}`;
+  });
+  console.log(`\nCPU for each of those at once, ms: ${each.join(', ')}`);
 } finally {
   for (const connection of connections) connection.destroy();
   driver.kill('SIGKILL');
