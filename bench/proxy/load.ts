@@ -30,40 +30,38 @@ export interface LoadResult {
   readonly bytes: number;
 }
 
-/** A session and its connection. */
-interface Client {
-  readonly connection: ClientHttp2Session;
-  readonly body: Buffer;
-}
+/** Of a contender's sessions; kept from one load to the next. */
+const connections = new Map<string, readonly ClientHttp2Session[]>();
 
-/** Connections are kept from one load to the next. */
-const clients = new Map<string, readonly Client[]>();
-
-async function clientsOf({ targets }: Load): Promise<readonly Client[]> {
+async function connectionsOf({ targets }: Load): Promise<readonly ClientHttp2Session[]> {
   const key = targets.join(' ');
-  const known = clients.get(key);
+  const known = connections.get(key);
   if (known) return known;
-  const opened = await Promise.all(targets.map(client));
-  clients.set(key, opened);
+  const opened = await Promise.all(targets.map(connected));
+  connections.set(key, opened);
   return opened;
 }
 
-async function client(target: string, index: number): Promise<Client> {
+async function connected(target: string): Promise<ClientHttp2Session> {
   const connection = connect(target, { settings: { initialWindowSize: 16 * CHUNK_BYTES } });
   await new Promise<void>((resolve, reject) => {
     connection.once('connect', () => resolve());
     connection.once('error', reject);
   });
   connection.setLocalWindowSize(64 * CHUNK_BYTES);
-  return { connection, body: request(sessionId(index), 'bench', 100) };
+  return connection;
 }
 
 async function run(load: Load): Promise<LoadResult> {
-  const all = await clientsOf(load);
+  const sessions = (await connectionsOf(load)).map((connection, index) => ({
+    connection,
+    body: request(sessionId(index), 'bench', load.kind),
+  }));
   let next = 0;
   const send = () => {
-    const { connection, body } = all[next++ % all.length] as Client;
-    return call(connection, load, body);
+    const session = sessions[next++ % sessions.length];
+    if (!session) throw new Error('there are no sessions');
+    return call(session.connection, load, session.body);
   };
   const latenciesMs: number[] = [];
   let bytes = 0;

@@ -174,7 +174,7 @@ function envoy_on_request(handle)
     if lease.token then headers:replace("authorization", lease.token) else headers:remove("authorization") end
     headers:remove("authentication")
     headers:replace("${LEASED_HEADER}", "1")
-    handle:streamInfo():dynamicMetadata():set("${AUTHZ_METADATA_NAMESPACE}", "${AccessMetadata.leased}", lease.metadata)
+    handle:streamInfo():dynamicMetadata():set("${AUTHZ_METADATA_NAMESPACE}", "${AccessMetadata.packed}", lease.metadata)
     handle:clearRouteCache()
     return
   end

@@ -96,6 +96,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     onRecord(record) {
       if (record.kind === 'ended') tally.add(record);
     },
+    onLeftOut: (durationsMs) => tally.addSucceeded(durationsMs),
     intervalMs: accessLogIntervalMs(settings),
     isPassedOn,
   });

@@ -8,6 +8,7 @@ import type { ResourceCache, ResourceChange } from './resource-cache.js';
 import type { DiscoveryRequest, KnownState, Protocol, Rejection } from './protocol.js';
 import { Rejections } from './rejections.js';
 import type { EncodedResource, TypeUrl } from './resource.js';
+import type { SubscribedNames } from './subscriber-index.js';
 import { Subscription, type SubscriptionChange } from './subscription.js';
 
 /** What the client has of a resource: an EncodedResource, or as much as is known of it. */
@@ -72,9 +73,15 @@ export class Watch {
   /** A state-of-the-world client that said it has something may have what is not known here. */
   #mayHoldMore = false;
 
-  constructor(typeUrl: TypeUrl, view: string, protocol: Protocol, cache: ResourceCache) {
+  constructor(
+    typeUrl: TypeUrl,
+    view: string,
+    protocol: Protocol,
+    cache: ResourceCache,
+    names: SubscribedNames,
+  ) {
     this.typeUrl = typeUrl;
-    this.subscription = new Subscription(typeUrl);
+    this.subscription = new Subscription(typeUrl, names);
     this.#protocol = protocol;
     this.#cache = cache;
     this.#view = view;
@@ -128,7 +135,7 @@ export class Watch {
     const { names } = request;
     const change =
       names.kind === 'all'
-        ? this.subscription.replace(names.names)
+        ? this.subscription.replace(names.list)
         : this.subscription.modify(names.subscribe, names.unsubscribe);
     if (change.wildcardEnded || change.removed.length > 0) this.#forgetUnsubscribed(change);
     const known = this.#started ? undefined : request.known;

@@ -8,6 +8,7 @@ import {
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
 import { decodeCheckRequest, encodeAllowed, encodeDenied } from '../../src/authz/check-codec.js';
 import { MalformedMessage } from '../../src/lib/protobuf/wire.js';
+import { unpacked } from '../support/check-client.js';
 
 const text = fc.string({ unit: 'grapheme' });
 const headers = fc.array(fc.record({ name: text, value: text }), { maxLength: 8 });
@@ -92,10 +93,10 @@ test('reads what the generated code writes', (t) => {
 
 test('an allowed response is read by the generated code', (t) => {
   fc.assert(
-    fc.property(headers, fc.array(text), metadata, (set, remove, known) => {
+    fc.property(headers, fc.array(text), metadata, fc.boolean(), (set, remove, known, traced) => {
       const response = fromBinary(
         CheckResponseSchema,
-        encodeAllowed({ set, remove, metadata: known }),
+        encodeAllowed({ set, remove, metadata: known, ...(traced && { traced }) }),
       );
       t.is(response.status?.code, 0);
       if (response.httpResponse.case !== 'okResponse') throw new Error('not allowed');
@@ -106,7 +107,8 @@ test('an allowed response is read by the generated code', (t) => {
       );
       t.true(ok.headers.every(({ appendAction }) => appendAction === 2));
       t.deepEqual(ok.headersToRemove, remove);
-      t.deepEqual({ ...response.dynamicMetadata }, defined(known));
+      const found = response.dynamicMetadata ?? {};
+      t.deepEqual(traced ? { ...found } : unpacked(found), defined(known));
     }),
     { numRuns: 200 },
   );
@@ -157,7 +159,7 @@ test('a response larger than the writer starts with is written whole', (t) => {
   const value = 'é'.repeat(10_000);
   const bytes = encodeAllowed({ set: [{ name: 'a', value }], remove: [], metadata: { b: value } });
   const response = fromBinary(CheckResponseSchema, bytes);
-  t.is(response.dynamicMetadata?.['b'], value);
+  t.is(unpacked(response.dynamicMetadata ?? {})['b'], value);
 });
 
 function defined(record: Record<string, string | undefined>): Record<string, string> {

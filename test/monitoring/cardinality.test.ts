@@ -43,7 +43,8 @@ test('authz: teams, environments, principals, issuers and methods of callers tha
 function refused(name: string): AccessRecord {
   return {
     kind: 'ended',
-    streamId: name,
+    requestId: name,
+    envoy: 'envoy-1',
     startedAtMs: 0,
     durationMs: 3,
     method: 'other',

@@ -8,8 +8,10 @@ import {
   DiscoveryResponseSchema,
 } from '#gen/envoy/service/discovery/v3/discovery_pb.js';
 import { delta } from '../../src/xds/delta.js';
+import { type NameList, NameTable, NO_LIST } from '../../src/xds/name-lists.js';
+import type { DiscoveryRequest } from '../../src/xds/protocol.js';
 import { TypeUrl, decodeNode } from '../../src/xds/resource.js';
-import { createSotw } from '../../src/xds/sotw.js';
+import { sotw } from '../../src/xds/sotw.js';
 import { cluster } from '../support/xds-resources.js';
 
 const text = fc.string({ unit: 'binary', maxLength: 300 });
@@ -22,6 +24,11 @@ const node = fc.option(
   { nil: undefined },
 );
 
+const all = ({ set, wildcard }: NameList) => new Set([...set.names, ...(wildcard ? ['*'] : [])]);
+const listOf = ({ names }: DiscoveryRequest) => (names.kind === 'all' ? names.list : NO_LIST);
+const namesOf = ({ names }: DiscoveryRequest) =>
+  names.kind === 'all' ? all(names.list) : undefined;
+
 function bytesOf(
   schema: typeof DiscoveryRequestSchema,
   message: MessageInitShape<typeof DiscoveryRequestSchema>,
@@ -30,7 +37,6 @@ function bytesOf(
 }
 
 test('state-of-the-world requests read as the generated code wrote them', (t) => {
-  const sotw = createSotw();
   fc.assert(
     fc.property(
       fc.array(name, { maxLength: 60 }),
@@ -48,8 +54,8 @@ test('state-of-the-world requests read as the generated code wrote them', (t) =>
           ...(error ? { errorDetail: error } : {}),
           ...(sender ? { node: sender } : {}),
         });
-        const read = sotw.decode(bytes);
-        t.deepEqual(read.names, { kind: 'all', names: new Set(names) });
+        const read = sotw.decode(bytes, new NameTable(), []);
+        t.deepEqual(namesOf(read), new Set(names));
         t.deepEqual(read.known, { kind: 'whole', version: versionInfo });
         t.is(read.typeUrl, typeUrl);
         t.is(read.nonce, responseNonce);
@@ -60,26 +66,23 @@ test('state-of-the-world requests read as the generated code wrote them', (t) =>
   );
 });
 
-test('the same long list of names is decoded once, and a longer one is not taken for it', (t) => {
-  const sotw = createSotw();
-  const list = Array.from({ length: 500 }, (_, i) => `spark/namespace-${i}`);
-  const request = (resourceNames: string[], responseNonce: string) =>
-    sotw.decode(bytesOf(DiscoveryRequestSchema, { resourceNames, responseNonce, typeUrl: 'x' }));
-  const first = request(list, '1');
-  const again = request(list, '2');
-  t.is(again.nonce, '2');
-  t.is(again.typeUrl, 'x');
-  const setOf = ({ names }: typeof first) => (names.kind === 'all' ? names.names : undefined);
-  t.is(setOf(again), setOf(first));
-  t.deepEqual(request([...list, 'more'], '').names, {
-    kind: 'all',
-    names: new Set([...list, 'more']),
-  });
-  t.deepEqual(request(list.slice(1), '').names, { kind: 'all', names: new Set(list.slice(1)) });
-  t.deepEqual(request(list.slice(0, -1), '').names, {
-    kind: 'all',
-    names: new Set(list.slice(0, -1)),
-  });
+test('a list that comes again is not decoded again, and a longer or shorter one is not taken for it', (t) => {
+  const table = new NameTable();
+  const names = Array.from({ length: 500 }, (_, i) => `spark/namespace-${i}`);
+  const request = (resourceNames: string[], responseNonce: string, recent: NameList[] = []) => {
+    const content = { resourceNames, responseNonce, typeUrl: 'x' };
+    return sotw.decode(bytesOf(DiscoveryRequestSchema, content), table, recent);
+  };
+  const held = table.hold(listOf(request(names, '1')));
+  for (const recent of [[held], []]) {
+    const again = request(names, '2', recent);
+    t.is(again.nonce, '2');
+    t.is(again.typeUrl, 'x');
+    t.is(listOf(again), held);
+    for (const other of [[...names, 'more'], names.slice(1), names.slice(0, -1)]) {
+      t.deepEqual(namesOf(request(other, '', recent)), new Set(other));
+    }
+  }
 });
 
 test('incremental requests read as the generated code wrote them', (t) => {
@@ -100,8 +103,11 @@ test('incremental requests read as the generated code wrote them', (t) => {
           responseNonce,
           ...(error ? { errorDetail: error } : {}),
         });
-        const read = delta.decode(Buffer.from(toBinary(DeltaDiscoveryRequestSchema, message)));
-        t.deepEqual(read.names, { kind: 'changes', subscribe, unsubscribe });
+        const bytes = Buffer.from(toBinary(DeltaDiscoveryRequestSchema, message));
+        const read = delta.decode(bytes, new NameTable(), []);
+        if (read.names.kind !== 'changes') return t.fail();
+        t.deepEqual(all(read.names.subscribe), new Set(subscribe));
+        t.deepEqual(all(read.names.unsubscribe), new Set(unsubscribe));
         t.deepEqual(read.known, { kind: 'each', versions: new Map(Object.entries(versions)) });
         t.is(read.typeUrl, typeUrl);
         t.is(read.nonce, responseNonce);
@@ -112,19 +118,20 @@ test('incremental requests read as the generated code wrote them', (t) => {
 });
 
 test('bytes that are no request are refused, never read past', (t) => {
-  const sotw = createSotw();
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       for (const protocol of [sotw, delta]) {
         try {
-          protocol.decode(Buffer.from(bytes));
+          protocol.decode(Buffer.from(bytes), new NameTable(), []);
         } catch (error) {
           t.true(error instanceof Error);
         }
       }
     }),
   );
-  t.throws(() => delta.decode(Buffer.from([0x0a, 0x7f])), { instanceOf: RangeError });
+  t.throws(() => delta.decode(Buffer.from([0x0a, 0x7f]), new NameTable(), []), {
+    instanceOf: RangeError,
+  });
 });
 
 test('responses read by the generated code as they were meant', (t) => {
@@ -150,7 +157,7 @@ test('responses read by the generated code as they were meant', (t) => {
   t.is(increment.systemVersionInfo, 'v');
   const state = fromBinary(
     DiscoveryResponseSchema,
-    createSotw().encode({ ...response, resources: [a.sotwField, b.sotwField] }),
+    sotw.encode({ ...response, resources: [a.sotwField, b.sotwField] }),
   );
   t.is(state.resources.length, 2);
   for (const message of [increment, state]) {

@@ -24,7 +24,7 @@ const VIEW = 'edge';
 async function start(t: ExecutionContext, options: Partial<XdsServerOptions> = {}) {
   const cache = new ResourceCache();
   const server = await startXdsServer({
-    address: `${HOST}:0`,
+    address: { host: HOST, port: 0 },
     cache,
     viewOf: () => ({ view: VIEW }),
     logger: pino({ level: 'silent' }),
@@ -153,6 +153,49 @@ for (const protocol of ['delta', 'sotw'] as const) {
   });
 }
 
+for (const protocol of ['delta', 'sotw'] as const) {
+  for (const [what, names, reason] of [
+    [
+      'too many names',
+      Array.from({ length: 50_001 }, (_, i) => `c${i}`),
+      /50000 resources of a type/,
+    ],
+    ['names that are too long', ['c'.repeat(5_000)], /4096 bytes, not 5000/],
+    ['too much in all', Array.from({ length: 4_000 }, (_, i) => `${i}`.padEnd(4_000)), /in all/],
+    ['more than one message may hold', ['c'.repeat(17 * 1024 * 1024)], /A message may have/],
+  ] as const) {
+    test(`${protocol}: a client is refused, and others go on: ${what}`, async (t) => {
+      const { cache, server, connect } = await start(t);
+      cache.update(VIEW, { upserts: [endpoints('a', [1])] });
+      const absurd = connect({ protocol, nodeId: 'absurd' });
+      absurd.xds.subscribe(ENDPOINTS, names);
+      const refused = await t.throwsAsync<ServiceError>(absurd.next());
+      t.is(refused.code, status.RESOURCE_EXHAUSTED);
+      t.regex(refused.details, reason);
+      const modest = connect({ protocol, nodeId: 'modest' });
+      modest.xds.subscribe(ENDPOINTS, ['a']);
+      t.deepEqual(shortForm([await modest.next()]), ['ClusterLoadAssignment+a']);
+      t.deepEqual(
+        server.hub.nodes().map(({ id }) => id),
+        ['modest'],
+      );
+    });
+  }
+}
+
+test('delta: names that come little by little are limited, too', async (t) => {
+  const { connect } = await start(t);
+  const client = connect({ protocol: 'delta' });
+  for (let part = 0; part < 6; part += 1) {
+    client.xds.subscribe(
+      CLUSTER,
+      Array.from({ length: 9_000 }, (_, i) => `${part}-${i}`),
+    );
+  }
+  const refused = t.throwsAsync<ServiceError>(client.takeUntil(() => false));
+  t.is((await refused).code, status.RESOURCE_EXHAUSTED);
+});
+
 test('delta: a client that reconnects is sent the difference only', async (t) => {
   const { cache, connect } = await start(t);
   cache.update(VIEW, { upserts: [cluster('a'), cluster('b'), cluster('c')] });
@@ -275,13 +318,13 @@ test('without mutual TLS it listens on loopback only', async (t) => {
     logger: pino({ level: 'silent' }),
   };
   const open = await t.throwsAsync<GatewayError>(
-    startXdsServer({ ...options, address: '0.0.0.0:0' }),
+    startXdsServer({ ...options, address: { host: '0.0.0.0', port: 0 } }),
   );
   t.is(open.code, 'SETTINGS_INVALID');
   t.regex(open.message, /mutual TLS/);
-  const first = await startXdsServer({ ...options, address: `${HOST}:0` });
+  const first = await startXdsServer({ ...options, address: { host: HOST, port: 0 } });
   const taken = await t.throwsAsync<GatewayError>(
-    startXdsServer({ ...options, address: `${HOST}:${first.port}` }),
+    startXdsServer({ ...options, address: { host: HOST, port: first.port } }),
   );
   t.regex(taken.message, /in use/);
   await first.close();
@@ -290,7 +333,7 @@ test('without mutual TLS it listens on loopback only', async (t) => {
 test('a server that closes tells its clients to go elsewhere, and forgets those that left', async (t) => {
   const cache = new ResourceCache();
   const server = await startXdsServer({
-    address: `${HOST}:0`,
+    address: { host: HOST, port: 0 },
     cache,
     viewOf: () => ({ view: VIEW }),
     logger: pino({ level: 'silent' }),

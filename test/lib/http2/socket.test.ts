@@ -6,13 +6,17 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { ErrorCode, FrameType } from '../../../src/lib/http2/frame.js';
 import { headerBlock } from '../../../src/lib/http2/header-block.js';
-import { serveHttp2 } from '../../../src/lib/http2/socket.js';
+import { serveHttp2, type SocketOptions } from '../../../src/lib/http2/socket.js';
 import { frame, frames, hello, request } from '../../support/http2-peer.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { Signal } from '../../support/signal.js';
 
 /** A server whose answers are `answer`, and a client that has connected to it. */
-async function connected(t: ExecutionContext, answer = Buffer.from('answer')) {
+async function connected(
+  t: ExecutionContext,
+  answer = Buffer.from('answer'),
+  options: Pick<SocketOptions, 'keepAlive'> = {},
+) {
   const folder = mkdtempSync(join(tmpdir(), 'http2-'));
   const path = join(folder, 'socket');
   const clock = new ManualClock();
@@ -21,6 +25,7 @@ async function connected(t: ExecutionContext, answer = Buffer.from('answer')) {
   let requests = 0;
   const server = createServer((socket) => {
     const connection = serveHttp2(socket, {
+      ...options,
       maxBodyBytes: 1000,
       timers: clock,
       onError: (error) => errors.emit(error),
@@ -104,4 +109,31 @@ test('a peer that does not read is not read from, and goes on when it reads agai
   client.resume();
   await all;
   t.is(requests(), 301);
+});
+
+test('a peer that gives no sign of life when it is asked for one is left', async (t) => {
+  const keepAlive = { everyMs: 30_000, withinMs: 10_000 };
+  const { client, served, clock, errors } = await connected(t, undefined, { keepAlive });
+  const heard: Buffer[] = [];
+  const pinged = new Signal<void>();
+  client.on('data', (chunk: Buffer) => {
+    heard.push(chunk);
+    if (frames(Buffer.concat(heard)).some(({ type }) => type === FrameType.PING)) pinged.emit();
+  });
+  const greeted = once(client, 'data');
+  client.write(hello);
+  await greeted;
+  await clock.advance(10_000 + 30_000);
+  await pinged.next();
+  const read = once(served, 'data');
+  client.write(request(1, ''));
+  await read;
+  await clock.advance(10_000 + 30_000);
+  t.false(served.destroyed, 'it has said something');
+  const closed = new Promise((resolve) => {
+    served.once('close', resolve);
+  });
+  await clock.advance(10_000);
+  await closed;
+  t.regex((await errors.next()).message, /no sign of life/);
 });

@@ -10,7 +10,8 @@ const INTERVAL_MS = 30_000;
 function record(changes: Partial<AccessRecord>): AccessRecord {
   return {
     kind: 'ended',
-    streamId: 's1',
+    requestId: 's1',
+    envoy: 'envoy-1',
     startedAtMs: 0,
     durationMs: 1,
     method: 'ExecutePlan',
@@ -69,7 +70,7 @@ test('an RPC whose end was lost is closed as of its last record', async (t) => {
   activity.record(record({ kind: 'running' }));
   const firstMs = clock.now();
   await clock.advance(2 * INTERVAL_MS);
-  activity.record(record({ kind: 'running', streamId: 's2', session: 'session-2' }));
+  activity.record(record({ kind: 'running', requestId: 's2', session: 'session-2' }));
   const secondMs = clock.now();
   t.deepEqual(kinds(), ['opened', 'opened']);
   await clock.advance(20 * INTERVAL_MS);
@@ -130,7 +131,7 @@ test('whatever the order of records, each opened stream is closed exactly once',
   const step = fc.oneof(
     fc.record({
       kind: fc.constantFrom('running' as const, 'ended' as const),
-      streamId: fc.constantFrom('a', 'b', 'c'),
+      requestId: fc.constantFrom('a', 'b', 'c'),
     }),
     fc.integer({ min: 1, max: 5 * INTERVAL_MS }),
   );

@@ -8,7 +8,8 @@ import {
 } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { StreamAccessLogsMessageSchema } from '#gen/envoy/service/accesslog/v3/als_pb.js';
 import { MalformedMessage } from '../../../src/lib/protobuf/wire.js';
-import { AUTHZ_METADATA_NAMESPACE } from '../../../src/model/names.js';
+import { packed } from '../../../src/authz/check-codec.js';
+import { AccessMetadata, AUTHZ_METADATA_NAMESPACE } from '../../../src/model/names.js';
 import { EntryReader } from '../../../src/telemetry/access-log/entry-reader.js';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 40 });
@@ -32,6 +33,7 @@ const facts = fc.record({
     { session: text, principal: text, team: text, refusal: text, comes_back: text },
     { requiredKeys: [] },
   ),
+  isPacked: fc.boolean(),
   foreign: fc.dictionary(text, text, { maxKeys: 3 }),
   status: fc.option(fc.constantFrom('0', '7', '16', '', '100', 'x'), { nil: undefined }),
   inTrailers: fc.boolean(),
@@ -60,7 +62,14 @@ function entryOf(of: Facts): HTTPAccessLogEntry {
       downstreamWireBytesReceived: of.bytes,
       downstreamRemoteAddress: socket,
       downstreamDirectRemoteAddress: socket,
-      metadata: { filterMetadata: { other: of.foreign, [AUTHZ_METADATA_NAMESPACE]: of.found } },
+      metadata: {
+        filterMetadata: {
+          other: of.foreign,
+          [AUTHZ_METADATA_NAMESPACE]: of.isPacked
+            ? { [AccessMetadata.packed]: packed(of.found) }
+            : of.found,
+        },
+      },
     },
     request: {
       path: '/spark.connect.SparkConnectService/ExecutePlan',
@@ -93,12 +102,13 @@ test('what Envoy writes is read as the generated code writes it', (t) => {
   const reader = new EntryReader();
   fc.assert(
     fc.property(fc.array(facts, { maxLength: 5 }), text, (all, id) => {
-      const { records, node, malformed } = reader.read(message(all.map(entryOf), id));
+      const { records, node, malformed } = reader.read(message(all.map(entryOf), id), 'peer');
       t.is(malformed, 0);
       t.is(node ?? '', id);
       t.deepEqual(
         records.map((record) => [
-          record.streamId,
+          record.requestId,
+          record.envoy,
           record.kind,
           record.startedAtMs,
           record.durationMs,
@@ -118,6 +128,7 @@ test('what Envoy writes is read as the generated code writes it', (t) => {
         ]),
         all.map((of) => [
           of.streamId,
+          id || 'peer',
           of.type === AccessLogType.DownstreamEnd ? 'ended' : 'running',
           ms(of.start),
           of.duration && ms(of.duration),
@@ -149,6 +160,7 @@ test('an entry without what makes a record is counted, and harms no other', (t) 
     bytes: 1n,
     remote: { host: '10.0.0.1', port: 1 },
     found: {},
+    isPacked: false,
     foreign: {},
     status: '0',
     inTrailers: true,
@@ -162,9 +174,10 @@ test('an entry without what makes a record is counted, and harms no other', (t) 
   delete withoutStart.commonProperties?.startTime;
   const read = new EntryReader().read(
     message([withoutId, anotherKind, withoutRequest, withoutStart, entryOf(good)]),
+    'peer',
   );
   t.deepEqual(
-    read.records.map(({ streamId }) => streamId),
+    read.records.map(({ requestId }) => requestId),
     ['one'],
   );
   t.is(read.malformed, 4);
@@ -175,18 +188,18 @@ test('bytes that are no message are refused or read, and nothing else', (t) => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
       try {
-        reader.read(Buffer.from(bytes));
+        reader.read(Buffer.from(bytes), 'peer');
       } catch (error) {
         t.true(error instanceof MalformedMessage);
       }
     }),
   );
-  t.is(reader.read(Buffer.alloc(0)).malformed, 1, 'a message without entries');
+  t.is(reader.read(Buffer.alloc(0), 'peer').malformed, 1, 'a message without entries');
 });
 
 test('what introduces a stream can be put before a later message', (t) => {
   const reader = new EntryReader();
-  const first = reader.read(message([], 'envoy-1'));
+  const first = reader.read(message([], 'envoy-1'), 'peer');
   const joined = Buffer.concat([first.introduction ?? Buffer.alloc(0), message([])]);
-  t.is(reader.read(joined).node, 'envoy-1');
+  t.is(reader.read(joined, 'peer').node, 'envoy-1');
 });

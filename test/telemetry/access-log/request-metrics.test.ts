@@ -5,7 +5,8 @@ import { requestMetrics } from '../../../src/telemetry/access-log/request-metric
 
 const ended: AccessRecord = {
   kind: 'ended',
-  streamId: '1',
+  requestId: '1',
+  envoy: 'envoy-1',
   startedAtMs: 0,
   durationMs: 20,
   method: 'ExecutePlan',
