@@ -2,7 +2,8 @@
  * What one changed endpoint costs an xDS server with 2,000 clusters of 5 endpoints: CPU of the server,
  * time until all clients have it, memory for each stream, bytes for each stream. Beside go-control-plane
  * where Go is installed and beside grpc-js with nothing on it: same clients, same run, interleaved.
- * Usage: node build/bench/xds/run.js [rounds [case…]]; BENCH_NODE: another node for the servers.
+ * Usage: node build/bench/xds/run.js [rounds [case…]]; BENCH_NODE: another node
+ * to run the gateway's server with, beside.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -18,6 +19,8 @@ interface Contestant {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
+  /** Whether it can be asked for what it keeps. */
+  readonly isNode?: boolean;
 }
 
 interface Case {
@@ -54,13 +57,13 @@ const CHANGES = 10;
 const QUIET_MS = 300;
 const rounds = Number(process.argv[2] ?? 3);
 const wanted = process.argv.slice(3);
-const node = process.env['BENCH_NODE'] ?? process.execPath;
+const otherNode = process.env['BENCH_NODE'];
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 
 async function measure(contestant: Contestant, each: Case): Promise<Sample[]> {
   const { process: server, ready } = await LineProcess.start(contestant.command, contestant.args);
-  const isNode = contestant.command === node;
-  const kept = async () => (isNode ? ((await server.ask('memory'))['keptBytes'] ?? NaN) : NaN);
+  const kept = async () =>
+    contestant.isNode ? ((await server.ask('memory'))['keptBytes'] ?? NaN) : NaN;
   const keptBefore = await kept();
   const { rssBytes: rssBefore = NaN } = await server.ask('usage');
   const { process: clients } = await LineProcess.start(process.execPath, [
@@ -120,10 +123,11 @@ const directory = mkdtempSync(join(tmpdir(), 'bench-xds-'));
 try {
   const chosen = cases.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
   const go = chosen.some(({ withGo }) => withGo) ? buildGo(directory) : undefined;
-  const onNode = (name: string, file: string): Contestant => ({
+  const onNode = (name: string, file: string, command = process.execPath): Contestant => ({
     name,
-    command: node,
+    command,
     args: ['--expose-gc', here(file)],
+    isNode: true,
   });
   const gateway = onNode('gateway', 'server.js');
   const empty = onNode('grpc-js, nothing on it', 'grpc-js-server.js');
@@ -133,6 +137,7 @@ try {
   );
   for (const each of chosen) {
     const contestants: Contestant[] = [gateway, empty];
+    if (otherNode) contestants.push(onNode('gateway, the other node', 'server.js', otherNode));
     for (const cache of go && each.withGo ? ['linear', 'snapshot'] : []) {
       const name = `go-control-plane (${cache})`;
       contestants.push({ name, command: go ?? '', args: ['-cache', cache] });
