@@ -6,7 +6,7 @@
 import { connect, type ClientHttp2Session } from 'node:http2';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
-import { CHUNK_BYTES, METHODS, request, sessionId } from './wire.js';
+import { CHUNK_BYTES, METHODS, request, idOfSession } from './wire.js';
 
 export interface Load {
   /** `http://host:port`, one for each session. */
@@ -55,7 +55,7 @@ async function connected(target: string): Promise<ClientHttp2Session> {
 async function run(load: Load): Promise<LoadResult> {
   const sessions = (await connectionsOf(load)).map((connection, index) => ({
     connection,
-    body: request(sessionId(index), 'bench', load.kind),
+    body: request(idOfSession(index), 'bench', load.kind),
   }));
   let next = 0;
   const send = () => {

@@ -16,7 +16,7 @@ export function frame(message: Buffer): Buffer {
 }
 
 /** Of the session with this number. */
-export function sessionId(index: number): string {
+export function idOfSession(index: number): string {
   return `5f0c1f5e-3c1d-4a52-9d0a-${index.toString(16).padStart(12, '0')}`;
 }
 

@@ -323,7 +323,7 @@ export class Watch {
 
   #ask(
     name: string,
-    held: typeof UNSURE | typeof NOTHING,
+    held: Held,
     versions: ReadonlyMap<string, string> | undefined,
     owed: ReadonlySet<string>,
   ): void {
