@@ -1,21 +1,24 @@
-/** xDS through real gRPC sockets. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import { asOnTheWire } from '../../src/lib/grpc/channels.js';
 import { clientCredentials } from '../../src/lib/grpc/tls.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { ResourceCache } from '../../src/xds/resource-cache.js';
 import { TypeUrl } from '../../src/xds/resource.js';
+import { xdsMetrics } from '../../src/xds/xds-metrics.js';
 import { startXdsServer, type XdsServerOptions } from '../../src/xds/xds-server.js';
 import { TestAuthority } from '../support/certificates.js';
+import { unusedAddress } from '../support/loopback.js';
 import { shortForm } from '../support/xds-hub.js';
 import { cluster, endpoints, listener, route, secret } from '../support/xds-resources.js';
 import { SocketClient, type SocketOptions } from '../support/xds-socket.js';
-import { unusedAddress } from '../support/loopback.js';
+
+// xDS through real gRPC sockets.
 
 const { CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, SECRET } = TypeUrl;
 const HOST = await unusedAddress();
@@ -358,4 +361,32 @@ test('a server that closes tells its clients to go elsewhere, and forgets those 
   t.regex(error.details, /shutting down/);
   staying.close();
   await closed;
+});
+
+// Metrics.
+
+test('sizes of responses and the time to their ACK are distributions, by type', async (t) => {
+  const registry = new Registry();
+  const metrics = xdsMetrics(registry);
+  metrics.pushed(TypeUrl.CLUSTER, 3000);
+  metrics.pushed(TypeUrl.CLUSTER, 3_000_000);
+  metrics.acknowledged(TypeUrl.CLUSTER, 40);
+  metrics.rejected(TypeUrl.CLUSTER);
+  const lines = (await registry.metrics()).split('\n');
+  for (const line of [
+    'spark_gateway_xds_push_size_bytes_bucket{le="4096",type="Cluster"} 1',
+    'spark_gateway_xds_push_size_bytes_sum{type="Cluster"} 3003000',
+    'spark_gateway_xds_push_size_bytes_count{type="Cluster"} 2',
+    'spark_gateway_xds_ack_duration_seconds_bucket{le="0.025",type="Cluster"} 0',
+    'spark_gateway_xds_ack_duration_seconds_bucket{le="0.05",type="Cluster"} 1',
+    'spark_gateway_xds_nacks_total{type="Cluster"} 1',
+  ]) {
+    t.true(lines.includes(line), line);
+  }
+});
+
+test('a first rejection is a rise, as there was a zero before it', async (t) => {
+  const registry = new Registry();
+  xdsMetrics(registry);
+  t.true((await registry.metrics()).includes('spark_gateway_xds_nacks_total{type="Listener"} 0'));
 });
