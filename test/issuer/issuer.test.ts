@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ import { DevelopmentKeys, ISSUER_KEYS_FILE, mintToken } from '../../src/issuer/t
 import { systemClock } from '../../src/model/clock.js';
 import { unusedAddress } from '../support/loopback.js';
 import { ManualClock } from '../support/manual-clock.js';
+import { sharedKeysFile } from '../support/token-issuer.js';
 
 // Tokens and keys.
 
@@ -28,13 +29,21 @@ async function directoryFor(t: ExecutionContext): Promise<string> {
   return directory;
 }
 
+/** Keys that may change. */
+async function ownKeys(t: ExecutionContext): Promise<string> {
+  await DevelopmentKeys.open(sharedKeysFile());
+  const path = join(await directoryFor(t), ISSUER_KEYS_FILE);
+  await copyFile(sharedKeysFile(), path);
+  return path;
+}
+
 async function start(
   t: ExecutionContext,
   rest: Partial<DevelopmentIssuerOptions> = {},
 ): Promise<DevelopmentIssuer> {
   const issuer = await startDevelopmentIssuer({
     address: { host: HOST, port: 0 },
-    keysFile: rest.keysFile ?? join(await directoryFor(t), 'keys.json'),
+    keysFile: sharedKeysFile(),
     audience: 'api://spark-gateway',
     clientId: 'development',
     tokenTtlMs: 3_600_000,
@@ -115,7 +124,7 @@ test('tokens survive a restart; the keys are for their owner only', async (t) =>
 });
 
 test('rotation signs with a new key and keeps the former ones for a while', async (t) => {
-  const issuer = await start(t);
+  const issuer = await start(t, { keysFile: await ownKeys(t) });
   const before = await issuer.mintToken('alice');
   const rotated = await fetch(`${issuer.url}/rotate`, { method: 'POST' });
   t.is(rotated.status, 200);
@@ -127,7 +136,7 @@ test('rotation signs with a new key and keeps the former ones for a while', asyn
 });
 
 test('a revoked key verifies no more', async (t) => {
-  const issuer = await start(t);
+  const issuer = await start(t, { keysFile: await ownKeys(t) });
   const before = await issuer.mintToken('alice');
   await fetch(`${issuer.url}/rotate?revoke=true`, { method: 'POST' });
   await t.throwsAsync(verify(issuer, before), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
@@ -183,12 +192,10 @@ test('it listens on a loopback address only, and says when it cannot', async (t)
 const REDIRECT = 'http://127.0.0.1:9090/auth/callback';
 
 async function startWithClient(t: ExecutionContext) {
-  const folder = await mkdtemp(join(tmpdir(), 'issuer-'));
-  t.teardown(() => rm(folder, { recursive: true }));
   const clock = new ManualClock(Date.now());
   const issuer = await startDevelopmentIssuer({
     address: { host: '127.0.0.1', port: 0 },
-    keysFile: join(folder, 'keys.json'),
+    keysFile: sharedKeysFile(),
     audience: 'api://spark-gateway',
     clientId: 'development',
     tokenTtlMs: 3_600_000,
@@ -314,12 +321,10 @@ test('what is asked for shows on the page as text only', async (t) => {
 const GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 
 async function startForDevice(t: ExecutionContext) {
-  const folder = await mkdtemp(join(tmpdir(), 'issuer-'));
-  t.teardown(() => rm(folder, { recursive: true }));
   const clock = new ManualClock(Date.now());
   const issuer = await startDevelopmentIssuer({
     address: { host: '127.0.0.1', port: 0 },
-    keysFile: join(folder, 'keys.json'),
+    keysFile: sharedKeysFile(),
     audience: 'api://spark-gateway',
     clientId: 'development',
     tokenTtlMs: 3_600_000,
