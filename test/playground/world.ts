@@ -29,6 +29,8 @@ export interface PlaygroundWorldOptions extends WorldOptions {
   /** Environments that have a Runner, with a control plane, of their own. */
   readonly further?: readonly string[];
   readonly clock?: Clock;
+  /** By which Runners that do not answer are asked again, and given up. */
+  readonly runnersClock?: Clock;
 }
 
 export class PlaygroundWorld {
@@ -110,7 +112,7 @@ export class PlaygroundWorld {
       credentials: credentials.createInsecure(),
       serverName: undefined,
       userHeader: 'x-doordash-user',
-      clock,
+      clock: options.runnersClock ?? clock,
       logger,
     });
     const ends: RequestEnd[] = [];
