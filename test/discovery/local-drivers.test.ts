@@ -9,8 +9,9 @@ import { failureReason } from '../../src/discovery/local/local-driver.js';
 import { stopLocalDrivers } from '../../src/discovery/local/local-drivers.js';
 import { LocalFolders } from '../../src/discovery/local/local-folders.js';
 import type { SparkCommandOptions } from '../../src/discovery/local/spark-command.js';
+import { http2Probe } from '../../src/discovery/port-monitor.js';
 import { processId, sessionMembers } from '../../src/lib/child-processes/proc.js';
-import { systemClock } from '../../src/model/clock.js';
+import { type Clock, systemClock } from '../../src/model/clock.js';
 import type { ObservedDriver } from '../../src/model/driver.js';
 import {
   NETWORK,
@@ -264,9 +265,19 @@ test("a driver whose address another process answers at is not taken for that pr
   t.is(seen?.reason, `Another process answers at its address ${seen?.address}:${seen?.port}.`);
 });
 
+/** Ten times as fast: nobody waits for the pauses between probes. */
+const quickClock: Clock = {
+  ...systemClock,
+  setTimer: (ms, callback) => systemClock.setTimer(ms / 10, callback),
+};
+
 test('a driver that hangs is not ready although its port accepts connections; then it is again', async (t) => {
   const stateFolder = await temporaryFolder(t);
-  const drivers = await openLocal(t, { stateFolder });
+  const drivers = await openLocal(t, {
+    stateFolder,
+    clock: quickClock,
+    probe: (address, port) => http2Probe(address, port, 500),
+  });
   await drivers.factory.create('one', 'sjns-ads-dev');
   const [driver] = await untilSeen(drivers, ([one]) => one?.condition === 'ready');
   const pid = Number(/^\d+/.exec(driver?.instance ?? '')?.[0]);
