@@ -15,6 +15,7 @@ import { loadSettings } from '../../src/settings/compile-settings.js';
 import { policyOptions } from '../../src/settings/policy-options.js';
 import { arbitraryCaller, arbitraryPolicy } from './arbitrary.js';
 import { caller, policyOf } from './support.js';
+import { runs } from '../support/runs.js';
 
 const settings = await loadSettings({
   file: 'config/development/gateway.yaml',
@@ -230,7 +231,7 @@ test('an explanation says of any request what authz decides', (t) => {
         }
       }
     }),
-    { numRuns: 300 },
+    { numRuns: runs(100) },
   );
 });
 

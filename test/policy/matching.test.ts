@@ -10,6 +10,7 @@ import {
   TemplateProblem,
 } from '../../src/policy/namespace-template.js';
 import { caller, HEAD, mistakesIn, options, policyOf, request } from './support.js';
+import { runs } from '../support/runs.js';
 
 // Targets.
 
@@ -170,7 +171,7 @@ test('two pairs never share a namespace, and a namespace leads back to its pair'
         }
       },
     ),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });
 
@@ -265,7 +266,7 @@ test('no text makes it throw', (t) => {
         t.notThrows(() => evaluate(text));
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: runs(500) },
   );
 });
 

@@ -14,6 +14,7 @@ import {
   settings,
   windowUpdate,
 } from '../../support/http2-peer.js';
+import { runs } from '../../support/runs.js';
 
 test('the same bytes in any pieces are the same requests and get the same answers', (t) => {
   const bytes = Buffer.concat([
@@ -84,7 +85,7 @@ test('whatever windows the client gives, the whole answer comes, and never more 
         );
       },
     ),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 
@@ -176,7 +177,7 @@ test('no bytes make the connection throw', (t) => {
       peer.connection.disconnected();
       t.is(new Set(peer.closed).size, peer.requests.length);
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(500) },
   );
 });
 

@@ -19,6 +19,7 @@ import { StreamActivity } from '../../../src/telemetry/access-log/feed.js';
 import { requestMetrics } from '../../../src/telemetry/access-log/request-metrics.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { RecordingSink } from '../../support/recording-sink.js';
+import { runs } from '../../support/runs.js';
 
 // Entries as Envoy sends them.
 
@@ -366,7 +367,7 @@ test('whatever the order of records, each opened stream is closed exactly once',
       }
       t.is(open.size, 0);
     }),
-    { numRuns: 50 },
+    { numRuns: runs(50) },
   );
 });
 

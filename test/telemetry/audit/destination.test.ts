@@ -27,6 +27,7 @@ import {
   numbersIn,
 } from '../../support/audit-lines.js';
 import { ManualClock, settle } from '../../support/manual-clock.js';
+import { runs } from '../../support/runs.js';
 
 // The destination.
 
@@ -189,7 +190,7 @@ test('whatever a destination does, every record is written once and in order, or
         t.is(numbers.length + metrics.drops.queue_full + metrics.drops.shutdown, pushed);
       },
     ),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 
