@@ -18,7 +18,7 @@ import type { Assignment } from '../../src/model/assignment.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { AccessMetadata } from '../../src/model/names.js';
 import { unpacked } from '../support/check-client.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 import { encode, frame } from '../support/spark-messages.js';
 
 // What Envoy asks.
@@ -100,7 +100,7 @@ test('reads what the generated code writes', (t) => {
         t.deepEqual(Buffer.from(decoded.body), Buffer.from(fields.body));
       },
     ),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });
 
@@ -129,7 +129,7 @@ test('an allowed response is read by the generated code', (t) => {
         t.deepEqual(traced ? { ...found } : unpacked(found), defined(known));
       },
     ),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });
 
@@ -156,7 +156,7 @@ test('a denied response is read by the generated code', (t) => {
         t.deepEqual({ ...response.dynamicMetadata }, defined(known));
       },
     ),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });
 
@@ -169,7 +169,7 @@ test('bytes that are no message are refused and nothing else', (t) => {
         t.true(error instanceof MalformedMessage);
       }
     }),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
   t.pass();
 });
@@ -257,7 +257,7 @@ test('an answer like the one before it is made of the same bytes, and of the rig
         t.is(respond(remembered), answer);
       }
     }),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
   t.pass();
 });

@@ -12,7 +12,7 @@ import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';
 import { allowed, denied, SESSION, sparkBody } from '../support/check-client.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { limitPolicy } from '../support/queries.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 import { encode, frame } from '../support/spark-messages.js';
 
 // Limits of what is under way.
@@ -89,7 +89,7 @@ test('whatever the body is, it is allowed or refused with a reason', async (t) =
         t.true(['REQUEST_UNREADABLE', 'MESSAGE_TOO_LARGE'].includes(denied(response).code ?? ''));
       } else allowed(response);
     }),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });
 

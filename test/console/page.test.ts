@@ -8,7 +8,7 @@ import { GatewayError } from '../../src/model/errors.js';
 import type { PolicyDiff, PolicyDiffAnswer } from '../../src/model/policy-diff.js';
 import { type AdminApi, type AdminApiOptions, startAdminApi } from '../support/admin-api.js';
 import { driverRecord, NAMESPACE, sessionId, sessionRecord } from '../support/driver-records.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 import { Signal } from '../support/signal.js';
 
 // Words.
@@ -70,7 +70,7 @@ test('a difference holds both texts, with their line numbers, and no needless ch
       const same = lines.filter(({ kind }) => kind === 'same').length;
       t.is(same, longestCommon(before.split('\n'), after.split('\n')));
     }),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });
 

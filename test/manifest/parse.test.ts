@@ -4,7 +4,7 @@ import { isJobId, jobIdOf, labelValueOf, namespaceOf } from '../../src/manifest/
 import { jobFileJson } from '../../src/manifest/job-file.js';
 import { parseManifest, readManifest, resourcesOf } from '../../src/manifest/parse.js';
 import { manifestText, replaced } from './support.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 
 // Documents.
 
@@ -232,7 +232,7 @@ test('any lines in a block stand where the SQL is said to be', (t) => {
         t.is(standsThere(text, sql), sql.text);
       },
     ),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });
 
@@ -280,7 +280,7 @@ test('a namespace is a DNS label, whoever the team is', (t) => {
     fc.property(names, environments, names, (team, environment, user) => {
       t.regex(namespaceOf({ team, environment, user }), NAMESPACE);
     }),
-    { numRuns: runs(500) },
+    { numRuns: tries(500) },
   );
 });
 
@@ -296,7 +296,7 @@ test('no two pairs of team and environment share a namespace, and none is a play
       if (isPlayground) t.is(a === b, environmentA === environmentB);
       else t.is(a === b, teamA === teamB && environmentA === environmentB);
     }),
-    { numRuns: runs(1000) },
+    { numRuns: tries(1000) },
   );
   t.not(of('a', 'b-c'), of('a-b', 'c'));
   t.not(of('playground', 'test'), of('playground', 'te-st'));
@@ -315,7 +315,7 @@ test('an id is a DNS-1035 label of at most 40 characters, and the same for the s
       t.not(jobIdOf({ ...key, user: `${user}${team.slice(0, 1)}x`, team: team.slice(1) }), id);
       t.not(jobIdOf({ ...key, clientRequestId: `${clientRequestId}x` }), id);
     }),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });
 
@@ -332,6 +332,6 @@ test('a label has a legal value for any text, another for each', (t) => {
       t.regex(labelValueOf(a), LABEL_VALUE);
       t.is(labelValueOf(a) === labelValueOf(b), a === b);
     }),
-    { numRuns: runs(1000) },
+    { numRuns: tries(1000) },
   );
 });

@@ -7,7 +7,7 @@ import { RateLimiter } from '../../src/model/limit-refusals.js';
 import { cut, tellingLine } from '../../src/model/telling-line.js';
 import { compileSettings } from '../../src/settings/compile-settings.js';
 import { describeGoodSettings } from '../../src/settings/policy-options.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 
 // Addresses.
 
@@ -188,7 +188,7 @@ test('never more than the count and what was refilled, and never refused after t
         }
       },
     ),
-    { numRuns: runs(50) },
+    { numRuns: tries(50) },
   );
 });
 

@@ -12,7 +12,7 @@ import { compileExpression } from '../../src/policy/expression.js';
 import { atOnce } from '../../src/policy/match.js';
 import { arbitraryCaller, arbitraryPolicy } from './arbitrary.js';
 import { HEAD, ISSUER, options, policyOf } from './support.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 
 const OPEN = `access: [{who: {groups: [everyone]}, what: {teams: [data], environments: [dev, prod]}}]
 `;
@@ -321,7 +321,7 @@ test('whoever may use a team may do so by a rule as it is written, asked again t
         }
       },
     ),
-    { numRuns: runs(100) },
+    { numRuns: tries(100) },
   );
 });
 
@@ -362,6 +362,6 @@ test('the first entry of pools that is for a namespace is that of all, tried in 
         t.is(policy.pool(name)?.maximum, expected?.maximum);
       }
     }),
-    { numRuns: runs(100) },
+    { numRuns: tries(100) },
   );
 });

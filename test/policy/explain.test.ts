@@ -15,7 +15,7 @@ import { loadSettings } from '../../src/settings/compile-settings.js';
 import { policyOptions } from '../../src/settings/policy-options.js';
 import { arbitraryCaller, arbitraryPolicy } from './arbitrary.js';
 import { caller, policyOf } from './support.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 
 const settings = await loadSettings({
   file: 'config/development/gateway.yaml',
@@ -231,7 +231,7 @@ test('an explanation says of any request what authz decides', (t) => {
         }
       }
     }),
-    { numRuns: runs(100) },
+    { numRuns: tries(100) },
   );
 });
 

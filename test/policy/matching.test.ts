@@ -10,7 +10,7 @@ import {
   TemplateProblem,
 } from '../../src/policy/namespace-template.js';
 import { caller, HEAD, mistakesIn, options, policyOf, request } from './support.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 
 // Targets.
 
@@ -171,7 +171,7 @@ test('two pairs never share a namespace, and a namespace leads back to its pair'
         }
       },
     ),
-    { numRuns: runs(300) },
+    { numRuns: tries(300) },
   );
 });
 
@@ -266,7 +266,7 @@ test('no text makes it throw', (t) => {
         t.notThrows(() => evaluate(text));
       },
     ),
-    { numRuns: runs(500) },
+    { numRuns: tries(500) },
   );
 });
 

@@ -4,7 +4,7 @@ import { limitsQueries } from '../../src/model/limit-refusals.js';
 import { namespaceFields } from '../../src/policy/diff.js';
 import { ZonedTime } from '../../src/policy/schedule.js';
 import { mistakesIn, options, policyOf } from './support.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 
 // Pools.
 
@@ -223,7 +223,7 @@ test('a size holds until the moment that is given for it, and not into anotherâ€
         t.is(fresh?.at(between).untilMs, now.untilMs);
       }
     }),
-    { numRuns: runs(50) },
+    { numRuns: tries(50) },
   );
 });
 

@@ -13,7 +13,7 @@ import { TestAuthority } from '../support/certificates.js';
 import { sessionId as nthSession } from '../support/driver-records.js';
 import { FakeSparkConnect } from '../support/fake-spark-connect.js';
 import { limitPolicy } from '../support/queries.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 
 // Queries.
 
@@ -298,7 +298,7 @@ test('whatever happens: no limit is passed by what is let in, nobody waits who m
       table.sweep(nowMs + LAPSES.endedMs);
       t.true(table.isEmpty);
     }),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });
 

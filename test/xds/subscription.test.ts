@@ -4,7 +4,7 @@ import { nameList } from '../../src/xds/name-lists.js';
 import { type EncodedResource, isFullState, TypeUrl } from '../../src/xds/resource.js';
 import { SubscribedNames } from '../../src/xds/subscriber-index.js';
 import { Subscription } from '../../src/xds/subscription.js';
-import { runs } from '../support/runs.js';
+import { tries } from '../support/tries.js';
 import type { ProtocolName } from '../support/xds-client.js';
 import { type HubClient, HubHarness, VIEW } from '../support/xds-hub.js';
 import { cluster, endpoints, listener, route } from '../support/xds-resources.js';
@@ -291,7 +291,7 @@ for (const protocol of ['delta', 'sotw'] as const satisfies ProtocolName[]) {
           if (superfluous) throw new Error(`${typeUrl} was sent again after a reconnect`);
         }
       }),
-      { numRuns: runs(150) },
+      { numRuns: tries(150) },
     );
     t.pass();
   });

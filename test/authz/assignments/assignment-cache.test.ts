@@ -17,7 +17,7 @@ import { assignmentFor, AuthzGateway } from '../../support/authz-gateway.js';
 import { allowed, denied, SESSION } from '../../support/check-client.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { plainPolicy } from '../../support/plain-policy.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 import { ScriptedControlPlane } from '../../support/scripted-control-plane.js';
 import { WatchedClock } from '../../support/watched-clock.js';
 
@@ -127,7 +127,7 @@ test('no answer outlives a notice that concerns it, or the lease', async (t) => 
         }
       }
     }),
-    { numRuns: runs(100) },
+    { numRuns: tries(100) },
   );
   // Whether a run asserts anything depends on what is drawn.
   t.pass();

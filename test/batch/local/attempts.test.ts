@@ -13,7 +13,7 @@ import {
 import { sparkSubmit, type SparkSubmitOptions } from '../../../src/batch/local/spark-submit.js';
 import { hasEnded, jobToRun, logOf, openLocalBatch, untilJob } from '../../support/local-batch.js';
 import { temporaryFolder } from '../../support/local-world.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 
 // The command of a local job: which Spark, how much of the machine, and what of the environment.
 
@@ -147,7 +147,7 @@ test('whatever the chunks, lines come out as they went in', async (t) => {
         await reader.close();
       },
     ),
-    { numRuns: runs(50) },
+    { numRuns: tries(50) },
   );
 });
 

@@ -10,7 +10,7 @@ import { driverRecord, sessionId, sessionRecord, START_MS } from '../../support/
 import { TestLeadership } from '../../support/leadership.js';
 import { ManualClock, settle } from '../../support/manual-clock.js';
 import { MemoryStore } from '../../support/memory-store.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 
 // The ledger of who leads.
 
@@ -393,6 +393,6 @@ test('however late writes of former leaders arrive, no driver has two sessions a
         answered(id, await ask(last, id), ended.has(id));
       }
     }),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });

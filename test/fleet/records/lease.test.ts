@@ -5,7 +5,7 @@ import type { KubernetesApi } from '../../../src/lib/kubernetes/kubernetes-api.j
 import { KubernetesLease, type LeaseOptions } from '../../../src/fleet/records/lease.js';
 import { FakeKubernetes, type Fate } from '../../support/fake-kubernetes.js';
 import { ManualClock } from '../../support/manual-clock.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 import { Signal } from '../../support/signal.js';
 
 const DURATION_MS = 10_000;
@@ -83,7 +83,7 @@ test('whenever a leader dies, a follower leads when the lease it last saw has ru
       t.true(leadsAtMs !== undefined && leadsAtMs <= renewedAtMs + DURATION_MS * 1.2);
       await second.stop();
     }),
-    { numRuns: runs(100) },
+    { numRuns: tries(100) },
   );
 });
 
@@ -300,6 +300,6 @@ test('whatever is lost, no two lead at once and epochs only grow', async (t) => 
         check();
       }
     }),
-    { numRuns: runs(60) },
+    { numRuns: tries(60) },
   );
 });

@@ -14,7 +14,7 @@ import {
 import { TestLeadership } from '../../support/leadership.js';
 import { ManualClock, settle } from '../../support/manual-clock.js';
 import { MemoryStore } from '../../support/memory-store.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 
 // The ledger.
 
@@ -356,6 +356,6 @@ test('whatever fails and in whatever order, an answered change is in the store a
         if (found) t.true(sessionId(n) in found.sessions || sessionId(n) in found.tombstones);
       }
     }),
-    { numRuns: runs(200) },
+    { numRuns: tries(200) },
   );
 });

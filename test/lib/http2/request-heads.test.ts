@@ -13,7 +13,7 @@ import { RequestHeads } from '../../../src/lib/http2/request-heads.js';
 import { serveHttp2, type SocketOptions } from '../../../src/lib/http2/socket.js';
 import { frame, frames, hello, request } from '../../support/http2-peer.js';
 import { ManualClock } from '../../support/manual-clock.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 import { Signal } from '../../support/signal.js';
 
 // Heads of requests.
@@ -76,7 +76,7 @@ test('a block that comes again is read as it would be afresh', (t) => {
         }
       },
     ),
-    { numRuns: runs(300) },
+    { numRuns: tries(300) },
   );
   t.pass();
 });
@@ -248,7 +248,7 @@ test('no block makes the decoder do anything but read or refuse it', (t) => {
         }
       }
     }),
-    { numRuns: runs(500) },
+    { numRuns: tries(500) },
   );
   t.pass();
 });

@@ -14,7 +14,7 @@ import {
   settings,
   windowUpdate,
 } from '../../support/http2-peer.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 
 test('the same bytes in any pieces are the same requests and get the same answers', (t) => {
   const bytes = Buffer.concat([
@@ -85,7 +85,7 @@ test('whatever windows the client gives, the whole answer comes, and never more 
         );
       },
     ),
-    { numRuns: runs(60) },
+    { numRuns: tries(60) },
   );
 });
 
@@ -177,7 +177,7 @@ test('no bytes make the connection throw', (t) => {
       peer.connection.disconnected();
       t.is(new Set(peer.closed).size, peer.requests.length);
     }),
-    { numRuns: runs(500) },
+    { numRuns: tries(500) },
   );
 });
 

@@ -19,7 +19,7 @@ import { StreamActivity } from '../../../src/telemetry/access-log/feed.js';
 import { requestMetrics } from '../../../src/telemetry/access-log/request-metrics.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { RecordingSink } from '../../support/recording-sink.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 
 // Entries as Envoy sends them.
 
@@ -367,7 +367,7 @@ test('whatever the order of records, each opened stream is closed exactly once',
       }
       t.is(open.size, 0);
     }),
-    { numRuns: runs(50) },
+    { numRuns: tries(50) },
   );
 });
 

@@ -27,7 +27,7 @@ import {
   numbersIn,
 } from '../../support/audit-lines.js';
 import { ManualClock, settle } from '../../support/manual-clock.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 
 // The destination.
 
@@ -190,7 +190,7 @@ test('whatever a destination does, every record is written once and in order, or
         t.is(numbers.length + metrics.drops.queue_full + metrics.drops.shutdown, pushed);
       },
     ),
-    { numRuns: runs(60) },
+    { numRuns: tries(60) },
   );
 });
 

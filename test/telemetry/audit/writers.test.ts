@@ -28,7 +28,7 @@ import { CountedAudit, numbered, numbersIn, silent } from '../../support/audit-l
 import { unusedAddress } from '../../support/loopback.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { attributesOf, OtlpCollector } from '../../support/otlp-collector.js';
-import { runs } from '../../support/runs.js';
+import { tries } from '../../support/tries.js';
 import { unusedPort } from '../../support/unused-port.js';
 import { rpc } from './support.js';
 
@@ -154,7 +154,7 @@ test('wherever a crash cut the file, whole records survive and what follows is r
       });
       t.deepEqual(read(path), [...whole.map((_, index) => index + 1), 9]);
     }),
-    { numRuns: runs(40) },
+    { numRuns: tries(40) },
   );
 });
 
