@@ -28,6 +28,7 @@ import { TestAuthority } from '../../support/certificates.js';
 import { unusedAddress } from '../../support/loopback.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { Signal } from '../../support/signal.js';
+import { tries } from '../../support/tries.js';
 
 // Streams.
 
@@ -256,7 +257,7 @@ test('messages come whole, however their bytes are cut, and nothing is kept of t
       t.deepEqual(messages, sent);
       t.is(held(), 0);
     }),
-    { numRuns: 50 },
+    { numRuns: tries(50) },
   );
 });
 
