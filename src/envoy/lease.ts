@@ -69,7 +69,7 @@ export function withoutLease(): Record<string, Any> {
 const COUNTS = 'envoy.filters.http.grpc_stats';
 
 /**
- * Counts and times what has no record, by cluster and method (src/authz/envoy-counts.ts reads them). Runs where
+ * Counts and times what has no record, by cluster and method (src/authz/envoy-counts-reader.ts reads them). Runs where
  * a route asks for it.
  */
 export function countsFilter(): HttpFilter {

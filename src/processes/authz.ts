@@ -4,7 +4,7 @@ import { Registry, Counter, Gauge } from 'prom-client';
 import { AssignmentsClient } from '../authz/assignments/assignments-client.js';
 import { type AuthzServer, startAuthzServer } from '../authz/authz-server.js';
 import { type AuthzMetrics } from '../authz/authz-metrics.js';
-import { EnvoyCountsReader } from '../authz/envoy-counts.js';
+import { EnvoyCountsReader } from '../authz/envoy-counts-reader.js';
 import { ShadowTally } from '../authz/shadow.js';
 import type { IssuerKeyState } from '../authz/token/verifier.js';
 import { mtlsFiles } from '../lib/grpc/port.js';
@@ -22,7 +22,12 @@ import { localUrl, type Settings } from '../settings/table.js';
 import type { ConfigurationSource } from '../xds/relay/relay.js';
 import { startAdminServer } from './admin.js';
 import { certificateMetrics, policyMetrics, processMetrics } from './metrics.js';
-import { openSidecarPolicy, policyObserver, openShadowPolicy, sidecarPolicy } from './policy.js';
+import {
+  openSidecarPolicy,
+  policyObserver,
+  openShadowPolicy,
+  sidecarPolicy,
+} from './role-policy.js';
 import { aborted, type Closing, roleLogger, runProcess } from './process.js';
 import { openTracing } from './telemetry.js';
 import { startRelay } from './xds.js';

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import * as fc from 'fast-check';
 import pino from 'pino';
-import { EnvoyCountsReader, parseEnvoyCounts } from '../../src/authz/envoy-counts.js';
+import { EnvoyCountsReader, parseEnvoyCounts } from '../../src/authz/envoy-counts-reader.js';
 import { ShadowTally } from '../../src/authz/shadow.js';
 import type { Query, QueryAdmission } from '../../src/model/assignment.js';
 import { DURATION_BUCKETS_MS } from '../../src/model/envoy-counts.js';

@@ -10,7 +10,7 @@ import { type FleetProblem, namespaceReference } from '../../src/model/fleet-pro
 import type { PolicyObserver } from '../../src/model/policy.js';
 import { kubernetesMetrics } from '../../src/processes/kubernetes.js';
 import { certificateMetrics } from '../../src/processes/metrics.js';
-import { policyObserver } from '../../src/processes/policy.js';
+import { policyObserver } from '../../src/processes/role-policy.js';
 import { ProblemBoard } from '../../src/processes/telemetry.js';
 import { compileSettings } from '../../src/settings/compile-settings.js';
 import { caller, policyOf } from '../policy/support.js';

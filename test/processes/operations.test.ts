@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { LeaderOperations } from '../../src/processes/leader.js';
-import { openShadowPolicy } from '../../src/processes/policy.js';
+import { openShadowPolicy } from '../../src/processes/role-policy.js';
 import { type SessionAddress, SessionExpiry } from '../../src/sessions/expiry.js';
 import { HEAD, options } from '../policy/support.js';
 import { alice, sessionId } from '../support/driver-records.js';

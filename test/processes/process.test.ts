@@ -9,7 +9,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { consoleParts, startAdminServer } from '../../src/processes/admin.js';
 import { outputDeletion } from '../../src/processes/batch-output.js';
-import { mostSessionsByVariant } from '../../src/processes/drivers.js';
+import { mostSessionsByVariant } from '../../src/processes/own-drivers.js';
 import { Closing } from '../../src/processes/process.js';
 import { compileSettings } from '../../src/settings/compile-settings.js';
 import { temporaryFolder } from '../support/local-world.js';

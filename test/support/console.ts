@@ -5,7 +5,7 @@ import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { loginRoutes, readRoutes } from '../../src/console/read-routes.js';
-import { consoleAssets } from '../../src/console/assets.js';
+import { consoleAssets } from '../../src/console/console-assets.js';
 import { Gatekeeper } from '../../src/console/gatekeeper.js';
 import { consolePage, createConsole } from '../../src/console/console.js';
 import { createSignIn } from '../../src/sign-in/create.js';
@@ -24,7 +24,7 @@ import type { NodeStatus, PoolReport, SidecarStatus } from '../../src/model/repo
 import type { SeenRequest } from '../../src/model/assignment.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { fleetReport } from '../../src/fleet/fleet-report.js';
-import { policyDiffer } from '../../src/processes/policy.js';
+import { policyDiffer } from '../../src/processes/role-policy.js';
 import { options as policyOptions } from '../policy/support.js';
 import { sharedKeysFile } from './token-issuer.js';
 import { unusedPort } from './unused-port.js';

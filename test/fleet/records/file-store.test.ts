@@ -8,7 +8,7 @@ import test from 'ava';
 import { pino } from 'pino';
 import { FileLock } from '../../../src/fleet/records/file-lock.js';
 import { FileRecordStore } from '../../../src/fleet/records/file-store.js';
-import { addressOfReplica, replicaIdentity } from '../../../src/fleet/records/lease.js';
+import { addressOfReplica, replicaIdentity } from '../../../src/fleet/records/kubernetes-lease.js';
 import { withoutSession, withSession } from '../../../src/model/driver-record.js';
 import {
   alice,

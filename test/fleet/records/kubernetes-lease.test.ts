@@ -2,7 +2,7 @@ import test from 'ava';
 import * as fc from 'fast-check';
 import { pino } from 'pino';
 import type { KubernetesApi } from '../../../src/lib/kubernetes/kubernetes-api.js';
-import { KubernetesLease, type LeaseOptions } from '../../../src/fleet/records/lease.js';
+import { KubernetesLease, type LeaseOptions } from '../../../src/fleet/records/kubernetes-lease.js';
 import { FakeKubernetes, type Fate } from '../../support/fake-kubernetes.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { tries } from '../../support/tries.js';
