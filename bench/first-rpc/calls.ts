@@ -47,6 +47,6 @@ export function firstRpc(
       if (status === '0') resolve(performance.now() - startedAt);
       else reject(new Error(`grpc-status ${status}: ${message}`));
     });
-    stream.end(request(sessionId, 'alice', 200));
+    stream.end(request(sessionId, 'alice', 'assign'));
   });
 }
