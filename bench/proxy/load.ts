@@ -27,6 +27,8 @@ export interface LoadResult {
   readonly seconds: number;
   /** Of single RPCs, milliseconds, ascending. */
   readonly latenciesMs: readonly number[];
+  /** At a rate: how late each RPC was begun, by this process's own fault, milliseconds, ascending. Part of its latency. */
+  readonly lateMs: readonly number[];
   readonly bytes: number;
 }
 
@@ -39,6 +41,7 @@ async function run(load: Load): Promise<LoadResult> {
   session.setLocalWindowSize(64 * CHUNK_BYTES);
   const body = request(load.sessionId, 'bench', load.kind);
   const latenciesMs: number[] = [];
+  const lateMs: number[] = [];
   let bytes = 0;
   let left = load.count;
   const worker = async () => {
@@ -54,12 +57,14 @@ async function run(load: Load): Promise<LoadResult> {
     await Promise.all(Array.from({ length: load.outstanding }, worker));
   } else
     await atRate(load.count, load.perSecond, async (dueAt) => {
+      lateMs.push(performance.now() - dueAt);
       bytes += await call(session, load, body);
       latenciesMs.push(performance.now() - dueAt);
     });
   const seconds = (performance.now() - startedAt) / 1000;
   session.close();
-  return { seconds, latenciesMs: latenciesMs.toSorted((a, b) => a - b), bytes };
+  const ascending = (values: readonly number[]) => values.toSorted((a, b) => a - b);
+  return { seconds, latenciesMs: ascending(latenciesMs), lateMs: ascending(lateMs), bytes };
 }
 
 /** Open loop: a call that is late because others were slow counts from when it was due. */
