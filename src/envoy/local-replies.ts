@@ -166,7 +166,7 @@ function requestLog(filter: AccessLogFilter, ...headers: string[]): AccessLog {
           transportApiVersion: ApiVersion.V3,
           // The next query of a client at its limit waits for the record of the last one's end.
           bufferFlushInterval: duration(200),
-          // A message costs the control plane as much as a dozen entries: a busy worker's hold more of them.
+          // Fewer messages of a busy worker: each costs the control plane its gRPC.
           bufferSizeBytes: 64 * 1024,
         },
         additionalRequestHeadersToLog: [TRACE_HEADER, ...headers],
