@@ -139,7 +139,8 @@ export class GrpcStreamServer {
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
-    for (const stream of this.#streams) stream.fail(reason);
+    const trailers = errorTrailers(reason);
+    for (const stream of this.#streams) stream.end(trailers);
     for (const connection of this.#connections) connection.shutDown();
     const limit = this.#options.clock.setTimer(CLOSE_GRACE_MS, () => {
       for (const socket of this.#sockets) socket.destroy();
@@ -231,7 +232,7 @@ class Stream implements GrpcStream {
     };
     stream.onDrain = () => listener.drained();
     // A client that has nothing more to say wants nothing more.
-    stream.onEnd = () => this.#end(STATUS_OK);
+    stream.onEnd = () => this.end(STATUS_OK);
     stream.onClose = () => {
       onClose();
       listener.closed();
@@ -253,10 +254,10 @@ class Stream implements GrpcStream {
   }
 
   fail(error: GatewayError): void {
-    this.#end(errorTrailers(error));
+    this.end(errorTrailers(error));
   }
 
-  #end(trailers: Buffer): void {
+  end(trailers: Buffer): void {
     const stream = this.#stream;
     if (stream.closed) return;
     if (!stream.responded) this.#connection.respond(stream, RESPONSE_HEADERS, false);
