@@ -14,7 +14,7 @@ try {
   );
   if (!name || !existsSync(program)) {
     throw new SetupError(
-      `No benchmark "${name ?? ''}": it is one of authz, audit, batch, policy, xds, proxy, kube.`,
+      `No benchmark "${name ?? ''}": it is one of audit, authz, batch, first-rpc, kube, policy, proxy, xds.`,
     );
   }
 } catch (error) {

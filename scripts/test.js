@@ -2,7 +2,7 @@
 // Usage: node scripts/test.js [check | unit | component | python | e2e …] [ava options] [test files]
 // The last line is the result: "N passed, N failed".
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setup } from './setup.js';
 import { printFailure } from './setup/setup-error.js';
@@ -28,7 +28,9 @@ const timesFile = join(times, 'times');
 
 try {
   if (wanted.has('check')) await checks();
-  await avaSuite('unit', 'unit tests', {}, { needs: { run: false } });
+  // One more at a time than there are cores: some files wait for processes and timers.
+  const concurrency = availableParallelism() + 1;
+  await avaSuite('unit', 'unit tests', { concurrency }, { needs: { run: false } });
   await avaSuite(
     'component',
     'tests with a real Envoy, Spark or browser',

@@ -93,11 +93,11 @@ function processesFor({ config, overrides }: SettingsArguments): Processes {
       await runIssuer(settings);
     },
     async bootstrap(settings) {
-      const { bootstrapOf } = await import('./processes/bootstrap.js');
+      const { bootstrapOf } = await import('./processes/envoy-bootstrap.js');
       return bootstrapOf(settings);
     },
     async writeBootstrap(settings, file) {
-      const { writeBootstrap } = await import('./processes/bootstrap.js');
+      const { writeBootstrap } = await import('./processes/envoy-bootstrap.js');
       writeBootstrap(settings, file);
     },
     async kubernetes(settings) {

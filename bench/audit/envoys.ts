@@ -14,11 +14,12 @@ import {
   AccessLogService,
   StreamAccessLogsMessageSchema,
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
-import { AUTHZ_METADATA_NAMESPACE } from '../../src/model/names.js';
+import { packed } from '../../src/authz/check-codec.js';
+import { AccessMetadata, AUTHZ_METADATA_NAMESPACE } from '../../src/model/names.js';
 
 /** Two Envoys with two worker threads each. */
 const STREAMS = 4;
-const MESSAGE_BYTES = 16 * 1024;
+const MESSAGE_BYTES = 64 * 1024;
 const METHODS = ['ReleaseExecute', 'ReleaseExecute', 'ReleaseExecute', 'ExecutePlan', 'Config'];
 
 function entry(index: number): MessageInitShape<typeof HTTPAccessLogEntrySchema> {
@@ -37,14 +38,16 @@ function entry(index: number): MessageInitShape<typeof HTTPAccessLogEntrySchema>
       metadata: {
         filterMetadata: {
           [AUTHZ_METADATA_NAMESPACE]: {
-            session: `5f0c1f5e-3c1d-4a52-9d0a-${String(index % 1000).padStart(12, '0')}`,
-            principal: 'ada@example.com',
-            issuer: 'https://issuer.example.com/oauth2/default',
-            team: 'search',
-            environment: 'prod',
-            namespace: 'sjns-search-prod',
-            driver: '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10',
-            claimed_user: 'ada',
+            [AccessMetadata.packed]: packed({
+              session: `5f0c1f5e-3c1d-4a52-9d0a-${String(index % 1000).padStart(12, '0')}`,
+              principal: 'ada@example.com',
+              issuer: 'https://issuer.example.com/oauth2/default',
+              team: 'search',
+              environment: 'prod',
+              namespace: 'sjns-search-prod',
+              driver: '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10',
+              claimed_user: 'ada',
+            }),
           },
         },
       },

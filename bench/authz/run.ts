@@ -5,7 +5,7 @@
  * processor time of a check holds on a busy machine, too, the rest only on one that does nothing else.
  *
  * Arguments: rounds (default 15), checks in each slice (default 10,000), sessions (default 2,000; ten
- * share a token).
+ * share a token). BENCH_NODE: another node to run this gateway's service with; it alone is compared then.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -48,10 +48,21 @@ function ofNode(name: string, script: string, ...args: string[]): Contender {
   return { name, command: process.execPath, args: [here(`servers/${script}`), ...args] };
 }
 
-function contenders(): Contender[] {
-  const list = [
+function contenders(otherNode: string | undefined): Contender[] {
+  const ours = [
     ofNode('this gateway', 'gateway.js'),
     ofNode('this gateway, with its metrics and a policy', 'gateway.js', 'deployed'),
+  ];
+  if (otherNode !== undefined) {
+    const on = (one: Contender) => ({
+      ...one,
+      name: `${one.name}, the other node`,
+      command: otherNode,
+    });
+    return [...ours, ...ours.map(on)];
+  }
+  const list = [
+    ...ours,
     ofNode('node:http2, same decision and codec', 'node-http2.js'),
     ofNode('grpc-js, same decision and codec', 'grpc-js.js', 'handwritten'),
     ofNode('grpc-js, same decision, generated messages', 'grpc-js.js', 'generated'),
@@ -161,7 +172,7 @@ function printTable(
 
 async function main(): Promise<void> {
   const issuer = await TokenIssuer.start('bench', '127.0.0.1');
-  const list = contenders();
+  const list = contenders(process.env['BENCH_NODE']);
   const sockets = list.map((_, i) => join(directory, `${i}.sock`));
   const servers: ChildProcess[] = [];
   for (const [i, contender] of list.entries()) {

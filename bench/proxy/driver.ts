@@ -1,20 +1,26 @@
 /**
  * A stand-in for a Spark driver that costs as little as it can: it answers every RPC at once, so that
- * what is measured is the way to it. Usage: node driver.js <address> <port>
+ * what is measured is the way to it. Usage: node driver.js <port> <address> …
  *
  * ReleaseExecute answers one small message. ExecutePlan answers as many messages of 1 MiB as the
  * request header `x-bench-messages` says.
  */
-import { createServer } from 'node:http2';
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { CHUNK_BYTES, frame, METHODS } from './wire.js';
 
-const [address, port] = process.argv.slice(2);
+const [port, ...addresses] = process.argv.slice(2);
 const small = frame(Buffer.alloc(80, 1));
 const chunk = frame(Buffer.alloc(CHUNK_BYTES, 1));
 
-const server = createServer({ settings: { initialWindowSize: 16 * CHUNK_BYTES } });
-server.on('session', (session) => session.setLocalWindowSize(64 * CHUNK_BYTES));
-server.on('stream', (stream, headers) => {
+const servers = addresses.map(() => {
+  const server = createServer({ settings: { initialWindowSize: 16 * CHUNK_BYTES } });
+  server.on('session', (session) => session.setLocalWindowSize(64 * CHUNK_BYTES));
+  server.on('stream', answer);
+  return server;
+});
+
+function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
   stream.on('error', () => undefined);
   stream.resume();
   stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
@@ -35,6 +41,12 @@ server.on('stream', (stream, headers) => {
     stream.end();
   };
   send();
-});
-server.listen(Number(port), address, () => process.send?.('ready'));
+}
+
+await Promise.all(
+  servers.map(async (server, index) => {
+    await once(server.listen(Number(port), addresses[index]), 'listening');
+  }),
+);
+process.send?.('ready');
 process.on('disconnect', () => process.exit(0));

@@ -6,7 +6,7 @@ interface Target {
 }
 
 /** A bootstrap, JSON. The HTTP/2 windows are those of the gateway's Envoy. */
-export function plainEnvoy(listenPort: number, driver: Target): string {
+export function plainEnvoy(listenPort: number, drivers: readonly Target[]): string {
   const http2 = {
     initial_stream_window_size: 1 << 20,
     initial_connection_window_size: 1 << 24,
@@ -63,7 +63,11 @@ export function plainEnvoy(listenPort: number, driver: Target): string {
           load_assignment: {
             cluster_name: 'driver',
             endpoints: [
-              { lb_endpoints: [{ endpoint: { address: socket(driver.address, driver.port) } }] },
+              {
+                lb_endpoints: drivers.map(({ address, port }) => ({
+                  endpoint: { address: socket(address, port) },
+                })),
+              },
             ],
           },
           typed_extension_protocol_options: {

@@ -1,7 +1,9 @@
 /**
  * What the gateway costs an RPC and a stream: the same load to a driver directly, through a plain
  * Envoy, and through the whole gateway (Envoy, ext_authz with token and session, control plane), in
- * turns; and the processor time of each process between client and driver. Usage: npm run bench:proxy [-- rounds]
+ * turns; and the processor time of each process between client and driver. 100 sessions, each with a
+ * connection and a driver of its own, as clients have. Usage: npm run bench:proxy [-- rounds [views]]
+ *   views   of: latency cpu rate; all when none is named
  */
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { findEnvoy } from '../../test/support/envoy.js';
 import { Gateway } from '../../test/support/gateway.js';
+import { routingPolicy } from '../../test/support/routing-policy.js';
 import { unusedPort } from '../../test/support/unused-port.js';
 import { cpuMicros, keepApart, type Server, serversOf } from './servers.js';
 import type { Load, LoadResult } from './load.js';
@@ -19,14 +22,17 @@ import { median } from '../median.js';
 import { plainEnvoy } from './plain-envoy.js';
 import { unusedAddress } from '../../test/support/loopback.js';
 
-const SESSION = '5f0c1f5e-3c1d-4a52-9d0a-6f1f6b9f4a11';
-const ADDRESS = await unusedAddress();
+/** Each with a client's connection and a driver of its own. */
+const SESSIONS = 100;
+const addresses = await Promise.all(Array.from({ length: SESSIONS }, unusedAddress));
+const [firstAddress = ''] = addresses;
 
 interface Contender {
   readonly name: string;
   /** Processes between client and driver, by what they are. */
   readonly servers: readonly Server[];
-  readonly target: string;
+  /** For each session. */
+  readonly targets: readonly string[];
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -37,7 +43,9 @@ interface Measure {
   readonly unit: string;
 }
 
-const rounds = Number(process.argv[2] ?? 5);
+const [given = '5', ...views] = process.argv.slice(2);
+const rounds = Number(given);
+const isAsked = (view: 'latency' | 'cpu' | 'rate') => views.length === 0 || views.includes(view);
 
 const measures: readonly Measure[] = [
   {
@@ -84,21 +92,33 @@ const folder = mkdtempSync(join(tmpdir(), 'bench-proxy-'));
 const children: ChildProcess[] = [];
 let gateway: Gateway | undefined;
 try {
-  const port = await unusedPort(ADDRESS);
-  children.push(await started(forked('driver.js', [ADDRESS, String(port)])));
+  const port = await unusedPort(firstAddress);
+  children.push(await started(forked('driver.js', [String(port), ...addresses])));
   const driversFile = join(folder, 'drivers.yaml');
   writeFileSync(
     driversFile,
     stringify({
-      drivers: [{ name: 'bench', namespace: 'sjns-data-dev', address: ADDRESS, port }],
+      drivers: addresses.map((address, index) => ({
+        name: `bench-${index}`,
+        namespace: 'sjns-data-dev',
+        address,
+        port,
+      })),
     }),
   );
   gateway = await Gateway.start({
+    policy: routingPolicy({}),
     settings: { drivers: { source: 'static', static_file: driversFile } },
   });
   const envoyPort = await unusedPort();
   const bootstrap = join(folder, 'envoy.json');
-  writeFileSync(bootstrap, plainEnvoy(envoyPort, { address: ADDRESS, port }));
+  writeFileSync(
+    bootstrap,
+    plainEnvoy(
+      envoyPort,
+      addresses.map((address) => ({ address, port })),
+    ),
+  );
   const envoy = spawn(
     findEnvoy(),
     ['--config-path', bootstrap, '--disable-hot-restart', '--concurrency', '1', '-l', 'error'],
@@ -106,17 +126,22 @@ try {
   );
   children.push(envoy);
   const contenders: readonly Contender[] = [
-    { name: 'direct', target: `http://${ADDRESS}:${port}`, headers: {}, servers: [] },
+    {
+      name: 'direct',
+      targets: addresses.map((address) => `http://${address}:${port}`),
+      headers: {},
+      servers: [],
+    },
     {
       name: 'plain Envoy',
-      target: `http://127.0.0.1:${envoyPort}`,
+      targets: forEach(`http://127.0.0.1:${envoyPort}`),
       headers: {},
       servers: [{ name: 'Envoy', pid: envoy.pid ?? 0 }],
     },
     {
       name: 'gateway',
       servers: serversOf(gateway.folder),
-      target: `http://127.0.0.1:${gateway.port}`,
+      targets: forEach(`http://127.0.0.1:${gateway.port}`),
       headers: {
         authorization: `Bearer ${await gateway.token('alice')}`,
         'x-doordash-team': 'data',
@@ -127,24 +152,31 @@ try {
   const load = forked('load.js', []);
   children.push(load);
   await reachable(load, contenders);
-  console.log(`${rounds} interleaved rounds; medians; in brackets the ratio to direct\n`);
-  console.log(`| | ${contenders.map(({ name }) => name).join(' | ')} |`);
-  console.log(`|---|${contenders.map(() => '---|').join('')}`);
-  for (const measure of measures) console.log(await row(load, contenders, measure));
+  console.log(`${rounds} interleaved rounds; medians`);
+  if (isAsked('latency')) {
+    console.log('\nIn brackets the ratio to direct\n');
+    console.log(`| | ${contenders.map(({ name }) => name).join(' | ')} |`);
+    console.log(`|---|${contenders.map(() => '---|').join('')}`);
+    for (const measure of measures) console.log(await row(load, contenders, measure));
+  }
   const proxies = contenders.filter(({ servers }) => servers.length > 0);
   keepApart(
     proxies.flatMap(({ servers }) => servers.map(({ pid }) => pid)),
     children.filter((child) => child !== envoy).map(({ pid = 0 }) => pid),
   );
-  console.log(
-    "\nCPU of the servers for each RPC, µs; in brackets the median of the rounds' ratios to plain Envoy\n",
-  );
-  console.log(`| | ${proxies.map(({ name }) => name).join(' | ')} |`);
-  console.log(`|---|${proxies.map(() => '---|').join('')}`);
-  for (const cost of costs) console.log(await costRow(load, proxies, cost));
-  console.log(`\n${RATE} RPC/s, open loop: latency over plain Envoy's in the same round, ms\n`);
-  console.log('| | p50 | p99 |\n|---|---|---|');
-  for (const rate of rates) console.log(await rateRow(load, proxies, rate));
+  if (isAsked('cpu')) {
+    console.log(
+      "\nCPU of the servers for each RPC, µs; in brackets the median of the rounds' ratios to plain Envoy\n",
+    );
+    console.log(`| | ${proxies.map(({ name }) => name).join(' | ')} |`);
+    console.log(`|---|${proxies.map(() => '---|').join('')}`);
+    for (const cost of costs) console.log(await costRow(load, proxies, cost));
+  }
+  if (isAsked('rate')) {
+    console.log(`\n${RATE} RPC/s, open loop: latency over plain Envoy's in the same round, ms\n`);
+    console.log('| | p50 | p99 |\n|---|---|---|');
+    for (const rate of rates) console.log(await rateRow(load, proxies, rate));
+  }
 } finally {
   for (const child of children) child.kill('SIGKILL');
   await gateway?.stop();
@@ -240,27 +272,33 @@ async function rateRow(
 
 async function send(
   load: ChildProcess,
-  { target, headers }: Contender,
+  { name, targets, headers }: Contender,
   kind: Measure['load'],
 ): Promise<LoadResult> {
-  load.send({ target, headers, sessionId: SESSION, ...kind });
+  load.send({ targets, headers, ...kind });
   const [answer] = (await once(load, 'message')) as [LoadResult | { readonly failure: string }];
-  if ('failure' in answer) throw new Error(`${target}: ${answer.failure}`);
+  if ('failure' in answer) throw new Error(`${name}: ${answer.failure}`);
   return answer;
 }
 
-/** Opens the session, and waits until each contender answers. */
+function forEach<T>(value: T): readonly T[] {
+  return Array.from({ length: SESSIONS }, () => value);
+}
+
+/** Opens the sessions, and waits until each contender answers. */
 async function reachable(load: ChildProcess, contenders: readonly Contender[]): Promise<void> {
+  const giveUpAtMs = Date.now() + 30_000;
+  const asked = { kind: 'assign', outstanding: 1, count: SESSIONS, messages: 0 } as const;
   for (const contender of contenders) {
-    for (;;) {
-      const answered = await send(load, contender, {
-        kind: 'assign',
-        outstanding: 1,
-        count: 1,
-        messages: 0,
-      }).catch(() => undefined);
-      if (answered) break;
-    }
+    const answered = () =>
+      send(load, contender, asked).then(
+        () => true,
+        (error: unknown) => {
+          if (Date.now() > giveUpAtMs) throw error;
+          return false;
+        },
+      );
+    while (!(await answered()));
   }
 }
 

@@ -15,13 +15,26 @@ export function frame(message: Buffer): Buffer {
   return Buffer.concat([head, message]);
 }
 
-/** The first fields of every Spark Connect request: session id and user. */
-export function request(sessionId: string, userId: string, padding: number): Buffer {
+/** Of the session with this number. */
+export function idOfSession(index: number): string {
+  return `5f0c1f5e-3c1d-4a52-9d0a-${index.toString(16).padStart(12, '0')}`;
+}
+
+/** What PySpark asks before its first plan. */
+const SETTINGS = [
+  'spark.sql.session.timeZone',
+  'spark.sql.timestampType',
+  'spark.sql.session.localRelationCacheThreshold',
+];
+
+/** The first fields of every Spark Connect request, session id and user, and the third one as it is of this RPC. */
+export function request(sessionId: string, userId: string, kind: keyof typeof METHODS): Buffer {
+  const asked = field(2, Buffer.concat(SETTINGS.map((key) => field(1, Buffer.from(key)))));
   return frame(
     Buffer.concat([
       field(1, Buffer.from(sessionId)),
       field(2, field(1, Buffer.from(userId))),
-      field(3, Buffer.alloc(Math.min(padding, 127), 0x61)),
+      field(3, kind === 'assign' ? asked : Buffer.alloc(127, 0x61)),
     ]),
   );
 }

@@ -1,24 +1,26 @@
 /**
  * Many Envoys in one process: each has an aggregated stream on a connection of its own, with all
  * clusters by wildcard and all endpoints by name, and acknowledges what it is sent at once.
- * Arguments: port, sotw or delta. Answers each command on standard input with a JSON line.
+ * Arguments: port, sotw or delta, number of streams, and `shuffled` if each is to have an order of its
+ * own for the names. Answers each command on standard input with a JSON line.
  */
 import { createInterface } from 'node:readline';
 import { Client, type ClientDuplexStream, credentials } from '@grpc/grpc-js';
-import { create, toBinary } from '@bufbuild/protobuf';
-import {
-  DeltaDiscoveryRequestSchema,
-  DiscoveryRequestSchema,
-} from '#gen/envoy/service/discovery/v3/discovery_pb.js';
 import { TypeUrl } from '../../src/xds/resource.js';
-import { XdsWireReader } from '../../src/xds/xds-wire.js';
-import { clusterName, CLUSTERS, STREAMS } from './world.js';
+import { lengthDelimited, XdsWireReader } from '../../src/xds/xds-wire.js';
+import { clusterName, CLUSTERS } from './world.js';
 
-const [port = '', protocol = 'delta'] = process.argv.slice(2);
+const [port = '', protocol = 'delta', streams = '100', order = ''] = process.argv.slice(2);
+const STREAMS = Number(streams);
 const delta = protocol === 'delta';
 const ADS = '/envoy.service.discovery.v3.AggregatedDiscoveryService';
 const method = `${ADS}/${delta ? 'Delta' : 'Stream'}AggregatedResources`;
 const names = Array.from({ length: CLUSTERS }, (_, index) => clusterName(index));
+// Field numbers of envoy/service/discovery/v3/discovery.proto.
+const REQUEST = delta
+  ? { node: 1, typeUrl: 2, names: 3, nonce: 6 }
+  : { version: 1, node: 2, names: 3, typeUrl: 4, nonce: 5 };
+const NODE = { id: 1, cluster: 2 };
 // The same in both kinds of response.
 const RESPONSE = { version: 1, resources: 2, typeUrl: 4, nonce: 5 };
 
@@ -29,23 +31,47 @@ let allHaveIt: (() => void) | undefined;
 
 const same = (bytes: Buffer) => bytes;
 
-function request(id: string, typeUrl: TypeUrl, nonce: string, version: string, first: boolean) {
-  const node = first ? { node: { id, cluster: 'bench' } } : {};
-  // No names are all clusters, as Envoy asks for them.
-  const wanted = typeUrl === TypeUrl.CLUSTER ? [] : names;
-  if (delta) {
-    const resourceNamesSubscribe = nonce === '' ? wanted : [];
-    const content = { ...node, typeUrl, responseNonce: nonce, resourceNamesSubscribe };
-    return toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, content));
+/** The fields that name all endpoints. */
+function encodeNames(list: readonly string[]): Buffer {
+  return Buffer.concat(list.map((name) => lengthDelimited(REQUEST.names, name)));
+}
+
+/** Another order for each seed. */
+function shuffled(list: readonly string[], seed: number): string[] {
+  const mixed = [...list];
+  let state = seed + 1;
+  for (let i = mixed.length - 1; i > 0; i -= 1) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    const j = state % (i + 1);
+    [mixed[i], mixed[j]] = [mixed[j] ?? '', mixed[i] ?? ''];
   }
-  const content = {
-    ...node,
-    typeUrl,
-    responseNonce: nonce,
-    versionInfo: version,
-    resourceNames: wanted,
-  };
-  return toBinary(DiscoveryRequestSchema, create(DiscoveryRequestSchema, content));
+  return mixed;
+}
+
+const NO_NAMES = Buffer.alloc(0);
+const commonNames = encodeNames(names);
+
+interface Request {
+  readonly typeUrl: TypeUrl;
+  readonly nonce: string;
+  readonly version: string;
+  /** Only the first one of a stream. */
+  readonly nodeId?: string;
+  readonly names: Buffer;
+}
+
+function encodeRequest({ typeUrl, nonce, version, nodeId, names: wanted }: Request): Buffer {
+  const node = Buffer.concat([
+    lengthDelimited(NODE.id, nodeId ?? ''),
+    lengthDelimited(NODE.cluster, 'bench'),
+  ]);
+  return Buffer.concat([
+    ...(REQUEST.version === undefined ? [] : [lengthDelimited(REQUEST.version, version)]),
+    ...(nodeId === undefined ? [] : [lengthDelimited(REQUEST.node, node)]),
+    lengthDelimited(REQUEST.typeUrl, typeUrl),
+    wanted,
+    lengthDelimited(REQUEST.nonce, nonce),
+  ]);
 }
 
 function connect(index: number): void {
@@ -59,8 +85,13 @@ function connect(index: number): void {
     same,
   );
   const id = `envoy-${index}`;
-  const send = (typeUrl: TypeUrl, nonce: string, version: string, first = false) =>
-    stream.write(Buffer.from(request(id, typeUrl, nonce, version, first)));
+  const ownNames = order === 'shuffled' ? encodeNames(shuffled(names, index)) : commonNames;
+  const send = (typeUrl: TypeUrl, nonce: string, version: string, first = false) => {
+    // No names are all clusters, as Envoy asks for them; an incremental client names them once.
+    const named = typeUrl === TypeUrl.ENDPOINTS && (!delta || nonce === '');
+    const content = { typeUrl, nonce, version, names: named ? ownNames : NO_NAMES };
+    stream.write(encodeRequest(first ? { ...content, nodeId: id } : content));
+  };
   let askedEndpoints = false;
   responses[index] = 0;
   stream.on('data', (bytes: Buffer) => {

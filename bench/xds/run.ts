@@ -1,8 +1,9 @@
 /**
- * What one changed endpoint costs an xDS server with 2,000 clusters of 5 endpoints and 100 aggregated
- * streams: CPU of the server, time until all clients have it, memory, bytes for each stream. Beside
- * go-control-plane where Go is installed: same clients, same run, interleaved.
- * Usage: node build/bench/xds/run.js [rounds]
+ * What one changed endpoint costs an xDS server with 2,000 clusters of 5 endpoints: CPU of the server,
+ * time until all clients have it, memory for each stream, bytes for each stream. Beside go-control-plane
+ * where Go is installed and beside grpc-js with nothing on it: same clients, same run, interleaved.
+ * Usage: node build/bench/xds/run.js [rounds [case…]]; BENCH_NODE: another node
+ * to run the gateway's server with, beside.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -12,18 +13,40 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { median } from '../median.js';
 import { LineProcess } from './process-lines.js';
-import { CLUSTERS, ENDPOINTS_EACH, STREAMS } from './world.js';
+import { CLUSTERS, ENDPOINTS_EACH } from './world.js';
 
 interface Contestant {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
+  /** Whether it can be asked for what it keeps. */
+  readonly isNode?: boolean;
 }
+
+interface Case {
+  readonly name: string;
+  readonly protocol: 'delta' | 'sotw';
+  readonly streams: number;
+  /** Whether every client names the resources in an order of its own. */
+  readonly shuffled?: boolean;
+  readonly withGo?: boolean;
+}
+
+const cases: readonly Case[] = [
+  { name: 'delta-100', protocol: 'delta', streams: 100, withGo: true },
+  { name: 'sotw-100', protocol: 'sotw', streams: 100, withGo: true },
+  { name: 'sotw-200-shuffled', protocol: 'sotw', streams: 200, shuffled: true },
+  { name: 'delta-1000', protocol: 'delta', streams: 1000 },
+  { name: 'sotw-1000', protocol: 'sotw', streams: 1000 },
+];
 
 interface Sample {
   readonly cpuMs: number;
   readonly allHaveItMs: number;
   readonly rssMiB: number;
+  /** Of memory that is in use after a collection; NaN where that cannot be asked for. */
+  readonly keptKiBEach: number;
+  readonly rssKiBEach: number;
   readonly bytesEach: number;
 }
 
@@ -33,18 +56,27 @@ const CHANGES = 10;
 /** Server and clients are quiet again after this. */
 const QUIET_MS = 300;
 const rounds = Number(process.argv[2] ?? 3);
+const wanted = process.argv.slice(3);
+const otherNode = process.env['BENCH_NODE'];
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 
-async function measure(contestant: Contestant, protocol: string): Promise<Sample[]> {
+async function measure(contestant: Contestant, each: Case): Promise<Sample[]> {
   const { process: server, ready } = await LineProcess.start(contestant.command, contestant.args);
+  const kept = async () =>
+    contestant.isNode ? ((await server.ask('memory'))['keptBytes'] ?? NaN) : NaN;
+  const keptBefore = await kept();
+  const { rssBytes: rssBefore = NaN } = await server.ask('usage');
   const { process: clients } = await LineProcess.start(process.execPath, [
     here('clients.js'),
     String(ready['port']),
-    protocol,
+    each.protocol,
+    String(each.streams),
+    each.shuffled ? 'shuffled' : '',
   ]);
   try {
     await clients.ask('everyone');
     await pause(2 * QUIET_MS);
+    const keptEach = ((await kept()) - keptBefore) / each.streams;
     const samples: Sample[] = [];
     for (let change = 0; change < WARM_UP + CHANGES; change += 1) {
       await clients.ask('mark');
@@ -56,11 +88,14 @@ async function measure(contestant: Contestant, protocol: string): Promise<Sample
       await pause(QUIET_MS);
       const after = await server.ask('usage');
       if (change < WARM_UP) continue;
+      const rssBytes = after['rssBytes'] ?? 0;
       samples.push({
         cpuMs: ((after['cpuMicros'] ?? 0) - (before['cpuMicros'] ?? 0)) / 1000,
         allHaveItMs,
-        rssMiB: (after['rssBytes'] ?? 0) / 1024 / 1024,
-        bytesEach: bytesReceived / STREAMS,
+        rssMiB: rssBytes / 1024 / 1024,
+        keptKiBEach: keptEach / 1024,
+        rssKiBEach: (rssBytes - rssBefore) / 1024 / each.streams,
+        bytesEach: bytesReceived / each.streams,
       });
     }
     return samples;
@@ -86,22 +121,31 @@ function buildGo(directory: string): string | undefined {
 
 const directory = mkdtempSync(join(tmpdir(), 'bench-xds-'));
 try {
-  const go = buildGo(directory);
-  const gateway = { name: 'gateway', command: process.execPath, args: [here('server.js')] };
-  const contestants: Contestant[] = [gateway];
-  for (const cache of go ? ['linear', 'snapshot'] : []) {
-    const name = `go-control-plane (${cache})`;
-    contestants.push({ name, command: go ?? '', args: ['-cache', cache] });
-  }
+  const chosen = cases.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+  const go = chosen.some(({ withGo }) => withGo) ? buildGo(directory) : undefined;
+  const onNode = (name: string, file: string, command = process.execPath): Contestant => ({
+    name,
+    command,
+    args: ['--expose-gc', here(file)],
+    isNode: true,
+  });
+  const gateway = onNode('gateway', 'server.js');
+  const empty = onNode('grpc-js, nothing on it', 'grpc-js-server.js');
   console.log(
-    `${CLUSTERS} clusters × ${ENDPOINTS_EACH} endpoints, ${STREAMS} aggregated streams, one endpoint changed; ` +
+    `${CLUSTERS} clusters × ${ENDPOINTS_EACH} endpoints, aggregated streams, one endpoint changed; ` +
       `medians of ${rounds} × ${CHANGES} changes`,
   );
-  for (const protocol of ['delta', 'sotw']) {
+  for (const each of chosen) {
+    const contestants: Contestant[] = [gateway, empty];
+    if (otherNode) contestants.push(onNode('gateway, the other node', 'server.js', otherNode));
+    for (const cache of go && each.withGo ? ['linear', 'snapshot'] : []) {
+      const name = `go-control-plane (${cache})`;
+      contestants.push({ name, command: go ?? '', args: ['-cache', cache] });
+    }
     const samples = new Map<Contestant, Sample[]>();
     for (let round = 0; round < rounds; round += 1) {
       for (const contestant of contestants) {
-        const fresh = await measure(contestant, protocol);
+        const fresh = await measure(contestant, each);
         samples.set(contestant, [...(samples.get(contestant) ?? []), ...fresh]);
       }
     }
@@ -112,12 +156,14 @@ try {
           const of = (key: keyof Sample) => median(taken.map((sample) => sample[key]));
           const row = {
             'server CPU ms': of('cpuMs').toFixed(1),
+            'CPU, times the gateway’s': (of('cpuMs') / own).toFixed(1),
             'all have it, ms': of('allHaveItMs').toFixed(1),
             'RSS MiB': of('rssMiB').toFixed(0),
+            'RSS, KiB a stream': of('rssKiBEach').toFixed(0),
+            'in use, KiB a stream': of('keptKiBEach').toFixed(0),
             'bytes per stream': of('bytesEach').toFixed(0),
-            'CPU, times the gateway’s': (of('cpuMs') / own).toFixed(1),
           };
-          return [`${protocol} ${name}`, row];
+          return [`${each.name} ${name}`, row];
         }),
       ),
     );

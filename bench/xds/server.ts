@@ -15,7 +15,7 @@ cache.update(VIEW, {
   upserts: indexes.flatMap((index) => [cluster(index), assignment(index, FIRST_PORT)]),
 });
 const server = await startXdsServer({
-  address: '127.0.0.1:0',
+  address: { host: '127.0.0.1', port: 0 },
   cache,
   viewOf: () => ({ view: VIEW }),
   logger: pino({ level: 'silent' }),
@@ -28,6 +28,10 @@ for await (const command of createInterface({ input: process.stdin })) {
   if (command === 'usage') {
     const { user, system } = process.cpuUsage();
     reply({ cpuMicros: user + system, rssBytes: process.memoryUsage.rss() });
+  } else if (command === 'memory') {
+    globalThis.gc?.();
+    const { heapUsed, external } = process.memoryUsage();
+    reply({ keptBytes: heapUsed + external });
   } else if (command === 'change') {
     port += 1;
     cache.update(VIEW, { upserts: [assignment(CLUSTERS / 2, port)] });

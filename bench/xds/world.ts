@@ -12,7 +12,6 @@ import { type EncodedResource, encodeResource } from '../../src/xds/resource.js'
 
 export const CLUSTERS = 2000;
 export const ENDPOINTS_EACH = 5;
-export const STREAMS = 100;
 export const FIRST_PORT = 15002;
 
 export function clusterName(index: number): string {

@@ -22,16 +22,21 @@ export function check(command, args) {
 /**
  * Runs compiled test files with ava.
  * @param {readonly string[]} files
- * @param {{serial?: boolean, timeout?: string, options?: readonly string[], env?: object}} options
+ * @param {{serial?: boolean, concurrency?: number, timeout?: string, options?: readonly string[], env?: object}} options
+ *   concurrency: files at a time; default: one for each core
  * @returns {Promise<Totals>}
  */
-export async function ava(files, { serial = false, timeout, options = [], env = {} } = {}) {
+export async function ava(
+  files,
+  { serial = false, concurrency, timeout, options = [], env = {} } = {},
+) {
   const args = [
     '--import',
     new URL('ava-hangs.js', import.meta.url).href,
     bin('ava'),
     '--tap',
     ...(serial ? ['--serial', '--concurrency=1'] : []),
+    ...(concurrency ? [`--concurrency=${concurrency}`] : []),
     ...(timeout ? [`--timeout=${timeout}`] : []),
     ...options,
     ...files,

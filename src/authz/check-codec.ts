@@ -4,6 +4,7 @@
  */
 import type { TextCache } from '../lib/protobuf/text-cache.js';
 import { WireReader, WireWriter } from '../lib/protobuf/wire.js';
+import { AccessMetadata } from '../model/names.js';
 
 export interface CheckRequest {
   /** As in `:path`. */
@@ -35,6 +36,8 @@ export interface AllowedResponse {
   readonly toClient?: readonly HeaderMutation[];
   /** For the access log. */
   readonly metadata: Readonly<Record<string, string | undefined>>;
+  /** Envoy puts some of the metadata into its span. */
+  readonly traced?: true;
 }
 
 export interface DeniedResponse {
@@ -198,7 +201,8 @@ function text(bytes: Buffer, { start, end }: WireReader, texts: TextCache): stri
 const writer = new WireWriter();
 
 export function encodeAllowed(response: AllowedResponse): Buffer {
-  writeMetadata(response.metadata);
+  const { metadata } = response;
+  writeMetadata(response.traced ? metadata : { [AccessMetadata.packed]: packed(metadata) });
   const before = writer.length;
   if (response.toClient) {
     writeHeaders(response.toClient, HttpResponseField.response_headers_to_add);
@@ -241,6 +245,14 @@ function writeHeaders(
     writer.message(HeaderValueOptionField.header, beforeHeader);
     writer.message(field, before);
   }
+}
+
+/**
+ * Metadata as one value (`AccessMetadata`). The session comes last: those who look for what they have read before
+ * go by the end.
+ */
+export function packed({ session, ...others }: AllowedResponse['metadata']): string {
+  return Buffer.from(JSON.stringify({ ...others, session })).toString('base64');
 }
 
 function writeMetadata(metadata: Readonly<Record<string, string | undefined>>): void {

@@ -154,7 +154,8 @@ export class CheckService {
             newSessionId: facts.givenSessionId,
             messageLimit: laterMessageLimit(facts, authorized.target, authorized.policy),
           });
-          const response = this.#leased(ordered, facts, authorized);
+          const leased = this.#leased(ordered, facts, authorized);
+          const response: AllowedResponse = checking.span ? { ...leased, traced: true } : leased;
           this.#reports.end(checking, 'OK');
           return { allowed: true, response };
         });
@@ -315,10 +316,10 @@ export class CheckService {
     authorized: Authorized,
     holdMs: number,
     { span }: Checking,
-    { signal }: UnaryCall,
+    call: UnaryCall,
   ): Eventually<Assignment> {
     const traceparent = span?.traceparent;
-    return this.#drivers.assign(facts, authorized, { holdMs, traceparent, signal });
+    return this.#drivers.assign(facts, authorized, { holdMs, traceparent, call });
   }
 
   #allowed(

@@ -1,6 +1,6 @@
 /** What Envoy may keep of a decision, and for how long (src/envoy/lease.ts; docs/decisions/decision-leases.md). */
 import { LEASE_HEADER, LEASE_WORDS, LEASED_RPC } from '../model/names.js';
-import type { AllowedResponse, Headers } from './check-codec.js';
+import { type AllowedResponse, type Headers, packed } from './check-codec.js';
 import type { RequestFacts } from './decision.js';
 
 /** What Envoy asks by: undefined for a request that no lease is for. */
@@ -30,12 +30,11 @@ export function withLease(
   seconds: number,
 ): AllowedResponse {
   const set = new Map(response.set.map(({ name, value }) => [name, value]));
-  const metadata = Buffer.from(JSON.stringify(response.metadata)).toString('base64');
   const token = set.get('authorization')?.slice('Bearer '.length);
   const value = [
     number,
     String(seconds),
-    metadata,
+    packed(response.metadata),
     ...LEASE_WORDS.map((name) => set.get(name) ?? ''),
     ...(token === undefined ? [] : [token]),
   ];

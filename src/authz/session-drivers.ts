@@ -11,12 +11,14 @@ import {
   type RequestFacts,
 } from './decision.js';
 import type { Eventually } from './grpc-wire.js';
+import type { UnaryCall } from './http2-transport.js';
 
 export interface AskingOptions {
   /** How long a new session may wait for a driver, milliseconds. */
   readonly holdMs: number;
   readonly traceparent: string | undefined;
-  readonly signal: AbortSignal;
+  /** Of whose signal only those who wait have need. */
+  readonly call: Pick<UnaryCall, 'signal'>;
 }
 
 interface AssignRequests {
@@ -43,7 +45,7 @@ export class SessionDrivers {
       // Nothing is there to be cleaned up in a session that nobody knows.
       const isCleanUp = facts.operation?.().isCleanUp === true;
       const session = isCleanUp ? { ...asked.session, mayCreate: false } : asked.session;
-      return this.#ask({ ...asked, session }, authorized.authenticated, options.signal);
+      return this.#ask({ ...asked, session }, authorized.authenticated, options.call.signal);
     }
     checkAssignment(known, asked.session);
     return known;
@@ -86,7 +88,7 @@ export function checkDriver(
 function assignRequests(
   facts: RequestFacts,
   { authenticated: { caller }, target }: Authorized,
-  { holdMs, traceparent }: Omit<AskingOptions, 'signal'>,
+  { holdMs, traceparent }: Omit<AskingOptions, 'call'>,
 ): AssignRequests {
   const { method, request } = facts;
   const session: AssignRequest = {

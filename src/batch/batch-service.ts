@@ -23,7 +23,7 @@ import {
 import { serviceDefinition } from '../lib/grpc/channels.js';
 import { toServiceError } from '../lib/grpc/status-details.js';
 import { GatewayError, toGatewayError } from '../model/errors.js';
-import type { BatchCaller, BatchJobs, JobView } from './jobs.js';
+import type { BatchCaller, BatchJobs, JobView } from './batch-jobs.js';
 import { parsePosition } from './log-stream.js';
 
 export interface BatchServiceOptions {

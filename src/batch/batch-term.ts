@@ -7,7 +7,7 @@ import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import type { JobState } from '../model/job.js';
 import type { Leadership } from '../model/ledger.js';
 import { addBatchService } from './batch-service.js';
-import { BatchJobs, type BatchJobsOptions } from './jobs.js';
+import { BatchJobs, type BatchJobsOptions } from './batch-jobs.js';
 import { JobKeeper, type JobKeeperOptions } from './keeper.js';
 import { type JobLedger, openJobLedger } from './records/job-ledger.js';
 import type { JobStore } from './records/job-store.js';

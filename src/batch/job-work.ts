@@ -9,7 +9,15 @@ import { hasEnded, type JobReason, type JobReport, type JobState } from '../mode
 import { cut } from '../model/telling-line.js';
 import type { ApplicationStatus } from './backend.js';
 import type { Backends } from './backends.js';
-import { packLog, tailOf, unpackLog, withAttempt } from './kept-log.js';
+import {
+  LONGEST_MESSAGE,
+  LONGEST_RETRY_MS,
+  type NextLook,
+  overdue,
+  type PendingLimit,
+  untilDue,
+} from './job-times.js';
+import { keepLog } from './kept-log.js';
 import type { JobLedger } from './records/job-ledger.js';
 import { inState, isSubmitted, type JobRecord } from './records/job-record.js';
 import { type Observation, type Reported, type Verdict, verdictOn } from './verdict.js';
@@ -32,16 +40,9 @@ export interface JobWorkOptions {
   readonly logger: Logger;
 }
 
-const LONGEST_RETRY_MS = 15_000;
 const SWEEP_AGAIN_MS = 1_000;
-const LOG_TIMEOUT_MS = 10_000;
-const LOOK_AT_WAITING_MS = 15_000;
 /** The operator deletes applications by itself, this long before we do. */
 const TTL_MARGIN_MS = 60_000;
-const LONGEST_MESSAGE = 1_000;
-
-/** When to look again if nothing happens: in so many milliseconds, or not at all. */
-export type NextLook = number | undefined;
 
 /** A log that could not be kept is given up after some attempts. */
 export interface LogAttempts {
@@ -55,6 +56,10 @@ export class JobWork {
 
   constructor(options: JobWorkOptions & { readonly onForgotten: () => void }) {
     this.#o = options;
+  }
+
+  #limit(): PendingLimit {
+    return { nowMs: this.#o.clock.now(), pendingLimitMs: this.#o.pendingLimitMs };
   }
 
   /** A job that was just submitted: its application surely was not made by anybody else. */
@@ -72,7 +77,7 @@ export class JobWork {
     const observation = backends.observe(record);
     if (hasEnded(record.state)) return this.#afterEnd(record, observation, log);
     if (record.end) return this.#end(record, observation);
-    const due = this.#overdue(record, observation);
+    const due = overdue(record, observation, this.#limit());
     if (due) {
       await ledger.update(id, (current) =>
         hasEnded(current.state) || current.end
@@ -90,7 +95,7 @@ export class JobWork {
   // Made.
 
   async #submit(record: JobRecord, observation: Observation): Promise<NextLook> {
-    const { ledger, backends, clock } = this.#o;
+    const { ledger, backends } = this.#o;
     const { id, namespace } = record.job;
     const backend = backends.get(record.cluster);
     if (!backend || !record.jobFile) {
@@ -116,7 +121,7 @@ export class JobWork {
     this.#fresh.delete(id);
     const made = await this.#noteSubmitted(id);
     this.#o.logger.info({ job: id, namespace, cluster: record.cluster }, 'a job was submitted');
-    return this.#untilDue(made, clock.now(), ledger.get(id)?.state ?? made.state);
+    return untilDue(made, ledger.get(id)?.state ?? made.state, this.#limit());
   }
 
   #noteSubmitted(id: string): Promise<JobRecord> {
@@ -172,7 +177,7 @@ export class JobWork {
   // Followed.
 
   async #follow(record: JobRecord, observation: Observation): Promise<NextLook> {
-    const { ledger, clock, backends } = this.#o;
+    const { ledger, backends } = this.#o;
     const { id, namespace } = record.job;
     const status = observation.kind === 'application' ? observation.status : undefined;
     let verdict = verdictOn(record, observation, 'not read');
@@ -186,18 +191,15 @@ export class JobWork {
       }
     }
     if (observation.kind === 'doubt' || verdict.reason?.code === 'RESULT_UNCONFIRMED') {
-      return Math.min(
-        LONGEST_RETRY_MS,
-        this.#untilDue(record, clock.now(), record.state) ?? LONGEST_RETRY_MS,
-      );
+      return Math.min(LONGEST_RETRY_MS, untilDue(record, record.state, this.#limit()));
     }
-    if (status?.retrying === true) await this.#keepLog(record, status.attempt);
+    if (status?.retrying === true) await keepLog(this.#o, record, status.attempt);
     const seen = await this.#note(record, verdict, status);
     if (hasEnded(seen.state)) {
       this.#o.onEnded?.(seen);
       return 0;
     }
-    return this.#untilDue(seen, clock.now(), ledger.get(id)?.state ?? seen.state);
+    return untilDue(seen, ledger.get(id)?.state ?? seen.state, this.#limit());
   }
 
   #note(
@@ -248,44 +250,6 @@ export class JobWork {
     return { ...rest, endedAtMs };
   }
 
-  /** Why the job is to be ended now. What cannot be seen is not judged: it may be done. */
-  #overdue(record: JobRecord, observation: Observation): JobReason | undefined {
-    const nowMs = this.#o.clock.now();
-    if (observation.kind === 'doubt' && isSubmitted(record)) return undefined;
-    const status = observation.kind === 'application' ? observation.status : undefined;
-    if (status?.state === 'SUCCEEDED' || status?.state === 'FAILED') return undefined;
-    if (!status && isSubmitted(record)) return undefined;
-    if (nowMs >= record.job.deadlineMs) {
-      return {
-        code: 'DEADLINE_EXCEEDED',
-        message: `It did not end within ${record.job.ttlSeconds} s (ttl_seconds) and was ended.`,
-      };
-    }
-    const waiting = status === undefined || status.state === 'PENDING';
-    if (!waiting || nowMs < this.#pendingUntil(record)) return undefined;
-    const found = status?.reason ?? record.reason;
-    const limit = `It did not start within ${Math.round(this.#o.pendingLimitMs / 1000)} s`;
-    return found
-      ? { ...found, message: cut(`${limit}: ${found.message}`, LONGEST_MESSAGE) }
-      : { code: 'PENDING_TOO_LONG', message: `${limit}, and nobody has said why.` };
-  }
-
-  #pendingUntil({ history, job }: JobRecord): number {
-    const lastRun = history.findLastIndex(({ state }) => state === 'RUNNING');
-    const since =
-      history[lastRun + 1]?.atMs ?? (lastRun < 0 ? job.createdAtMs : this.#o.clock.now());
-    return since + this.#o.pendingLimitMs;
-  }
-
-  #untilDue(record: JobRecord, nowMs: number, state: JobState): NextLook {
-    if (hasEnded(state)) return 0;
-    const due = state === 'RUNNING' ? [] : [this.#pendingUntil(record)];
-    const later = [record.job.deadlineMs, ...due].filter((ms) => ms > nowMs);
-    const inMs = later.length === 0 ? LONGEST_RETRY_MS : Math.min(...later) - nowMs;
-    // Why it waits is asked for by looking.
-    return state === 'PENDING' ? Math.min(inMs, LOOK_AT_WAITING_MS) : inMs;
-  }
-
   // Ended.
 
   /** Nothing of it may be left, whatever comes up late; then it has ended. */
@@ -294,7 +258,8 @@ export class JobWork {
     const { id, namespace } = record.job;
     const backend = backends.get(record.cluster);
     if (!backend) throw new Error(`cluster ${record.cluster} cannot be asked`);
-    if (observation.kind === 'application') await this.#keepLog(record, observation.status.attempt);
+    if (observation.kind === 'application')
+      await keepLog(this.#o, record, observation.status.attempt);
     await backend.delete(namespace, id);
     if (await backend.remains(namespace, id)) return SWEEP_AGAIN_MS;
     this.#fresh.delete(id);
@@ -322,7 +287,7 @@ export class JobWork {
     if (observation.kind === 'application' && !record.end) {
       const { attempt } = observation.status;
       if (record.logOfAttempt < attempt && log.failures < 5) {
-        if (!(await this.#keepLog(record, attempt))) log.failures += 1;
+        if (!(await keepLog(this.#o, record, attempt))) log.failures += 1;
         return log.failures === 0 ? 0 : SWEEP_AGAIN_MS;
       }
     }
@@ -363,41 +328,12 @@ export class JobWork {
     }
   }
 
-  // Read and kept.
-
   async #report({ job }: JobRecord): Promise<Reported> {
     try {
       return (await this.#o.readReport(job.outputPath, job.id)) ?? 'none';
     } catch (error) {
       this.#o.logger.warn({ job: job.id, reason: reasonOf(error) }, 'a report cannot be read');
       return 'doubt';
-    }
-  }
-
-  /** The end of an attempt's log, before its pod goes. Whether nothing is left to be kept. */
-  async #keepLog(record: JobRecord, attempt: number): Promise<boolean> {
-    const { ledger, backends, logger, clock } = this.#o;
-    const { id, namespace } = record.job;
-    if (attempt === 0 || record.logOfAttempt >= attempt) return true;
-    const backend = backends.get(record.cluster);
-    if (!backend) return false;
-    const gone = new AbortController();
-    const limit = clock.setTimer(LOG_TIMEOUT_MS, () => gone.abort());
-    try {
-      const tail = await tailOf(backend, namespace, id, gone.signal);
-      if (tail) {
-        const kept = await unpackLog(await ledger.readLog(id));
-        await ledger.writeLog(id, await packLog(withAttempt(kept, tail)));
-      }
-      await ledger.update(id, (current) =>
-        current.logOfAttempt >= attempt ? current : { ...current, logOfAttempt: attempt },
-      );
-      return true;
-    } catch (error) {
-      logger.warn({ job: id, attempt, reason: reasonOf(error) }, 'the log of a job was not kept');
-      return false;
-    } finally {
-      limit.cancel();
     }
   }
 }

@@ -8,19 +8,13 @@ import { Backoff, type Timer } from '../model/clock.js';
 import { reasonOf, retryAfterOf } from '../model/errors.js';
 import type { FleetProblem, ProblemSource } from '../model/fleet-problem.js';
 import type { BatchBackend } from './backend.js';
-import {
-  type JobWorkOptions,
-  JobWork,
-  type LogAttempts,
-  type NextLook,
-  oldestEnded,
-} from './job-work.js';
+import { LONGEST_RETRY_MS, type NextLook } from './job-times.js';
+import { type JobWorkOptions, JobWork, type LogAttempts, oldestEnded } from './job-work.js';
 import { isSubmitted } from './records/job-record.js';
 
 /** Looks at jobs at a time: a slow one holds up no other, and callers wait for no crowd of them. */
 const LOOKS_AT_ONCE = 8;
 const RETRY_MS = 500;
-const LONGEST_RETRY_MS = 15_000;
 const LOOK_AGAIN_MS = 20;
 const LONGEST_AGAIN_MS = 1_000;
 /** How long an end may take before people are told. */

@@ -1,9 +1,15 @@
 /** What is kept of a job's log beyond its application: the last lines of each attempt, gzipped. */
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
+import type { Logger } from 'pino';
+import type { Clock } from '../model/clock.js';
+import { reasonOf } from '../model/errors.js';
 import { isObject } from '../model/json.js';
 import { cut } from '../model/telling-line.js';
 import type { BackendLogLine, BatchBackend } from './backend.js';
+import type { Backends } from './backends.js';
+import type { JobLedger } from './records/job-ledger.js';
+import type { JobRecord } from './records/job-record.js';
 
 const zip = promisify(gzip);
 const unzip = promisify(gunzip);
@@ -21,9 +27,48 @@ const LONGEST_LINE = 4_096;
 const MOST_ATTEMPTS = 5;
 /** Of what was kept; more was put there by somebody else. */
 const LARGEST_BYTES = 16 * 1024 * 1024;
+/** To read the tail of a log. */
+const TIMEOUT_MS = 10_000;
+
+export interface LogKeeperParts {
+  readonly ledger: JobLedger;
+  readonly backends: Backends;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Keeps the end of an attempt's log, before its pod goes. Whether nothing is left to be kept. */
+export async function keepLog(
+  { ledger, backends, logger, clock }: LogKeeperParts,
+  record: JobRecord,
+  attempt: number,
+): Promise<boolean> {
+  const { id, namespace } = record.job;
+  if (attempt === 0 || record.logOfAttempt >= attempt) return true;
+  const backend = backends.get(record.cluster);
+  if (!backend) return false;
+  const gone = new AbortController();
+  const limit = clock.setTimer(TIMEOUT_MS, () => gone.abort());
+  try {
+    const tail = await tailOf(backend, namespace, id, gone.signal);
+    if (tail) {
+      const kept = await unpackLog(await ledger.readLog(id));
+      await ledger.writeLog(id, await packLog(withAttempt(kept, tail)));
+    }
+    await ledger.update(id, (current) =>
+      current.logOfAttempt >= attempt ? current : { ...current, logOfAttempt: attempt },
+    );
+    return true;
+  } catch (error) {
+    logger.warn({ job: id, attempt, reason: reasonOf(error) }, 'the log of a job was not kept');
+    return false;
+  } finally {
+    limit.cancel();
+  }
+}
 
 /** The end of the newest attempt's log, as it is now; undefined: there is none. */
-export async function tailOf(
+async function tailOf(
   backend: BatchBackend,
   namespace: string,
   id: string,
@@ -65,16 +110,13 @@ function sizeOf({ text, time }: BackendLogLine): number {
 }
 
 /** With this attempt in place of what was kept of it; the oldest attempts make room. */
-export function withAttempt(
-  kept: readonly KeptAttempt[],
-  attempt: KeptAttempt,
-): readonly KeptAttempt[] {
+function withAttempt(kept: readonly KeptAttempt[], attempt: KeptAttempt): readonly KeptAttempt[] {
   return [...kept.filter((other) => other.attempt !== attempt.attempt), attempt]
     .toSorted((a, b) => a.attempt - b.attempt)
     .slice(-MOST_ATTEMPTS);
 }
 
-export function packLog(kept: readonly KeptAttempt[]): Promise<Uint8Array> {
+function packLog(kept: readonly KeptAttempt[]): Promise<Uint8Array> {
   return zip(
     JSON.stringify({
       format: 1,

@@ -58,10 +58,18 @@ export function withLease(): Record<string, Any> {
   return { [ResourceNames.lease]: pack(FilterConfigSchema, { config: {} }) };
 }
 
+/**
+ * For the route that a leased request leaves by, which is chosen when it has been looked at: its answer says
+ * nothing of a lease.
+ */
+export function withoutLease(): Record<string, Any> {
+  return { [ResourceNames.lease]: typedStruct(`${LUA}PerRoute`, { disabled: true }).value };
+}
+
 const COUNTS = 'envoy.filters.http.grpc_stats';
 
 /**
- * Counts and times what has no record, by cluster and method (src/authz/envoy-counts.ts reads them). Runs where
+ * Counts and times what has no record, by cluster and method (src/authz/envoy-counts-reader.ts reads them). Runs where
  * a route asks for it.
  */
 export function countsFilter(): HttpFilter {
@@ -103,6 +111,7 @@ local ROUTING = { ${names} }
 local STAMPED = { ${LEASE_WORDS.map((name) => `"${name}"`).join(', ')} }
 local byte, sub, concat, time = string.byte, string.sub, table.concat, os.time
 
+-- By token, then by what else makes requests equal.
 local leases, count = {}, 0
 local asked, last = {}, 0
 
@@ -144,33 +153,33 @@ local function identity(bytes)
 end
 
 function envoy_on_request(handle)
-  local headers = handle:headers()
-  local token = headers:get("authorization")
-  if not token then return end
   local body = handle:body()
   if not body then return end
   local length = body:length()
   if length > ${BODY_PREFIX_BYTES} then return end
   local who = identity(body:getBytes(0, length))
   if not who then return end
-  -- Whatever was had before the body came is of no use any more.
-  headers = handle:headers()
-  local key = { token, headers:get(":authority") or "" }
-  for i = 1, #ROUTING do key[i + 2] = headers:get(ROUTING[i]) or "" end
-  key[#key + 1] = who
-  key = concat(key, "\\0")
-  local lease = leases[key]
+  -- Headers that were had before the body came would be of no use any more.
+  local headers = handle:headers()
+  local token = headers:get("authorization")
+  if not token then return end
+  local words = { headers:get(":authority") or "" }
+  for i = 1, #ROUTING do words[i + 1] = headers:get(ROUTING[i]) or "" end
+  words[#words + 1] = who
+  local key = concat(words, "\\0")
+  local others = leases[token]
+  local lease = others and others[key]
   if lease and time() < lease.ends then
     for i = 1, #STAMPED do headers:replace(STAMPED[i], lease[i]) end
     if lease.token then headers:replace("authorization", lease.token) else headers:remove("authorization") end
     headers:remove("authentication")
     headers:replace("${LEASED_HEADER}", "1")
-    handle:streamInfo():dynamicMetadata():set("${AUTHZ_METADATA_NAMESPACE}", "${AccessMetadata.leased}", lease.metadata)
+    handle:streamInfo():dynamicMetadata():set("${AUTHZ_METADATA_NAMESPACE}", "${AccessMetadata.packed}", lease.metadata)
     handle:clearRouteCache()
     return
   end
   last = last % 1000000000 + 1
-  asked[last % MOST_ASKED] = { last, key }
+  asked[last % MOST_ASKED] = { number = last, token = token, key = key }
   headers:replace("${LEASE_HEADER}", tostring(last))
 end
 
@@ -183,17 +192,22 @@ function envoy_on_response(handle)
   for word in said:gmatch("%S+") do words[#words + 1] = word end
   local number, seconds = tonumber(words[1]), tonumber(words[2])
   local question = number and asked[number % MOST_ASKED]
-  if not question or question[1] ~= number or not seconds or #words < #STAMPED + 3 then return end
+  if not question or question.number ~= number or not seconds or #words < #STAMPED + 3 then return end
   asked[number % MOST_ASKED] = nil
   local lease = { ends = time() + seconds, metadata = words[3] }
   for i = 1, #STAMPED do lease[i] = words[i + 3] end
   local token = words[#STAMPED + 4]
   lease.token = token and "Bearer " .. token
-  if not leases[question[2]] then
-    if count >= MOST_LEASES then leases, count = {}, 0 end
+  local others = leases[question.token]
+  if not (others and others[question.key]) then
+    if count >= MOST_LEASES then leases, count, others = {}, 0, nil end
     count = count + 1
   end
-  leases[question[2]] = lease
+  if not others then
+    others = {}
+    leases[question.token] = others
+  end
+  others[question.key] = lease
 end
 `;
 }

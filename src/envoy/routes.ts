@@ -24,7 +24,7 @@ import {
   SPARK_CONNECT_SERVICE,
 } from '../model/names.js';
 import { CLONE_SESSION_PATH, withNewSessionId } from './clone-session.js';
-import { LEASED_PATH, withCounts, withLease } from './lease.js';
+import { LEASED_PATH, withCounts, withLease, withoutLease } from './lease.js';
 import {
   duration,
   pack,
@@ -158,7 +158,7 @@ function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
       responseHeadersToRemove: [LEASE_HEADER],
       // Counted by Envoy, as authz is not asked: vhost.spark_connect.route.leased.
       statPrefix: 'leased',
-      typedPerFilterConfig: { ...filters, ...withoutAuthz() },
+      typedPerFilterConfig: { ...withCounts(), ...withoutLease(), ...withoutAuthz() },
     }),
     create(RouteSchema, {
       name: 'driver_release',

@@ -127,6 +127,8 @@ const statusByCode = {
 
   /** An xDS client sent what cannot be read or served. */
   XDS_REQUEST_INVALID: GrpcStatus.INVALID_ARGUMENT,
+  /** An xDS client names more resources, or longer ones, than a control plane keeps. */
+  XDS_TOO_MANY_NAMES: GrpcStatus.RESOURCE_EXHAUSTED,
   /** An xDS client's certificate gives it no view. */
   XDS_NODE_REFUSED: GrpcStatus.PERMISSION_DENIED,
 

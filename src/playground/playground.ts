@@ -12,7 +12,15 @@ import type { SignIn } from '../sign-in/create.js';
 import { identified } from '../sign-in/identify.js';
 import { docsPage } from './docs-page.js';
 import { API_ROOT, endpoints } from './endpoints.js';
-import { cancelJob, type JobFilter, listOf, logOf, resultsOf, runnerOf, statusOf } from './jobs.js';
+import {
+  cancelJob,
+  type JobFilter,
+  listOf,
+  logOf,
+  resultsOf,
+  runnerOf,
+  statusOf,
+} from './runner-jobs.js';
 import { LogStreams } from './log-streams.js';
 import { openApi } from './openapi.js';
 import type { Asking, Runners } from './runners.js';

@@ -1,5 +1,4 @@
 /** Which namespaces an entry of the policy is for. */
-import { LRUCache } from 'lru-cache';
 import {
   about,
   list,
@@ -13,7 +12,7 @@ import { NameSet, NameIndex } from './name-patterns.js';
 import type { NamespaceTemplate } from './namespace-template.js';
 import { labelPattern } from './texts.js';
 
-/** Namespaces whose answer is remembered. */
+/** Namespaces whose answer is remembered; beyond them it begins anew. */
 const REMEMBERED = 10_000;
 
 /** Which namespaces an entry is for; it must meet each field that is there. */
@@ -70,11 +69,13 @@ interface Entry<T> {
 
 /** Remembers what `find` found. */
 export function byNamespace<T>(find: (namespace: string) => T): (namespace: string) => T {
-  const remembered = new LRUCache<string, { readonly value: T }>({ max: REMEMBERED });
+  // No LRUCache, which takes all its room at once: a policy has a dozen of these, and most are hardly used.
+  const remembered = new Map<string, { readonly value: T }>();
   return (namespace) => {
     const known = remembered.get(namespace);
     if (known) return known.value;
     const value = find(namespace);
+    if (remembered.size >= REMEMBERED) remembered.clear();
     remembered.set(namespace, { value });
     return value;
   };

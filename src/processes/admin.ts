@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client';
 import { PolicyTokens, type IssuerKeyState, TokenVerifier } from '../authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../console/actions.js';
 import { loginRoutes, readRoutes } from '../console/read-routes.js';
-import { consoleAssets } from '../console/assets.js';
+import { consoleAssets } from '../console/console-assets.js';
 import type { Assets } from '../lib/http/assets.js';
 import { consolePage, createConsole } from '../console/console.js';
 import { createSignIn, type SignInSettings } from '../sign-in/create.js';

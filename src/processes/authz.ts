@@ -1,15 +1,16 @@
 /** `authz`: the ext_authz service beside an Envoy. */
 import { hostname } from 'node:os';
-import { Registry, Counter, Gauge, Histogram, type CounterConfiguration } from 'prom-client';
+import { Registry, Counter, Gauge } from 'prom-client';
 import { AssignmentsClient } from '../authz/assignments/assignments-client.js';
 import { type AuthzServer, startAuthzServer } from '../authz/authz-server.js';
 import { type AuthzMetrics } from '../authz/authz-metrics.js';
-import { EnvoyCountsReader } from '../authz/envoy-counts.js';
+import { EnvoyCountsReader } from '../authz/envoy-counts-reader.js';
 import { ShadowTally } from '../authz/shadow.js';
 import type { IssuerKeyState } from '../authz/token/verifier.js';
 import { mtlsFiles } from '../lib/grpc/port.js';
 import { clientCredentials } from '../lib/grpc/tls.js';
 import { text } from '../lib/http/answer.js';
+import { type Series, Tally, TimeTally } from '../lib/metrics/tally.js';
 import { formatAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
 import { issuerNote } from '../model/issuer-note.js';
@@ -21,7 +22,12 @@ import { localUrl, type Settings } from '../settings/table.js';
 import type { ConfigurationSource } from '../xds/relay/relay.js';
 import { startAdminServer } from './admin.js';
 import { certificateMetrics, policyMetrics, processMetrics } from './metrics.js';
-import { openSidecarPolicy, policyObserver, openShadowPolicy, sidecarPolicy } from './policy.js';
+import {
+  openSidecarPolicy,
+  policyObserver,
+  openShadowPolicy,
+  sidecarPolicy,
+} from './role-policy.js';
 import { aborted, type Closing, roleLogger, runProcess } from './process.js';
 import { openTracing } from './telemetry.js';
 import { startRelay } from './xds.js';
@@ -153,7 +159,7 @@ export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver 
     labelNames: ['code', 'method'],
     registers,
   });
-  const duration = new Histogram({
+  const durations = new TimeTally({
     name: 'spark_gateway_authz_decision_duration_seconds',
     help: 'Time of a check, holding for a driver included.',
     labelNames: ['outcome'],
@@ -199,12 +205,14 @@ export function authzMetrics(registry: Registry): AuthzMetrics & PolicyObserver 
   const tokenSeries = hitAndMiss(tokens);
   const assignmentSeries = hitAndMiss(assignments);
   const decisionSeries: DecisionSeries = new Map();
+  const allowed = durations.series({ outcome: 'allowed' });
+  const refused = durations.series({ outcome: 'refused' });
   return {
     shadow: ({ source, would, code }) => shadows.inc({ source, would, code }),
     expressionFailed: ({ code }) => expressions.inc({ code }),
     decided({ code, method, durationMs }) {
       seriesOf(decisions, decisionSeries, code, method).inc();
-      duration.observe({ outcome: code === 'OK' ? 'allowed' : 'refused' }, durationMs / 1000);
+      (code === 'OK' ? allowed : refused).observe(durationMs / 1000);
     },
     queryLetThrough: (code) => unlimited.inc({ code }),
     tokenCache: (result) => tokenSeries[result].inc(),
@@ -263,47 +271,4 @@ function configurationSource(registry: Registry, read: () => ConfigurationSource
     collect: () => live.set(read() === 'control-plane' ? 1 : 0),
   });
   registry.registerMetric(live);
-}
-
-// Counts of what happens with every request. Prometheus' client looks labels up at each increment;
-// here an increment is an addition, and the client is told of the sum when it is read.
-
-class Series<Label extends string> {
-  readonly labels: Readonly<Record<Label, string>>;
-  /** Since the metric was read last. */
-  untold = 0;
-
-  constructor(labels: Readonly<Record<Label, string>>) {
-    this.labels = labels;
-  }
-
-  inc(): void {
-    this.untold++;
-  }
-}
-
-export class Tally<Label extends string> {
-  readonly #series: Series<Label>[] = [];
-
-  constructor(options: Omit<CounterConfiguration<Label>, 'collect'>) {
-    const series = this.#series;
-    // It is known to its registry from here on.
-    void new Counter({
-      ...options,
-      collect() {
-        for (const one of series) {
-          if (one.untold === 0) continue;
-          this.inc(one.labels, one.untold);
-          one.untold = 0;
-        }
-      },
-    });
-  }
-
-  /** To be asked for once, and kept. It shows when it has counted something. */
-  series(labels: Readonly<Record<Label, string>>): Series<Label> {
-    const series = new Series(labels);
-    this.#series.push(series);
-    return series;
-  }
 }

@@ -7,7 +7,7 @@ import { classArchivePath } from '../discovery/local/class-archive.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import type { Settings } from '../settings/table.js';
-import { archivesFolder } from './drivers.js';
+import { archivesFolder } from './own-drivers.js';
 
 /** Where the processes and logs of local jobs are kept. */
 export function localJobsFolder(settings: Settings): string {

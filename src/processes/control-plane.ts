@@ -49,7 +49,7 @@ import { aborted, type Closing, roleLogger, runProcess } from './process.js';
 import { openReplica } from './place.js';
 import { openOwn } from './place.js';
 import { type Place } from './place.js';
-import { openOwnPolicy } from './policy.js';
+import { openOwnPolicy } from './role-policy.js';
 import { createXds } from './xds.js';
 
 /** How long the leader may take over what an operator asked another replica for. */
@@ -96,6 +96,7 @@ async function serve(settings: Settings, closing: Closing, stop: AbortSignal): P
     onRecord(record) {
       if (record.kind === 'ended') tally.add(record);
     },
+    onLeftOut: (durationsMs) => tally.addSucceeded(durationsMs),
     intervalMs: accessLogIntervalMs(settings),
     isPassedOn,
   });

@@ -16,7 +16,7 @@ import { SPARK_CONNECT_PORT, type DriverRecord, type SessionRecord } from '../mo
 import { GatewayError } from '../model/errors.js';
 import type { Policy } from '../model/policy.js';
 import type { Settings } from '../settings/table.js';
-import type { Drivers } from './drivers.js';
+import type { Drivers } from './own-drivers.js';
 import type { Cluster, KubernetesAccess } from './kubernetes.js';
 import type { ReplicaRecords } from './records.js';
 

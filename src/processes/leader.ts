@@ -30,7 +30,7 @@ import type { WaitingRoom } from '../sessions/waiting-room.js';
 import { accessLogIntervalMs } from '../settings/compile-settings.js';
 import { policyOptions } from '../settings/policy-options.js';
 import type { Settings } from '../settings/table.js';
-import { policyDiffer } from './policy.js';
+import { policyDiffer } from './role-policy.js';
 import { refuseBatch } from './batch.js';
 import type { Records } from './records.js';
 

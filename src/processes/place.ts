@@ -4,7 +4,7 @@ import type { PoolController } from '../fleet/controller.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { FleetProblem } from '../model/fleet-problem.js';
 import type { ReplicaReport } from '../model/reports.js';
-import { type Drivers, openOwnDrivers } from './drivers.js';
+import { type Drivers, openOwnDrivers } from './own-drivers.js';
 import { type KubernetesDriversContext, openKubernetesDrivers } from './drivers-of-clusters.js';
 import type { Succession } from './leader.js';
 import { followDrains, openOwnRecords, openReplicaRecords, type Records } from './records.js';

@@ -9,7 +9,7 @@ import type { Routes } from '../lib/http/router.js';
 import type { TokenVerification } from '../model/administration.js';
 import { formatAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
-import { PLAYGROUND_VIEWS, playgroundAssets } from '../playground/assets.js';
+import { PLAYGROUND_VIEWS, playgroundAssets } from '../playground/playground-assets.js';
 import { createPlayground, type Playground, type RequestEnd } from '../playground/playground.js';
 import { problem } from '../playground/problems.js';
 import { Runners } from '../playground/runners.js';
@@ -22,7 +22,7 @@ import { startAdminServer } from './admin.js';
 import { takesLocalPaths } from './batch-output.js';
 import { certificateMetrics, policyMetrics, processMetrics } from './metrics.js';
 import { choicesOf, serviceOfCertificate } from './playground-choices.js';
-import { openSidecarPolicy } from './policy.js';
+import { openSidecarPolicy } from './role-policy.js';
 import { aborted, type Closing, roleLogger, runProcess, version } from './process.js';
 import { clientSecretOf, givenSecret, issuerOf, secretFile } from './sign-in.js';
 

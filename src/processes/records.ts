@@ -14,7 +14,11 @@ import {
   type MirrorListener,
 } from '../fleet/records/kubernetes-mirror.js';
 import { KubernetesRecordStore } from '../fleet/records/kubernetes-store.js';
-import { KubernetesLease, addressOfReplica, replicaIdentity } from '../fleet/records/lease.js';
+import {
+  KubernetesLease,
+  addressOfReplica,
+  replicaIdentity,
+} from '../fleet/records/kubernetes-lease.js';
 import { openLedger } from '../fleet/records/ledger.js';
 import { formatAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';

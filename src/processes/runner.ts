@@ -6,7 +6,7 @@ import { parseOptions } from '../manifest/options.js';
 import { readManifest } from '../manifest/parse.js';
 import { formatAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
-import { ControlPlane } from '../runner/control-plane.js';
+import { ControlPlane } from '../runner/control-plane-client.js';
 import type { CallEnd } from '../runner/handlers.js';
 import { startRunner } from '../runner/server.js';
 import type { Validate } from '../runner/services.js';

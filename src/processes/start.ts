@@ -16,9 +16,9 @@ import { systemClock, type Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { authzAddress } from '../settings/authz-address.js';
 import { type Settings, localAdminUrl, localPlaygroundUrl, localUrl } from '../settings/table.js';
-import { writeBootstrap } from './bootstrap.js';
+import { writeBootstrap } from './envoy-bootstrap.js';
 import { localJobsFolder } from './batch-local.js';
-import { archivesFolder, driversFolder } from './drivers.js';
+import { archivesFolder, driversFolder } from './own-drivers.js';
 import { roleLogger, aborted, terminationSignal } from './process.js';
 import { forgetConfiguration } from './xds.js';
 

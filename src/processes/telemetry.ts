@@ -26,7 +26,9 @@ import { SamplingTracer } from '../telemetry/tracing/tracer.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 const STANDARD_OUTPUT = 1;
-/** A request to a collector is worth waiting for company. */
+/** A write is worth waiting for company: Envoys send entries a few times a second, busy ones many times. */
+const WRITE_LINGER_MS = 100;
+/** So is a request to a collector, which costs more. */
 const OTLP_LINGER_MS = 1_000;
 const CLOSE_LIMIT_MS = 3_000;
 
@@ -64,10 +66,12 @@ async function openWriters(
 ): Promise<readonly NamedWriter[]> {
   const writers: NamedWriter[] = [];
   if (audit.stdout) {
-    writers.push({ name: 'stdout', writer: new StreamWriter(STANDARD_OUTPUT, clock) });
+    const writer = new StreamWriter(STANDARD_OUTPUT, clock);
+    writers.push({ name: 'stdout', writer, lingerMs: WRITE_LINGER_MS });
   }
   if (audit.file !== undefined) {
-    writers.push({ name: 'file', writer: await openFile(audit.file, audit, { clock, logger }) });
+    const writer = await openFile(audit.file, audit, { clock, logger });
+    writers.push({ name: 'file', writer, lingerMs: WRITE_LINGER_MS });
   }
   if (audit.otlp && otlp.endpoint) {
     const client = new OtlpClient({ endpoint: otlp.endpoint, caFile: otlp.caFile });

@@ -65,7 +65,7 @@ export function createXds(
   cache.update(VIEW, { upserts: [...frontResources(envoy), ...certificates.secrets()] });
   const tls = mtlsFiles(settings.mtls);
   const server = createXdsServer({
-    address: formatAddress(settings.xds.listenAddr),
+    address: settings.xds.listenAddr,
     ...(tls ? { tls } : {}),
     cache,
     viewOf: viewOf(settings.xds.allowedSans, tls !== undefined),

@@ -12,7 +12,7 @@ import type { Clock } from '../model/clock.js';
 import { toGatewayError } from '../model/errors.js';
 import { TRACE_HEADER } from '../model/names.js';
 import { callerOf, type CallerRules } from './caller.js';
-import type { Asking } from './control-plane.js';
+import type { Asking } from './control-plane-client.js';
 
 export interface Call extends Asking {
   readonly caller: BatchCaller;

@@ -41,7 +41,7 @@ import { GatewayError } from '../model/errors.js';
 import { jobErrorText, jobReasonOf, jobStateOf } from '../model/job.js';
 import { DUPLICATE_HEADER } from '../model/names.js';
 import { submittingFor } from './caller.js';
-import type { ControlPlane } from './control-plane.js';
+import type { ControlPlane } from './control-plane-client.js';
 import { type Call, type HandlerOptions, streaming, unary } from './handlers.js';
 import { boundedLog, LOG_LINES, logText } from './logs.js';
 import { noResults, readResults } from './results.js';

@@ -72,16 +72,25 @@ export function openDrivers(
 ): DriverRecord[] {
   return [...records]
     .filter((record) => takesSessions(record, observations.get(record.uid), pool))
-    .toSorted(byPreference);
+    .map((record) => ({ record, sessions: sessionCount(record) }))
+    .toSorted(byPreference)
+    .map(({ record }) => record);
+}
+
+interface Counted {
+  readonly record: DriverRecord;
+  /** How many it has: counted once, not at each comparison. */
+  readonly sessions: number;
 }
 
 /** The nearest cluster's first; hot ones before those in use; among hot ones a tenant's own, then the oldest; else the emptiest. */
-function byPreference(a: DriverRecord, b: DriverRecord): number {
+function byPreference(one: Counted, other: Counted): number {
+  const [a, b] = [one.record, other.record];
   return (
     (a.cluster?.distance ?? 0) - (b.cluster?.distance ?? 0) ||
     Number(a.phase !== 'available') - Number(b.phase !== 'available') ||
     Number(a.tenant === undefined) - Number(b.tenant === undefined) ||
-    sessionCount(a) - sessionCount(b) ||
+    one.sessions - other.sessions ||
     a.createdAtMs - b.createdAtMs ||
     (a.uid < b.uid ? -1 : 1)
   );

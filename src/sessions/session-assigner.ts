@@ -258,7 +258,7 @@ export class SessionAssigner implements Assigner {
     this.#serving.add(namespace);
     const look = () => openDrivers(ledger.byNamespace(namespace), observations, pool);
     try {
-      let open = look();
+      let open: readonly DriverRecord[] | undefined;
       for (const { sessionId } of waitingRoom.places(namespace)) {
         const attempt = this.#attempts.get(sessionId);
         if (!attempt) continue;
@@ -272,6 +272,7 @@ export class SessionAssigner implements Assigner {
           attempt.place = waitingRoom.withoutVariant(attempt.place);
         }
         const { principal } = attempt.request;
+        open ??= look();
         const candidates = acceptable(open, attempt).filter((d) =>
           mayShare(d, attempt.request, pool.sharing, observations.get(d.uid)?.fenced === true),
         );
@@ -283,7 +284,7 @@ export class SessionAssigner implements Assigner {
         attempt.grant(refusal ? Promise.reject(refusal) : this.#pin(driver.uid, attempt.request));
         this.#attempts.delete(sessionId);
         waitingRoom.leave(attempt.place);
-        open = look();
+        open = undefined;
       }
     } finally {
       this.#serving.delete(namespace);

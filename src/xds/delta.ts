@@ -4,6 +4,7 @@
  */
 import { fromBinary } from '@bufbuild/protobuf';
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
+import type { NameList, NameTable } from './name-lists.js';
 import type { DiscoveryRequest, DiscoveryResponse, Protocol, Rejection } from './protocol.js';
 import { lengthDelimited, XdsWireReader } from './xds-wire.js';
 
@@ -19,6 +20,8 @@ const REQUEST = {
 const RESPONSE = { version: 1, typeUrl: 4, nonce: 5, removed: 6 } as const;
 const MAP_ENTRY = { key: 1, value: 2 } as const;
 
+const MAX_MESSAGE_LENGTH = 4_096;
+
 export const delta: Protocol = {
   name: 'delta',
   isFullState: () => false,
@@ -27,13 +30,13 @@ export const delta: Protocol = {
   encode,
 };
 
-function decode(bytes: Buffer): DiscoveryRequest {
+function decode(bytes: Buffer, table: NameTable, recent: Iterable<NameList>): DiscoveryRequest {
   let node: Buffer | undefined;
   let typeUrl = '';
   let nonce = '';
   let rejection: Rejection | undefined;
-  const subscribe: string[] = [];
-  const unsubscribe: string[] = [];
+  const subscribe: NameList[] = [];
+  const unsubscribe: NameList[] = [];
   const versions = new Map<string, string>();
   const reader = new XdsWireReader(bytes);
   while (reader.next()) {
@@ -45,13 +48,16 @@ function decode(bytes: Buffer): DiscoveryRequest {
         typeUrl = reader.text();
         break;
       case REQUEST.subscribe:
-        subscribe.push(reader.text());
+        subscribe.push(table.read(reader, recent));
+        table.check(subscribe.length, 0);
         break;
       case REQUEST.unsubscribe:
-        unsubscribe.push(reader.text());
+        unsubscribe.push(table.read(reader, recent));
+        table.check(unsubscribe.length, 0);
         break;
       case REQUEST.initialVersions:
         readMapEntry(reader.content(), versions);
+        table.check(versions.size, 0);
         break;
       case REQUEST.nonce:
         nonce = reader.text();
@@ -66,7 +72,11 @@ function decode(bytes: Buffer): DiscoveryRequest {
     typeUrl,
     nonce,
     rejection,
-    names: { kind: 'changes', subscribe, unsubscribe },
+    names: {
+      kind: 'changes',
+      subscribe: table.join(subscribe),
+      unsubscribe: table.join(unsubscribe),
+    },
     known: { kind: 'each', versions },
   };
 }
@@ -82,10 +92,10 @@ function readMapEntry(bytes: Buffer, into: Map<string, string>): void {
   into.set(key, value);
 }
 
-/** A google.rpc.Status. */
+/** A google.rpc.Status. Its message is kept for people: the beginning of it is enough. */
 export function readRejection(bytes: Buffer): Rejection {
   const { code, message } = fromBinary(StatusSchema, bytes);
-  return { code, message };
+  return { code, message: message.slice(0, MAX_MESSAGE_LENGTH) };
 }
 
 function encode(response: DiscoveryResponse): Buffer {

@@ -11,9 +11,9 @@ import { noXdsMetrics, type XdsMetrics } from './xds-metrics.js';
 import type { Protocol } from './protocol.js';
 import type { TypeUrl, NodeInfo, ViewOf } from './resource.js';
 import { ResponseEncoder } from './response-encoder.js';
-import { createSotw } from './sotw.js';
+import { sotw } from './sotw.js';
 import { DiscoveryStream, type StreamContext, type StreamOptions } from './stream.js';
-import { SubscriberIndex } from './subscription.js';
+import { SubscriberIndex } from './subscriber-index.js';
 
 export interface HubOptions {
   readonly cache: ResourceCache;
@@ -35,7 +35,7 @@ export interface ConnectOptions extends Omit<StreamOptions, 'protocol'> {
 export class DiscoveryHub {
   readonly #cache: ResourceCache;
   readonly #context: StreamContext;
-  readonly #protocols: Record<Protocol['name'], Protocol> = { delta, sotw: createSotw() };
+  readonly #protocols: Record<Protocol['name'], Protocol> = { delta, sotw };
   readonly #index = new SubscriberIndex<DiscoveryStream>();
   readonly #streams = new Set<DiscoveryStream>();
   readonly #listeners = new Set<AnswerListener>();

@@ -1,4 +1,5 @@
 /** What state-of-the-world and incremental xDS have in common, and where they differ. */
+import type { NameList, NameTable } from './name-lists.js';
 import type { TypeUrl } from './resource.js';
 
 /** A request of either protocol. */
@@ -23,13 +24,9 @@ export interface Rejection {
 }
 
 export type RequestedNames =
-  /** State-of-the-world: all names that are wanted. The same set for the same names again. */
-  | { readonly kind: 'all'; readonly names: ReadonlySet<string> }
-  | {
-      readonly kind: 'changes';
-      readonly subscribe: readonly string[];
-      readonly unsubscribe: readonly string[];
-    };
+  /** State-of-the-world: all names that are wanted. */
+  | { readonly kind: 'all'; readonly list: NameList }
+  | { readonly kind: 'changes'; readonly subscribe: NameList; readonly unsubscribe: NameList };
 
 export type KnownState =
   /** State-of-the-world: the version of all that was subscribed to; empty for none. */
@@ -54,7 +51,10 @@ export interface Protocol {
   isFullState(typeUrl: TypeUrl): boolean;
   /** Whether the client can be told of a removal. */
   tellsRemovals(typeUrl: TypeUrl): boolean;
-  /** @throws RangeError when the bytes are no such message. */
-  decode(bytes: Buffer): DiscoveryRequest;
+  /**
+   * @param recent lists of names that the client has sent, and that are held.
+   * @throws RangeError when the bytes are no such message, GatewayError XDS_TOO_MANY_NAMES.
+   */
+  decode(bytes: Buffer, table: NameTable, recent: Iterable<NameList>): DiscoveryRequest;
   encode(response: DiscoveryResponse): Buffer;
 }

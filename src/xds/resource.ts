@@ -147,20 +147,24 @@ function endpointsOf(cluster: Cluster): ResourceName | undefined {
 export class StateVersion {
   #high = 0;
   #low = 0;
+  #text: string | undefined;
 
   add(resource: EncodedResource): void {
+    this.#text = undefined;
     this.#high = (this.#high + resource.fingerprint[0]) >>> 0;
     this.#low = (this.#low + resource.fingerprint[1]) >>> 0;
   }
 
   remove(resource: EncodedResource): void {
+    this.#text = undefined;
     this.#high = (this.#high - resource.fingerprint[0]) >>> 0;
     this.#low = (this.#low - resource.fingerprint[1]) >>> 0;
   }
 
   /** 16 hex digits. */
   toString(): string {
-    return hex(this.#high) + hex(this.#low);
+    this.#text ??= hex(this.#high) + hex(this.#low);
+    return this.#text;
   }
 }
 

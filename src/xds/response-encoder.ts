@@ -73,6 +73,8 @@ function contentKey(
   allOfType: { readonly size: number; readonly version: string },
 ): string | undefined {
   if (kept.length > 0) return undefined;
+  const [first] = resources;
+  if (first && resources.length === 1 && removed.length === 0) return first.version;
   if (removed.length === 0 && resources.length > 0 && resources.length === allOfType.size) {
     return `all ${allOfType.version}`;
   }

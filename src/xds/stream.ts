@@ -17,7 +17,7 @@ import {
   type ViewOf,
 } from './resource.js';
 import type { ResponseEncoder } from './response-encoder.js';
-import type { SubscriberIndex } from './subscription.js';
+import type { SubscriberIndex } from './subscriber-index.js';
 import { type Part, Watch } from './watch.js';
 
 /** The way back to the client. */
@@ -65,6 +65,11 @@ const NONE: ReadonlySet<string> = new Set();
 const NAMES_CLUSTERS: readonly TypeUrl[] = [TypeUrl.LISTENER, TypeUrl.ROUTE];
 /** Envoy asks again for all its types in one burst; one that goes on without some of them is not waited for. */
 const RETURN_MS = 1_000;
+
+/** Told of in the log, for each stream. */
+const MAX_UNSERVED_TYPES = 20;
+/** Of what a node says of itself, which is kept and shown. */
+const MAX_NODE_ID_LENGTH = 1_024;
 
 export class DiscoveryStream {
   readonly #context: StreamContext;
@@ -147,7 +152,7 @@ export class DiscoveryStream {
     const { index } = this.#context;
     const { view, node } = this.#identity;
     for (const { typeUrl, subscription } of this.#watches.values()) {
-      for (const name of subscription.names) index.remove(view, typeUrl, name, this);
+      subscription.names.clear();
       index.removeWildcard(view, typeUrl, this);
     }
     for (const typeUrl of this.#watches.keys()) this.#context.onAnswer(node, typeUrl);
@@ -183,9 +188,12 @@ export class DiscoveryStream {
   }
 
   #decode(bytes: Buffer): DiscoveryRequest {
+    const { table } = this.#context.index;
+    const recent = this.#ordered.map(({ subscription }) => subscription.names.list);
     try {
-      return this.#options.protocol.decode(bytes);
+      return this.#options.protocol.decode(bytes, table, recent);
     } catch (cause) {
+      if (cause instanceof GatewayError) throw cause;
       throw invalid('The discovery request cannot be read.', cause);
     }
   }
@@ -212,8 +220,6 @@ export class DiscoveryStream {
     }
     const change = watch.subscribe(request, this.#owed.get(typeUrl) ?? NONE);
     this.#owed.delete(typeUrl);
-    for (const name of change.removed) index.remove(view, typeUrl, name, this);
-    for (const name of change.added) index.add(view, typeUrl, name, this);
     if (change.wildcardEnded) index.removeWildcard(view, typeUrl, this);
     if (change.wildcardAsked) index.addWildcard(view, typeUrl, this);
     this.flush();
@@ -254,6 +260,9 @@ export class DiscoveryStream {
     if (!node || node.id === '') {
       throw invalid('The first discovery request of a stream must name its node: set node.id.');
     }
+    if (node.id.length > MAX_NODE_ID_LENGTH) {
+      throw invalid(`node.id is longer than ${MAX_NODE_ID_LENGTH} characters.`);
+    }
     const decision = this.#context.viewOf(this.#options.peer, node);
     if ('refused' in decision) {
       this.#context.logger.warn(
@@ -274,7 +283,7 @@ export class DiscoveryStream {
       throw invalid(`This service is for ${onlyType}, not for ${typeUrl}.`);
     }
     if (isTypeUrl(typeUrl)) return typeUrl;
-    if (!this.#unservedTypes.has(typeUrl)) {
+    if (!this.#unservedTypes.has(typeUrl) && this.#unservedTypes.size < MAX_UNSERVED_TYPES) {
       this.#unservedTypes.add(typeUrl);
       this.#context.logger.warn(
         { node: this.#identity?.node.id, typeUrl },
@@ -285,7 +294,9 @@ export class DiscoveryStream {
   }
 
   #startWatch(typeUrl: TypeUrl, view: string): Watch {
-    const watch = new Watch(typeUrl, view, this.#options.protocol, this.#context.cache);
+    const { cache, index } = this.#context;
+    const names = index.subscriber(view, typeUrl, this);
+    const watch = new Watch(typeUrl, view, this.#options.protocol, cache, names);
     this.#watches.set(typeUrl, watch);
     this.#ordered = PUSH_ORDER.flatMap((known) => this.#watches.get(known) ?? []);
     return watch;

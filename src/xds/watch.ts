@@ -8,6 +8,7 @@ import type { ResourceCache, ResourceChange } from './resource-cache.js';
 import type { DiscoveryRequest, KnownState, Protocol, Rejection } from './protocol.js';
 import { Rejections } from './rejections.js';
 import type { EncodedResource, TypeUrl } from './resource.js';
+import type { SubscribedNames } from './subscriber-index.js';
 import { Subscription, type SubscriptionChange } from './subscription.js';
 
 /** What the client has of a resource: an EncodedResource, or as much as is known of it. */
@@ -27,6 +28,10 @@ interface Pending {
    */
   readonly since: number;
 }
+
+/** A client that was never told of it: one value for thousands of names. */
+const NEVER_TOLD: Pending = { held: UNSURE, since: 0 };
+const NEVER_HELD: Pending = { held: NOTHING, since: 0 };
 
 /** What one response is to hold. */
 export interface Push {
@@ -72,9 +77,15 @@ export class Watch {
   /** A state-of-the-world client that said it has something may have what is not known here. */
   #mayHoldMore = false;
 
-  constructor(typeUrl: TypeUrl, view: string, protocol: Protocol, cache: ResourceCache) {
+  constructor(
+    typeUrl: TypeUrl,
+    view: string,
+    protocol: Protocol,
+    cache: ResourceCache,
+    names: SubscribedNames,
+  ) {
     this.typeUrl = typeUrl;
-    this.subscription = new Subscription(typeUrl);
+    this.subscription = new Subscription(typeUrl, names);
     this.#protocol = protocol;
     this.#cache = cache;
     this.#view = view;
@@ -128,7 +139,7 @@ export class Watch {
     const { names } = request;
     const change =
       names.kind === 'all'
-        ? this.subscription.replace(names.names)
+        ? this.subscription.replace(names.list)
         : this.subscription.modify(names.subscribe, names.unsubscribe);
     if (change.wildcardEnded || change.removed.length > 0) this.#forgetUnsubscribed(change);
     const known = this.#started ? undefined : request.known;
@@ -181,21 +192,27 @@ export class Watch {
     const upserts: EncodedResource[] = [];
     const removed: string[] = [];
     const kept: Buffer[] = [];
-    const names = new Map<string, Pending>();
-    for (const [name, pending] of this.#pending) {
+    // Mostly all of it is taken, thousands of names at a new client: they are not copied.
+    const names = this.#pending;
+    const left = new Map<string, Pending>();
+    for (const [name, pending] of names) {
       const kind = this.#classify(name);
-      if (kind === 'removals' && part === 'upserts') {
-        if (pending.held.sotwField) kept.push(pending.held.sotwField);
+      const later = kind === 'removals' && part === 'upserts';
+      if (later && pending.held.sotwField) kept.push(pending.held.sotwField);
+      if (later || (kind === 'upserts' && (part === 'removals' || (trial && !trial.has(name))))) {
+        left.set(name, pending);
+        names.delete(name);
         continue;
       }
-      if (kind === 'upserts' && (part === 'removals' || (trial && !trial.has(name)))) continue;
-      this.#pending.delete(name);
-      if (kind === 'none') continue;
-      names.set(name, pending);
+      if (kind === 'none') {
+        names.delete(name);
+        continue;
+      }
       const resource = this.#cache.get(this.#view, this.typeUrl, name);
       if (resource) upserts.push(resource);
       else removed.push(name);
     }
+    this.#pending = left;
     this.#answerDue = false;
     const push: Push = {
       resources: full ? this.#subscribed() : upserts,
@@ -313,7 +330,7 @@ export class Watch {
     const version = owed.has(name) ? undefined : versions?.get(name);
     if (version === undefined) {
       const pending = this.#pending.get(name);
-      this.#pending.set(name, { held: pending ? UNSURE : held, since: 0 });
+      this.#pending.set(name, pending || held === UNSURE ? NEVER_TOLD : NEVER_HELD);
     } else if (this.#cache.get(this.#view, this.typeUrl, name)?.version !== version) {
       this.#pending.set(name, { held: { version }, since: 0 });
     }

@@ -1,12 +1,5 @@
-/** The xDS port: aggregated and per-type discovery services over grpc-js. */
-import { X509Certificate } from 'node:crypto';
+/** The xDS port: aggregated and per-type discovery services. */
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
-import {
-  type handleBidiStreamingCall,
-  type handleUnaryCall,
-  type ServerDuplexStream,
-  type MethodDefinition,
-} from '@grpc/grpc-js';
 import { ClusterDiscoveryService } from '#gen/envoy/service/cluster/v3/cds_pb.js';
 import { AggregatedDiscoveryService } from '#gen/envoy/service/discovery/v3/ads_pb.js';
 import { EndpointDiscoveryService } from '#gen/envoy/service/endpoint/v3/eds_pb.js';
@@ -14,16 +7,9 @@ import { ExtensionConfigDiscoveryService } from '#gen/envoy/service/extension/v3
 import { ListenerDiscoveryService } from '#gen/envoy/service/listener/v3/lds_pb.js';
 import { RouteDiscoveryService } from '#gen/envoy/service/route/v3/rds_pb.js';
 import { SecretDiscoveryService } from '#gen/envoy/service/secret/v3/sds_pb.js';
-import { asOnTheWire, methodDefinition } from '../lib/grpc/channels.js';
-import { GrpcServer } from '../lib/grpc/grpc-server.js';
-import { toServiceError } from '../lib/grpc/status-details.js';
-import {
-  type PeerIdentity,
-  peerIdentity,
-  serverCredentials,
-  type TlsFiles,
-} from '../lib/grpc/tls.js';
-import { isLoopback } from '../model/address.js';
+import { GrpcStreamServer, type StreamHandler } from '../lib/grpc/stream-server.js';
+import { peerIdentity, type TlsFiles } from '../lib/grpc/tls.js';
+import { formatAddress, isLoopback, type SocketAddress } from '../model/address.js';
 import { systemClock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { DiscoveryHub, type HubOptions } from './hub.js';
@@ -31,8 +17,8 @@ import type { Protocol } from './protocol.js';
 import { TypeUrl } from './resource.js';
 
 export interface XdsServerOptions extends HubOptions {
-  /** `ip:port`; port 0 takes a free one. */
-  readonly address: string;
+  /** Port 0 takes a free one. */
+  readonly address: SocketAddress;
   /** Required, unless the address is a loopback one. */
   readonly tls?: TlsFiles;
 }
@@ -51,9 +37,8 @@ export interface XdsServer {
   close(): Promise<void>;
 }
 
-const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
-
-type Call = ServerDuplexStream<Buffer, Buffer>;
+/** The names and versions of all resources that a client may name (name-lists.ts) are below it. */
+const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
 
 /** Serves the cache. Rejects with SETTINGS_INVALID when it may not or cannot listen. */
 export async function startXdsServer(options: XdsServerOptions): Promise<XdsServer> {
@@ -66,109 +51,36 @@ export function createXdsServer(options: XdsServerOptions): UnstartedXdsServer {
   if (!tls && !isLocal(address)) {
     throw new GatewayError(
       'SETTINGS_INVALID',
-      `xDS on ${address} needs mutual TLS, as it hands out secrets: set a certificate, a key and an ` +
+      `xDS on ${formatAddress(address)} needs mutual TLS, as it hands out secrets: set a certificate, a key and an ` +
         'authority for it, or listen on a loopback address.',
     );
   }
   const hub = new DiscoveryHub(options);
-  const calls = new Set<Call>();
-  const credentials = serverCredentials(tls, {
-    clock,
-    onError: (error) => logger.error({ err: error }, 'xDS certificates cannot be renewed'),
-  });
-  const port = new GrpcServer({
+  const server = new GrpcStreamServer({
     name: 'xDS',
     address,
-    credentials,
-    maxRequestBytes: MAX_REQUEST_BYTES,
+    tls,
+    handlers: handlers(hub, tls !== undefined),
+    maxMessageBytes: MAX_REQUEST_BYTES,
     clock,
+    logger,
   });
-  for (const methods of discoveryMethods) {
-    port.server.addService(
-      Object.fromEntries(methods.map(({ name, definition }) => [name, definition])),
-      Object.fromEntries(
-        methods.map((method) => [method.name, handler(method, hub, calls, !!tls)]),
-      ),
-    );
-  }
   const close = async () => {
     hub.close();
-    const over = new GatewayError('SHUTTING_DOWN', 'This control plane is shutting down.');
-    for (const call of calls) call.emit('error', toServiceError(over));
-    await port.close();
+    await server.close(new GatewayError('SHUTTING_DOWN', 'This control plane is shutting down.'));
   };
   return {
     hub,
     async listen() {
-      const bound = await port.listen();
-      logger.info({ address, port: bound, tls: tls !== undefined }, 'xDS server listens');
-      return { hub, port: bound, close };
+      const port = await server.listen();
+      logger.info({ address, port, tls: tls !== undefined }, 'xDS server listens');
+      return { hub, port, close };
     },
   };
 }
 
-function handler(
-  { protocol, typeUrl, definition }: DiscoveryMethod,
-  hub: DiscoveryHub,
-  calls: Set<Call>,
-  secure: boolean,
-): handleBidiStreamingCall<Buffer, Buffer> | handleUnaryCall<Buffer, Buffer> {
-  if (!protocol) {
-    const error = new GatewayError(
-      'METHOD_UNKNOWN',
-      `${definition.path} is not served: use the Stream or Delta method of the same service.`,
-    );
-    return (_call, done) => done(toServiceError(error));
-  }
-  return (call: Call) => {
-    const peer = peerOf(call);
-    const fail = (error: GatewayError) => call.emit('error', toServiceError(error));
-    if (secure && !peer) {
-      fail(new GatewayError('XDS_NODE_REFUSED', 'xDS needs a client certificate.'));
-      return;
-    }
-    const stream = hub.connect({
-      protocol,
-      onlyType: typeUrl,
-      peer,
-      remoteAddress: call.getPeer(),
-      sink: { write: (bytes) => call.write(bytes), end: fail },
-    });
-    calls.add(call);
-    const over = () => {
-      calls.delete(call);
-      hub.disconnect(stream);
-    };
-    call.on('data', (bytes: Buffer) => stream.receive(bytes));
-    call.on('drain', () => stream.drained());
-    call.on('error', over);
-    call.on('cancelled', over);
-    call.on('end', () => {
-      over();
-      call.end();
-    });
-  };
-}
-
-function peerOf(call: Call): PeerIdentity | undefined {
-  const certificate = call.getAuthContext().sslPeerCertificate;
-  return certificate && peerIdentity(new X509Certificate(certificate.raw));
-}
-
-function isLocal(address: string): boolean {
-  return address.startsWith('unix:') || isLoopback(address.slice(0, address.lastIndexOf(':')));
-}
-
-// The discovery services as grpc-js definitions that hand bytes through: requests are read and
-// responses put together by the streams, without message objects.
-
-interface DiscoveryMethod {
-  readonly name: string;
-  readonly definition: MethodDefinition<Buffer, Buffer>;
-  /** Undefined for a REST-like Fetch, which is not served. */
-  readonly protocol: Protocol['name'] | undefined;
-  /** Undefined for the aggregated service. */
-  readonly typeUrl: TypeUrl | undefined;
+function isLocal(address: SocketAddress): boolean {
+  return 'path' in address || isLoopback(address.host);
 }
 
 const services: readonly (readonly [DescService, TypeUrl | undefined])[] = [
@@ -181,23 +93,57 @@ const services: readonly (readonly [DescService, TypeUrl | undefined])[] = [
   [RouteDiscoveryService, TypeUrl.ROUTE],
 ];
 
-/** Every method of every discovery service. */
-const discoveryMethods: readonly (readonly DiscoveryMethod[])[] = services.map(
-  ([service, typeUrl]) =>
-    service.methods.map((method) => ({
-      name: method.localName,
-      definition: {
-        ...methodDefinition(method),
-        requestSerialize: asOnTheWire,
-        requestDeserialize: asOnTheWire,
-        responseSerialize: asOnTheWire,
-        responseDeserialize: asOnTheWire,
-      },
-      protocol: protocolOf(method),
-      typeUrl,
-    })),
-);
+/** By path, for every method of every discovery service. */
+function handlers(
+  hub: DiscoveryHub,
+  secure: boolean,
+): ReadonlyMap<string, StreamHandler | GatewayError> {
+  return new Map(
+    services.flatMap(([service, typeUrl]) =>
+      service.methods.map((method) => {
+        const path = `/${service.typeName}/${method.name}`;
+        return [path, handler(hub, secure, method, path, typeUrl)] as const;
+      }),
+    ),
+  );
+}
 
+/** @param typeUrl undefined for the aggregated service */
+function handler(
+  hub: DiscoveryHub,
+  secure: boolean,
+  method: DescMethod,
+  path: string,
+  typeUrl: TypeUrl | undefined,
+): StreamHandler | GatewayError {
+  const protocol = protocolOf(method);
+  if (!protocol) {
+    return new GatewayError(
+      'METHOD_UNKNOWN',
+      `${path} is not served: use the Stream or Delta method of the same service.`,
+    );
+  }
+  return (call) => {
+    const { peerCertificate, remoteAddress } = call;
+    if (secure && !peerCertificate) {
+      throw new GatewayError('XDS_NODE_REFUSED', 'xDS needs a client certificate.');
+    }
+    const stream = hub.connect({
+      protocol,
+      onlyType: typeUrl,
+      peer: peerCertificate && peerIdentity(peerCertificate),
+      remoteAddress,
+      sink: { write: (bytes) => call.write(bytes), end: (error) => call.fail(error) },
+    });
+    return {
+      message: (bytes) => stream.receive(bytes),
+      drained: () => stream.drained(),
+      closed: () => hub.disconnect(stream),
+    };
+  };
+}
+
+/** Undefined for a REST-like Fetch, which is not served. */
 function protocolOf(method: DescMethod): Protocol['name'] | undefined {
   if (method.methodKind !== 'bidi_streaming') return undefined;
   return method.input.name === 'DeltaDiscoveryRequest' ? 'delta' : 'sotw';

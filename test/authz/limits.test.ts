@@ -1,13 +1,21 @@
+import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import * as fc from 'fast-check';
-import { gzipSync } from 'node:zlib';
-import { GatewayError } from '../../src/model/errors.js';
+import pino from 'pino';
+import { EnvoyCountsReader, parseEnvoyCounts } from '../../src/authz/envoy-counts-reader.js';
+import { ShadowTally } from '../../src/authz/shadow.js';
 import type { Query, QueryAdmission } from '../../src/model/assignment.js';
+import { DURATION_BUCKETS_MS } from '../../src/model/envoy-counts.js';
+import { GatewayError } from '../../src/model/errors.js';
 import { MESSAGE_LIMIT_HEADER } from '../../src/model/names.js';
 import { assignmentFor, AuthzGateway } from '../support/authz-gateway.js';
 import { allowed, denied, SESSION, sparkBody } from '../support/check-client.js';
+import { ManualClock } from '../support/manual-clock.js';
 import { limitPolicy } from '../support/queries.js';
+import { tries } from '../support/tries.js';
 import { encode, frame } from '../support/spark-messages.js';
+
+// Limits of what is under way.
 
 const LIMIT = 1024 ** 2;
 
@@ -81,7 +89,7 @@ test('whatever the body is, it is allowed or refused with a reason', async (t) =
         t.true(['REQUEST_UNREADABLE', 'MESSAGE_TOO_LARGE'].includes(denied(response).code ?? ''));
       } else allowed(response);
     }),
-    { numRuns: 200 },
+    { numRuns: tries(200) },
   );
 });
 
@@ -220,4 +228,178 @@ test('the time that a query waited for its driver is part of its hold', async (t
   };
   allowed(await gateway.client.check({ token: await gateway.token(), headers }));
   t.deepEqual(holds, [40_000]);
+});
+
+// Rates.
+
+const NONE = { principal: undefined, team: undefined, namespace: undefined };
+
+test('requests beyond the rate are refused with the time to wait, but none that ends running work', async (t) => {
+  const principal = { count: 2, perMs: 10_000 };
+  const gateway = await AuthzGateway.start({
+    rateLimits: () => ({ sessions: NONE, requests: { ...NONE, principal } }),
+  });
+  t.teardown(() => gateway.close());
+  const token = await gateway.token();
+  const check = (method: string) => gateway.client.check({ token, method });
+  allowed(await check('ExecutePlan'));
+  allowed(await check('AnalyzePlan'));
+  const refused = denied(await check('ExecutePlan'));
+  t.is(refused.code, 'RATE_LIMITED');
+  t.is(refused.grpcStatus, 8);
+  t.is(refused.retryAfterMs, 5_000);
+  t.regex(refused.message, /allows you 2 requests in 10 s/);
+  for (const method of ['ReattachExecute', 'ReleaseExecute', 'Interrupt', 'FetchErrorDetails']) {
+    allowed(await check(method));
+  }
+  await gateway.clock.advance(5_000);
+  allowed(await check('Config'));
+});
+
+// What each Envoy counts.
+
+const METRIC = 'envoy_cluster_grpc_SparkConnectService_ReleaseExecute';
+const labels = (cluster: string) =>
+  `envoy_grpc_bridge_method="connect",envoy_grpc_bridge_service="spark",envoy_cluster_name="${cluster}"`;
+
+function said(cluster: string, success: number, upTo: Record<string, number>): string {
+  const of = labels(cluster);
+  return [
+    `# TYPE ${METRIC}_success counter`,
+    `${METRIC}_success{${of}} ${success}`,
+    ...Object.entries(upTo).map(
+      ([le, count]) => `${METRIC}_upstream_rq_time_bucket{${of},le="${le}"} ${count}`,
+    ),
+    `${METRIC}_upstream_rq_time_sum{${of}} 12.5`,
+    `${METRIC}_upstream_rq_time_count{${of}} 9`,
+  ].join('\n');
+}
+
+test('counts are by namespace; buckets of Envoy end where ours do, or in the next', (t) => {
+  const text = [
+    said('spark/sjns-a-dev', 7, {
+      '0.5': 1,
+      '1': 2,
+      '5': 3,
+      '10': 3,
+      '60000': 4,
+      '300000': 8,
+      '+Inf': 9,
+    }),
+    said('spark/sjns-b-dev', 1, { '+Inf': 0 }),
+    said('other', 5, {}),
+    'no metric at all',
+  ].join('\n');
+  const [a, b, ...more] = parseEnvoyCounts(text);
+  t.deepEqual(more, []);
+  t.like(a, { namespace: 'sjns-a-dev', method: 'ReleaseExecute', succeeded: 7, totalMs: 12.5 });
+  const at = (ms: number) => a?.buckets[(DURATION_BUCKETS_MS as readonly number[]).indexOf(ms)];
+  t.is(at(5), 3);
+  t.is(at(10), 0);
+  t.is(at(60_000), 1);
+  t.is(at(120_000), 0, 'Envoy has no such bucket');
+  t.is(at(300_000), 4);
+  t.is(a?.buckets.at(-1), 1);
+  t.like(b, { namespace: 'sjns-b-dev', succeeded: 1 });
+});
+
+test('an Envoy that does not answer is asked again, and what it said last is what is known', async (t) => {
+  const clock = new ManualClock();
+  const answers: (string | Error)[] = [
+    said('spark/a', 1, {}),
+    new Error('gone'),
+    said('spark/a', 5, {}),
+  ];
+  const asked: (() => void)[] = [];
+  const reader = new EnvoyCountsReader({
+    adminUrl: 'http://127.0.0.1:9901',
+    clock,
+    logger: pino({ level: 'silent' }),
+    read: () => {
+      const answer = answers.shift();
+      for (const tell of asked.splice(0)) tell();
+      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer ?? '');
+    },
+  });
+  const look = async () => {
+    const looked = new Promise<void>((resolve) => void asked.push(resolve));
+    await clock.advance(5_000);
+    await looked;
+    await new Promise(setImmediate);
+  };
+  await new Promise(setImmediate);
+  t.is(reader.current()[0]?.succeeded, 1);
+  await look();
+  t.is(reader.current()[0]?.succeeded, 1);
+  await look();
+  t.is(reader.current()[0]?.succeeded, 5);
+  reader.close();
+});
+
+// What shadows would decide, counted.
+
+const refused = { source: 'policy', would: 'refuse', code: 'NAMESPACE_REFUSED' } as const;
+const letIn = { source: 'rule', would: 'allow', code: 'OK' } as const;
+const person = (subject: string) => ({ issuer: 'https://example.okta.com', subject });
+
+function exampleOf(subject: string) {
+  const message = `${subject} may not`;
+  return { ...refused, by: 'c1', principal: person(subject), method: 'Config', message };
+}
+
+test('differences are counted by kind; a new version begins anew, and only its own source', (t) => {
+  const tally = new ShadowTally(new ManualClock());
+  tally.decides('policy', 'c1');
+  tally.decides('rule', 'v1');
+  for (const kind of [refused, letIn, refused]) tally.count(kind);
+  tally.example(exampleOf('ann'));
+  tally.decides('policy', 'c1');
+  t.deepEqual(tally.counts, [
+    { ...refused, count: 2 },
+    { ...letIn, count: 1 },
+  ]);
+  tally.decides('policy', 'c2');
+  t.deepEqual(tally.counts, [{ ...letIn, count: 1 }]);
+  t.deepEqual(tally.examples, []);
+  tally.decides('policy', undefined);
+  t.is(tally.counts.length, 1);
+});
+
+test('the newest examples are kept, each once, and long messages are cut', async (t) => {
+  const clock = new ManualClock();
+  const tally = new ShadowTally(clock);
+  for (let i = 0; i < 20; i++) tally.example(exampleOf(`person-${i}`));
+  await clock.advance(1_000);
+  tally.example({ ...exampleOf('person-15'), message: 'x'.repeat(10_000) });
+  t.is(tally.examples.length, 10);
+  t.like(tally.examples[0], { principal: person('person-15'), atMs: clock.now() });
+  t.true((tally.examples[0]?.message.length ?? 0) < 1_000);
+  t.is(tally.examples.filter(({ principal }) => principal.subject === 'person-15').length, 1);
+});
+
+// What authz writes into its log of requests that nobody known has made.
+
+const PATH = '/spark.connect.SparkConnectService/';
+
+interface Line {
+  readonly level: number;
+  readonly code?: string;
+  readonly kinds?: Record<string, number>;
+}
+const INFO = 30;
+
+test('a flood of refused requests fills no log, shows no path, and is counted', async (t) => {
+  const gateway = await AuthzGateway.start();
+  t.teardown(() => gateway.close());
+  for (let n = 0; n < 200; n += 1) {
+    await gateway.client.check({ path: `${PATH}secret?access_token=secret` });
+  }
+  const lines = () =>
+    gateway.logLines
+      .map((line) => JSON.parse(line) as Line)
+      .filter(({ level, code, kinds }) => level >= INFO && (code ?? kinds) !== undefined);
+  t.is(lines().length, 10);
+  t.notRegex(gateway.logLines.join(''), /secret/);
+  await gateway.clock.advance(60_000);
+  t.deepEqual(lines().at(-1)?.kinds, { METHOD_UNKNOWN: 190 });
 });

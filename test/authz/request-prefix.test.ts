@@ -12,6 +12,7 @@ import {
 } from '../../src/authz/request.js';
 import { CheckMemory } from '../../src/authz/check-memory.js';
 import { GatewayError } from '../../src/model/errors.js';
+import { tries } from '../support/tries.js';
 import { CloneRequestDesc, encode, frame, RequestDesc } from '../support/spark-messages.js';
 
 const SESSION = '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10';
@@ -358,7 +359,7 @@ test('agrees with a full decode of every message, cut anywhere', (t) => {
         });
       }
     }),
-    { numRuns: 60 },
+    { numRuns: tries(60) },
   );
 });
 
@@ -382,7 +383,7 @@ test('agrees with a full decode of CloneSession, cut anywhere', (t) => {
         }
       }
     }),
-    { numRuns: 60 },
+    { numRuns: tries(60) },
   );
 });
 
@@ -398,7 +399,7 @@ test('no bytes make it crash', (t) => {
         }
       },
     ),
-    { numRuns: 500 },
+    { numRuns: tries(500) },
   );
   t.pass();
 });

@@ -10,6 +10,7 @@ import { ALICE, BatchWorld } from '../support/batch-world.js';
 import type { BackendOutcome } from '../support/fake-batch-backend.js';
 import { settle } from '../support/manual-clock.js';
 import type { StoreOutcome } from '../support/memory-job-store.js';
+import { tries } from '../support/tries.js';
 
 type Step =
   | {
@@ -215,6 +216,6 @@ test('jobs through crashes, lost answers and doubt', async (t) => {
       }
       await world.close();
     }),
-    { numRuns: 150 },
+    { numRuns: tries(100) },
   );
 });

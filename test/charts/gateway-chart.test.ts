@@ -10,6 +10,7 @@ import { compileTemplates } from '../../src/discovery/kubernetes/template-file.j
 import { compileSettings } from '../../src/settings/compile-settings.js';
 import { policyOptions } from '../../src/settings/policy-options.js';
 import { helm, helms, one, type Rendered, type RenderOptions } from './helm.js';
+import { tries } from '../support/tries.js';
 
 const chart = 'charts/spark-gateway';
 const environments = readdirSync(join(chart, 'environments')).map((name) =>
@@ -517,6 +518,6 @@ test('names and labels are good for every release name that Helm takes', (t) => 
         }
       }
     }),
-    { numRuns: 15 },
+    { numRuns: tries(15) },
   );
 });

@@ -3,6 +3,7 @@ import { assert, property, stringMatching } from 'fast-check';
 import test from 'ava';
 import { helm, helms, one, type Rendered } from './helm.js';
 import type { Container, PodTemplate } from './sandbox.js';
+import { tries } from '../support/tries.js';
 
 interface Variant {
   readonly chart: string;
@@ -482,7 +483,7 @@ test('names and labels are good for every release name that Helm takes, and no t
       const ids = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
       t.is(new Set(ids).size, ids.length);
     }),
-    { numRuns: 15, examples: [[long], [`${long}x`], ['spark-connect'], ['1.2']] },
+    { numRuns: tries(15), examples: [[long], [`${long}x`], ['spark-connect'], ['1.2']] },
   );
   const names = [long, `${long}x`].map(
     (release) => one(helm.objects('charts/spark-4.1', { release }), 'StatefulSet').metadata.name,

@@ -6,6 +6,7 @@ import type { PoolSchedule } from '../../src/model/policy.js';
 import { NAMESPACE, sessionId } from '../support/driver-records.js';
 import { FakeFleet } from '../support/fake-fleet.js';
 import { POOL, PoolWorld } from '../support/pool-world.js';
+import { tries } from '../support/tries.js';
 
 type Step =
   | { readonly do: 'wait'; readonly ms: number }
@@ -337,7 +338,7 @@ test('sessions are never taken away, addresses never shared, and the pool always
       }
       await world.controller.stop();
     }),
-    { numRuns: 400, interruptAfterTimeLimit: 60_000, markInterruptAsFailure: false },
+    { numRuns: tries(150), interruptAfterTimeLimit: 60_000, markInterruptAsFailure: false },
   );
   t.pass();
 });

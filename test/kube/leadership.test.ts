@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { systemClock } from '../../src/model/clock.js';
 import { KubernetesRecordMirror } from '../../src/fleet/records/kubernetes-mirror.js';
 import { KubernetesRecordStore } from '../../src/fleet/records/kubernetes-store.js';
-import { KubernetesLease } from '../../src/fleet/records/lease.js';
+import { KubernetesLease } from '../../src/fleet/records/kubernetes-lease.js';
 import { driverRecord } from '../support/driver-records.js';
 import { KubeApiServer, type ApplicableObject } from '../support/kube-api-server.js';
 import { Signal } from '../support/signal.js';

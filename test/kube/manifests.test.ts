@@ -22,7 +22,7 @@ import { KubernetesFactory } from '../../src/discovery/kubernetes/factory.js';
 import { compileTemplates } from '../../src/discovery/kubernetes/template-file.js';
 import { KubernetesRecordMirror } from '../../src/fleet/records/kubernetes-mirror.js';
 import { KubernetesRecordStore } from '../../src/fleet/records/kubernetes-store.js';
-import { KubernetesLease } from '../../src/fleet/records/lease.js';
+import { KubernetesLease } from '../../src/fleet/records/kubernetes-lease.js';
 import { compileSettings } from '../../src/settings/compile-settings.js';
 import { policyOptions } from '../../src/settings/policy-options.js';
 import { driverRecord } from '../support/driver-records.js';

@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { canonicalManifest, canonicalJson } from '../../src/manifest/canonical.js';
 import { parseManifest } from '../../src/manifest/parse.js';
 import { manifestText, replaced } from './support.js';
+import { tries } from '../support/tries.js';
 
 const MIB = 1024 * 1024;
 
@@ -181,6 +182,6 @@ test('whatever is written somewhere in a manifest: no exception, and problems wh
       const json = canonicalJson(canonicalManifest(manifest, { places: true }));
       t.notThrows(() => void JSON.parse(json), json);
     }),
-    { numRuns: 1000 },
+    { numRuns: tries(300) },
   );
 });

@@ -1,9 +1,6 @@
 /** The Playground's REST API on a real port, before real Runners and fake control planes. */
 import { credentials } from '@grpc/grpc-js';
 import type { ExecutionContext } from 'ava';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type DevelopmentIssuer, startDevelopmentIssuer } from '../../src/issuer/issuer-server.js';
@@ -21,6 +18,7 @@ import { createSignIn } from '../../src/sign-in/create.js';
 import { BearerIdentification } from '../../src/sign-in/identify.js';
 import { options as policyOptions } from '../policy/support.js';
 import { RunnerWorld, type WorldOptions } from '../runner/world.js';
+import { sharedKeysFile } from '../support/token-issuer.js';
 import { unusedPort } from '../support/unused-port.js';
 
 export const API = '/api/v1/playground';
@@ -31,6 +29,8 @@ export interface PlaygroundWorldOptions extends WorldOptions {
   /** Environments that have a Runner, with a control plane, of their own. */
   readonly further?: readonly string[];
   readonly clock?: Clock;
+  /** By which Runners that do not answer are asked again, and given up. */
+  readonly runnersClock?: Clock;
 }
 
 export class PlaygroundWorld {
@@ -72,10 +72,9 @@ export class PlaygroundWorld {
     const logger = pino({ level: process.env['TEST_LOG'] ?? 'silent' });
     const clock = systemClock;
     const host = '127.0.0.1';
-    const folder = await mkdtemp(join(tmpdir(), 'playground-'));
     const issuer = await startDevelopmentIssuer({
       address: { host, port: 0 },
-      keysFile: join(folder, 'keys.json'),
+      keysFile: sharedKeysFile(),
       audience: AUDIENCE,
       clientId: CLIENT_ID,
       tokenTtlMs: 3_600_000,
@@ -113,7 +112,7 @@ export class PlaygroundWorld {
       credentials: credentials.createInsecure(),
       serverName: undefined,
       userHeader: 'x-doordash-user',
-      clock,
+      clock: options.runnersClock ?? clock,
       logger,
     });
     const ends: RequestEnd[] = [];
@@ -154,7 +153,6 @@ export class PlaygroundWorld {
       runners.close();
       verifier.close();
       await issuer.close();
-      await rm(folder, { recursive: true });
     });
     return world;
   }

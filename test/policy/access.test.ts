@@ -1,8 +1,9 @@
 import test from 'ava';
-import { CERTIFICATE_ISSUER } from '../../src/model/principal.js';
-import type { Caller } from '../../src/model/principal.js';
 import type { Policy } from '../../src/model/policy.js';
-import { caller, policyOf } from './support.js';
+import { type Caller, CERTIFICATE_ISSUER } from '../../src/model/principal.js';
+import { caller, HEAD, ISSUER, mistakesIn, policyOf } from './support.js';
+
+// Teams and environments.
 
 const policy = policyOf(`
 services:
@@ -152,4 +153,157 @@ test('a rule of tens of thousands of names is refused, with what to do', (t) => 
     () => policyOf(`access: [{who: {groups: [${names}]}, what: {teams: [a], environments: [b]}}]`),
     { message: /more than 20000 names in one rule: make several/ },
   );
+});
+
+// Administration.
+
+const administered = policyOf(`
+services: [{name: watcher, subjects: [x]}]
+administration:
+  read:
+    - {groups: [spark-users]}
+    - {services: [watcher]}
+  admin:
+    - {groups: ["sre-*"], issuers: ["${ISSUER}"]}
+    - {principals: [root@example.com]}
+`);
+
+const watcher: Caller = {
+  principal: { issuer: CERTIFICATE_ISSUER, subject: 'watcher' },
+  groups: [],
+  claims: {},
+};
+const sreElsewhere: Caller = {
+  principal: { issuer: 'https://other.example.com', subject: 'sam' },
+  groups: ['sre-on-call'],
+  claims: {},
+};
+
+const roles: readonly (readonly [string, Caller, 'none' | 'read' | 'admin'])[] = [
+  ['a user', caller('uma', { groups: ['spark-users'] }), 'read'],
+  ['an engineer on call', caller('sam', { groups: ['spark-users', 'sre-on-call'] }), 'admin'],
+  ['a principal by name', caller('root@example.com'), 'admin'],
+  ['a service', watcher, 'read'],
+  ['a group of another issuer', sreElsewhere, 'none'],
+  ['anybody else', caller('eve'), 'none'],
+];
+for (const [title, who, role] of roles) {
+  test(`${title} has the role ${role}`, (t) => {
+    t.is(administered.administration(who), role);
+  });
+}
+
+test('without the part nobody has a role', (t) => {
+  t.is(policyOf('').administration(caller('root@example.com')), 'none');
+});
+
+test('with several issuers a rule says whose tokens it is for', (t) => {
+  const twoIssuers = HEAD.replace(
+    'issuers: [',
+    'issuers: [{issuer: "https://other.example.com", audiences: [api]}, ',
+  );
+  const rules = (who: string) =>
+    mistakesIn(`${twoIssuers}access: []\nadministration: {admin: [${who}]}\n`);
+  t.deepEqual(rules('{groups: [sre]}'), [
+    `policy.yaml:5:26: with several issuers it must say whose tokens it is for: add issuers: [<one or more of https://other.example.com, ${ISSUER}>]`,
+  ]);
+  t.deepEqual(rules(`{groups: [sre], issuers: ["${ISSUER}"]}`), []);
+});
+
+test('mistakes are those of access rules', (t) => {
+  t.deepEqual(
+    mistakesIn(`${HEAD}access: []\nadministration: {read: [{}], admin: [{services: [x]}]}\n`),
+    [
+      'policy.yaml:5:25: who needs groups, principals or services; principals: ["*"] is everyone with a token',
+      'policy.yaml:5:39: "x" is no service or source network of this policy',
+    ],
+  );
+});
+
+// Services, networks and users.
+
+const withServices = policyOf(`
+services:
+  - {name: airflow, uri_sans: ["spiffe://cluster/ns/airflow/sa/*"]}
+  - {name: reports, dns_sans: ["*.reports.example.com"], subjects: ["CN=reports,O=Example"]}
+source_networks:
+  - {name: etl, networks: [10.1.0.0/16, "fd00::/8"]}
+  - {name: rest, networks: [10.0.0.0/8]}
+`);
+
+const certificates: readonly (readonly [string, string | undefined])[] = [
+  ['spiffe://cluster/ns/airflow/sa/scheduler', 'airflow'],
+  ['spiffe://cluster/ns/airflow/sa/a/b', undefined],
+  ['spiffe://cluster/ns/evil/sa/airflow', undefined],
+  ['spiffe://other/ns/airflow/sa/scheduler', undefined],
+];
+for (const [san, name] of certificates) {
+  test(`${san} is ${name ?? 'nobody'}`, (t) => {
+    const found = withServices.service({ uriSans: [san], dnsSans: [], subject: '' });
+    t.is(found?.principal.subject, name);
+  });
+}
+
+test('a certificate may be known by a DNS name or its subject', (t) => {
+  const of = (dns: string, subject = ''): string | undefined =>
+    withServices.service({ uriSans: [], dnsSans: [dns], subject })?.principal.subject;
+  t.is(of('a.reports.example.com'), 'reports');
+  t.is(of('a.b.reports.example.com'), undefined);
+  t.is(of('x', 'CN=reports,O=Example'), 'reports');
+  t.deepEqual(
+    withServices.service({ uriSans: [], dnsSans: ['a.reports.example.com'], subject: '' }),
+    {
+      principal: { issuer: 'certificate', subject: 'reports' },
+      groups: [],
+      claims: {},
+    },
+  );
+});
+
+const addresses: readonly (readonly [string, string | undefined])[] = [
+  ['10.1.2.3', 'etl'],
+  ['::ffff:10.1.2.3', 'etl'],
+  ['10.2.2.3', 'rest'],
+  ['fd12::1', 'etl'],
+  ['192.168.0.1', undefined],
+  ['not an address', undefined],
+];
+for (const [address, name] of addresses) {
+  test(`a request from ${address} is from ${name ?? 'nobody'}`, (t) => {
+    t.is(withServices.sourceNetwork(address)?.principal.subject, name);
+  });
+}
+
+test('source networks are off by default', (t) => {
+  t.is(policyOf('').sourceNetwork('10.1.2.3'), undefined);
+});
+
+test('user_id is free unless the policy says otherwise', (t) => {
+  t.is(policyOf('').refuseUserId(caller('alice'), 'root'), undefined);
+});
+
+test('user_id must be the claim where the policy asks for it', (t) => {
+  const strict = policyOf('user_id: {claim: email}');
+  const alice = caller('a1', { claims: { email: 'alice@example.com' } });
+  t.is(strict.refuseUserId(alice, 'alice@example.com'), undefined);
+  t.is(strict.refuseUserId(alice, 'bob@example.com')?.code, 'USER_ID_MISMATCH');
+  t.is(strict.refuseUserId(alice, '')?.code, 'USER_ID_MISMATCH');
+  t.is(strict.refuseUserId(caller('a1'), 'a1')?.code, 'USER_ID_MISMATCH');
+  t.regex(
+    strict.refuseUserId(alice, 'bob')?.message ?? '',
+    /user_id "bob" is not yours: put ;user_id=alice@example.com into/,
+  );
+});
+
+test('user_id may leave out the domain, and services act for people', (t) => {
+  const loose = policyOf('user_id: {claim: email, ignore_domain: true}');
+  const alice = caller('a1', { claims: { email: 'alice@example.com' } });
+  t.is(loose.refuseUserId(alice, 'alice'), undefined);
+  t.is(loose.refuseUserId(alice, 'bob')?.code, 'USER_ID_MISMATCH');
+  const service = {
+    principal: { issuer: 'certificate', subject: 'airflow' },
+    groups: [],
+    claims: {},
+  };
+  t.is(loose.refuseUserId(service, 'whoever'), undefined);
 });

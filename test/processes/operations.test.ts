@@ -1,9 +1,18 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { LeaderOperations } from '../../src/processes/leader.js';
+import { openShadowPolicy } from '../../src/processes/role-policy.js';
 import { type SessionAddress, SessionExpiry } from '../../src/sessions/expiry.js';
+import { HEAD, options } from '../policy/support.js';
 import { alice, sessionId } from '../support/driver-records.js';
 import { PoolWorld } from '../support/pool-world.js';
+import { Signal } from '../support/signal.js';
+import { WatchedClock } from '../support/watched-clock.js';
+
+// Operations.
 
 /** A pool with a driver that has a session, and what an operator can do with it. */
 async function setUp(t: ExecutionContext) {
@@ -137,4 +146,86 @@ test('when the store cannot be asked, nothing is drained and the operator is tol
     message: /ECONNREFUSED/,
   });
   t.is(world.phaseOf(uid), 'in_use');
+});
+
+// The policy in shadow mode.
+
+const LOOK_AGAIN_MS = 5_000;
+/** When what was begun before has been taken note of. */
+const afterwards = () => new Promise((resolve) => setImmediate(resolve));
+const GOOD = `${HEAD}access: []\n`;
+
+async function shadowWorld(t: ExecutionContext) {
+  const folder = await mkdtemp(join(tmpdir(), 'shadow-'));
+  const clock = new WatchedClock();
+  const logged = new Signal<Record<string, unknown>>();
+  const logger = pino(
+    {},
+    { write: (line) => logged.emit(JSON.parse(line) as Record<string, unknown>) },
+  );
+  const path = join(folder, 'next.yaml');
+  const open = (file: string | undefined) => {
+    const shadow = openShadowPolicy(file, { compile: options, clock, logger });
+    t.teardown(() => shadow.close());
+    return shadow;
+  };
+  t.teardown(() => rm(folder, { recursive: true }));
+  return { clock, logged, path, open };
+}
+
+test('without a file nothing is tried out', async (t) => {
+  const shadow = (await shadowWorld(t)).open(undefined);
+  t.is(shadow.current(), undefined);
+  t.is(shadow.status(), undefined);
+});
+
+test('a file that comes later, and is bad at first, is tried out when it is good', async (t) => {
+  const { clock, logged, path, open } = await shadowWorld(t);
+  const shadow = open(path);
+  t.regex(String((await logged.next())['error']), /cannot be read: ENOENT/);
+  t.regex(shadow.status()?.problem ?? '', /ENOENT/);
+  await clock.timer(LOOK_AGAIN_MS);
+
+  await writeFile(path, `${GOOD}nonsense: 1\n`);
+  await clock.advance(LOOK_AGAIN_MS);
+  t.regex(String((await logged.next())['error']), /next\.yaml:5:1: "nonsense" is no field/);
+  t.is(shadow.current(), undefined);
+  t.is(shadow.status()?.version, undefined);
+  await clock.timer(LOOK_AGAIN_MS);
+
+  await writeFile(path, GOOD);
+  await clock.advance(LOOK_AGAIN_MS);
+  const loaded = await logged.next();
+  t.like(loaded, { msg: 'policy loaded', policy: 'shadow' });
+  await clock.timer(LOOK_AGAIN_MS);
+  await afterwards();
+  t.is(shadow.current()?.version, String(loaded['version']));
+  t.deepEqual(shadow.status(), { version: shadow.current()?.version, problem: undefined });
+});
+
+test('one that turns bad is still tried out as it was, and its mistake is told once', async (t) => {
+  const { clock, logged, path, open } = await shadowWorld(t);
+  await writeFile(path, GOOD);
+  const shadow = open(path);
+  const version = String((await logged.next())['version']);
+  await clock.timer(LOOK_AGAIN_MS);
+  await afterwards();
+  await writeFile(path, 'half a po');
+  await clock.advance(LOOK_AGAIN_MS);
+  t.regex(String((await logged.next())['error']), /next\.yaml:1:1: /);
+  t.is(shadow.current()?.version, version);
+  t.is(shadow.status()?.version, version);
+  t.regex(shadow.status()?.problem ?? '', /next\.yaml:1:1: /);
+});
+
+test('closed while it waits for its file, it looks no more', async (t) => {
+  const { clock, logged, path, open } = await shadowWorld(t);
+  const shadow = open(path);
+  await logged.next();
+  await clock.timer(LOOK_AGAIN_MS);
+  shadow.close();
+  await writeFile(path, GOOD);
+  await clock.advance(10 * LOOK_AGAIN_MS);
+  t.is(shadow.current(), undefined);
+  t.is(logged.waiting, 0);
 });

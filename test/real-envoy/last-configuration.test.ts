@@ -108,7 +108,7 @@ class Site {
       cache: this.cache,
       viewOf: () => ({ view: VIEW }),
       logger,
-      address: `127.0.0.1:${this.#xdsPort}`,
+      address: { host: '127.0.0.1', port: this.#xdsPort },
       metrics: this.tally,
     });
     this.#fleet = new XdsFleet({

@@ -9,7 +9,7 @@ import {
   CheckResponseSchema,
 } from '#gen/envoy/service/auth/v3/external_auth_pb.js';
 import { encodeAllowed } from '../../src/authz/check-codec.js';
-import { parseEnvoyCounts } from '../../src/authz/envoy-counts.js';
+import { parseEnvoyCounts } from '../../src/authz/envoy-counts-reader.js';
 import { withLease } from '../../src/authz/lease.js';
 import { hostPort } from '../../src/model/driver.js';
 import {

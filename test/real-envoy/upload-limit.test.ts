@@ -6,6 +6,7 @@ import * as fc from 'fast-check';
 import { GrpcStatus } from '../../src/model/errors.js';
 import { MESSAGE_LIMIT_HEADER, SPARK_CONNECT_SERVICE } from '../../src/model/names.js';
 import { type Front, routable, startFront, testSettings } from '../support/front.js';
+import { tries } from '../support/tries.js';
 import { allow } from '../support/scripted-authz.js';
 import { answerUid, type DriverCall, SparkDriver } from '../support/spark-driver.js';
 import { unusedAddress } from '../support/loopback.js';
@@ -105,7 +106,7 @@ test.serial(
         t.is(code, GrpcStatus.OK);
         t.is(answer, lengths.join());
       }),
-      { numRuns: 40 },
+      { numRuns: tries(40) },
     );
   },
 );

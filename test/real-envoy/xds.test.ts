@@ -53,7 +53,7 @@ function badCluster(name: string): EncodedResource {
 const start = (cache: ResourceCache, port = 0, metrics = new XdsTally()) =>
   startXdsServer({
     metrics,
-    address: `${HOST}:${port}`,
+    address: { host: HOST, port },
     cache,
     viewOf: () => ({ view: VIEW }),
     logger: pino({ level: 'silent' }),

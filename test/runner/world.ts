@@ -20,7 +20,7 @@ import { fromServiceError } from '../../src/lib/grpc/status-details.js';
 import { clientCredentials, serverCredentials, type TlsFiles } from '../../src/lib/grpc/tls.js';
 import { openStorage } from '../../src/lib/storage/storage.js';
 import { systemClock } from '../../src/model/clock.js';
-import { ControlPlane } from '../../src/runner/control-plane.js';
+import { ControlPlane } from '../../src/runner/control-plane-client.js';
 import type { CallEnd } from '../../src/runner/handlers.js';
 import { type RunnerServer, startRunner } from '../../src/runner/server.js';
 import type { Validate } from '../../src/runner/services.js';

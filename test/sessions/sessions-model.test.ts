@@ -9,6 +9,7 @@ import { SessionExpiry } from '../../src/sessions/expiry.js';
 import { alice, bob, driverRecord, sessionId, START_MS } from '../support/driver-records.js';
 import { ManualClock, settle } from '../support/manual-clock.js';
 import { MemoryStore } from '../support/memory-store.js';
+import { tries } from '../support/tries.js';
 import { sessionFixture, testPolicy } from '../support/session-fixture.js';
 
 const TTL = 60_000;
@@ -248,7 +249,7 @@ for (const pool of sharings) {
           t.deepEqual(await play(steps, pool), []);
         },
       ),
-      { numRuns: 200 },
+      { numRuns: tries(100) },
     );
   });
 }

@@ -1,7 +1,8 @@
-"""Runs one module of Apache Spark's own Connect tests against a server that is there already.
+"""Runs Apache Spark's own Connect tests against a server that is there already.
 
-Arguments: the module. SPARK_CONNECT_TESTING_REMOTE is the server's URL. Writes a JSON line for each
-test to the file that OUTCOMES names: its id, its outcome, and the last line of what went wrong.
+Arguments: modules or tests. SPARK_CONNECT_TESTING_REMOTE is the server's URL. Writes JSON lines to the file
+that OUTCOMES names: a test's id, its outcome, and the last line of what went wrong. The last line of a test
+counts; each has one before the first is run.
 """
 
 import json
@@ -90,13 +91,22 @@ class Outcomes(unittest.TestResult):
 
     addFailure = addError
 
+    def tell_all(self, tests):
+        for test in tests:
+            if isinstance(test, unittest.TestSuite):
+                self.tell_all(test)
+            else:
+                self._tell(test, "not run")
+
 
 def main():
     without_classic_session()
     always_this_server()
-    module = sys.argv[1]
+    tests = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:])
     with open(os.environ["OUTCOMES"], "w") as file:
-        unittest.defaultTestLoader.loadTestsFromName(module).run(Outcomes(file))
+        outcomes = Outcomes(file)
+        outcomes.tell_all(tests)
+        tests.run(outcomes)
     # Threads of a test that failed must not keep this alive.
     os._exit(0)
 

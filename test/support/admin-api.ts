@@ -15,7 +15,7 @@ import type { DriverRecord, ObservedDriver } from '../../src/model/driver.js';
 import { GatewayError } from '../../src/model/errors.js';
 import type { DiffPolicy } from '../../src/model/policy-diff.js';
 import type { SeenRequest } from '../../src/model/assignment.js';
-import { policyDiffer } from '../../src/processes/policy.js';
+import { policyDiffer } from '../../src/processes/role-policy.js';
 import type { FleetProblem } from '../../src/model/fleet-problem.js';
 import type {
   ConnectedEnvoy,

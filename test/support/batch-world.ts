@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { Backends } from '../../src/batch/backends.js';
 import { BatchTerm } from '../../src/batch/batch-term.js';
 import type { Submission } from '../../src/batch/job-submitter.js';
-import type { BatchCaller, BatchJobs } from '../../src/batch/jobs.js';
+import type { BatchCaller, BatchJobs } from '../../src/batch/batch-jobs.js';
 import type { AdminAction } from '../../src/model/audit.js';
 import { type BatchPolicy, type JobLimits, ownerOf } from '../../src/model/batch-policy.js';
 import type { Clock } from '../../src/model/clock.js';

@@ -12,6 +12,7 @@ import type { HeaderValueOption } from '#gen/envoy/config/core/v3/base_pb.js';
 import { ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from '#gen/google/rpc/status_pb.js';
 import { methodDefinition } from '../../src/lib/grpc/channels.js';
+import { AccessMetadata } from '../../src/model/names.js';
 import { encode, frame } from './spark-messages.js';
 
 export const SESSION = '0b6c6a3e-7c1d-4a55-9a3c-5d0d3c1f2e10';
@@ -125,8 +126,15 @@ export function allowed(response: CheckResponse): Allowed {
   return {
     set: headersOf(httpResponse.value.headers),
     remove: httpResponse.value.headersToRemove,
-    metadata: { ...response.dynamicMetadata },
+    metadata: unpacked(response.dynamicMetadata ?? {}),
   };
+}
+
+/** Each by itself, as it is of a traced request. */
+export function unpacked(metadata: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const packed = metadata[AccessMetadata.packed];
+  if (typeof packed !== 'string') return { ...metadata };
+  return JSON.parse(Buffer.from(packed, 'base64').toString()) as Record<string, unknown>;
 }
 
 export interface Denied {

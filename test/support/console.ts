@@ -1,14 +1,11 @@
 /** The console behind a real HTTP server, over a real ledger, with the development issuer. */
 import type { ExecutionContext } from 'ava';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { pino } from 'pino';
 import { PolicyTokens, TokenVerifier } from '../../src/authz/token/verifier.js';
 import { type ActionOptions, actionRoutes } from '../../src/console/actions.js';
 import { ownSessionRoutes } from '../../src/console/own-sessions.js';
 import { loginRoutes, readRoutes } from '../../src/console/read-routes.js';
-import { consoleAssets } from '../../src/console/assets.js';
+import { consoleAssets } from '../../src/console/console-assets.js';
 import { Gatekeeper } from '../../src/console/gatekeeper.js';
 import { consolePage, createConsole } from '../../src/console/console.js';
 import { createSignIn } from '../../src/sign-in/create.js';
@@ -27,8 +24,9 @@ import type { NodeStatus, PoolReport, SidecarStatus } from '../../src/model/repo
 import type { SeenRequest } from '../../src/model/assignment.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { fleetReport } from '../../src/fleet/fleet-report.js';
-import { policyDiffer } from '../../src/processes/policy.js';
+import { policyDiffer } from '../../src/processes/role-policy.js';
 import { options as policyOptions } from '../policy/support.js';
+import { sharedKeysFile } from './token-issuer.js';
 import { unusedPort } from './unused-port.js';
 
 const AUDIENCE = 'api://spark-gateway';
@@ -71,10 +69,9 @@ export async function startTestConsole(
 ): Promise<TestConsole> {
   const logger = pino({ enabled: false });
   const clock = systemClock;
-  const folder = await mkdtemp(join(tmpdir(), 'console-'));
   const issuer = await startDevelopmentIssuer({
     address: { host, port: 0 },
-    keysFile: join(folder, 'keys.json'),
+    keysFile: sharedKeysFile(),
     audience: AUDIENCE,
     clientId: CLIENT_ID,
     tokenTtlMs: 3_600_000,
@@ -153,7 +150,6 @@ export async function startTestConsole(
     await server.close();
     await issuer.close();
     verifier.close();
-    await rm(folder, { recursive: true });
   });
   return {
     url: publicUrl.origin,

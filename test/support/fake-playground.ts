@@ -21,7 +21,7 @@ import type {
   SampleView,
   SubmitBody,
 } from '../../src/model/playground-api.js';
-import { PLAYGROUND_VIEWS, playgroundAssets } from '../../src/playground/assets.js';
+import { PLAYGROUND_VIEWS, playgroundAssets } from '../../src/playground/playground-assets.js';
 
 const ROOT = '/api/v1/playground';
 

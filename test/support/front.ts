@@ -120,7 +120,7 @@ async function start(
     cache,
     viewOf: () => ({ view: VIEW }),
     logger,
-    address: `${LOOPBACK}:0`,
+    address: { host: LOOPBACK, port: 0 },
     ...(tls ? { tls } : {}),
   });
   ends.push(() => xds.close());

@@ -475,7 +475,12 @@ function settingsOf(
       metrics_addr: at('playgroundMetrics'),
       runner_addr: at('runner'),
     },
-    authz: { listen_addr: `unix:${join(folder, 'authz.sock')}`, metrics_addr: at('authzMetrics') },
+    authz: {
+      listen_addr: `unix:${join(folder, 'authz.sock')}`,
+      metrics_addr: at('authzMetrics'),
+      // Every end-to-end test holds with decision leases and, with TEST_LEASE_TIME=0, without.
+      ...(process.env['TEST_LEASE_TIME'] && { lease_time: process.env['TEST_LEASE_TIME'] }),
+    },
     envoy: {
       admin_addr: at('envoyAdmin'),
       health_addr: at('envoyHealth'),

@@ -42,9 +42,11 @@ export class Peer {
   constructor(
     answer: (stream: ServerStream) => Buffer | undefined = (stream) => stream.body(),
     maxBodyBytes = 1000,
+    onOpen: (stream: ServerStream) => void = () => undefined,
   ) {
     this.connection = new ServerConnection({
       maxBodyBytes,
+      onOpen,
       onRequest: (stream) => {
         this.requests.push(`${stream.id}: ${stream.body().toString('latin1')}`);
         stream.onClose = () => this.closed.push(stream.id);

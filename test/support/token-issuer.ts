@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import {
   exportJWK,
   generateKeyPair,
@@ -9,13 +10,18 @@ import {
   UnsecuredJWT,
   type CryptoKey,
   type JWK,
-  type GenerateKeyPairResult,
   type JWTPayload,
 } from 'jose';
+import { DevelopmentKeys } from '../../src/issuer/tokens.js';
 import type { IssuerPolicy } from '../../src/model/policy.js';
 
-/** RSA keys take long to make; a process makes each of its issuers' first keys once. */
-const firstKeys = new Map<string, Promise<GenerateKeyPairResult>>();
+/**
+ * Keys of an issuer that a test is content with, whoever else uses them: RSA keys take long to make,
+ * so that each is made once, and kept beside the compiled tests.
+ */
+export function sharedKeysFile(name = 'development'): string {
+  return fileURLToPath(new URL(`../keys/${name}.json`, import.meta.url));
+}
 
 type Claims = { [Name in keyof JWTPayload]: JWTPayload[Name] | undefined };
 
@@ -57,9 +63,9 @@ export class TokenIssuer {
       response.setHeader('content-type', 'application/json');
       response.end(JSON.stringify(response.statusCode === 200 ? document : {}));
     });
-    const first = firstKeys.get(name) ?? generateKeyPair('RS256', { extractable: true });
-    firstKeys.set(name, first);
-    await issuer.#add('rsa-1', 'RS256', await first);
+    const keys = await DevelopmentKeys.open(sharedKeysFile(name));
+    const { privateKey } = await keys.signingKey();
+    issuer.#add('rsa-1', 'RS256', privateKey, { ...keys.jwks().keys[0] });
     return issuer;
   }
 
@@ -73,13 +79,12 @@ export class TokenIssuer {
   }
 
   async addKey(kid: string, alg: string, publish = true): Promise<void> {
-    await this.#add(kid, alg, await generateKeyPair(alg, { extractable: true }), publish);
+    const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true });
+    this.#add(kid, alg, privateKey, await exportJWK(publicKey), publish);
   }
 
-  async #add(kid: string, alg: string, pair: GenerateKeyPairResult, publish = true): Promise<void> {
-    const { privateKey, publicKey } = pair;
-    const jwk = { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' };
-    this.#keys.set(kid, { alg, privateKey, jwk });
+  #add(kid: string, alg: string, privateKey: CryptoKey, publicKey: JWK, publish = true): void {
+    this.#keys.set(kid, { alg, privateKey, jwk: { ...publicKey, kid, alg, use: 'sig' } });
     if (publish) this.published.add(kid);
   }
 

@@ -1,21 +1,24 @@
-/** xDS through real gRPC sockets. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import { asOnTheWire } from '../../src/lib/grpc/channels.js';
 import { clientCredentials } from '../../src/lib/grpc/tls.js';
 import { GatewayError } from '../../src/model/errors.js';
 import { ResourceCache } from '../../src/xds/resource-cache.js';
 import { TypeUrl } from '../../src/xds/resource.js';
+import { xdsMetrics } from '../../src/xds/xds-metrics.js';
 import { startXdsServer, type XdsServerOptions } from '../../src/xds/xds-server.js';
 import { TestAuthority } from '../support/certificates.js';
+import { unusedAddress } from '../support/loopback.js';
 import { shortForm } from '../support/xds-hub.js';
 import { cluster, endpoints, listener, route, secret } from '../support/xds-resources.js';
 import { SocketClient, type SocketOptions } from '../support/xds-socket.js';
-import { unusedAddress } from '../support/loopback.js';
+
+// xDS through real gRPC sockets.
 
 const { CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, SECRET } = TypeUrl;
 const HOST = await unusedAddress();
@@ -24,7 +27,7 @@ const VIEW = 'edge';
 async function start(t: ExecutionContext, options: Partial<XdsServerOptions> = {}) {
   const cache = new ResourceCache();
   const server = await startXdsServer({
-    address: `${HOST}:0`,
+    address: { host: HOST, port: 0 },
     cache,
     viewOf: () => ({ view: VIEW }),
     logger: pino({ level: 'silent' }),
@@ -90,8 +93,8 @@ for (const protocol of ['delta', 'sotw'] as const) {
 
   test(`${protocol}: a client that does not read gets the newest state at once when it does`, async (t) => {
     const { cache, server, connect } = await start(t);
-    const names = Array.from({ length: 2000 }, (_, i) => `cluster-${i}`);
-    const state = (setting: string) => names.map((name) => cluster(name, setting.repeat(100)));
+    const names = Array.from({ length: 200 }, (_, i) => `cluster-${i}`);
+    const state = (setting: string) => names.map((name) => cluster(name, setting.repeat(1000)));
     cache.update(VIEW, { upserts: state('0') });
     const slow = connect({ protocol, nodeId: 'slow' });
     const quick = connect({ protocol, nodeId: 'quick' });
@@ -107,7 +110,7 @@ for (const protocol of ['delta', 'sotw'] as const) {
         const held = quick.xds.resources(CLUSTER).get('cluster-0');
         return (
           held?.value.length !== undefined &&
-          Buffer.from(held.value).includes(String(round).repeat(100))
+          Buffer.from(held.value).includes(String(round).repeat(1000))
         );
       });
     }
@@ -116,17 +119,17 @@ for (const protocol of ['delta', 'sotw'] as const) {
     t.is(stateOf('slow'), 'STALE');
     slow.resume();
     const taken = await slow.takeUntil(() => {
-      const held = slow.xds.resources(CLUSTER).get('cluster-1999');
-      return held !== undefined && Buffer.from(held.value).includes('5'.repeat(100));
+      const held = slow.xds.resources(CLUSTER).get('cluster-199');
+      return held !== undefined && Buffer.from(held.value).includes('5'.repeat(1000));
     });
     t.is(taken.length, 2, 'the one under way and the newest');
   });
 
   test(`${protocol}: thousands of names for many clients: one change costs each a few hundred bytes`, async (t) => {
     const { cache, server, connect } = await start(t);
-    const names = Array.from({ length: 3000 }, (_, i) => `spark/sjns-team-${i}`);
+    const names = Array.from({ length: 2000 }, (_, i) => `spark/sjns-team-${i}`);
     cache.update(VIEW, { upserts: names.map((name) => endpoints(name, [1, 2, 3])) });
-    const clients = Array.from({ length: 8 }, (_, i) =>
+    const clients = Array.from({ length: 4 }, (_, i) =>
       connect({ protocol, nodeId: `envoy-${i}` }),
     );
     for (const client of clients) client.xds.subscribe(ENDPOINTS, names);
@@ -152,6 +155,49 @@ for (const protocol of ['delta', 'sotw'] as const) {
     t.pass();
   });
 }
+
+for (const protocol of ['delta', 'sotw'] as const) {
+  for (const [what, names, reason] of [
+    [
+      'too many names',
+      Array.from({ length: 50_001 }, (_, i) => `c${i}`),
+      /50000 resources of a type/,
+    ],
+    ['names that are too long', ['c'.repeat(5_000)], /4096 bytes, not 5000/],
+    ['too much in all', Array.from({ length: 4_000 }, (_, i) => `${i}`.padEnd(4_000)), /in all/],
+    ['more than one message may hold', ['c'.repeat(17 * 1024 * 1024)], /A message may have/],
+  ] as const) {
+    test(`${protocol}: a client is refused, and others go on: ${what}`, async (t) => {
+      const { cache, server, connect } = await start(t);
+      cache.update(VIEW, { upserts: [endpoints('a', [1])] });
+      const absurd = connect({ protocol, nodeId: 'absurd' });
+      absurd.xds.subscribe(ENDPOINTS, names);
+      const refused = await t.throwsAsync<ServiceError>(absurd.next());
+      t.is(refused.code, status.RESOURCE_EXHAUSTED);
+      t.regex(refused.details, reason);
+      const modest = connect({ protocol, nodeId: 'modest' });
+      modest.xds.subscribe(ENDPOINTS, ['a']);
+      t.deepEqual(shortForm([await modest.next()]), ['ClusterLoadAssignment+a']);
+      t.deepEqual(
+        server.hub.nodes().map(({ id }) => id),
+        ['modest'],
+      );
+    });
+  }
+}
+
+test('delta: names that come little by little are limited, too', async (t) => {
+  const { connect } = await start(t);
+  const client = connect({ protocol: 'delta' });
+  for (let part = 0; part < 6; part += 1) {
+    client.xds.subscribe(
+      CLUSTER,
+      Array.from({ length: 9_000 }, (_, i) => `${part}-${i}`),
+    );
+  }
+  const refused = t.throwsAsync<ServiceError>(client.takeUntil(() => false));
+  t.is((await refused).code, status.RESOURCE_EXHAUSTED);
+});
 
 test('delta: a client that reconnects is sent the difference only', async (t) => {
   const { cache, connect } = await start(t);
@@ -275,13 +321,13 @@ test('without mutual TLS it listens on loopback only', async (t) => {
     logger: pino({ level: 'silent' }),
   };
   const open = await t.throwsAsync<GatewayError>(
-    startXdsServer({ ...options, address: '0.0.0.0:0' }),
+    startXdsServer({ ...options, address: { host: '0.0.0.0', port: 0 } }),
   );
   t.is(open.code, 'SETTINGS_INVALID');
   t.regex(open.message, /mutual TLS/);
-  const first = await startXdsServer({ ...options, address: `${HOST}:0` });
+  const first = await startXdsServer({ ...options, address: { host: HOST, port: 0 } });
   const taken = await t.throwsAsync<GatewayError>(
-    startXdsServer({ ...options, address: `${HOST}:${first.port}` }),
+    startXdsServer({ ...options, address: { host: HOST, port: first.port } }),
   );
   t.regex(taken.message, /in use/);
   await first.close();
@@ -290,7 +336,7 @@ test('without mutual TLS it listens on loopback only', async (t) => {
 test('a server that closes tells its clients to go elsewhere, and forgets those that left', async (t) => {
   const cache = new ResourceCache();
   const server = await startXdsServer({
-    address: `${HOST}:0`,
+    address: { host: HOST, port: 0 },
     cache,
     viewOf: () => ({ view: VIEW }),
     logger: pino({ level: 'silent' }),
@@ -315,4 +361,32 @@ test('a server that closes tells its clients to go elsewhere, and forgets those 
   t.regex(error.details, /shutting down/);
   staying.close();
   await closed;
+});
+
+// Metrics.
+
+test('sizes of responses and the time to their ACK are distributions, by type', async (t) => {
+  const registry = new Registry();
+  const metrics = xdsMetrics(registry);
+  metrics.pushed(TypeUrl.CLUSTER, 3000);
+  metrics.pushed(TypeUrl.CLUSTER, 3_000_000);
+  metrics.acknowledged(TypeUrl.CLUSTER, 40);
+  metrics.rejected(TypeUrl.CLUSTER);
+  const lines = (await registry.metrics()).split('\n');
+  for (const line of [
+    'spark_gateway_xds_push_size_bytes_bucket{le="4096",type="Cluster"} 1',
+    'spark_gateway_xds_push_size_bytes_sum{type="Cluster"} 3003000',
+    'spark_gateway_xds_push_size_bytes_count{type="Cluster"} 2',
+    'spark_gateway_xds_ack_duration_seconds_bucket{le="0.025",type="Cluster"} 0',
+    'spark_gateway_xds_ack_duration_seconds_bucket{le="0.05",type="Cluster"} 1',
+    'spark_gateway_xds_nacks_total{type="Cluster"} 1',
+  ]) {
+    t.true(lines.includes(line), line);
+  }
+});
+
+test('a first rejection is a rise, as there was a zero before it', async (t) => {
+  const registry = new Registry();
+  xdsMetrics(registry);
+  t.true((await registry.metrics()).includes('spark_gateway_xds_nacks_total{type="Listener"} 0'));
 });

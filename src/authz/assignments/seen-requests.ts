@@ -63,7 +63,13 @@ function isSame(a: SeenRequest, b: SeenRequest): boolean {
     a.caller === b.caller &&
     a.host === b.host &&
     a.userId === b.userId &&
-    Object.keys(a.headers).length === Object.keys(b.headers).length &&
-    Object.entries(a.headers).every(([name, value]) => b.headers[name] === value)
+    holds(a.headers, b.headers) &&
+    holds(b.headers, a.headers)
   );
+}
+
+/** Whether all of `part` is in `all`. */
+function holds(all: SeenRequest['headers'], part: SeenRequest['headers']): boolean {
+  for (const name in part) if (all[name] !== part[name]) return false;
+  return true;
 }

@@ -107,7 +107,7 @@ async function analyzed(
   const configured = kubernetes.namespaces.length === 0 ? undefined : kubernetes.namespaces;
 
   // Not loaded by processes, which have the table of commands as well.
-  const { analyzePolicy } = await import('../analysis/policy.js');
+  const { analyzePolicy } = await import('../analysis/analyzed-policy.js');
   const { definitionsForDrivers, tryTemplates } = await import('../analysis/templates.js');
   const policyFile = options.get('policy');
   const place =

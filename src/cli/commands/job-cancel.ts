@@ -1,7 +1,7 @@
 /** `job cancel`. */
 import type { CancelView } from '../../model/playground-api.js';
 import type { OnlineCommand, OnlineContext } from '../command.js';
-import { jobNamed, JOBS } from '../jobs.js';
+import { jobNamed, JOBS } from '../job-commands.js';
 import type { Shown } from '../render.js';
 
 export const jobCancel: OnlineCommand = {

@@ -3,7 +3,7 @@ import { jobStates } from '../../model/job.js';
 import type { JobListView, JobView } from '../../model/playground-api.js';
 import { type OnlineCommand, type OnlineContext, queryOf } from '../command.js';
 import { shortIds } from '../ids.js';
-import { JOBS } from '../jobs.js';
+import { JOBS } from '../job-commands.js';
 import { shownListing } from '../listing.js';
 import { filter, list } from '../options.js';
 import { type Column, type Shown, since } from '../render.js';

@@ -1,7 +1,7 @@
 /** `job logs`. */
 import type { LogView } from '../../model/playground-api.js';
 import type { OnlineCommand, OnlineContext } from '../command.js';
-import { followLog, jobNamed, JOBS } from '../jobs.js';
+import { followLog, jobNamed, JOBS } from '../job-commands.js';
 import type { Shown } from '../render.js';
 
 export const jobLogs: OnlineCommand = {

@@ -1,7 +1,7 @@
 /** `job results`. */
 import type { PreviewView, ResultsView } from '../../model/playground-api.js';
 import type { OnlineCommand, OnlineContext } from '../command.js';
-import { jobNamed, JOBS } from '../jobs.js';
+import { jobNamed, JOBS } from '../job-commands.js';
 import { renderTable, type Shown, type TableStyle } from '../render.js';
 
 export const jobResults: OnlineCommand = {

@@ -1,6 +1,6 @@
 /** `job status`. */
 import type { OnlineCommand, OnlineContext } from '../command.js';
-import { jobNamed, renderJob, statusOf } from '../jobs.js';
+import { jobNamed, renderJob, statusOf } from '../job-commands.js';
 import { watch } from '../options.js';
 import type { Shown } from '../render.js';
 

@@ -2,7 +2,7 @@
 import { readNamedText } from '../../lib/files/files.js';
 import type { JobStatusView, SubmittedView } from '../../model/playground-api.js';
 import type { OnlineCommand, OnlineContext } from '../command.js';
-import { followLog, JOBS, renderJob, statusOf, wentWrong } from '../jobs.js';
+import { followLog, JOBS, renderJob, statusOf, wentWrong } from '../job-commands.js';
 import { readManifestFile } from '../manifest-file.js';
 import { filter } from '../options.js';
 import type { Shown } from '../render.js';

@@ -43,6 +43,12 @@ export class RequestTally {
     if (durationMs !== undefined && !STREAMS.has(method)) this.#time(durationMs);
   }
 
+  /** RPCs that are no streams: how long each took, milliseconds. */
+  addSucceeded(durationsMs: readonly number[]): void {
+    this.#ended += durationsMs.length;
+    for (const durationMs of durationsMs) this.#time(durationMs);
+  }
+
   /** Such as Envoy counts by itself. */
   addCounted({ succeeded, buckets }: EnvoyCounts): void {
     this.#ended += succeeded;

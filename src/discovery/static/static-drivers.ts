@@ -22,6 +22,12 @@ export interface StaticFileOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
+/** A text that holds no mistake. */
+interface Parsed {
+  readonly text: string;
+  readonly entries: readonly StaticEntry[];
+}
+
 interface Loaded {
   readonly entries: readonly StaticEntry[];
   /** By uid. */
@@ -38,7 +44,9 @@ export class StaticFile implements DriverSource {
   readonly #ports: PortMonitor;
   readonly #listeners = new Set<() => void>();
   #loaded: Loaded = { entries: [], tokens: new Map() };
-  #text = '';
+  /** What `#loaded` was made from. */
+  #whole = '';
+  #parsed: Parsed | undefined;
   #problem: string | undefined;
   #watcher: FSWatcher | undefined;
   #timer: Timer | undefined;
@@ -150,11 +158,10 @@ export class StaticFile implements DriverSource {
   async #load(): Promise<boolean> {
     const { path, sessionTtlMs } = this.#options;
     const text = await readNamedText(path, 'SETTINGS_INVALID', 'the file of drivers');
-    const parsed = parseStaticEntries(text, sessionTtlMs);
-    if ('mistakes' in parsed) {
-      const lines = parsed.mistakes.map(({ line, message }) => `${path}:${line}: ${message}`);
-      throw new GatewayError('SETTINGS_INVALID', lines.join('\n'));
-    }
+    // It is read far more often than it changes, and to parse a long one holds up everything else.
+    const parsed =
+      this.#parsed?.text === text ? this.#parsed : parseEntries(path, text, sessionTtlMs);
+    this.#parsed = parsed;
     const tokens = new Map<string, string>();
     for (const entry of parsed.entries) {
       const token = await this.#token(entry);
@@ -162,8 +169,8 @@ export class StaticFile implements DriverSource {
     }
     const whole = JSON.stringify([parsed.entries, [...tokens]]);
     this.#problem = undefined;
-    if (whole === this.#text) return false;
-    this.#text = whole;
+    if (whole === this.#whole) return false;
+    this.#whole = whole;
     this.#loaded = { entries: parsed.entries, tokens };
     const uids = new Set(parsed.entries.map(({ uid }) => uid));
     for (const key of this.#ports.keys()) if (!uids.has(key)) this.#ports.unwatch(key);
@@ -187,6 +194,14 @@ export class StaticFile implements DriverSource {
     }
     return usable(token, `${path}: ${tokenEnv}, the token of ${name},`);
   }
+}
+
+/** @throws GatewayError SETTINGS_INVALID with every mistake in its line. */
+function parseEntries(path: string, text: string, sessionTtlMs: number | undefined): Parsed {
+  const parsed = parseStaticEntries(text, sessionTtlMs);
+  if (!('mistakes' in parsed)) return { text, entries: parsed.entries };
+  const lines = parsed.mistakes.map(({ line, message }) => `${path}:${line}: ${message}`);
+  throw new GatewayError('SETTINGS_INVALID', lines.join('\n'));
 }
 
 /** A token travels in a header: visible ASCII only. The message does not show it. */

@@ -13,7 +13,7 @@ import type { DriverRecord } from '../../model/driver.js';
 import { retryAfterOf } from '../../model/errors.js';
 import type { Leadership, Ledger, RecordStore } from '../../model/ledger.js';
 import type { KubernetesRecordMirror } from './kubernetes-mirror.js';
-import type { KubernetesLease } from './lease.js';
+import type { KubernetesLease } from './kubernetes-lease.js';
 import { openLedger, type StoredLedger } from './ledger.js';
 import { RecordIndex } from './record-index.js';
 import { notLeader } from './record-writer.js';

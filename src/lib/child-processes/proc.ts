@@ -1,7 +1,7 @@
 /** Processes of this machine as Linux's /proc shows them (proc(5)). */
-import { readFileSync } from 'node:fs';
-import { readdir, readFile, readlink, stat } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { readFileSync, statSync } from 'node:fs';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { hasCode } from '../../model/errors.js';
 
 /** A process, told from a later one with the same id by its start. */
@@ -33,9 +33,13 @@ function statOf(pid: number): ProcessStat | undefined {
   try {
     return parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch (error) {
-    if (error instanceof Error && 'code' in error && SHORTAGES.has(error.code)) throw error;
+    if (isShortage(error)) throw error;
     return undefined;
   }
+}
+
+function isShortage(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && SHORTAGES.has(error.code);
 }
 
 /** The identity of a live process. Throws when it cannot be known now, as all functions here. */
@@ -64,6 +68,9 @@ export function signal(id: ProcessId, name: NodeJS.Signals): void {
   }
 }
 
+/** Command lines that are read in one turn of the event loop. */
+const READ_AT_ONCE = 100;
+
 async function pids(): Promise<number[]> {
   return (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
 }
@@ -82,17 +89,19 @@ export async function findByArgument(
 ): Promise<readonly { readonly id: ProcessId; readonly rest: string }[]> {
   const found: { id: ProcessId; rest: string }[] = [];
   const uid = process.getuid?.();
-  for (const pid of await pids()) {
-    let commandLine: string;
+  for (const [at, pid] of (await pids()).entries()) {
+    // The kernel answers at once, for a tenth of what asynchronous reads cost; other work goes on in between.
+    if (at % READ_AT_ONCE === 0) await turn();
     try {
-      if ((await stat(`/proc/${pid}`)).uid !== uid) continue;
-      commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8');
-    } catch {
-      continue; // It has ended meanwhile.
+      const commandLine = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      const argument = commandLine.split('\0').find((text) => text.startsWith(prefix));
+      if (argument === undefined || statSync(`/proc/${pid}`).uid !== uid) continue;
+      const id = processId(pid);
+      if (id) found.push({ id, rest: argument.slice(prefix.length) });
+    } catch (error) {
+      if (isShortage(error)) throw error;
+      // It has ended meanwhile.
     }
-    const argument = commandLine.split('\0').find((text) => text.startsWith(prefix));
-    const id = argument === undefined ? undefined : processId(pid);
-    if (argument !== undefined && id) found.push({ id, rest: argument.slice(prefix.length) });
   }
   return found;
 }

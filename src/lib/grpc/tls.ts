@@ -1,7 +1,7 @@
 /** Mutual TLS from PEM files that may be renewed while the process runs. */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createSecureContext } from 'node:tls';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { ChannelCredentials, experimental, ServerCredentials } from '@grpc/grpc-js';
 import { Followed } from '../files/followed.js';
 import { type Clock, systemClock } from '../../model/clock.js';
@@ -40,6 +40,37 @@ export function serverCredentials(
   if (!files) return ServerCredentials.createInsecure();
   const provider = new PemFiles(files, options);
   return experimental.createCertificateProviderServerCredentials(provider, provider, true);
+}
+
+export interface ServerTlsOptions extends Pick<TlsOptions, 'clock' | 'refreshMs' | 'onError'> {
+  /** Given what new connections are to use, at once and whenever the files are renewed. */
+  readonly onContext: (context: SecureContextOptions) => void;
+}
+
+export interface ServerTls {
+  /** Reads the files no more. */
+  close(): void;
+}
+
+/**
+ * For a TLS server of Node's own: its certificate and key, and the authority of its clients.
+ * @throws GatewayError SETTINGS_INVALID when the files cannot be read or do not belong together.
+ */
+export function followServerTls(files: TlsFiles, options: ServerTlsOptions): ServerTls {
+  const { clock = systemClock, refreshMs, onError, onContext } = options;
+  const use = ({ identity, ca }: Loaded) =>
+    onContext({ cert: identity.certificate, key: identity.privateKey, ca: ca.caCertificate });
+  const followed = new Followed({
+    read: () => load(files),
+    isSame: sameBytes,
+    clock,
+    refreshMs,
+    onChange: use,
+    onFailure: (error) => onError?.(toGatewayError(error)),
+  });
+  use(followed.current);
+  followed.start();
+  return { close: () => followed.stop() };
 }
 
 /**

@@ -73,9 +73,14 @@ export function frameBudgets(now: () => number): FrameBudgets {
 
 /** Bytes that a connection keeps for its peer. */
 export class HeldBytes {
+  readonly most: number;
   bytes = 0;
 
+  constructor(most = MAX_HELD_BYTES) {
+    this.most = most;
+  }
+
   get tooMany(): boolean {
-    return this.bytes > MAX_HELD_BYTES;
+    return this.bytes > this.most;
   }
 }

@@ -89,11 +89,22 @@ export function wrongSize(type: string): ConnectionError {
 }
 
 const WRITER_BYTES = 64 * 1024;
+/** For a frame or two. */
+const LEAST_BYTES = 512;
+const NOTHING: Buffer = Buffer.alloc(0);
 
 /** Collects frames that are to be written at once. */
 export class FrameWriter {
-  #bytes = Buffer.allocUnsafe(WRITER_BYTES);
+  /** Whether room is kept for what comes next. */
+  readonly #keepsRoom: boolean;
+  #bytes: Buffer;
   #length = 0;
+
+  /** `keepsRoom`: for a peer that is told much and often; without, a quiet one costs no memory. */
+  constructor(keepsRoom = true) {
+    this.#keepsRoom = keepsRoom;
+    this.#bytes = keepsRoom ? Buffer.allocUnsafe(WRITER_BYTES) : NOTHING;
+  }
 
   get empty(): boolean {
     return this.#length === 0;
@@ -135,6 +146,12 @@ export class FrameWriter {
 
   /** All frames since the last call. */
   take(): Buffer {
+    if (!this.#keepsRoom) {
+      const all = this.#bytes.subarray(0, this.#length);
+      this.#bytes = NOTHING;
+      this.#length = 0;
+      return all;
+    }
     const taken = Buffer.from(this.#bytes.subarray(0, this.#length));
     this.#length = 0;
     // One burst is no reason to keep its room for good.
@@ -161,7 +178,7 @@ export class FrameWriter {
   #reserve(more: number): void {
     const needed = this.#length + more;
     if (needed <= this.#bytes.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
+    const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2, LEAST_BYTES));
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
   }

@@ -62,17 +62,23 @@ export class ResponseWriter {
     }
     stream.waiting.push(data);
     stream.hold(data.length);
-    this.flow(stream);
+    this.#flow(stream);
   }
 
   /** They follow when all the data is on its way. */
   trailers(stream: ServerStream, block: Uint8Array): void {
     stream.trailers = block;
-    this.flow(stream);
+    this.#flow(stream);
   }
 
-  /** Sends as much of what waits as the windows allow. */
+  /** A window has grown: sends as much of what waits as is allowed now. */
   flow(stream: ServerStream): void {
+    const waited = stream.waiting.length > 0;
+    this.#flow(stream);
+    if (waited && stream.waiting.length === 0 && !stream.closed) stream.onDrain();
+  }
+
+  #flow(stream: ServerStream): void {
     const { waiting } = stream;
     for (let data = waiting[0]; data; data = waiting[0]) {
       const most = this.#most(stream);

@@ -2,7 +2,7 @@
  * The server's side of one HTTP/2 connection (RFC 9113): bytes in, whole requests and bytes out.
  * It holds no socket and no timer.
  */
-import { frameBudgets, HeldBytes, MAX_HELD_BYTES, MAX_STREAMS } from './budgets.js';
+import { frameBudgets, HeldBytes, MAX_STREAMS } from './budgets.js';
 import { ClientFrames } from './client-frames.js';
 import {
   checkClientStream,
@@ -31,10 +31,16 @@ export interface ServerConnectionOptions {
   readonly maxBodyBytes: number;
   /** A whole request has come. */
   readonly onRequest: (stream: ServerStream) => void;
+  /** The head of a request has come. Where it sets the stream's `onData`, the body has no limit here. */
+  readonly onOpen?: (stream: ServerStream) => void;
   /** A request has a larger body than is taken; the rest of it is dropped. */
   readonly onTooLarge: (stream: ServerStream) => void;
   /** There is output to take. Called again and again until it is taken. */
   readonly onOutput: () => void;
+  /** What is kept for the peer at most, bytes; `MAX_HELD_BYTES` by default. */
+  readonly maxHeldBytes?: number;
+  /** Whether memory is kept for what the peer is told next. Default true. */
+  readonly keepsRoom?: boolean;
   /** Milliseconds that never go back, for what a peer may send in a time. */
   readonly now: () => number;
 }
@@ -44,22 +50,20 @@ const RECEIVE_WINDOW = 16 * 1024 * 1024;
 /** A peer that takes data tells so twice at most, for the stream and for the connection. */
 const WINDOWS_PER_DATA = 2;
 const SHUTDOWN_PING = Buffer.from('shutdown');
+const ALIVE_PING = Buffer.from('alive?\0\0');
 
 export class ServerConnection {
   readonly #options: ServerConnectionOptions;
   readonly #reader = new FrameReader();
-  readonly #writer = new FrameWriter();
+  readonly #writer: FrameWriter;
   readonly #heads = new RequestHeads();
   readonly #peer = new PeerSettings();
-  readonly #responses = new ResponseWriter(
-    this.#writer,
-    this.#peer,
-    (stream) => this.#ended(stream),
-    () => this.#budgets.windows.earn(WINDOWS_PER_DATA),
-  );
+  readonly #responses: ResponseWriter;
   readonly #budgets;
   readonly #frames: ClientFrames;
-  readonly #held = new HeldBytes();
+  readonly #held: HeldBytes;
+  /** What each stream may send before it hears of more. */
+  readonly #streamWindow: number;
   readonly #streams = new StreamTable();
   #consumed = 0;
   #shutdown: 'no' | 'announced' | 'final' = 'no';
@@ -68,6 +72,16 @@ export class ServerConnection {
   constructor(options: ServerConnectionOptions) {
     this.#options = options;
     this.#budgets = frameBudgets(options.now);
+    this.#held = new HeldBytes(options.maxHeldBytes);
+    this.#writer = new FrameWriter(options.keepsRoom);
+    this.#responses = new ResponseWriter(
+      this.#writer,
+      this.#peer,
+      (stream) => this.#ended(stream),
+      () => this.#budgets.windows.earn(WINDOWS_PER_DATA),
+    );
+    // No stream needs more than its largest body, so only the connection's window is kept open.
+    this.#streamWindow = Math.max(DEFAULT_WINDOW, options.maxBodyBytes + DEFAULT_FRAME_BYTES);
     this.#frames = new ClientFrames(this.#budgets, {
       data: (streamId, data, length, end) => this.#readData(streamId, data, length, end),
       headers: (streamId, block, end) => this.#readHeaders(streamId, block, end),
@@ -80,11 +94,7 @@ export class ServerConnection {
     });
     this.#writer.settings([
       [Setting.MAX_CONCURRENT_STREAMS, MAX_STREAMS],
-      // No stream needs more than its largest body, so only the connection's window is kept open.
-      [
-        Setting.INITIAL_WINDOW_SIZE,
-        Math.max(DEFAULT_WINDOW, options.maxBodyBytes + DEFAULT_FRAME_BYTES),
-      ],
+      [Setting.INITIAL_WINDOW_SIZE, this.#streamWindow],
       [Setting.MAX_HEADER_LIST_SIZE, MAX_HEADER_LIST_BYTES],
     ]);
     this.#writer.number(FrameType.WINDOW_UPDATE, 0, RECEIVE_WINDOW - DEFAULT_WINDOW);
@@ -131,7 +141,7 @@ export class ServerConnection {
   send(stream: ServerStream, data: Uint8Array): void {
     if (stream.closed) return;
     this.#responses.data(stream, data);
-    if (this.heldBytes > MAX_HELD_BYTES) {
+    if (this.heldBytes > this.#held.most) {
       this.#fail(new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'answers are not taken'));
     }
     this.#announce();
@@ -162,6 +172,13 @@ export class ServerConnection {
     this.#announce();
   }
 
+  /** Asks the peer for a sign of life. */
+  ping(): void {
+    if (this.#failed) return;
+    this.#writer.frame(FrameType.PING, 0, 0, ALIVE_PING);
+    this.#announce();
+  }
+
   /** The socket has gone: every stream is over. */
   disconnected(): void {
     this.#failed = true;
@@ -186,9 +203,11 @@ export class ServerConnection {
       this.#refuse(stream, ErrorCode.STREAM_CLOSED);
       return;
     }
-    const taken = stream.bodyBytes <= this.#options.maxBodyBytes;
+    const taken = !!stream.onData || stream.bodyBytes <= this.#options.maxBodyBytes;
     if (taken) stream.receive(data);
-    if (taken && stream.bodyBytes > this.#options.maxBodyBytes) {
+    if (stream.closed) return;
+    if (stream.onData) this.#giveBack(stream, length);
+    else if (taken && stream.bodyBytes > this.#options.maxBodyBytes) {
       this.#budgets.resets.spend();
       this.#options.onTooLarge(stream);
       return;
@@ -213,7 +232,10 @@ export class ServerConnection {
     else if (head.malformed) this.#refuse(stream, ErrorCode.PROTOCOL_ERROR);
     else if (this.#streams.size > MAX_STREAMS || this.#held.tooMany) {
       this.#refuse(stream, ErrorCode.REFUSED_STREAM);
-    } else if (endStream) this.#requested(stream);
+    } else {
+      this.#options.onOpen?.(stream);
+      if (endStream && !stream.closed) this.#requested(stream);
+    }
   }
 
   #readTrailers(streamId: number, endStream: boolean): void {
@@ -233,7 +255,8 @@ export class ServerConnection {
       this.#refuse(stream, ErrorCode.PROTOCOL_ERROR);
       return;
     }
-    this.#options.onRequest(stream);
+    if (stream.onData) stream.onEnd();
+    else this.#options.onRequest(stream);
   }
 
   #readSettings(payload: Buffer): void {
@@ -296,6 +319,14 @@ export class ServerConnection {
     if (this.#consumed < RECEIVE_WINDOW / 2) return;
     this.#writer.number(FrameType.WINDOW_UPDATE, 0, this.#consumed);
     this.#consumed = 0;
+  }
+
+  /** Of a stream whose body is taken as it comes. */
+  #giveBack(stream: ServerStream, bytes: number): void {
+    stream.consumed += bytes;
+    if (stream.consumed < this.#streamWindow / 2) return;
+    this.#writer.number(FrameType.WINDOW_UPDATE, stream.id, stream.consumed);
+    stream.consumed = 0;
   }
 
   /** The response is complete. What is still on its way of the request is not wanted (RFC 9113, section 8.1). */

@@ -17,6 +17,14 @@ export class ServerStream {
   closed = false;
   /** Called once when the stream is over, however it ended. */
   onClose: () => void = () => undefined;
+  /** Given the body as it comes, instead of it being kept. The bytes are valid until it returns. */
+  onData: ((data: Buffer) => void) | undefined;
+  /** With `onData`: the whole body has come. */
+  onEnd: () => void = () => undefined;
+  /** What had to wait for the peer's window is on its way. */
+  onDrain: () => void = () => undefined;
+  /** Of what the client may send on this stream, what it has not been given back. */
+  consumed = 0;
   /** Data that waits for the peer's window, and the trailers after it. */
   readonly waiting: Uint8Array[] = [];
   trailers: Uint8Array | undefined;
@@ -48,9 +56,14 @@ export class ServerStream {
     this.hold(-this.#held);
   }
 
-  /** Keeps a copy: a call that is held must not keep the connection's read buffer. */
+  /** Takes a part of the body. Keeps a copy, unless it is taken as it comes: a call that is held must not keep the connection's read buffer. */
   receive(chunk: Buffer): void {
     if (chunk.length === 0) return;
+    if (this.onData) {
+      this.#bodyBytes += chunk.length;
+      this.onData(chunk);
+      return;
+    }
     const length = this.#bodyBytes + chunk.length;
     this.hold(chunk.length);
     if (this.#bodyBytes === 0) {

@@ -11,8 +11,16 @@ export interface Timers {
 
 export interface SocketOptions extends Omit<ServerConnectionOptions, 'onOutput' | 'now'> {
   readonly timers: Timers;
+  /** Default: a peer that says nothing is kept for as long as its socket is open. */
+  readonly keepAlive?: KeepAlive;
   /** The socket failed, or was left because its peer asks for too much. */
   readonly onError: (error: Error) => void;
+}
+
+/** A peer that has said nothing for `everyMs` is asked for a sign of life, and left without one after `withinMs`. */
+export interface KeepAlive {
+  readonly everyMs: number;
+  readonly withinMs: number;
 }
 
 /** A peer that does not read is not read from, bytes. */
@@ -34,6 +42,7 @@ class ServedSocket {
   readonly #socket: Socket;
   readonly #options: SocketOptions;
   #timer: { cancel(): void };
+  #isHeard = false;
   #isReading = false;
   #isScheduled = false;
   #isEnding = false;
@@ -48,7 +57,8 @@ class ServedSocket {
       onOutput: () => this.#flushSoon(),
     });
     this.#timer = timers.setTimer(PREFACE_MS, () => {
-      if (!this.connection.established) socket.destroy();
+      if (this.connection.established) this.#watch();
+      else socket.destroy();
     });
   }
 
@@ -64,7 +74,26 @@ class ServedSocket {
     });
   }
 
+  /** Looks now and then whether the peer has said something since. */
+  #watch(): void {
+    const { keepAlive, timers } = this.#options;
+    if (!keepAlive || this.#isEnding) return;
+    this.#isHeard = false;
+    this.#timer = timers.setTimer(keepAlive.everyMs, () => {
+      if (this.#isHeard) {
+        this.#watch();
+        return;
+      }
+      this.connection.ping();
+      this.#timer = timers.setTimer(keepAlive.withinMs, () => {
+        if (this.#isHeard) this.#watch();
+        else this.#socket.destroy(new Error('the peer gives no sign of life'));
+      });
+    });
+  }
+
   #receive(chunk: Buffer): void {
+    this.#isHeard = true;
     this.#isReading = true;
     try {
       this.connection.receive(chunk);
@@ -91,7 +120,10 @@ class ServedSocket {
     if (this.connection.finished) this.#end();
     if (socket.writableLength <= PAUSE_BYTES) return;
     socket.pause();
-    if (socket.writableLength + this.connection.heldBytes > MAX_HELD_BYTES) {
+    if (
+      socket.writableLength + this.connection.heldBytes >
+      (this.#options.maxHeldBytes ?? MAX_HELD_BYTES)
+    ) {
       socket.destroy(new Error('the peer does not read its answers'));
     }
   }

@@ -126,6 +126,22 @@ export class WireReader {
   }
 }
 
+/** A BYTES field of this content, tag and length included, as a copy. */
+export function bytesField(field: number, ...content: readonly Uint8Array[]): Buffer {
+  const length = content.reduce((sum, part) => sum + part.length, 0);
+  const head = [...varint(field * 8 + WireType.BYTES), ...varint(length)];
+  return Buffer.concat([Buffer.from(head), ...content]);
+}
+
+/** The bytes of a whole number from 0 to 2^31. */
+export function varint(value: number): number[] {
+  const bytes = [];
+  let rest = value;
+  for (; rest > 0x7f; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
+  bytes.push(rest);
+  return bytes;
+}
+
 // Writes protobuf messages from their end to their beginning, so that the length of a nested message
 // is known when its tag is written and nothing is measured twice. Fields are therefore added in
 // reverse order.

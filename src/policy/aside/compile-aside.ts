@@ -7,7 +7,7 @@ import { GatewayError, reasonOf } from '../../model/errors.js';
 import type { Policy } from '../../model/policy.js';
 import type { PolicyOptions } from '../compile.js';
 import { inSlices } from '../match.js';
-import { fromGoodPolicy, checkWritten, lengthOf, type WrittenPolicy } from './verdict.js';
+import { fromGoodPolicy, checkWritten, lengthOf, type WrittenPolicy } from './good-policy.js';
 import type { Task, Verdict } from './worker.js';
 
 export interface CompiledPolicy {

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { toGatewayError } from '../../model/errors.js';
 import type { PolicyOptions } from '../compile.js';
-import { type GoodPolicy, toGoodPolicy, checkWritten, type WrittenPolicy } from './verdict.js';
+import { type GoodPolicy, toGoodPolicy, checkWritten, type WrittenPolicy } from './good-policy.js';
 
 export interface Task {
   readonly written: WrittenPolicy;

@@ -4,8 +4,7 @@
  */
 import { AccessLogType } from '#gen/envoy/data/accesslog/v3/accesslog_pb.js';
 import { TextCache } from '../../lib/protobuf/text-cache.js';
-import { WireReader, WireType } from '../../lib/protobuf/wire.js';
-import { isObject } from '../../model/json.js';
+import { bytesField, WireReader, WireType } from '../../lib/protobuf/wire.js';
 import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
@@ -14,6 +13,7 @@ import {
   TRACE_HEADER,
 } from '../../model/names.js';
 import type { AccessRecord, ConnectionEnd } from './access-record.js';
+import { PackedMetadata, setFound } from './found.js';
 
 /** What one message of an access log stream holds. */
 export interface AccessLogMessage {
@@ -22,16 +22,20 @@ export interface AccessLogMessage {
   /** The field that says it, as it came: put before a later message, it makes that a first one. */
   readonly introduction: Buffer | undefined;
   readonly records: readonly AccessRecord[];
+  /** Where the entry of each record begins and ends. */
+  readonly places: readonly number[];
+  /** Of RPCs without a record, which whoever passed the message on has left out: how long they took, milliseconds. */
+  readonly leftOutMs: readonly number[];
   readonly connectionEnds: readonly ConnectionEnd[];
   /** Entries that lack what a record needs, or are of a kind that was not asked for; 1 for a message without any. */
   readonly malformed: number;
 }
 
-/** Field numbers of the messages, named as in the protos. */
-const MessageField = { identifier: 1, http_logs: 2, tcp_logs: 3 } as const;
+/** Field numbers of the messages, named as in the protos; the last one is this gateway's own (relay-feed.ts). */
+export const MessageField = { identifier: 1, http_logs: 2, tcp_logs: 3, left_out: 1000 } as const;
 const IdentifierField = { node: 1 } as const;
 const NodeField = { id: 1 } as const;
-const LogsField = { log_entry: 1 } as const;
+export const LogsField = { log_entry: 1 } as const;
 const EntryField = { common_properties: 1, request: 3, response: 4 } as const;
 const CommonField = {
   downstream_remote_address: 2,
@@ -87,23 +91,30 @@ interface Said {
 
 /** Reads the messages of any number of streams; what comes again in them is the same string. */
 export class EntryReader {
-  readonly #texts = new TextCache({ places: 8192, maxBytes: 1024 * 1024 });
+  readonly #texts = new TextCache({ places: 16_384, maxBytes: 4 * 1024 * 1024 });
+  readonly #packed = new PackedMetadata();
 
-  /** Throws MalformedMessage. */
-  read(bytes: Buffer): AccessLogMessage {
+  /**
+   * Throws MalformedMessage.
+   * @param envoy of the records, where the message does not say it
+   */
+  read(bytes: Buffer, envoy: string): AccessLogMessage {
     let node: string | undefined;
     let introduction: Buffer | undefined;
     let malformed = 1;
-    const records: AccessRecord[] = [];
+    const records: Mutable<AccessRecord>[] = [];
+    const places: number[] = [];
+    let leftOutMs: readonly number[] = [];
     const connectionEnds: ConnectionEnd[] = [];
     const message = new WireReader(bytes, 0, bytes.length);
     while (message.nextBytes()) {
       const { field, start, end } = message;
       if (field === MessageField.identifier) {
         node = this.#node(bytes, start, end) ?? node;
-        introduction = fieldOf(bytes, start, end);
+        introduction = bytesField(MessageField.identifier, bytes.subarray(start, end));
         continue;
       }
+      if (field === MessageField.left_out) leftOutMs = numbers(bytes, start, end);
       if (field !== MessageField.http_logs && field !== MessageField.tcp_logs) continue;
       malformed = 0;
       const logs = new WireReader(bytes, start, end);
@@ -111,8 +122,10 @@ export class EntryReader {
         if (logs.field !== LogsField.log_entry) continue;
         if (field === MessageField.http_logs) {
           const record = this.#record(bytes, logs.start, logs.end);
-          if (record) records.push(record);
-          else malformed += 1;
+          if (record) {
+            records.push(record);
+            places.push(logs.start, logs.end);
+          } else malformed += 1;
         } else {
           const connectionEnd = this.#connectionEnd(bytes, logs.start, logs.end);
           if (connectionEnd) connectionEnds.push(connectionEnd);
@@ -120,7 +133,8 @@ export class EntryReader {
         }
       }
     }
-    return { node, introduction, records, connectionEnds, malformed };
+    for (const record of records) record.envoy = node || envoy;
+    return { node, introduction, records, places, leftOutMs, connectionEnds, malformed };
   }
 
   #node(bytes: Buffer, start: number, end: number): string | undefined {
@@ -134,7 +148,7 @@ export class EntryReader {
     return id;
   }
 
-  #record(bytes: Buffer, start: number, end: number): AccessRecord | undefined {
+  #record(bytes: Buffer, start: number, end: number): Mutable<AccessRecord> | undefined {
     const record = unfinished();
     const said: Said = { requestId: undefined, session: undefined, isStart: false };
     let hasRequest = false;
@@ -148,7 +162,7 @@ export class EntryReader {
     }
     if (said.isStart) {
       // It knows neither the stream's id nor what authz said beside the headers.
-      record.streamId = said.requestId ?? '';
+      record.requestId = said.requestId ?? '';
       record.session = said.session;
     }
     return hasRequest && isRecord(record) ? record : undefined;
@@ -159,7 +173,7 @@ export class EntryReader {
     while (common.next() === 'field') {
       switch (common.field) {
         case CommonField.stream_id:
-          record.streamId = bytes.toString('utf8', common.start, common.end);
+          record.requestId = bytes.toString('utf8', common.start, common.end);
           break;
         case CommonField.start_time:
           record.startedAtMs = milliseconds(bytes, common);
@@ -203,7 +217,9 @@ export class EntryReader {
         const value = new WireReader(bytes, from, to);
         while (value.nextBytes()) {
           if (value.field === ValueField.string_value && value.end > value.start) {
-            setFound(record, key, this.#text(bytes, value));
+            const text = this.#text(bytes, value);
+            if (key === AccessMetadata.packed) this.#packed.read(record, text);
+            else setFound(record, key, text);
           }
         }
       }
@@ -338,7 +354,8 @@ interface MapEntry {
 function unfinished(): Unfinished {
   return {
     kind: undefined,
-    streamId: '',
+    requestId: '',
+    envoy: '',
     startedAtMs: undefined,
     durationMs: undefined,
     method: 'other',
@@ -363,62 +380,8 @@ function unfinished(): Unfinished {
   };
 }
 
-function isRecord(record: Unfinished): record is Unfinished & AccessRecord {
-  return record.kind !== undefined && record.startedAtMs !== undefined && record.streamId !== '';
-}
-
-function setFound(record: Unfinished, key: string, value: string): void {
-  switch (key) {
-    case AccessMetadata.session:
-      record.session = value;
-      break;
-    case AccessMetadata.principal:
-      record.principal = value;
-      break;
-    case AccessMetadata.issuer:
-      record.issuer = value;
-      break;
-    case AccessMetadata.team:
-      record.team = value;
-      break;
-    case AccessMetadata.environment:
-      record.environment = value;
-      break;
-    case AccessMetadata.namespace:
-      record.namespace = value;
-      break;
-    case AccessMetadata.driver:
-      record.driver = value;
-      break;
-    case AccessMetadata.claimedUser:
-      record.claimedUser = value;
-      break;
-    case AccessMetadata.comesBack:
-      record.comesBack = value === 'true' ? true : undefined;
-      break;
-    case AccessMetadata.refusal:
-      record.refusal = value;
-      break;
-    case AccessMetadata.leased:
-      setLeased(record, value);
-      break;
-  }
-}
-
-/** What authz found out about the request whose decision this one left by. */
-function setLeased(record: Unfinished, value: string): void {
-  let found: unknown;
-  try {
-    found = JSON.parse(Buffer.from(value, 'base64').toString());
-  } catch {
-    return;
-  }
-  if (!isObject(found)) return;
-  for (const [key, text] of Object.entries(found)) {
-    if (typeof text === 'string' && text !== '' && key !== AccessMetadata.leased) {
-      setFound(record, key, text);
-    }
-  }
+function isRecord(record: Unfinished): record is Mutable<AccessRecord> {
+  return record.kind !== undefined && record.startedAtMs !== undefined && record.requestId !== '';
 }
 
 /** google.protobuf.Timestamp or Duration, rounded. */
@@ -459,14 +422,19 @@ function traceId(traceparent: string): string | undefined {
   return /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(traceparent)?.[1];
 }
 
-/** The bytes of a BYTES field of number 1, tag and length included, as a copy. */
-function fieldOf(bytes: Buffer, start: number, end: number): Buffer {
-  const length = [];
-  let rest = end - start;
-  for (; rest > 0x7f; rest >>>= 7) length.push((rest & 0x7f) | 0x80);
-  length.push(rest);
-  return Buffer.concat([
-    Buffer.from([(MessageField.identifier << 3) | WireType.BYTES, ...length]),
-    bytes.subarray(start, end),
-  ]);
+/** Varints, one after the other. */
+function numbers(bytes: Buffer, start: number, end: number): number[] {
+  const found: number[] = [];
+  let value = 0;
+  let factor = 1;
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] ?? 0;
+    value += (byte & 0x7f) * factor;
+    factor *= 128;
+    if (byte > 0x7f) continue;
+    found.push(value);
+    value = 0;
+    factor = 1;
+  }
+  return found;
 }

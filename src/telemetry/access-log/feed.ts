@@ -1,16 +1,17 @@
-/** What one access log stream tells of activity, to this process while it leads, or to whoever does. */
-import type { ClientWritableStream } from '@grpc/grpc-js';
+/** What one access log stream tells of activity, to this process while it leads. */
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { QUERY_RPCS } from '../../model/names.js';
-import type { AccessRecord, ConnectionEnd } from './access-record.js';
+import type { AccessRecord } from './access-record.js';
+import type { AccessLogMessage } from './entry-reader.js';
 import type { Logger } from 'pino';
 
-export interface ReceivedMessage {
-  readonly records: readonly AccessRecord[];
-  readonly connectionEnds: readonly ConnectionEnd[];
+export interface ReceivedMessage extends Pick<
+  AccessLogMessage,
+  'records' | 'places' | 'connectionEnds'
+> {
   /** As it came. */
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
 }
 
 export interface ActivityFeed {
@@ -53,45 +54,6 @@ export function localFeed(
     },
   };
   return feed;
-}
-
-const NO_INTRODUCTION = new Uint8Array();
-/** Messages that the other process has not taken yet, at most. */
-const MOST_WAITING = 1_000;
-
-/**
- * Passes messages on. A connection that fails or is too slow is given up and made again with a later
- * message: the other process then knows that it may have missed something.
- * @param introduction as in `AccessLogMessage`, of the stream's first message
- */
-export function relayFeed(
-  introduction: Uint8Array | undefined,
-  open: () => ClientWritableStream<Buffer> | undefined,
-): ActivityFeed {
-  let call: ClientWritableStream<Buffer> | undefined;
-  const leave = (): void => {
-    call?.cancel();
-    call = undefined;
-  };
-  return {
-    tell({ bytes }) {
-      if (call && call.writableLength > MOST_WAITING) leave();
-      if (call) {
-        call.write(Buffer.from(bytes));
-        return;
-      }
-      const opened = open();
-      if (!opened) return;
-      call = opened;
-      // Every end has one.
-      opened.on('status', () => {
-        if (call === opened) call = undefined;
-      });
-      // Messages in a row merge (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
-      opened.write(Buffer.concat([introduction ?? NO_INTRODUCTION, bytes]));
-    },
-    close: leave,
-  };
 }
 
 // From access records to what sessions did.
@@ -139,7 +101,7 @@ export class StreamActivity {
     // A refused request says nothing of the session it named: the caller may have no part in it.
     if (record.session === undefined || record.refusal !== undefined) return;
     const nowMs = this.#clock.now();
-    const streamId = `${this.#reporter}/${record.streamId}`;
+    const streamId = `${this.#reporter}/${record.requestId}`;
     if (record.kind === 'running') this.#running(streamId, record.session, nowMs);
     else this.#ended(streamId, record.session, nowMs);
     const { connection, session, startedAtMs } = record;
@@ -215,13 +177,13 @@ const METHODS = new Set<string>(QUERY_RPCS);
 function tellOfQuery(record: AccessRecord, source: object, reports: QueryReports): void {
   if (!METHODS.has(record.method)) return;
   // Whether or not authz knew whose it was: a client may go away while its query waits.
-  if (record.kind === 'ended') reports.ended(record.streamId, record.durationMs ?? 0);
-  const { issuer, namespace, principal, refusal, session, streamId, team } = record;
+  if (record.kind === 'ended') reports.ended(record.requestId, record.durationMs ?? 0);
+  const { issuer, namespace, principal, refusal, requestId, session, team } = record;
   if (record.kind === 'ended' || refusal !== undefined) return;
   if (session === undefined || principal === undefined || issuer === undefined) return;
   if (team === undefined || namespace === undefined) return;
   const query = {
-    requestId: streamId,
+    requestId,
     sessionId: session,
     principal: { issuer, subject: principal },
     team,

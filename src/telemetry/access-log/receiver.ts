@@ -7,7 +7,7 @@ import {
   type StreamAccessLogsResponse,
   StreamAccessLogsResponseSchema,
 } from '#gen/envoy/service/accesslog/v3/als_pb.js';
-import { methodDefinition } from '../../lib/grpc/channels.js';
+import { asOnTheWire, methodDefinition } from '../../lib/grpc/channels.js';
 import { MalformedMessage } from '../../lib/protobuf/wire.js';
 import { toServiceError } from '../../lib/grpc/status-details.js';
 import type { ActivitySink, QueryReports } from '../../model/assignment.js';
@@ -16,7 +16,8 @@ import type { Clock } from '../../model/clock.js';
 import type { GatewayError } from '../../model/errors.js';
 import { notLeading } from '../../model/refusals.js';
 import { type AccessLogMessage, EntryReader } from './entry-reader.js';
-import { type ActivityFeed, localFeed, relayFeed, Reporters } from './feed.js';
+import { type ActivityFeed, localFeed, Reporters } from './feed.js';
+import { relayFeed } from './relay-feed.js';
 import type { AccessRecord } from './access-record.js';
 import type { RequestMetrics } from './request-metrics.js';
 
@@ -27,6 +28,8 @@ export interface AccessLogOptions {
   readonly metrics: RequestMetrics;
   /** Told of every record, also of those that another process has passed on. */
   readonly onRecord?: (record: AccessRecord) => void;
+  /** Told of RPCs that succeeded and whose records another process has not passed on: how long each took, milliseconds. */
+  readonly onLeftOut?: (durationsMs: readonly number[]) => void;
   /** How often Envoys report a running RPC, milliseconds (`ListenerSettings.accessLogIntervalMs`). */
   readonly intervalMs: number;
   /** Whether a call was passed on by another process, which has audited and counted what it holds. */
@@ -38,12 +41,7 @@ export type ActivityTarget =
   | { readonly sink: ActivitySink; readonly queries: QueryReports }
   | { readonly open: () => ClientWritableStream<Buffer> | undefined };
 
-type LogCall = ServerReadableStream<Received | undefined, StreamAccessLogsResponse>;
-
-interface Received {
-  readonly message: AccessLogMessage;
-  readonly bytes: Buffer;
-}
+type LogCall = ServerReadableStream<Buffer, StreamAccessLogsResponse>;
 
 /**
  * Takes Envoys' access logs, whoever leads: audit and metrics are the business of the process that an
@@ -66,12 +64,7 @@ export class AccessLogReceiver {
     const method = methodDefinition(AccessLogService.method.streamAccessLogs);
     server.addService(
       // Bytes that are no message must not end the stream, and with it the records that follow.
-      {
-        streamAccessLogs: {
-          ...method,
-          requestDeserialize: (bytes: Buffer) => this.#readMessage(bytes),
-        },
-      },
+      { streamAccessLogs: { ...method, requestDeserialize: asOnTheWire } },
       {
         streamAccessLogs: (
           call: LogCall,
@@ -91,7 +84,10 @@ export class AccessLogReceiver {
     if ('sink' in target) {
       const reporters = new Reporters(target.sink, logger, clock.now());
       this.#feeds = (reporter) => localFeed(reporter, { ...target, reporters, clock, intervalMs });
-    } else this.#feeds = (_reporter, introduction) => relayFeed(introduction, target.open);
+    } else {
+      const relay = { open: target.open, intervalMs };
+      this.#feeds = (_reporter, introduction) => relayFeed(introduction, relay);
+    }
     this.#isHere = 'sink' in target;
     this.#endPassedOn();
   }
@@ -114,14 +110,18 @@ export class AccessLogReceiver {
       return;
     }
     this.#streams.add(stream);
-    call.on('data', (received: Received | undefined) => {
-      if (received) stream.tell(received);
-      const { records, malformed } = received?.message ?? UNREADABLE;
+    call.on('data', (bytes: Buffer) => {
+      const message = this.#readMessage(bytes, stream.reporter);
+      if (message) stream.tell(message, bytes);
+      const { records, leftOutMs, malformed } = message ?? UNREADABLE;
       if (this.#o.onRecord) records.forEach(this.#o.onRecord);
-      if (isPassedOn) return;
-      if (received && stream.isFirst) this.#count(stream.reporter, 1);
+      if (isPassedOn) {
+        this.#o.onLeftOut?.(leftOutMs);
+        return;
+      }
+      if (message && stream.isFirst) this.#count(stream.reporter, 1);
       if (malformed > 0) this.#o.metrics.malformed(malformed);
-      for (const record of records) this.#observe(record, stream.reporter);
+      for (const record of records) this.#observe(record);
     });
     call.on('error', (error) => {
       this.#o.logger.warn(
@@ -136,16 +136,14 @@ export class AccessLogReceiver {
     });
   }
 
-  #observe(record: AccessRecord, envoy: string): void {
+  #observe(record: AccessRecord): void {
     this.#o.metrics.observe(record);
-    if (record.kind === 'ended') {
-      this.#o.audit.rpc({ ...record, requestId: record.streamId, envoy });
-    }
+    if (record.kind === 'ended') this.#o.audit.rpc(record);
   }
 
-  #readMessage(bytes: Buffer): Received | undefined {
+  #readMessage(bytes: Buffer, envoy: string): AccessLogMessage | undefined {
     try {
-      return { message: this.#reader.read(bytes), bytes };
+      return this.#reader.read(bytes, envoy);
     } catch (error) {
       if (error instanceof MalformedMessage) return undefined;
       throw error;
@@ -160,7 +158,7 @@ export class AccessLogReceiver {
   }
 }
 
-const UNREADABLE = { records: [], malformed: 1 };
+const UNREADABLE = { records: [], leftOutMs: [], malformed: 1 };
 
 type FeedFactory = (reporter: string, introduction: Buffer | undefined) => ActivityFeed | undefined;
 
@@ -195,7 +193,7 @@ class LogStream {
     return this.#messages === 1;
   }
 
-  tell({ message, bytes }: Received): void {
+  tell(message: AccessLogMessage, bytes: Buffer): void {
     if (this.#messages === 0) {
       this.#introduction = message.introduction;
       this.reporter = message.node || this.reporter;

@@ -1,11 +1,12 @@
 /** Metrics of the RPCs that clients make. Counted here and shown when they are asked for: each request is a few additions. */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
+import { type TimeSeries, TimeTally } from '../../lib/metrics/tally.js';
 import { DURATION_BUCKETS_MS, type EnvoyCounts } from '../../model/envoy-counts.js';
 import { LEASED_RPC } from '../../model/names.js';
 import type { AccessRecord } from './access-record.js';
 
-const DURATION = 'spark_gateway_request_duration_seconds';
 const labelNames = ['method', 'team', 'environment'] as const;
+type Label = (typeof labelNames)[number];
 
 /** Upper ends, seconds. */
 const DURATION_BUCKETS = DURATION_BUCKETS_MS.map((ms) => ms / 1000);
@@ -19,25 +20,12 @@ export interface RequestMetrics {
 }
 
 /** The RPCs of one method, team and environment. */
-class Series {
-  readonly labels: Record<(typeof labelNames)[number], string>;
-  /** Not added up: those of each bucket alone, and of those beyond the last. */
-  readonly buckets = new Float64Array(DURATION_BUCKETS.length + 1);
-  seconds = 0;
-  succeeded = 0;
+interface Series {
+  readonly labels: Record<Label, string>;
+  readonly durations: TimeSeries<Label>;
+  succeeded: number;
   /** By gRPC status. */
-  readonly failed = new Map<string, number>();
-
-  constructor(method: string, team: string, environment: string) {
-    this.labels = { method, team, environment };
-  }
-
-  took(seconds: number): void {
-    let bucket = 0;
-    while (bucket < DURATION_BUCKETS.length && seconds > (DURATION_BUCKETS[bucket] ?? 0)) bucket++;
-    this.buckets[bucket] = (this.buckets[bucket] ?? 0) + 1;
-    this.seconds += seconds;
-  }
+  readonly failed: Map<string, number>;
 }
 
 /**
@@ -46,8 +34,14 @@ class Series {
  */
 export function requestMetrics(registry: Registry): RequestMetrics {
   const registers = [registry];
-  const table = new SeriesTable();
-  registry.registerMetric(new Durations(table));
+  const durations = new TimeTally({
+    name: 'spark_gateway_request_duration_seconds',
+    help: 'Time from the first byte of a request to the last of its response.',
+    labelNames,
+    buckets: [...DURATION_BUCKETS],
+    registers,
+  });
+  const table = new SeriesTable(durations);
   const errors = new Counter({
     name: 'spark_gateway_request_errors_total',
     help: 'Requests that ended with a gRPC status other than OK, or with none.',
@@ -88,10 +82,7 @@ export function requestMetrics(registry: Registry): RequestMetrics {
     counted({ method, succeeded, buckets, totalMs }, { team, environment }) {
       const series = table.of(method, team, environment);
       series.succeeded += succeeded;
-      series.seconds += totalMs / 1000;
-      for (const [index, count] of buckets.entries()) {
-        series.buckets[index] = (series.buckets[index] ?? 0) + count;
-      }
+      series.durations.add(buckets, totalMs / 1000);
     },
     observe(record) {
       if (record.kind !== 'ended') return;
@@ -99,7 +90,8 @@ export function requestMetrics(registry: Registry): RequestMetrics {
       const series =
         refusal === undefined ? table.of(method, team, environment) : table.of(method, '', '');
       // Envoy times all requests of a method whose successes have no record.
-      if (durationMs !== undefined && method !== LEASED_RPC) series.took(durationMs / 1000);
+      if (durationMs !== undefined && method !== LEASED_RPC)
+        series.durations.observe(durationMs / 1000);
       if (grpcStatus === 0) series.succeeded += 1;
       else {
         const status = grpcStatus?.toString() ?? 'none';
@@ -114,13 +106,20 @@ export function requestMetrics(registry: Registry): RequestMetrics {
 /** Found without a text made of their labels for each request. */
 class SeriesTable {
   readonly all: Series[] = [];
+  readonly #durations: TimeTally<Label>;
   readonly #byMethod = new Map<string, Map<string, Map<string, Series>>>();
+
+  constructor(durations: TimeTally<Label>) {
+    this.#durations = durations;
+  }
 
   of(method: string, team: string, environment: string): Series {
     const byTeam = at(this.#byMethod, method, () => new Map<string, Map<string, Series>>());
     const byEnvironment = at(byTeam, team, () => new Map<string, Series>());
     return at(byEnvironment, environment, () => {
-      const series = new Series(method, team, environment);
+      const labels = { method, team, environment };
+      const durations = this.#durations.series(labels);
+      const series = { labels, durations, succeeded: 0, failed: new Map<string, number>() };
       this.all.push(series);
       return series;
     });
@@ -131,49 +130,4 @@ function at<T>(map: Map<string, T>, key: string, make: () => T): T {
   let value = map.get(key);
   if (value === undefined) map.set(key, (value = make()));
   return value;
-}
-
-/** prom-client's own can be told of single observations only. */
-class Durations extends Histogram<(typeof labelNames)[number]> {
-  /** The same without values. */
-  readonly #empty: Histogram<(typeof labelNames)[number]>;
-  readonly #table: SeriesTable;
-
-  constructor(table: SeriesTable) {
-    const about = {
-      name: DURATION,
-      help: 'Time from the first byte of a request to the last of its response.',
-      labelNames,
-      buckets: [...DURATION_BUCKETS],
-      registers: [],
-    };
-    super(about);
-    this.#empty = new Histogram(about);
-    this.#table = table;
-  }
-
-  override async get(): ReturnType<Histogram<(typeof labelNames)[number]>['get']> {
-    const values = this.#table.all.flatMap((series) => this.#valuesOf(series));
-    return { ...(await this.#empty.get()), values };
-  }
-
-  /** What the registry asks for in place of `get`. */
-  getForPromString(): ReturnType<typeof this.get> {
-    return this.get();
-  }
-
-  #valuesOf({ labels, buckets, seconds }: Series) {
-    let count = 0;
-    const values = [...DURATION_BUCKETS, '+Inf'].map((le, index) => {
-      count += buckets[index] ?? 0;
-      return { metricName: `${DURATION}_bucket`, labels: { ...labels, le }, value: count };
-    });
-    return count === 0
-      ? []
-      : [
-          ...values,
-          { metricName: `${DURATION}_sum`, labels, value: seconds },
-          { metricName: `${DURATION}_count`, labels, value: count },
-        ];
-  }
 }

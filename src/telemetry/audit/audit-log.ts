@@ -3,8 +3,15 @@ import type { Logger } from 'pino';
 import type { AdminAction, AuditedRpc, AuditSink } from '../../model/audit.js';
 import type { Clock } from '../../model/clock.js';
 import { UnverifiedSample } from '../../model/unverified-sample.js';
-import { auditLine, type AuditMetrics, type AuditWriter, Destination } from './destination.js';
-import { adminRecord, type AuditRecord, omittedRecord, rpcRecord } from './audit-record.js';
+import {
+  type AuditLine,
+  auditLine,
+  type AuditMetrics,
+  type AuditWriter,
+  Destination,
+} from './destination.js';
+import { adminRecord, omittedRecord, rpcRecord } from './audit-record.js';
+import { RpcLines } from './rpc-line.js';
 
 export interface NamedWriter {
   /** In metrics and messages. */
@@ -29,6 +36,7 @@ export class AuditLog implements AuditSink {
   readonly #metrics: AuditMetrics;
   readonly #destinations: readonly Destination[];
   readonly #sample: UnverifiedSample;
+  readonly #rpcLines = new RpcLines();
 
   constructor({ writers, ...options }: AuditLogOptions) {
     this.#clock = options.clock;
@@ -39,20 +47,20 @@ export class AuditLog implements AuditSink {
     );
     this.#sample = new UnverifiedSample({
       clock: options.clock,
-      onOmitted: (omitted) => this.#record(() => omittedRecord(omitted)),
+      onOmitted: (omitted) => this.#record(() => auditLine(omittedRecord(omitted))),
     });
   }
 
   rpc(rpc: AuditedRpc): void {
     const { principal, client, refusal = 'none' } = rpc;
     if (principal === undefined && !this.#isSampled('rpc', client, refusal)) return;
-    this.#record(() => rpcRecord(rpc));
+    this.#record(() => auditLine(rpcRecord(rpc), this.#rpcLines.line(rpc)));
   }
 
   adminAction(action: AdminAction): void {
     const { principal, client, code = 'none' } = action;
     if (principal === undefined && !this.#isSampled('admin', client, code)) return;
-    this.#record(() => adminRecord(action, this.#clock.now()));
+    this.#record(() => auditLine(adminRecord(action, this.#clock.now())));
   }
 
   /** Writes what waits, for `limitMs` at most. What comes later is dropped. */
@@ -67,10 +75,10 @@ export class AuditLog implements AuditSink {
   }
 
   /** A record that cannot be made must not harm whoever reports it. */
-  #record(make: () => AuditRecord): void {
+  #record(make: () => AuditLine): void {
     if (this.#destinations.length === 0) return;
     try {
-      const line = auditLine(make());
+      const line = make();
       for (const destination of this.#destinations) destination.push(line);
     } catch (error) {
       this.#logger.error({ err: error }, 'an audit record could not be made');

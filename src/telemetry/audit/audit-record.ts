@@ -2,7 +2,7 @@
 import type { AdminAction, AuditedRpc } from '../../model/audit.js';
 import type { Omitted } from '../../model/unverified-sample.js';
 
-const RECORD_VERSION = 1;
+export const RECORD_VERSION = 1;
 
 /** Text in a record, at most: clients choose some of it. */
 const LONGEST_TEXT = 1024;
@@ -49,7 +49,7 @@ export function rpcRecord(rpc: AuditedRpc): AuditRecord {
     durationMs: rpc.durationMs,
     bytesReceived: rpc.bytesReceived,
     bytesSent: rpc.bytesSent,
-    client: rpc.client,
+    client: clipped(rpc.client),
     envoy: clip(rpc.envoy),
     traceId: rpc.traceId,
   });
@@ -90,7 +90,7 @@ export function recordLine({ version, event, timeMs, fields }: AuditRecord): str
   return `{"version":${version},"event":"${event}","time":"${new Date(timeMs).toISOString()}"${comma}${rest}\n`;
 }
 
-function verdict({ refusal, driver, details }: AuditedRpc): Verdict {
+export function verdict({ refusal, driver, details }: AuditedRpc): Verdict {
   if (refusal !== undefined) return 'refused';
   // What authz answers by itself, for a session without a driver, comes from an upstream, too.
   return driver === undefined && details !== 'via_upstream' ? 'none' : 'allowed';
@@ -113,10 +113,10 @@ function clippedDetail(detail: Readonly<Record<string, AuditValue>>): Record<str
   );
 }
 
-function clipped(text: string | undefined): string | undefined {
+export function clipped(text: string | undefined): string | undefined {
   return text === undefined ? undefined : clip(text);
 }
 
-function clip(text: string): string {
+export function clip(text: string): string {
   return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
 }

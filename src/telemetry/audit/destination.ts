@@ -12,8 +12,8 @@ export interface AuditLine {
   readonly bytes: number;
 }
 
-export function auditLine(record: AuditRecord): AuditLine {
-  const line = recordLine(record);
+/** @param line what `recordLine` makes of it */
+export function auditLine(record: AuditRecord, line = recordLine(record)): AuditLine {
   return { record, line, bytes: Buffer.byteLength(line) };
 }
 

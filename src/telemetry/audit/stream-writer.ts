@@ -6,6 +6,8 @@ import type { AuditLine, AuditWriter, NotTaken } from './destination.js';
 
 /** A pipe takes so much at once or nothing, so that lines of others cannot come between (PIPE_BUF on Linux). */
 const ATOMIC_BYTES = 4096;
+/** A file takes as much as it is given. */
+const BATCH_BYTES = 1024 * 1024;
 const FULL_PIPE_PAUSE_MS = 20;
 
 /**
@@ -14,14 +16,18 @@ const FULL_PIPE_PAUSE_MS = 20;
  */
 export class StreamWriter implements AuditWriter {
   readonly #fd: number;
+  /** What is written at once, unless one line is longer. */
+  readonly #pieceBytes: number;
   readonly #clock: Clock;
   readonly #write: (bytes: Buffer) => Promise<number>;
   /** What of `batch` is left to write, should it be tried again. */
   #unfinished: { readonly batch: readonly AuditLine[]; readonly rest: Buffer[] } | undefined;
 
   constructor(fd: number, clock: Clock) {
-    const pipe = fstatSync(fd).isFIFO();
+    const stream = fstatSync(fd);
+    const pipe = stream.isFIFO();
     this.#clock = clock;
+    this.#pieceBytes = stream.isFile() ? BATCH_BYTES : ATOMIC_BYTES;
     this.#fd = pipe
       ? openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK)
       : fd;
@@ -29,7 +35,9 @@ export class StreamWriter implements AuditWriter {
   }
 
   async write(batch: readonly AuditLine[]): Promise<NotTaken> {
-    if (this.#unfinished?.batch !== batch) this.#unfinished = { batch, rest: chunks(batch) };
+    if (this.#unfinished?.batch !== batch) {
+      this.#unfinished = { batch, rest: pieces(batch, this.#pieceBytes) };
+    }
     const { rest } = this.#unfinished;
     for (let [first] = rest; first; [first] = rest) {
       const written = await this.#write(first);
@@ -62,20 +70,20 @@ export class StreamWriter implements AuditWriter {
   }
 }
 
-/** Whole lines, as many in one piece as a pipe takes at once. */
-function chunks(batch: readonly AuditLine[]): Buffer[] {
-  const pieces: string[] = [];
-  let piece = '';
+/** Whole lines, as many in one piece as there is room for. */
+function pieces(batch: readonly AuditLine[], pieceBytes: number): Buffer[] {
+  const texts: string[] = [];
+  let text = '';
   let bytes = 0;
   for (const line of batch) {
-    if (bytes > 0 && bytes + line.bytes > ATOMIC_BYTES) {
-      pieces.push(piece);
-      piece = '';
+    if (bytes > 0 && bytes + line.bytes > pieceBytes) {
+      texts.push(text);
+      text = '';
       bytes = 0;
     }
-    piece += line.line;
+    text += line.line;
     bytes += line.bytes;
   }
-  pieces.push(piece);
-  return pieces.map((text) => Buffer.from(text));
+  texts.push(text);
+  return texts.map((piece) => Buffer.from(piece));
 }

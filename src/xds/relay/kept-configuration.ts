@@ -5,7 +5,9 @@ import { readIfThere, removeUnfinished, replaceFile } from '../../lib/files/file
 import type { Clock, Timer } from '../../model/clock.js';
 import { reasonOf } from '../../model/errors.js';
 import { delta } from '../delta.js';
+import { NameTable } from '../name-lists.js';
 import { isTypeUrl, type TypeUrl } from '../resource.js';
+import { SubscribedNames } from '../subscriber-index.js';
 import { Subscription } from '../subscription.js';
 import { lengthDelimited, XdsWireReader } from '../xds-wire.js';
 import { type KeptResource, readResponse, type Snapshot } from './recorder.js';
@@ -151,6 +153,7 @@ interface OfType {
 
 export class KeptAnswers {
   readonly #snapshot: Snapshot;
+  readonly #names = new NameTable();
   readonly #types = new Map<TypeUrl, OfType>();
   #nonce = 0;
 
@@ -163,10 +166,10 @@ export class KeptAnswers {
    * @throws RangeError when the bytes are no request.
    */
   answer(bytes: Buffer): Buffer | undefined {
-    const { typeUrl, names, known } = delta.decode(bytes);
+    const { typeUrl, names, known } = delta.decode(bytes, this.#names, []);
     if (!isTypeUrl(typeUrl) || names.kind !== 'changes' || known.kind !== 'each') return undefined;
     const type = this.#types.get(typeUrl) ?? {
-      subscription: new Subscription(typeUrl),
+      subscription: new Subscription(typeUrl, new SubscribedNames(this.#names)),
       known: known.versions,
     };
     this.#types.set(typeUrl, type);

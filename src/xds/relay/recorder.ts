@@ -3,7 +3,9 @@
  * acknowledged on this stream, and what it said that it had at the stream's beginning.
  */
 import { delta } from '../delta.js';
+import { NameTable } from '../name-lists.js';
 import { isTypeUrl, TypeUrl } from '../resource.js';
+import { SubscribedNames } from '../subscriber-index.js';
 import { Subscription, type SubscriptionChange } from '../subscription.js';
 import { fieldHead, XdsWireReader } from '../xds-wire.js';
 
@@ -23,6 +25,7 @@ type Answer = ReturnType<typeof readResponse>;
 
 export class Recorder {
   readonly #before: Snapshot | undefined;
+  readonly #names = new NameTable();
   readonly #types = new Map<TypeUrl, OfType>();
   /** Responses without an answer, by nonce. */
   readonly #unanswered = new Map<string, Answer>();
@@ -38,7 +41,7 @@ export class Recorder {
    * @throws RangeError when the bytes are no request.
    */
   request(bytes: Buffer): Buffer {
-    const { typeUrl, nonce, rejection, names, known } = delta.decode(bytes);
+    const { typeUrl, nonce, rejection, names, known } = delta.decode(bytes, this.#names, []);
     if (!isTypeUrl(typeUrl) || names.kind !== 'changes' || known.kind !== 'each') return bytes;
     const answered = this.#unanswered.get(nonce);
     if (answered?.typeUrl === typeUrl) {
@@ -81,7 +84,7 @@ export class Recorder {
     let type = this.#types.get(typeUrl);
     if (!type) {
       type = {
-        subscription: new Subscription(typeUrl),
+        subscription: new Subscription(typeUrl, new SubscribedNames(this.#names)),
         held: new Map(),
         awaited: new Set(),
         answered: false,

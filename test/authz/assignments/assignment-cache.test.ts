@@ -1,9 +1,27 @@
-import test from 'ava';
+import { credentials } from '@grpc/grpc-js';
+import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
-import { AssignmentCache, type Asking } from '../../../src/authz/assignments/assignment-cache.js';
-import type { Assignment } from '../../../src/model/assignment.js';
+import { pino } from 'pino';
+import { ActivityReports } from '../../../src/authz/assignments/activity-reports.js';
+import { type Asking, AssignmentCache } from '../../../src/authz/assignments/assignment-cache.js';
+import { AssignmentsClient } from '../../../src/authz/assignments/assignments-client.js';
+import { SeenRequests } from '../../../src/authz/assignments/seen-requests.js';
+import type { RequestFacts } from '../../../src/authz/decision.js';
+import { sparkMethod } from '../../../src/authz/request.js';
+import { SessionDrivers } from '../../../src/authz/session-drivers.js';
+import type { Assignment, SeenRequest } from '../../../src/model/assignment.js';
 import { type Moment, momentOf } from '../../../src/model/clock.js';
+import { GatewayError } from '../../../src/model/errors.js';
+import type { SidecarPolicy } from '../../../src/model/reports.js';
+import { assignmentFor, AuthzGateway } from '../../support/authz-gateway.js';
+import { allowed, denied, SESSION } from '../../support/check-client.js';
 import { ManualClock } from '../../support/manual-clock.js';
+import { plainPolicy } from '../../support/plain-policy.js';
+import { tries } from '../../support/tries.js';
+import { ScriptedControlPlane } from '../../support/scripted-control-plane.js';
+import { WatchedClock } from '../../support/watched-clock.js';
+
+// Assignments that are remembered.
 
 const LEASE_MS = 60_000;
 
@@ -109,7 +127,7 @@ test('no answer outlives a notice that concerns it, or the lease', async (t) => 
         }
       }
     }),
-    { numRuns: 300 },
+    { numRuns: tries(100) },
   );
   // Whether a run asserts anything depends on what is drawn.
   t.pass();
@@ -142,4 +160,234 @@ test('a wall clock that is set back does not prolong a lease, one that is set fo
   cache.accept(cache.begin('s1'), assignment('s1', 'd1'));
   clock.jump(LEASE_MS);
   t.is(cache.get('s1'), undefined);
+});
+
+// What is reported of sessions in use.
+
+const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
+const RELEASE = { sessionId: 'a', atMs: 0, released: true };
+const OTHER = { sessionId: 'b', atMs: 0, released: false };
+
+test('a release that was taken in is told again to whoever leads next, for a minute', (t) => {
+  const reports = new ActivityReports();
+  reports.add(RELEASE);
+  reports.add(OTHER);
+  const first = reports.next(at(0));
+  t.deepEqual(first.activity, [RELEASE, OTHER]);
+  t.deepEqual(reports.acknowledge(first.report), at(0));
+
+  reports.takeBack(at(59_000));
+  const second = reports.next(at(59_000));
+  t.deepEqual(second.activity, [RELEASE]);
+  reports.acknowledge(second.report);
+
+  reports.takeBack(at(120_000));
+  t.deepEqual(reports.next(at(120_000)).activity, []);
+});
+
+test('what was not taken in is told again, however late', (t) => {
+  const reports = new ActivityReports();
+  reports.add(OTHER);
+  reports.next(at(0));
+  reports.takeBack(at(600_000));
+  t.deepEqual(reports.next(at(600_000)).activity, [OTHER]);
+});
+
+// Requests that were seen before, and repeat one that is under way.
+
+const ann = { principal: { issuer: 'https://issuer.example', subject: 'ann' }, claims: { n: 1 } };
+
+function request(fields: Partial<SeenRequest> = {}): SeenRequest {
+  const headers = { 'x-team': 'data' };
+  return { sessionId: 's1', caller: ann, host: 'spark', headers, userId: 'ann', ...fields };
+}
+
+async function setUp(t: ExecutionContext, policy?: () => SidecarPolicy) {
+  const plane = await ScriptedControlPlane.start();
+  const clock = new WatchedClock();
+  const client = new AssignmentsClient({
+    addresses: [plane.address],
+    credentials: credentials.createInsecure(),
+    clock,
+    logger: pino({ enabled: false }),
+    random: () => 0,
+    ...(policy ? { policy } : {}),
+  });
+  t.teardown(async () => {
+    plane.stop();
+    await client.close(0);
+  });
+  client.start();
+  /** Has the control plane follow the sidecar. */
+  const followed = async () => {
+    const stream = await plane.follows.next();
+    const { report } = await stream.next();
+    stream.send({ acknowledgedReport: report });
+    return stream;
+  };
+  return { plane, clock, client, followed };
+}
+
+test('who asks is told at the next look, and again to a control plane that comes anew', async (t) => {
+  const { plane, clock, client, followed } = await setUp(t);
+  client.seen(request());
+  const stream = await followed();
+  const first = await plane.told.next();
+  t.is(first.request.seen.length, 1);
+  const [told] = first.request.seen;
+  t.like(told, { sessionId: 's1', claims: '{"n":1}', host: 'spark', userId: 'ann' });
+  t.like(told?.principal, ann.principal);
+  t.deepEqual({ ...told?.headers }, { 'x-team': 'data' });
+  t.regex(first.request.sidecarId, /^[-0-9a-f]{36}$/);
+  const looking = clock.newTimer(5_000);
+  first.answer();
+  await looking;
+  client.seen(request());
+  client.seen(request({ sessionId: 's2' }));
+  await clock.advance(5_000);
+  const second = await plane.told.next();
+  t.deepEqual(
+    second.request.seen.map(({ sessionId }) => sessionId),
+    ['s2'],
+    'only what is new',
+  );
+
+  const retry = clock.timer(100);
+  stream.end();
+  await retry;
+  await clock.advance(100);
+  await followed();
+  t.is((await plane.told.next()).request.seen.length, 2);
+});
+
+test('what the control plane did not take in is told again', async (t) => {
+  const policy = { version: 'v1', problem: undefined, shadow: undefined };
+  const { plane, clock, client, followed } = await setUp(t, () => policy);
+  client.seen(request());
+  await followed();
+  const first = await plane.told.next();
+  t.like(first.request.policy, { version: 'v1' });
+  const looking = clock.newTimer(5_000);
+  first.refuse(new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'Not here.'));
+  await looking;
+  await clock.advance(5_000);
+  const again = await plane.told.next();
+  t.is(again.request.seen.length, 1);
+  t.like(again.request.policy, { version: 'v1' });
+});
+
+test('a new token, another host or other headers are told; the same again is not', (t) => {
+  const seen = new SeenRequests();
+  const tell = (fields: Partial<SeenRequest>) => {
+    seen.seen(request(fields));
+    return seen.next().length;
+  };
+  t.is(tell({}), 1);
+  t.is(tell({ headers: { 'x-team': 'data' } }), 0);
+  t.is(tell({ caller: { ...ann } }), 1);
+  t.is(tell({ host: 'elsewhere' }), 1);
+  t.is(tell({ headers: {} }), 1);
+  t.is(tell({ headers: {}, sessionId: 's2' }), 1);
+});
+
+test('refused requests of one person count as one, however many places they try', (t) => {
+  const seen = new SeenRequests();
+  for (const team of ['a', 'b', 'c']) {
+    seen.seen(request({ sessionId: undefined, headers: { 'x-team': team } }));
+  }
+  t.deepEqual(
+    seen.next().map(({ headers }) => headers['x-team']),
+    ['c'],
+  );
+});
+
+test('many are told over several reports, and claims beyond any token not at all', (t) => {
+  const seen = new SeenRequests();
+  const large = { ...ann, claims: { text: 'x'.repeat(10_000) } };
+  for (let n = 0; n < 100; n++) seen.seen(request({ sessionId: `s${n}`, caller: large }));
+  const first = seen.next();
+  t.true(first.length < 100);
+  t.is(first.length + seen.next().length, 100);
+  seen.tellAgain();
+  t.is(seen.next().length, first.length);
+  const huge = { ...ann, claims: { text: 'x'.repeat(100_000) } };
+  const other = new SeenRequests();
+  other.seen(request({ caller: huge }));
+  t.deepEqual(other.next(), []);
+});
+
+// What is kept of the requests that were seen.
+
+test('a request is told as the policy saw it, with claims and without the token', async (t) => {
+  const seen: SeenRequest[] = [];
+  const gateway = await AuthzGateway.start({}, { seen: { seen: (asked) => seen.push(asked) } });
+  t.teardown(() => gateway.close());
+  const token = await gateway.token({ groups: ['data'], team: 'data' });
+  allowed(await gateway.client.check({ token }));
+  const [asked] = seen;
+  t.is(asked?.sessionId, SESSION);
+  t.like(asked?.caller.principal, { subject: 'ann@example.com' });
+  t.like(asked?.caller.claims, { groups: ['data'], team: 'data' });
+  t.deepEqual(asked?.headers, {
+    'x-doordash-team': 'data',
+    'x-doordash-environment': 'prod',
+  });
+  t.false(JSON.stringify(asked).includes(token.slice(-40)));
+  t.false(gateway.logLines.some((line) => line.includes('"groups"')));
+});
+
+test('one that is refused is told as nobody’s session', async (t) => {
+  const seen: SeenRequest[] = [];
+  const gateway = await AuthzGateway.start({}, { seen: { seen: (asked) => seen.push(asked) } });
+  t.teardown(() => gateway.close());
+  const headers = { 'x-doordash-team': '', 'x-doordash-environment': '' };
+  denied(await gateway.client.check({ token: await gateway.token(), headers }));
+  t.is(seen.length, 1);
+  t.is(seen[0]?.sessionId, undefined);
+});
+
+// Drivers of sessions.
+
+test('what is remembered needs no signal, which costs as much as a whole check', (t) => {
+  const method = sparkMethod('/spark.connect.SparkConnectService/Config');
+  if (!method) throw new Error('there is no such method');
+  const facts: RequestFacts = {
+    method,
+    token: undefined,
+    peer: undefined,
+    sourceAddress: '',
+    host: 'localhost',
+    headers: new Map(),
+    request: {
+      sessionId: 'session-1',
+      userId: 'ann',
+      newSessionId: undefined,
+      allowReconnect: false,
+      messageBytes: 100,
+    },
+    claimedUser: 'ann',
+  };
+  const principal = { issuer: 'https://issuer.example.com', subject: 'ann' };
+  const drivers = new SessionDrivers({
+    assign: () => Promise.reject(new Error('asked for')),
+    remembered: assignmentFor,
+  });
+  const assigned = drivers.assign(
+    facts,
+    {
+      authenticated: { caller: { principal, groups: [], claims: {} } },
+      target: { team: 'data', environment: 'dev', namespace: 'sjns-data-dev' },
+      policy: plainPolicy({ issuers: [] }),
+    },
+    {
+      holdMs: 1000,
+      traceparent: undefined,
+      call: {
+        get signal(): AbortSignal {
+          throw new Error('a signal is made');
+        },
+      },
+    },
+  );
+  t.like(assigned, { sessionId: 'session-1', driverUid: 'driver-1' });
 });

@@ -1,10 +1,15 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { pino } from 'pino';
-import { withoutSession, withSession } from '../../../src/model/driver-record.js';
+import { FileLock } from '../../../src/fleet/records/file-lock.js';
 import { FileRecordStore } from '../../../src/fleet/records/file-store.js';
+import { addressOfReplica, replicaIdentity } from '../../../src/fleet/records/kubernetes-lease.js';
+import { withoutSession, withSession } from '../../../src/model/driver-record.js';
 import {
   alice,
   driverRecord,
@@ -12,6 +17,8 @@ import {
   sessionRecord,
   START_MS,
 } from '../../support/driver-records.js';
+
+// The store.
 
 async function setUp(t: { teardown(fn: () => Promise<void>): void }) {
   const parent = await mkdtemp(join(tmpdir(), 'records-'));
@@ -108,4 +115,93 @@ test('what a crash left of an unfinished write is removed, and foreign files are
   t.is((await store.list()).length, 1);
   t.deepEqual((await readdir(folder)).toSorted(), ['d1.json', 'notes.txt', 'unreadable']);
   t.true(lines.some((line) => line['file'] === 'notes.txt'));
+});
+
+// Its lock.
+
+async function folderFor(t: { teardown(fn: () => Promise<void>): void }): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'lock-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Another process that takes the lock and ends without giving it up. */
+async function holdElsewhere(folder: string) {
+  const module = fileURLToPath(new URL('../../../src/fleet/records/file-lock.js', import.meta.url));
+  const program = `
+    const { FileLock } = await import(${JSON.stringify(module)});
+    const lock = await FileLock.acquire(${JSON.stringify(folder)});
+    process.stdout.write(String(lock.epoch()));
+    process.stdin.resume();`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const [epoch] = await once(child.stdout, 'data');
+  return { child, epoch: Number(epoch) };
+}
+
+test('a second starter is told who holds the lock', async (t) => {
+  const folder = await folderFor(t);
+  const lock = await FileLock.acquire(folder);
+  t.is(lock.epoch(), 1);
+  const error = await t.throwsAsync(FileLock.acquire(folder), { code: 'SETTINGS_INVALID' });
+  t.true(error?.message.includes(String(process.pid)));
+});
+
+test('epochs grow over releases, and a released lock is no leadership', async (t) => {
+  const folder = await folderFor(t);
+  for (const expected of [1, 2, 3]) {
+    const lock = await FileLock.acquire(folder);
+    t.is(lock.epoch(), expected);
+    await lock.release();
+    t.is(lock.epoch(), undefined);
+  }
+  t.deepEqual(await readdir(folder), ['epoch-3']);
+});
+
+test('the lock of a killed process is taken over, under a higher epoch', async (t) => {
+  const folder = await folderFor(t);
+  const { child, epoch } = await holdElsewhere(folder);
+  await t.throwsAsync(FileLock.acquire(folder), { message: new RegExp(`process ${child.pid}`) });
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const lock = await FileLock.acquire(folder);
+  t.is(lock.epoch(), epoch + 1);
+});
+
+test('a process that merely has the same pid does not hold it', async (t) => {
+  const folder = await folderFor(t);
+  const holder = { pid: process.pid, startedAt: 'before the last boot', released: false };
+  await writeFile(join(folder, 'epoch-7'), JSON.stringify(holder));
+  t.is((await FileLock.acquire(folder)).epoch(), 8);
+});
+
+test('of many starters at once exactly one wins', async (t) => {
+  const folder = await folderFor(t);
+  await (await FileLock.acquire(folder)).release();
+  const starts = await Promise.allSettled(
+    Array.from({ length: 20 }, () => FileLock.acquire(folder)),
+  );
+  t.is(starts.filter((start) => start.status === 'fulfilled').length, 1);
+});
+
+test('a lock file that cannot be read is not taken for a free lock', async (t) => {
+  const folder = await folderFor(t);
+  await writeFile(join(folder, 'epoch-4'), 'who knows');
+  await t.throwsAsync(FileLock.acquire(folder), { message: /epoch-4 cannot be read/ });
+});
+
+// Names of replicas.
+
+test('a replica is reached at the address in its identity, which no other process has', (t) => {
+  const one = replicaIdentity('gateway-7f9c-x', '10.1.2.3:18001');
+  t.is(addressOfReplica(one), '10.1.2.3:18001');
+  t.not(replicaIdentity('gateway-7f9c-x', '10.1.2.3:18001'), one);
+  t.is(addressOfReplica(replicaIdentity('a@b', '[fd00::1]:18001')), '[fd00::1]:18001');
+});
+
+test('a holder of another kind has no address', (t) => {
+  for (const holder of ['', 'somebody', 'somebody@10.1.2.3:18001', 'a_b@c']) {
+    t.is(addressOfReplica(holder), undefined, holder);
+  }
 });

@@ -14,6 +14,7 @@ import {
   settings,
   windowUpdate,
 } from '../../support/http2-peer.js';
+import { tries } from '../../support/tries.js';
 
 const open = (streamId: number) => frame(FrameType.HEADERS, Flag.END_HEADERS, streamId, HEAD);
 const ids = (count: number) => Array.from({ length: count }, (_, i) => 2 * i + 1);
@@ -218,6 +219,6 @@ test('whatever comes in whatever order, what is kept for a peer is bounded and i
       peer.connection.disconnected();
       t.is(peer.connection.heldBytes, 0);
     }),
-    { numRuns: 200 },
+    { numRuns: tries(200) },
   );
 });

@@ -7,6 +7,7 @@ import { compilePolicy } from '../../../src/policy/compile.js';
 import { policyText } from '../../../bench/policy/document.js';
 import { arbitraryCaller, arbitraryPolicy } from '../arbitrary.js';
 import { caller, HEAD, mistakesIn, options } from '../support.js';
+import { tries } from '../../support/tries.js';
 
 /** Makes any policy so long that it is compiled aside. */
 const PADDING = '# a comment\n'.repeat(1000);
@@ -48,7 +49,7 @@ test('a large policy decides as it would if it had been compiled in place, its l
         }
       },
     ),
-    { numRuns: 8 },
+    { numRuns: tries(5) },
   );
 });
 

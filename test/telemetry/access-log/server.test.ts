@@ -28,12 +28,14 @@ async function setUp(t: ExecutionContext, clock = new ManualClock()) {
   const sink = new RecordingSink();
   const registry = new Registry();
   const auditLog: AuditedRpc[] = [];
+  const leftOutMs: number[] = [];
   const server = new Server();
   const accessLog = new AccessLogReceiver({
     clock,
     logger: pino({ level: 'silent' }),
     audit: { rpc: (rpc) => void auditLog.push(rpc) },
     metrics: requestMetrics(registry),
+    onLeftOut: (durationsMs) => void leftOutMs.push(...durationsMs),
     intervalMs: 30_000,
     isPassedOn,
   });
@@ -80,7 +82,7 @@ async function setUp(t: ExecutionContext, clock = new ManualClock()) {
       cancel: () => call.cancel(),
     };
   };
-  return { sink, queries, clock, registry, auditLog, open, accessLog, address };
+  return { sink, queries, clock, registry, auditLog, leftOutMs, open, accessLog, address };
 }
 
 interface EntryOptions {
@@ -277,6 +279,44 @@ test('what a follower receives it audits, and the leader hears of the activity',
   t.deepEqual(leader.auditLog, []);
   t.regex(await leader.registry.metrics(), /spark_gateway_access_log_reporters 0/);
   t.is(leader.sink.events.find(({ kind }) => kind === 'connected')?.id, 'envoy-1');
+});
+
+test('of small RPCs that succeeded a follower passes on one for each session in a message, and how long the others took', async (t) => {
+  const { leader, follower, clock } = await setUpReplicas(t);
+  const stream = follower.open();
+  stream.send('envoy-1', [entry(clock, { session: 'a' })]);
+  await leader.sink.next(({ id }) => id === 'a');
+  const small = (session: string, method = 'AnalyzePlan') => entry(clock, { session, method });
+  const queries = leader.queries.events.length;
+  stream.send(undefined, [
+    ...Array.from({ length: 20 }, () => small('b')),
+    small('c', 'Config'),
+    ...Array.from({ length: 2 }, () =>
+      entry(clock, { session: 'd', method: 'Config', status: 13 }),
+    ),
+    ...Array.from({ length: 2 }, () => small('e', 'ExecutePlan')),
+    ...Array.from({ length: 2 }, () => small('f', 'ReleaseSession')),
+    small('b'),
+  ]);
+  stream.send(undefined, [small('last')]);
+  await leader.sink.next(({ id }) => id === 'last');
+  const told = leader.sink.events.slice(2).map(({ kind, id }) => `${kind} ${id}`);
+  t.deepEqual(told, [
+    'activity c',
+    ...['d', 'd', 'e', 'e'].map((id) => `activity ${id}`),
+    'activity f',
+    'released f',
+    'activity f',
+    'released f',
+    'activity b',
+    'activity last',
+  ]);
+  t.deepEqual(
+    leader.leftOutMs,
+    Array.from({ length: 20 }, () => 1500),
+  );
+  t.is(leader.queries.events.length - queries, 2);
+  t.is(follower.auditLog.length, 30);
 });
 
 test('without a leader records are audited still, and the next leader hears of the Envoy', async (t) => {

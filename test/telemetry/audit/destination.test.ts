@@ -1,11 +1,25 @@
-import test from 'ava';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
+import { systemClock } from '../../../src/model/clock.js';
 import {
   type AuditLine,
   type AuditWriter,
   Destination,
   type NotTaken,
 } from '../../../src/telemetry/audit/destination.js';
+import { StreamWriter } from '../../../src/telemetry/audit/stream-writer.js';
 import {
   CountedAudit,
   destinationOptions,
@@ -13,6 +27,9 @@ import {
   numbersIn,
 } from '../../support/audit-lines.js';
 import { ManualClock, settle } from '../../support/manual-clock.js';
+import { tries } from '../../support/tries.js';
+
+// The destination.
 
 /** Writes when it is let, or fails when it is told to. */
 class GatedWriter implements AuditWriter {
@@ -173,6 +190,65 @@ test('whatever a destination does, every record is written once and in order, or
         t.is(numbers.length + metrics.drops.queue_full + metrics.drops.shutdown, pushed);
       },
     ),
-    { numRuns: 60 },
+    { numRuns: tries(60) },
   );
+});
+
+// A stream.
+
+function folder(t: ExecutionContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'audit-'));
+  t.teardown(() => rmSync(path, { recursive: true }));
+  return path;
+}
+
+test('a pipe that nobody reads holds nothing up: records wait, then are dropped and counted; read again, it gets whole lines', async (t) => {
+  const path = join(folder(t), 'pipe');
+  execFileSync('mkfifo', [path]);
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const fd = openSync(path, constants.O_WRONLY);
+  t.teardown(() => [reader, fd].forEach((open) => closeSync(open)));
+  const metrics = new CountedAudit();
+  const destination = new Destination(
+    destinationOptions({
+      writer: new StreamWriter(fd, systemClock),
+      clock: systemClock,
+      metrics,
+      queueBytes: 64 * 1024,
+    }),
+  );
+  const COUNT = 5_000;
+  for (let n = 1; n <= COUNT; n += 1) {
+    destination.push(numbered(n));
+    if (n % 100 === 0) await settle();
+  }
+  t.true(metrics.drops.queue_full > 0);
+  let text = '';
+  const buffer = Buffer.alloc(64 * 1024);
+  const drain = () => {
+    try {
+      text += buffer.toString('utf8', 0, readSync(reader, buffer));
+    } catch {
+      // Nothing there now.
+    }
+  };
+  const arrived = () => numbersIn(text.slice(0, text.lastIndexOf('\n') + 1));
+  while (metrics.writtenCount < COUNT - metrics.drops.queue_full) {
+    drain();
+    await settle();
+  }
+  drain();
+  const numbers = arrived().filter((entry) => typeof entry === 'number');
+  t.is(numbers.length, COUNT - metrics.drops.queue_full);
+  t.true(text.endsWith('\n'));
+});
+
+test('a file that standard output leads to gets every line', async (t) => {
+  const path = join(folder(t), 'log');
+  const fd = openSync(path, 'w');
+  t.teardown(() => closeSync(fd));
+  const writer = new StreamWriter(fd, systemClock);
+  await writer.write([1, 2, 3].map((n) => numbered(n, 3_000)));
+  await writer.write([numbered(4)]);
+  t.deepEqual(numbersIn(readFileSync(path, 'utf8')), [1, 2, 3, 4]);
 });

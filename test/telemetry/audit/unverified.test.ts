@@ -1,18 +1,28 @@
-/** Anybody can make requests: they must not push out the records of those who are known. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import * as fc from 'fast-check';
+import type { AuditedRpc } from '../../../src/model/audit.js';
 import { AuditLog } from '../../../src/telemetry/audit/audit-log.js';
+import {
+  adminRecord,
+  lostRecord,
+  recordLine,
+  rpcRecord,
+} from '../../../src/telemetry/audit/audit-record.js';
 import {
   type AuditLine,
   type AuditWriter,
   Destination,
 } from '../../../src/telemetry/audit/destination.js';
-import { rotatedFiles, FileWriter } from '../../../src/telemetry/audit/file-writer.js';
+import { FileWriter, rotatedFiles } from '../../../src/telemetry/audit/file-writer.js';
+import { RpcLines } from '../../../src/telemetry/audit/rpc-line.js';
 import { CountedAudit, destinationOptions, numbered, silent } from '../../support/audit-lines.js';
 import { ManualClock, settle } from '../../support/manual-clock.js';
 import { rpc } from './support.js';
+
+// Anybody can make requests: they must not push out the records of those who are known.
 
 const MINUTE_MS = 60_000;
 const FLOOD = 5_000;
@@ -191,4 +201,104 @@ test('they never make a file be left for a new one and the oldest be removed', a
   // A file that is left for a new one because of others has room for them again.
   for (let n = 0; n < 20; n += 1) await writer.write([numbered(n)]);
   t.is((await writer.write([numbered(0, 0, 'unverified')])).unverified, 0);
+});
+
+// Records.
+
+const admin = {
+  principal: { issuer: 'https://issuer.example.com', subject: 'ada@example.com' },
+  action: 'driver.drain',
+  object: 'uid-1',
+  outcome: 'failed',
+  code: 'CONTROL_PLANE_UNAVAILABLE',
+  detail: { deadline: 'now' },
+  requestId: 'request-2',
+  client: '10.0.0.1',
+} as const;
+
+test('docs/audit.md names every field that a record has, and no other', (t) => {
+  const records = [
+    rpcRecord({ ...rpc, refusal: 'TOKEN_EXPIRED' }),
+    adminRecord(admin, 0),
+    lostRecord(3, 0),
+  ];
+  const fields = new Set(
+    records.flatMap((record) => Object.keys(JSON.parse(recordLine(record)) as object)),
+  );
+  const documented = readFileSync('docs/audit.md', 'utf8').matchAll(
+    /^\| `(\w+)` +\| (?:all|rpc|admin|lost)/gm,
+  );
+  t.deepEqual([...documented].map(([, name]) => name ?? '').toSorted(), [...fields].toSorted());
+});
+
+function decision(changes: Partial<AuditedRpc>): unknown {
+  const line = recordLine(rpcRecord({ ...rpc, ...changes }));
+  return (JSON.parse(line) as Record<string, unknown>)['decision'];
+}
+
+test('a refusal is told from what was let through, and from what Envoy answered by itself', (t) => {
+  t.is(decision({}), 'allowed');
+  t.is(decision({ refusal: 'TOKEN_EXPIRED' }), 'refused');
+  t.is(decision({ driver: undefined, details: 'ext_authz_error' }), 'none');
+});
+
+test('whatever a client calls itself, a record is one line of bounded length', (t) => {
+  const line = recordLine(
+    rpcRecord({
+      ...rpc,
+      claimedUser: `\n"}\u2028${'x'.repeat(100_000)}`,
+      requestId: '\u0000'.repeat(5_000),
+    }),
+  );
+  t.is(line.indexOf('\n'), line.length - 1);
+  t.true(line.length < 20_000);
+  t.true((JSON.parse(line) as { claimedUser: string }).claimedUser.startsWith('\n"}'));
+});
+
+// The line of an RPC.
+
+const text = fc.oneof(
+  fc.constantFrom('a', 'b', '', '"', '\n', '\u2028', '\ud800', 'ü', 'x'.repeat(2_000)),
+  fc.string({ unit: 'grapheme', maxLength: 20 }),
+);
+const maybe = fc.option(text, { nil: undefined });
+const number = fc.nat();
+const changes = fc.record(
+  {
+    requestId: text,
+    startedAtMs: fc.integer({ min: 0, max: 4_000_000_000_000 }),
+    durationMs: fc.option(number, { nil: undefined }),
+    envoy: text,
+    client: maybe,
+    method: fc.constantFrom('Config' as const, 'other' as const),
+    principal: maybe,
+    issuer: maybe,
+    claimedUser: maybe,
+    team: maybe,
+    environment: maybe,
+    namespace: maybe,
+    session: fc.constantFrom('session-1', 'session-2', undefined),
+    driver: maybe,
+    refusal: fc.constantFrom('TOKEN_EXPIRED', undefined),
+    grpcStatus: fc.constantFrom(0, 16, undefined),
+    details: text,
+    bytesReceived: number,
+    bytesSent: number,
+    traceId: maybe,
+  },
+  { requiredKeys: [] },
+);
+
+test('the line of an RPC says what its record says, whatever came before it', (t) => {
+  fc.assert(
+    fc.property(fc.array(changes, { maxLength: 8 }), (all) => {
+      const lines = new RpcLines();
+      for (const some of all) {
+        const one: AuditedRpc = { ...rpc, ...some };
+        const line = lines.line(one);
+        t.is(line.indexOf('\n'), line.length - 1);
+        t.deepEqual(JSON.parse(line), JSON.parse(recordLine(rpcRecord(one))));
+      }
+    }),
+  );
 });

@@ -14,6 +14,7 @@ import {
 import { Recorder, type Snapshot } from '../../../src/xds/relay/recorder.js';
 import { delta } from '../../../src/xds/delta.js';
 import { type EncodedResource, TypeUrl } from '../../../src/xds/resource.js';
+import { tries } from '../../support/tries.js';
 import { cluster, endpoints, listener, secret } from '../../support/xds-resources.js';
 
 interface Asked {
@@ -187,6 +188,6 @@ test('a snapshot survives the disk, and no damaged one is read', (t) => {
       t.throws(() => decodeSnapshot(damaged), { instanceOf: RangeError });
       t.throws(() => decodeSnapshot(bytes.subarray(0, at)), { instanceOf: RangeError });
     }),
-    { numRuns: 50 },
+    { numRuns: tries(50) },
   );
 });
