@@ -134,8 +134,13 @@ export class XdsFleet implements EnvoyFleet {
   }
 
   #forget(): void {
-    for (const [key, presence] of this.#leaving) {
-      if (this.#isAcknowledged(presence)) this.#leaving.delete(key);
+    // Each of many Envoys says that many drivers have gone: who holds what is looked at once for a namespace.
+    const held = new Map<string, number>();
+    for (const [key, { driver, since }] of this.#leaving) {
+      const { namespace } = driver;
+      const revision = held.get(namespace) ?? this.#acknowledgedRevision(namespace);
+      held.set(namespace, revision);
+      if (revision >= since) this.#leaving.delete(key);
     }
   }
 
@@ -237,21 +242,21 @@ export class XdsFleet implements EnvoyFleet {
   }
 
   #isAcknowledged({ driver, since }: Presence): boolean {
-    return this.#isNamespaceAcknowledged(driver.namespace, since);
+    return this.#acknowledgedRevision(driver.namespace) >= since;
   }
 
-  #isNamespaceAcknowledged(namespace: string, since: number): boolean {
+  #acknowledgedRevision(namespace: string): number {
     const { revisions } = this.#options;
     const name = clusterName(namespace);
-    return (
-      revisions.minAcknowledgedRevision(TypeUrl.CLUSTER, name) >= since &&
-      revisions.minAcknowledgedRevision(TypeUrl.ENDPOINTS, name) >= since
+    return Math.min(
+      revisions.minAcknowledgedRevision(TypeUrl.CLUSTER, name),
+      revisions.minAcknowledgedRevision(TypeUrl.ENDPOINTS, name),
     );
   }
 
   /** Until then an Envoy may hold drivers of the namespace that an earlier process published. */
   #isFirstPublicationAcknowledged(namespace: string): boolean {
-    return this.#first !== undefined && this.#isNamespaceAcknowledged(namespace, this.#first);
+    return this.#first !== undefined && this.#acknowledgedRevision(namespace) >= this.#first;
   }
 
   #notify(): void {
