@@ -53,6 +53,7 @@ export class SparkDriver {
   readonly uid: string;
   readonly calls: DriverCall[] = [];
   readonly #server: Http2Server | Http2SecureServer;
+  readonly #isSecure: boolean;
   readonly #sockets = new Set<Socket>();
   #arrived: (() => void)[] = [];
 
@@ -63,6 +64,7 @@ export class SparkDriver {
     streamsPerConnection: number | undefined,
   ) {
     this.uid = uid;
+    this.#isSecure = tls !== undefined;
     const settings =
       streamsPerConnection === undefined ? {} : { maxConcurrentStreams: streamsPerConnection };
     this.#server = tls
@@ -125,7 +127,12 @@ export class SparkDriver {
 
   /** Cuts every connection with a TCP reset, as when the process is killed or the network breaks. */
   cut(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) {
+      // A socket that is being shut down, by TLS perhaps, cannot be reset (libuv's uv_tcp_close_reset): Node
+      // would never close it, and its process, having nothing else to do, wait for that with all its power.
+      if (this.#isSecure || socket.writableEnded) socket.destroy();
+      else socket.resetAndDestroy();
+    }
   }
 
   async stop(): Promise<void> {
