@@ -7,12 +7,12 @@ import test from 'ava';
 // How long each file took goes to the file that TEST_TIMES names.
 const log = process.env.TEST_TIMES;
 const startedAt = performance.now();
-process.on('exit', () => {
+process.on('exit', (code) => {
   if (log) {
     const file = relative(process.cwd(), fileURLToPath(test.meta.file));
     appendFileSync(log, `${JSON.stringify({ file, ms: performance.now() - startedAt })}\n`);
   }
   // All has been told by now. Node would close what is left open first, and where that cannot be closed
   // (test/support/spark-driver.ts has a case) it tries for ever: the run would stand still.
-  process.reallyExit(process.exitCode);
+  process.reallyExit(code);
 });
