@@ -1,6 +1,7 @@
 /** Batch jobs on a real API server, with the operator's own definitions where they are known. */
 import { randomBytes } from 'node:crypto';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
+import pLimit from 'p-limit';
 import { ALICE } from '../support/batch-world.js';
 import { KubeApiServer } from '../support/kube-api-server.js';
 import { manifests, operatorCrds } from '../support/kube-manifests.js';
@@ -74,47 +75,63 @@ test('a manifest of 1 MB that does not compress reaches its driver whole', async
   );
 });
 
+/** A job takes fewer. */
+const MOST_CHANGES = 12;
+/** Of these worlds each waits for its second leader most of the time. */
+const worlds = pLimit(8);
+
 test('a control plane that is killed between any two steps leaves one job, which the next one goes on with', async (t) => {
-  for (const done of [false, true]) {
-    for (let at = 1; ; at += 1) {
-      const w = await KubeBatchWorld.make(server);
-      const api = new KilledApi(w.admin, { at, done });
-      const first = w.lead({ api });
-      await eventually(() => first.term.jobs().list(ALICE, all).jobs.length === 0);
-      const submission = w.submission({ options: { client_request_id: requestId() } });
-      const outcome = await first.term
-        .jobs()
-        .create(ALICE, submission)
-        .catch((error: unknown) => error);
-      await Promise.race([
-        api.died,
-        eventually(async () => (await isOver(w, first)) || api.isDead),
-      ]);
-      const wasKilled = api.isDead;
-      await first.stop();
-      const second = w.lead();
-      await eventually(() => second.term.jobs().list(ALICE, all).jobs.length >= 0);
-      // The client was told nothing, or that it is open: it asks again.
-      const { record } = await second.term.jobs().create(ALICE, submission);
-      const { id } = record.job;
-      await untilState(second, id, 'RUNNING');
-      const { items } = await w.applications();
-      t.is(items.length, 1, `killed at change ${at}`);
-      await eventually(async () => {
-        const [configMap] = (await w.configMaps()).items;
-        return configMap?.metadata.ownerReferences?.[0]?.uid === items[0]?.metadata.uid;
-      });
-      await second.term.jobs().cancel(ALICE, id);
-      await untilState(second, id, 'CANCELLED');
-      t.is((await w.pods()).items.length, 0);
-      t.is((await w.configMaps()).items.length, 0);
-      await second.stop();
-      t.truthy(outcome);
-      if (!wasKilled) break;
-      t.true(at < 12, 'a job takes a few changes');
-    }
+  for (const kills of await Promise.all(
+    [false, true].map((done) =>
+      Promise.all(
+        Array.from({ length: MOST_CHANGES }, (_, index) =>
+          worlds(() => killedAndGoneOn(t, { at: index + 1, done })),
+        ),
+      ),
+    ),
+  )) {
+    t.true(kills[0]);
+    t.false(kills.at(-1), 'a job takes a few changes');
   }
 });
+
+/** Answers whether the control plane was killed: not when a job takes fewer changes. */
+async function killedAndGoneOn(
+  t: ExecutionContext,
+  kill: { readonly at: number; readonly done: boolean },
+): Promise<boolean> {
+  const w = await KubeBatchWorld.make(server);
+  const api = new KilledApi(w.admin, kill);
+  const first = w.lead({ api });
+  await eventually(() => first.term.jobs().list(ALICE, all).jobs.length === 0);
+  const submission = w.submission({ options: { client_request_id: requestId() } });
+  const outcome = await first.term
+    .jobs()
+    .create(ALICE, submission)
+    .catch((error: unknown) => error);
+  await Promise.race([api.died, eventually(async () => (await isOver(w, first)) || api.isDead)]);
+  const wasKilled = api.isDead;
+  await first.stop();
+  const second = w.lead();
+  await eventually(() => second.term.jobs().list(ALICE, all).jobs.length >= 0);
+  // The client was told nothing, or that it is open: it asks again.
+  const { record } = await second.term.jobs().create(ALICE, submission);
+  const { id } = record.job;
+  await untilState(second, id, 'RUNNING');
+  const { items } = await w.applications();
+  t.is(items.length, 1, `killed at change ${kill.at}`);
+  await eventually(async () => {
+    const [configMap] = (await w.configMaps()).items;
+    return configMap?.metadata.ownerReferences?.[0]?.uid === items[0]?.metadata.uid;
+  });
+  await second.term.jobs().cancel(ALICE, id);
+  await untilState(second, id, 'CANCELLED');
+  t.is((await w.pods()).items.length, 0);
+  t.is((await w.configMaps()).items.length, 0);
+  await second.stop();
+  t.truthy(outcome);
+  return wasKilled;
+}
 
 /** Whether the first leader has done all that there is to do, so that it was not killed. */
 async function isOver(w: KubeBatchWorld, { store }: ReturnType<KubeBatchWorld['lead']>) {
