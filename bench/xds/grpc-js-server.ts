@@ -1,11 +1,11 @@
 /**
  * What grpc-js itself costs: a server that knows nothing of xDS and sends each stream the bytes that it
- * would be sent. Commands as of server.ts.
+ * would be sent.
  */
-import { createInterface } from 'node:readline';
 import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import { TypeUrl } from '../../src/xds/resource.js';
 import { lengthDelimited, XdsWireReader } from '../../src/xds/xds-wire.js';
+import { serveCommands } from './commands.js';
 import { assignment, cluster, CLUSTERS, FIRST_PORT } from './world.js';
 
 const SERVICE = 'envoy.service.discovery.v3.AggregatedDiscoveryService';
@@ -73,28 +73,18 @@ server.addService(
   },
   { delta: handler('delta'), sotw: handler('sotw') },
 );
-const reply = (value: Record<string, number>) => process.stdout.write(`${JSON.stringify(value)}\n`);
-server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
-  if (error) throw error;
-  reply({ port });
+const port = await new Promise<number>((resolve, reject) => {
+  server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+    if (error) reject(error);
+    else resolve(bound);
+  });
 });
-
-for await (const command of createInterface({ input: process.stdin })) {
-  if (command === 'usage') {
-    const { user, system } = process.cpuUsage();
-    reply({ cpuMicros: user + system, rssBytes: process.memoryUsage.rss() });
-  } else if (command === 'memory') {
-    globalThis.gc?.();
-    const { heapUsed, external } = process.memoryUsage();
-    reply({ keptBytes: heapUsed + external });
-  } else if (command === 'change') {
-    const changed = [assignment(CLUSTERS / 2, FIRST_PORT + 1)];
-    const messages = {
-      delta: encode('delta', TypeUrl.ENDPOINTS, changed),
-      sotw: encode('sotw', TypeUrl.ENDPOINTS, changed),
-    };
-    for (const [call, protocol] of calls) call.write(messages[protocol]);
-    reply({});
-  }
-}
+await serveCommands(port, () => {
+  const changed = [assignment(CLUSTERS / 2, FIRST_PORT + 1)];
+  const messages = {
+    delta: encode('delta', TypeUrl.ENDPOINTS, changed),
+    sotw: encode('sotw', TypeUrl.ENDPOINTS, changed),
+  };
+  for (const [call, protocol] of calls) call.write(messages[protocol]);
+});
 server.forceShutdown();

@@ -1,11 +1,8 @@
-/**
- * The gateway's xDS server for the benchmark, a process of its own. Commands on standard input, one
- * JSON line of answer for each.
- */
-import { createInterface } from 'node:readline';
+/** The gateway's xDS server for the benchmark, a process of its own. */
 import { pino } from 'pino';
 import { ResourceCache } from '../../src/xds/resource-cache.js';
 import { startXdsServer } from '../../src/xds/xds-server.js';
+import { serveCommands } from './commands.js';
 import { assignment, cluster, CLUSTERS, FIRST_PORT } from './world.js';
 
 const VIEW = 'all';
@@ -20,22 +17,9 @@ const server = await startXdsServer({
   viewOf: () => ({ view: VIEW }),
   logger: pino({ level: 'silent' }),
 });
-const reply = (value: Record<string, number>) => process.stdout.write(`${JSON.stringify(value)}\n`);
-reply({ port: server.port });
-
 let port = FIRST_PORT;
-for await (const command of createInterface({ input: process.stdin })) {
-  if (command === 'usage') {
-    const { user, system } = process.cpuUsage();
-    reply({ cpuMicros: user + system, rssBytes: process.memoryUsage.rss() });
-  } else if (command === 'memory') {
-    globalThis.gc?.();
-    const { heapUsed, external } = process.memoryUsage();
-    reply({ keptBytes: heapUsed + external });
-  } else if (command === 'change') {
-    port += 1;
-    cache.update(VIEW, { upserts: [assignment(CLUSTERS / 2, port)] });
-    reply({});
-  }
-}
+await serveCommands(server.port, () => {
+  port += 1;
+  cache.update(VIEW, { upserts: [assignment(CLUSTERS / 2, port)] });
+});
 await server.close();

@@ -1,5 +1,6 @@
 /** The ext_authz service as one part: everything between Envoy's socket and the assigner. */
 import type { Logger } from 'pino';
+import { frame } from '../lib/grpc/http2-calls.js';
 import type { SocketAddress } from '../model/address.js';
 import {
   type ActivitySink,
@@ -18,7 +19,7 @@ import { decodeCheckRequest, encodeAllowed, encodeDenied } from './check-codec.j
 import type { CheckMemory } from './check-memory.js';
 import { CheckService, type Decision } from './check-service.js';
 import type { AfterExpiry } from './decision.js';
-import { andThen, CallError, frame } from './grpc-wire.js';
+import { andThen, CallError } from './grpc-wire.js';
 import { Http2Transport, type UnaryHandler } from './http2-transport.js';
 import type { ShadowTally } from './shadow.js';
 import { type IssuerKeyState, TokenVerifier } from './token/verifier.js';

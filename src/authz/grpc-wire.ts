@@ -1,4 +1,5 @@
 /** gRPC over HTTP/2 as far as unary calls need it (grpc/doc/PROTOCOL-HTTP2.md). */
+import { MESSAGE_HEADER_BYTES } from '../lib/grpc/http2-calls.js';
 import { GrpcStatus } from '../model/errors.js';
 
 /** What a call fails with below the level of decisions. */
@@ -12,9 +13,6 @@ export class CallError extends Error {
   }
 }
 
-/** A gRPC message starts with a flag byte and four bytes of length (Length-Prefixed-Message). */
-export const MESSAGE_HEADER_BYTES = 5;
-
 /** The one message of a unary call. Throws CallError. */
 export function unframe(body: Buffer): Buffer {
   if (body.length < MESSAGE_HEADER_BYTES) {
@@ -27,14 +25,6 @@ export function unframe(body: Buffer): Buffer {
     throw new CallError(GrpcStatus.INTERNAL, 'The call does not hold exactly one message.');
   }
   return body.subarray(MESSAGE_HEADER_BYTES);
-}
-
-export function frame(message: Uint8Array): Buffer {
-  const framed = Buffer.allocUnsafe(MESSAGE_HEADER_BYTES + message.length);
-  framed[0] = 0;
-  framed.writeUInt32BE(message.length, 1);
-  framed.set(message, MESSAGE_HEADER_BYTES);
-  return framed;
 }
 
 const millisecondsPerUnit: Partial<Record<string, number>> = {

@@ -4,6 +4,14 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
+import {
+  CONTENT_TYPE,
+  frame,
+  MESSAGE_HEADER_BYTES,
+  refuseOthers,
+  RESPONSE_HEADERS,
+  STATUS_OK,
+} from '../lib/grpc/http2-calls.js';
 import { ErrorCode } from '../lib/http2/frame.js';
 import { headerBlock } from '../lib/http2/header-block.js';
 import type { ServerConnection } from '../lib/http2/server-connection.js';
@@ -13,14 +21,7 @@ import type { SocketAddress } from '../model/address.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, GrpcStatus } from '../model/errors.js';
 import { ANSWER_HEADER } from '../model/names.js';
-import {
-  CallError,
-  frame,
-  MESSAGE_HEADER_BYTES,
-  timeoutMs,
-  unframe,
-  type Eventually,
-} from './grpc-wire.js';
+import { CallError, timeoutMs, unframe, type Eventually } from './grpc-wire.js';
 import { Health, HEALTH_CHECK_PATH } from './health.js';
 import { listen } from './listen.js';
 
@@ -33,11 +34,6 @@ export interface Http2TransportOptions {
   readonly maxMessageBytes: number;
 }
 
-const CONTENT_TYPE = 'application/grpc';
-const RESPONSE_HEADERS = headerBlock(200, { 'content-type': CONTENT_TYPE });
-const STATUS_OK = headerBlock(undefined, { 'grpc-status': String(GrpcStatus.OK) });
-const NOT_POST = headerBlock(405, { allow: 'POST' });
-const NOT_GRPC = headerBlock(415, {});
 /** Each worker of an Envoy has one, and another for each 2,000 checks that it holds. */
 const MAX_CONNECTIONS = 256;
 /** For calls that are aborted at the end of a drain to be answered. */
@@ -110,15 +106,8 @@ export class Http2Transport implements Transport {
   }
 
   #called(connection: ServerConnection, stream: ServerStream): void {
-    const { method, contentType, path = '', grpcTimeout, traceparent } = stream.head;
-    if (method !== 'POST') {
-      connection.respond(stream, NOT_POST, true);
-      return;
-    }
-    if (!contentType.startsWith(CONTENT_TYPE)) {
-      connection.respond(stream, NOT_GRPC, true);
-      return;
-    }
+    if (refuseOthers(connection, stream)) return;
+    const { path = '', grpcTimeout, traceparent } = stream.head;
     const given = stream.head.extensions.get(ANSWER_HEADER);
     if (given !== undefined) {
       respond(connection, stream, Buffer.from(given, 'base64'));

@@ -22,7 +22,7 @@ import {
 import { GatewayError } from '../model/errors.js';
 import { quote } from '../lib/yaml/problem.js';
 import { SPARK_CONNECT_SERVICE, BODY_PREFIX_BYTES } from '../model/names.js';
-import { MESSAGE_HEADER_BYTES } from './grpc-wire.js';
+import { MESSAGE_HEADER_BYTES } from '../lib/grpc/http2-calls.js';
 import type { TextCache } from '../lib/protobuf/text-cache.js';
 import { MalformedMessage, WireReader, WireType } from '../lib/protobuf/wire.js';
 

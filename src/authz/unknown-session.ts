@@ -5,7 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { frame } from './grpc-wire.js';
+import { frame } from '../lib/grpc/http2-calls.js';
 import type { Operation } from './operations.js';
 
 export interface UnknownSessionRequest {

@@ -15,7 +15,8 @@ import {
 } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
 import { NodeSchema } from '#gen/envoy/config/core/v3/base_pb.js';
 import type { PeerIdentity } from '../lib/grpc/tls.js';
-import { fieldHead, lengthDelimited } from './xds-wire.js';
+import { fieldHead } from '../lib/protobuf/wire.js';
+import { lengthDelimited } from './xds-wire.js';
 
 export const TypeUrl = {
   CLUSTER: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',

@@ -3,33 +3,11 @@
  * and reading requests without building message objects.
  * https://protobuf.dev/programming-guides/encoding/
  */
-
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH_DELIMITED = 2;
-const FIXED32 = 5;
+import { bytesField, WireType } from '../lib/protobuf/wire.js';
 
 /** A string or bytes field with its tag and length. */
 export function lengthDelimited(field: number, value: string | Uint8Array): Buffer {
-  const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : value;
-  const head = fieldHead(field, bytes.length);
-  return Buffer.concat([head, bytes], head.length + bytes.length);
-}
-
-/** Tag and length of a length-delimited field whose `length` bytes follow. */
-export function fieldHead(field: number, length: number): Buffer {
-  return Buffer.from([...varint((field << 3) | LENGTH_DELIMITED), ...varint(length)]);
-}
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest > 0x7f) {
-    bytes.push((rest & 0x7f) | 0x80);
-    rest >>>= 7;
-  }
-  bytes.push(rest);
-  return bytes;
+  return bytesField(field, typeof value === 'string' ? Buffer.from(value, 'utf8') : value);
 }
 
 /**
@@ -57,13 +35,13 @@ export class XdsWireReader {
       this.end = position;
       const tag = this.#varint();
       switch (tag & 7) {
-        case VARINT:
+        case WireType.VARINT:
           this.#varint();
           break;
-        case FIXED64:
+        case WireType.FIXED64:
           this.end += 8;
           break;
-        case LENGTH_DELIMITED: {
+        case WireType.BYTES: {
           const length = this.#varint();
           this.field = Math.floor(tag / 8);
           this.start = this.end;
@@ -71,7 +49,7 @@ export class XdsWireReader {
           if (this.end > this.bytes.length) throw new RangeError('truncated field');
           return true;
         }
-        case FIXED32:
+        case WireType.FIXED32:
           this.end += 4;
           break;
         default:

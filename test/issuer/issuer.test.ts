@@ -191,6 +191,7 @@ test('it listens on a loopback address only, and says when it cannot', async (t)
 
 const REDIRECT = 'http://127.0.0.1:9090/auth/callback';
 
+/** An issuer, and a client that knows it. */
 async function startWithClient(t: ExecutionContext) {
   const clock = new ManualClock(Date.now());
   const issuer = await startDevelopmentIssuer({
@@ -321,25 +322,7 @@ test('what is asked for shows on the page as text only', async (t) => {
 const GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 
 async function startForDevice(t: ExecutionContext) {
-  const clock = new ManualClock(Date.now());
-  const issuer = await startDevelopmentIssuer({
-    address: { host: '127.0.0.1', port: 0 },
-    keysFile: sharedKeysFile(),
-    audience: 'api://spark-gateway',
-    clientId: 'development',
-    tokenTtlMs: 3_600_000,
-    clock,
-    logger: pino({ level: 'silent' }),
-  });
-  t.teardown(() => issuer.close());
-  const execute = [client.allowInsecureRequests];
-  const configuration = await client.discovery(
-    new URL(issuer.url),
-    'development',
-    undefined,
-    client.None(),
-    { execute },
-  );
+  const { clock, configuration } = await startWithClient(t);
   const begin = (scope = 'openid offline_access') =>
     client.initiateDeviceAuthorization(configuration, { scope });
   const ask = ({ device_code }: client.DeviceAuthorizationResponse) =>

@@ -8,7 +8,7 @@ import {
 import { Call } from '../../../src/authz/http2-transport.js';
 import { decodeCheckRequest, type CheckRequest } from '../../../src/authz/check-codec.js';
 import type { Decision } from '../../../src/authz/check-service.js';
-import { MESSAGE_HEADER_BYTES } from '../../../src/authz/grpc-wire.js';
+import { MESSAGE_HEADER_BYTES } from '../../../src/lib/grpc/http2-calls.js';
 import { CHECK_PATH, encodeDecision } from '../../../src/authz/authz-server.js';
 import { checkServiceOf } from '../check-service.js';
 import { subjectOf } from '../subject.js';

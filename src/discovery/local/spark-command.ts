@@ -166,9 +166,10 @@ function connectJars(sparkHome: string): string {
 
 /** As spark-submit has it, so that one class archive is for both: org.apache.spark.launcher.AbstractCommandBuilder. */
 function sparkClassPath(jars: string): readonly string[] {
+  const all = join(jars, '*');
+  if (!sparkVersionOf(resolve(jars, '..'))?.startsWith('4.')) return [all];
   const first = readdirSync(jars).filter((name) => name.startsWith('slf4j-api-'));
-  const isFirst = sparkVersionOf(resolve(jars, '..'))?.startsWith('4.') ?? false;
-  return [...(isFirst ? first.map((name) => join(jars, name)) : []), join(jars, '*')];
+  return [...first.map((name) => join(jars, name)), all];
 }
 
 /** As its jars are named; undefined: they do not say. */

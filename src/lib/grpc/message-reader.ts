@@ -1,14 +1,14 @@
 /** Cuts a stream of bytes into gRPC messages: a flag, four bytes of length, content. */
 import { GatewayError } from '../../model/errors.js';
+import { MESSAGE_HEADER_BYTES } from './http2-calls.js';
 
-const HEADER_BYTES = 5;
 /** A message that says that it is long is believed as it comes. */
 const FIRST_BYTES = 64 * 1024;
 
 export class MessageReader {
   readonly #maxBytes: number;
   readonly #hold: (bytes: number) => void;
-  readonly #header = Buffer.alloc(HEADER_BYTES);
+  readonly #header = Buffer.alloc(MESSAGE_HEADER_BYTES);
   #headerBytes = 0;
   /** Of the message whose end has not come: its length, what has come of it, and room for it. */
   #length = 0;
@@ -28,16 +28,16 @@ export class MessageReader {
   read(chunk: Buffer, take: (message: Buffer) => void): void {
     let at = 0;
     while (at < chunk.length) {
-      if (this.#headerBytes < HEADER_BYTES) {
+      if (this.#headerBytes < MESSAGE_HEADER_BYTES) {
         const copied = chunk.copy(
           this.#header,
           this.#headerBytes,
           at,
-          at + HEADER_BYTES - this.#headerBytes,
+          at + MESSAGE_HEADER_BYTES - this.#headerBytes,
         );
         this.#headerBytes += copied;
         at += copied;
-        if (this.#headerBytes < HEADER_BYTES) return;
+        if (this.#headerBytes < MESSAGE_HEADER_BYTES) return;
         this.#begin();
         if (at === chunk.length) break;
       }
@@ -49,7 +49,7 @@ export class MessageReader {
       at = end;
     }
     // A message without content ends with its header.
-    if (this.#headerBytes === HEADER_BYTES && this.#length === 0) {
+    if (this.#headerBytes === MESSAGE_HEADER_BYTES && this.#length === 0) {
       this.#headerBytes = 0;
       take(Buffer.alloc(0));
     }

@@ -9,11 +9,12 @@ import { createServer as createTlsServer, TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import type { SocketAddress } from '../../model/address.js';
 import type { Clock } from '../../model/clock.js';
-import { GatewayError, GrpcStatus } from '../../model/errors.js';
+import { GatewayError } from '../../model/errors.js';
 import { headerBlock } from '../http2/header-block.js';
 import type { ServerConnection } from '../http2/server-connection.js';
 import type { ServerStream } from '../http2/server-stream.js';
 import { serveHttp2 } from '../http2/socket.js';
+import { frame, messageHead, refuseOthers, RESPONSE_HEADERS, STATUS_OK } from './http2-calls.js';
 import { MessageReader } from './message-reader.js';
 import { fitForHeaders, statusDetails } from './status-details.js';
 import { followServerTls, type ServerTls, type TlsFiles } from './tls.js';
@@ -56,12 +57,6 @@ export interface GrpcStreamServerOptions {
   readonly logger: Logger;
 }
 
-const CONTENT_TYPE = 'application/grpc';
-const RESPONSE_HEADERS = headerBlock(200, { 'content-type': CONTENT_TYPE });
-const STATUS_OK = headerBlock(undefined, { 'grpc-status': String(GrpcStatus.OK) });
-const NOT_POST = headerBlock(405, { allow: 'POST' });
-const NOT_GRPC = headerBlock(415, {});
-const MESSAGE_HEADER_BYTES = 5;
 /** A longer message goes beside its header, and is not copied. */
 const MAX_COPIED_BYTES = 4_096;
 /** What a client may send on one stream before it is read, bytes. */
@@ -175,9 +170,8 @@ export class GrpcStreamServer {
     stream: ServerStream,
     peer: Pick<GrpcStream, 'peerCertificate' | 'remoteAddress'>,
   ): void {
-    const { method, contentType, path = '' } = stream.head;
-    if (method !== 'POST') return connection.respond(stream, NOT_POST, true);
-    if (!contentType.startsWith(CONTENT_TYPE)) return connection.respond(stream, NOT_GRPC, true);
+    if (refuseOthers(connection, stream)) return;
+    const { path = '' } = stream.head;
     const opened = new Stream(connection, stream, peer);
     const handler = this.#options.handlers.get(path);
     if (typeof handler !== 'function') {
@@ -187,9 +181,10 @@ export class GrpcStreamServer {
     }
     const { maxMessageBytes, logger } = this.#options;
     this.#streams.add(opened);
-    stream.onClose = () => this.#streams.delete(opened);
+    const forget = () => this.#streams.delete(opened);
+    stream.onClose = forget;
     try {
-      opened.listen(handler(opened), maxMessageBytes, () => this.#streams.delete(opened));
+      opened.listen(handler(opened), maxMessageBytes, forget);
     } catch (error) {
       const known = error instanceof GatewayError;
       if (!known) logger.error({ err: error }, 'a stream could not be taken');
@@ -243,13 +238,11 @@ class Stream implements GrpcStream {
     const stream = this.#stream;
     if (stream.closed) return true;
     if (!stream.responded) this.#connection.respond(stream, RESPONSE_HEADERS, false);
-    const copied = message.length <= MAX_COPIED_BYTES ? message.length : 0;
-    const head = Buffer.allocUnsafe(MESSAGE_HEADER_BYTES + copied);
-    head[0] = 0;
-    head.writeUInt32BE(message.length, 1);
-    if (copied > 0) head.set(message, MESSAGE_HEADER_BYTES);
-    this.#connection.send(stream, head);
-    if (copied === 0 && message.length > 0) this.#connection.send(stream, message);
+    if (message.length <= MAX_COPIED_BYTES) this.#connection.send(stream, frame(message));
+    else {
+      this.#connection.send(stream, messageHead(message.length));
+      this.#connection.send(stream, message);
+    }
     return stream.waiting.length === 0;
   }
 

@@ -129,8 +129,13 @@ export class WireReader {
 /** A BYTES field of this content, tag and length included, as a copy. */
 export function bytesField(field: number, ...content: readonly Uint8Array[]): Buffer {
   const length = content.reduce((sum, part) => sum + part.length, 0);
-  const head = [...varint(field * 8 + WireType.BYTES), ...varint(length)];
-  return Buffer.concat([Buffer.from(head), ...content]);
+  const head = fieldHead(field, length);
+  return Buffer.concat([head, ...content], head.length + length);
+}
+
+/** Tag and length of a BYTES field whose `length` bytes follow. */
+export function fieldHead(field: number, length: number): Buffer {
+  return Buffer.from([...varint((field << 3) | WireType.BYTES), ...varint(length)]);
 }
 
 /** The bytes of a whole number from 0 to 2^31. */

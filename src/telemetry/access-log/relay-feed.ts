@@ -62,23 +62,25 @@ export function relayFeed(
  * so twenty times within the moment of a message. Of the others their times are left, for the console's figures.
  */
 function shortened({ records, places, bytes }: ReceivedMessage, intervalMs: number): Buffer {
+  const keys = records.map((record) => (isCommon(record, intervalMs) ? keyOf(record) : undefined));
   const newest = new Map<string, AccessRecord>();
-  for (const record of records) {
-    if (!isCommon(record, intervalMs)) continue;
-    const key = keyOf(record);
+  for (const [index, record] of records.entries()) {
+    const key = keys[index];
+    if (key === undefined) continue;
     if (record.startedAtMs >= (newest.get(key)?.startedAtMs ?? 0)) newest.set(key, record);
   }
   const kept: Buffer[] = [];
   const leftOut: number[] = [];
   for (const [index, record] of records.entries()) {
-    if (isCommon(record, intervalMs) && newest.get(keyOf(record)) !== record) {
+    const key = keys[index];
+    if (key !== undefined && newest.get(key) !== record) {
       leftOut.push(...varint(record.durationMs ?? 0));
       continue;
     }
     const entry = bytes.subarray(places[index * 2], places[index * 2 + 1]);
     kept.push(bytesField(LogsField.log_entry, entry));
   }
-  if (leftOut.length === 0) return Buffer.from(bytes);
+  if (leftOut.length === 0) return bytes;
   return Buffer.concat([
     bytesField(MessageField.http_logs, ...kept),
     bytesField(MessageField.left_out, Buffer.from(leftOut)),

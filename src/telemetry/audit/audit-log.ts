@@ -54,7 +54,7 @@ export class AuditLog implements AuditSink {
   rpc(rpc: AuditedRpc): void {
     const { principal, client, refusal = 'none' } = rpc;
     if (principal === undefined && !this.#isSampled('rpc', client, refusal)) return;
-    this.#record(() => auditLine(rpcRecord(rpc), this.#rpcLines.line(rpc)));
+    this.#record(() => this.#rpcLine(rpc));
   }
 
   adminAction(action: AdminAction): void {
@@ -67,6 +67,12 @@ export class AuditLog implements AuditSink {
   async close(limitMs: number): Promise<void> {
     this.#sample.flush();
     await Promise.all(this.#destinations.map((destination) => destination.close(limitMs)));
+  }
+
+  #rpcLine(rpc: AuditedRpc): AuditLine {
+    const line = this.#rpcLines.line(rpc);
+    const unverified = rpc.principal === undefined;
+    return { line, bytes: Buffer.byteLength(line), unverified, record: () => rpcRecord(rpc) };
   }
 
   #isSampled(event: 'rpc' | 'admin', client: string | undefined, code: string): boolean {

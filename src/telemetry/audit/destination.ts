@@ -6,15 +6,19 @@ import { type AuditRecord, lostRecord, recordLine } from './audit-record.js';
 import { type Registry, Counter, Gauge } from 'prom-client';
 
 export interface AuditLine {
-  readonly record: AuditRecord;
   readonly line: string;
   /** Of `line` in UTF-8. */
   readonly bytes: number;
+  /** As in `AuditRecord`. */
+  readonly unverified: boolean;
+  /** What the line says, for destinations that write no lines. */
+  readonly record: () => AuditRecord;
 }
 
-/** @param line what `recordLine` makes of it */
-export function auditLine(record: AuditRecord, line = recordLine(record)): AuditLine {
-  return { record, line, bytes: Buffer.byteLength(line) };
+export function auditLine(record: AuditRecord): AuditLine {
+  const line = recordLine(record);
+  const { unverified } = record;
+  return { line, bytes: Buffer.byteLength(line), unverified, record: () => record };
 }
 
 export interface NotTaken {
@@ -86,7 +90,7 @@ export class Destination {
 
   push(line: AuditLine): void {
     const { name, metrics } = this.#o;
-    if (line.record.unverified && !this.#hasRoomForUnverified(line.bytes)) {
+    if (line.unverified && !this.#hasRoomForUnverified(line.bytes)) {
       metrics.dropped(name, 'unverified', 1);
       return;
     }
@@ -96,7 +100,7 @@ export class Destination {
       this.#hasCompany?.();
       return;
     }
-    if (line.record.unverified) this.#unverifiedBytes += line.bytes;
+    if (line.unverified) this.#unverifiedBytes += line.bytes;
     this.#wake?.();
     if (this.#isEnough()) this.#hasCompany?.();
   }
@@ -141,7 +145,7 @@ export class Destination {
       if (this.#abandoned) return;
       this.#inHand = 0;
       this.#queue.release(batch);
-      for (const { record, bytes } of batch) if (record.unverified) this.#unverifiedBytes -= bytes;
+      for (const { unverified, bytes } of batch) if (unverified) this.#unverifiedBytes -= bytes;
     }
   }
 

@@ -67,8 +67,8 @@ export class FileWriter implements AuditWriter {
     const most = this.#o.limits.sizeBytes * UNVERIFIED_SHARE - file.unverifiedBytes;
     let unverifiedBytes = 0;
     const lines: string[] = [];
-    for (const { line, bytes, record } of batch) {
-      if (record.unverified) {
+    for (const { line, bytes, unverified } of batch) {
+      if (unverified) {
         if (unverifiedBytes + bytes > most) continue;
         unverifiedBytes += bytes;
       }

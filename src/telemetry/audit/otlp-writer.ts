@@ -46,7 +46,7 @@ export class OtlpWriter implements AuditWriter {
           scopeLogs: [
             {
               scope: { name: SCOPE },
-              logRecords: batch.map(({ record }) => logRecord(record, nowMs)),
+              logRecords: batch.map(({ record }) => logRecord(record(), nowMs)),
             },
           ],
         },

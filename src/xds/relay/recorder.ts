@@ -2,12 +2,13 @@
  * Follows one stream between an Envoy and a control plane and knows what the Envoy has: what it
  * acknowledged on this stream, and what it said that it had at the stream's beginning.
  */
+import { bytesField } from '../../lib/protobuf/wire.js';
 import { delta } from '../delta.js';
 import { NameTable } from '../name-lists.js';
 import { isTypeUrl, TypeUrl } from '../resource.js';
 import { SubscribedNames } from '../subscriber-index.js';
 import { Subscription, type SubscriptionChange } from '../subscription.js';
-import { fieldHead, XdsWireReader } from '../xds-wire.js';
+import { XdsWireReader } from '../xds-wire.js';
 
 /** By type and name: everything that an Envoy subscribed to and acknowledged. */
 export type Snapshot = ReadonlyMap<string, ReadonlyMap<string, KeptResource>>;
@@ -208,7 +209,7 @@ function readResource(content: Buffer): KeptResource {
     else if (reader.field === RESOURCE.version) version = reader.text();
   }
   // A copy: a slice would keep the whole response in memory.
-  const field = Buffer.concat([fieldHead(RESPONSE.resources, content.length), content]);
+  const field = bytesField(RESPONSE.resources, content);
   return { name, version, field };
 }
 
