@@ -9,8 +9,8 @@ import { printFailure } from './setup/setup-error.js';
 import { ava, check, unittest } from './test/suites.js';
 import { compiledName, kindOf, testFiles } from './test/kinds.js';
 
-// Envoy, several JVMs and Python share a few cores: one file at a time, and patience for a cold start.
-const E2E_TIMEOUT = '5m';
+// Envoy, several JVMs and Python share a few cores: patience for a cold start.
+const TIMEOUT = '10m';
 const SLOWEST = 10;
 
 const kinds = ['check', 'unit', 'component', 'python', 'e2e'];
@@ -34,14 +34,14 @@ try {
   await avaSuite(
     'component',
     'tests with a real Envoy, Spark or browser',
-    {},
+    { timeout: TIMEOUT },
     { needs: { chromium: true, client: true, client35: true } },
   );
   if (wanted.has('python')) await python();
   await avaSuite(
     'e2e',
     'end-to-end tests',
-    { serial: true, timeout: E2E_TIMEOUT },
+    { serial: true, timeout: TIMEOUT },
     { needs: { client: true, client35: true, client40: true, chromium: true } },
   );
   if (total.passed + total.failed === 0 && !wanted.has('check')) {

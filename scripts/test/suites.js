@@ -24,6 +24,9 @@ export function check(command, args) {
  * @param {readonly string[]} files
  * @param {{serial?: boolean, concurrency?: number, timeout?: string, options?: readonly string[], env?: object}} options
  *   concurrency: files at a time; default: one for each core
+ *   timeout: the run is ended when nothing is told for so long; default: that of package.json. A test that
+ *   gives itself longer (t.timeout) switches this off for as long, and ava (7.0.0) never switches it on
+ *   again while a test hangs: so no test may
  * @returns {Promise<Totals>}
  */
 export async function ava(

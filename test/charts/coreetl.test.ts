@@ -4,7 +4,6 @@ import test from 'ava';
 import { PURE, pythonTestsPass, WITH_SPARK } from '../support/coreetl-suite.js';
 
 test('batch jobs: sandbox, results and failures, Spark 4.1', async (t) => {
-  t.timeout(600_000);
   const python = resolve(process.env['SPARK_4_1_HOME'] ?? '', '../../../../bin/python');
   await pythonTestsPass(t, python, [...PURE, ...WITH_SPARK]);
 });

@@ -30,7 +30,6 @@ interface Failure {
 }
 
 test.before(async (t) => {
-  t.timeout(600_000);
   t.context.home = mkdtempSync(join(tmpdir(), 'batch-client-'));
   t.context.gateway = await startBatchGateway();
 });
@@ -83,7 +82,6 @@ const longReport = (t: T) =>
   );
 
 test.serial('the example of the page: submitted, followed, its rows shown', async (t) => {
-  t.timeout(600_000);
   const output = await python(t, [join(examples, 'submit_report.py'), REPORT]);
   const lines = output.trimEnd().split('\n');
   t.regex(lines[0] ?? '', /^Job job-\w+$/);
@@ -96,7 +94,6 @@ test.serial('the example of the page: submitted, followed, its rows shown', asyn
 test.serial(
   'a submission with a key is one job, whose log is followed and whose rows come',
   async (t) => {
-    t.timeout(600_000);
     const first = await ask<string>(t, ['submit', REPORT, 'report-2026-11-29']);
     const second = await ask<string>(t, ['submit', REPORT, 'report-2026-11-29']);
     t.is(second, first);
@@ -148,7 +145,6 @@ test.serial(
 );
 
 test.serial('a mistake in SQL is told with its place when the job has failed', async (t) => {
-  t.timeout(600_000);
   const file = report(t, 'sql.yaml', 'SELECT city,', 'SELECT town,');
   const failure = await ask<Failure | null>(t, ['fail', await ask<string>(t, ['submit', file])]);
   t.is(failure?.state, 'FAILED');
@@ -157,7 +153,6 @@ test.serial('a mistake in SQL is told with its place when the job has failed', a
 });
 
 test.serial('a job that runs is stopped, which is no completion', async (t) => {
-  t.timeout(600_000);
   const id = await ask<string>(t, ['submit', longReport(t)]);
   const end = await ask<{
     readonly early: Refusal | null;

@@ -16,7 +16,6 @@ import { callUnary } from '../support/unary-call.js';
 const test = anyTest as TestFn<{ gateway: Gateway; token: string }>;
 
 test.before(async (t) => {
-  t.timeout(600_000);
   t.context.gateway = await startBatchGateway();
   t.context.token = await t.context.gateway.token('alice');
 });
@@ -122,7 +121,6 @@ async function followed(t: T, id: string): Promise<{ lines: string[]; names: str
 }
 
 test.serial('a manifest goes in by REST, and rows come out: by REST and by gRPC', async (t) => {
-  t.timeout(600_000);
   const id = await submit(t, QUICK);
   // B5: asked for before anything has started.
   const early = await ask(t, `/logs/${id}?tail=10`);
@@ -153,7 +151,6 @@ test.serial('a manifest goes in by REST, and rows come out: by REST and by gRPC'
 });
 
 test.serial('a mistake in SQL is told with its step and its line in the manifest', async (t) => {
-  t.timeout(600_000);
   const id = await submit(t, manifest('SELECT id,\n  no_such_column\nFROM orders'));
   const failed = await ended(t, id);
   t.is(failed.state, 'FAILED');
@@ -164,7 +161,6 @@ test.serial('a mistake in SQL is told with its step and its line in the manifest
 });
 
 test.serial('in the sandbox SQL that reads files of the machine is refused', async (t) => {
-  t.timeout(600_000);
   const id = await submit(t, manifest('SELECT * FROM text.`/etc/passwd`'), 'test');
   const failed = await ended(t, id);
   t.is(failed.state, 'FAILED');
@@ -175,7 +171,6 @@ test.serial('in the sandbox SQL that reads files of the machine is refused', asy
 test.serial(
   '100 equal submissions at once are one job, which may be cancelled before it runs',
   async (t) => {
-    t.timeout(600_000);
     const ids = await Promise.all(
       Array.from({ length: 100 }, () => submit(t, LONG, 'dev', 'hundred')),
     );
@@ -190,7 +185,6 @@ test.serial(
 );
 
 test.serial('a job that runs is stopped, and stays cancelled', async (t) => {
-  t.timeout(600_000);
   const id = await submit(t, LONG);
   t.is((await runs(t, id)).state, 'RUNNING');
   t.is((await ask(t, `/results/${id}`)).status, 400);
@@ -202,7 +196,6 @@ test.serial('a job that runs is stopped, and stays cancelled', async (t) => {
 test.serial(
   'Runner and control plane are killed while a job runs: it is not missed, nor told to have failed',
   async (t) => {
-    t.timeout(600_000);
     const { gateway } = t.context;
     const id = await submit(t, LONG);
     await runs(t, id);

@@ -79,7 +79,6 @@ for (const version of versions) {
   test.serial(
     `Spark ${version}: no form of a request reaches a team-mate's session, each works in one's own`,
     async (t) => {
-      t.timeout(240_000);
       const here = await world(t, version);
       const { gateway, pyspark } = here;
       const gate = new RowGate();

@@ -17,7 +17,6 @@ const test = anyTest as TestFn<Context>;
 const PATIENCE_MS = 240_000;
 
 test.before(async (t) => {
-  t.timeout(600_000);
   t.context.gateway = await startBatchGateway();
   t.context.browser = await launchBrowser();
 });
@@ -70,7 +69,6 @@ async function write(t: ExecutionContext<Context>, sql: string): Promise<[Page, 
 }
 
 test.serial('a manifest is written and run, and its rows are seen', async (t) => {
-  t.timeout(PATIENCE_MS + 60_000);
   const [page, job] = await write(t, 'SELECT id, city FROM orders ORDER BY id');
   await job.getByText('2 rows.').waitFor();
   await job.getByText('COMPLETED', { exact: true }).first().waitFor();
@@ -85,7 +83,6 @@ test.serial('a manifest is written and run, and its rows are seen', async (t) =>
 });
 
 test.serial('a mistake in SQL is marked at its line', async (t) => {
-  t.timeout(PATIENCE_MS + 60_000);
   const [page, job] = await write(t, 'SELECT id,\n  town\nFROM orders');
   await job.getByText('FAILED', { exact: true }).first().waitFor();
   await job.getByRole('alert').getByText('town').first().waitFor();
@@ -95,7 +92,6 @@ test.serial('a mistake in SQL is marked at its line', async (t) => {
 });
 
 test.serial('a long job is stopped', async (t) => {
-  t.timeout(PATIENCE_MS + 60_000);
   const [, job] = await write(
     t,
     'SELECT count(*) AS n FROM orders CROSS JOIN range(0, 100000000000000) WHERE id % 7 = 3',

@@ -13,7 +13,6 @@ import { unusedAddress } from '../support/loopback.js';
 const SESSION_TTL_MS = 10_000;
 
 test('foreachBatch of Spark 3.5 runs in its fenced driver, also while its client says nothing', async (t) => {
-  t.timeout(300_000);
   const address = await unusedAddress();
   const driver = await RealDriver.start(address, 'secret', 2, '3.5');
   const file = new StaticDrivers();

@@ -17,7 +17,6 @@ const test = anyTest as TestFn<Context>;
 const HOST = await unusedAddress();
 
 test.before(async (t) => {
-  t.timeout(60_000);
   t.context.browser = await launchBrowser();
 });
 test.afterEach((t) => t.deepEqual(t.context.faults, []));

@@ -48,7 +48,6 @@ const SCHEMA = {
 };
 
 test.before(async (t) => {
-  t.timeout(60_000);
   t.context.browser = await launchBrowser();
 });
 test.afterEach((t) => t.deepEqual(t.context.faults, []));

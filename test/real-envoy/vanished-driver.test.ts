@@ -51,7 +51,6 @@ here('whoever waits for an answer of a vanished node gets UNAVAILABLE', async (t
 });
 
 here('as the gateway is set, that takes less than a minute', async (t) => {
-  t.timeout(60_000 + 20_000);
   const { driver, client } = await setUp(t);
   t.deepEqual((await client.ask('Config')).received, ['far-driver']);
   driver.vanish();

@@ -8,7 +8,6 @@ import { sparkHome } from '../support/spark-home.js';
 
 for (const version of ['3.5', '4'] satisfies PySparkVersion[]) {
   test.serial(`batch jobs: sandbox, results and failures, Spark ${version}`, async (t) => {
-    t.timeout(600_000);
     const javaHome = process.env['JAVA_HOME'];
     const spark = {
       sparkHome: sparkHome(version),

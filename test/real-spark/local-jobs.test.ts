@@ -79,7 +79,6 @@ ${sql
 const ENDLESS = 'SELECT count(*) AS c FROM range(100000000000) a, range(100000) b';
 
 test.serial('a manifest comes to rows, with the Spark that it names', async (t) => {
-  t.timeout(240_000);
   const { batch, create, output, stateFolder } = await world(t);
   await create('job-a', 'SELECT id, price * 2 AS twice\nFROM orders ORDER BY id');
   await create('job-b', 'SELECT id,\n  prize FROM orders', '3.5');
@@ -104,7 +103,6 @@ test.serial('a manifest comes to rows, with the Spark that it names', async (t) 
 });
 
 test.serial('a running job has its page, ends when asked, and leaves its last words', async (t) => {
-  t.timeout(240_000);
   const { batch, stateFolder, create, output } = await world(t);
   await create('job-a', ENDLESS);
   const running = await untilJob(batch, 'job-a', (status) => status?.uiUrl !== undefined);
@@ -126,7 +124,6 @@ for (const [victim, text] of [
   ['the JVM of a job', 'org.apache.spark.deploy.SparkSubmit'],
 ] as const) {
   test.serial(`${victim}, killed, is never taken for success`, async (t) => {
-    t.timeout(240_000);
     const { batch, stateFolder, create, output } = await world(t);
     await create('job-a', ENDLESS);
     await untilJob(batch, 'job-a', (status) => status?.report?.state === 'RUNNING');

@@ -51,7 +51,6 @@ function configRequest(): Uint8Array {
 }
 
 test('a real Spark Connect server comes up, lets in who knows its secret, and leaves nothing behind', async (t) => {
-  t.timeout(110_000);
   const stateFolder = await temporaryFolder(t);
   const javaHome = process.env['JAVA_HOME'];
   const drivers = await openLocal(t, {
