@@ -91,6 +91,10 @@ async function suite(name, run) {
   console.log(`== ${name}: ${failed === 0 ? 'good' : 'FAILED'}, ${seconds} s`);
 }
 
+function seconds(ms) {
+  return (ms / 1000).toFixed(1).padStart(7);
+}
+
 function printSlowest() {
   let lines;
   try {
@@ -103,7 +107,7 @@ function printSlowest() {
     .map((line) => JSON.parse(line))
     .toSorted((a, b) => b.ms - a.ms)
     .slice(0, SLOWEST);
-  console.log('\nthe slowest files:');
-  for (const { file, ms } of slowest)
-    console.log(`${(ms / 1000).toFixed(1).padStart(7)} s  ${file}`);
+  console.log('\nthe slowest files (and their own processor time):');
+  for (const { file, ms, cpuMs } of slowest)
+    console.log(`${seconds(ms)} s ${seconds(cpuMs)} s  ${file}`);
 }

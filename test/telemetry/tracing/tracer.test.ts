@@ -79,7 +79,7 @@ test('a traceparent of any text is read or not, and what is made is read', (t) =
   fc.assert(fc.property(fc.string(), (text) => t.notThrows(() => parseTraceparent(text))));
 });
 
-function exporterTo(t: ExecutionContext, port: number, timeoutMs = 500) {
+function exporterTo(t: ExecutionContext, port: number, timeoutMs = 20_000) {
   const clock = new ManualClock();
   const registry = new Registry();
   const exporter = new SpanExporter({
@@ -155,7 +155,7 @@ test.serial(
   async (t) => {
     const collector = await OtlpCollector.start(`${HOST}:0`);
     t.teardown(() => collector.stop());
-    const { registry, span } = exporterTo(t, Number(collector.address.split(':')[1]), 20_000);
+    const { registry, span } = exporterTo(t, Number(collector.address.split(':')[1]));
     const count = 20_480;
     for (let n = 1; n <= count; n += 1) {
       span();
