@@ -56,7 +56,9 @@ for (const version of ['4.0', '4'] as const) {
       if (version === '4.0') {
         const audit = await gateway.until(
           () => gateway.audit(sessionId),
-          (lines) => lines.some(({ reason }) => reason === 'OPERATION_CANCELED'),
+          (lines) =>
+            lines.some(({ reason }) => reason === 'OPERATION_CANCELED') &&
+            lines.some(({ method }) => method === 'Interrupt'),
         );
         t.like(
           audit.find(({ method }) => method === 'Interrupt'),

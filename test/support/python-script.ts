@@ -7,6 +7,9 @@ import { pythonOf, type PySparkClientVersion } from './pyspark.js';
 
 const folder = fileURLToPath(new URL('../../../test/e2e/python/', import.meta.url));
 
+/** No script of a test takes so long; one that does is killed, and has no exit code. */
+const LIMIT_MS = 240_000;
+
 export interface PythonScript {
   /** As Ctrl-C does. */
   interrupt(): void;
@@ -28,6 +31,8 @@ export function runPython(
 ): PythonScript {
   const child = spawn(pythonOf(version), ['-W', 'ignore', `${folder}${name}`, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: LIMIT_MS,
+    killSignal: 'SIGKILL',
     env: { ...process.env, ...variables },
   });
   const output = text(child.stdout);

@@ -15,3 +15,6 @@ try:
     print("written")
 except KeyboardInterrupt:
     print("interrupted")
+# grpcio (1.85) cancels what is still open when the interpreter ends, and may wait there for ever for a lock
+# of its thread, which the interpreter has ended: grpc/grpc#20026.
+spark.client.close()
