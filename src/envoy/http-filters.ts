@@ -35,7 +35,7 @@ import {
   StaticClusters,
 } from './settings.js';
 import { countsFilter, leaseFilter } from './lease.js';
-import { UPLOAD_LIMIT, uploadLimitFilter } from './upload-limit.js';
+import { uploadLimitFilter } from './upload-limit.js';
 
 /**
  * Removes what a client must not say: every `x-spark-` header, on which the gateway routes, and every
@@ -110,7 +110,7 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
         strict: true,
       }),
     }),
-    filter(UPLOAD_LIMIT, uploadLimitFilter()),
+    uploadLimitFilter(),
     filter('envoy.filters.http.router', {
       case: 'typedConfig',
       value: pack(RouterSchema, {

@@ -34,7 +34,7 @@ import {
   unassignedIdleTimeoutMs,
   unassignedLimitMs,
 } from './settings.js';
-import { uploadLimit, UPLOAD_LIMIT } from './upload-limit.js';
+import { UPLOAD_PATH, withUploadLimit } from './upload-limit.js';
 
 /** Of drivers that say nothing else. */
 const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
@@ -46,7 +46,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
 
 /**
  * The first match wins. Envoy matches again after authz has stamped the request (`clear_route_cache`), but
- * whether CloneSession passes a filter of its own is decided before that, so it has two routes of its own:
+ * whether it passes a filter of its own is decided before that, so CloneSession and AddArtifacts have two routes each:
  * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes,
  *    the messages of an upload are looked at (upload-limit.ts);
  *    ReleaseExecute has routes of its own for its leases (lease.ts);
@@ -57,7 +57,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
  */
 export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): RouteConfiguration {
   const { authz } = settings;
-  const assigned = { grpc: {}, headers: [nonEmpty(CLUSTER_HEADER), nonEmpty(PIN_HEADER)] };
+  const assigned = { grpc: {}, headers: [there(CLUSTER_HEADER), nonEmpty(PIN_HEADER)] };
   const pathSpecifier = { case: 'prefix' as const, value: `/${SPARK_CONNECT_SERVICE}/` };
   const unassigned = {
     match: { pathSpecifier, grpc: {} },
@@ -74,6 +74,8 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
     },
   };
   const clone = { case: 'path' as const, value: CLONE_SESSION_PATH };
+  const upload = { case: 'path' as const, value: UPLOAD_PATH };
+  const limited = withUploadLimit(settings.drivers.maxMessageBytes ?? MAX_MESSAGE_BYTES);
   return create(RouteConfigurationSchema, {
     name: ResourceNames.routes,
     virtualHosts: [
@@ -95,14 +97,15 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
           },
           {
             name: 'driver_upload',
-            match: {
-              pathSpecifier: { case: 'path', value: `/${SPARK_CONNECT_SERVICE}/AddArtifacts` },
-              ...assigned,
-            },
+            match: { pathSpecifier: upload, ...assigned },
             action: toDriver(),
-            typedPerFilterConfig: {
-              [UPLOAD_LIMIT]: uploadLimit(settings.drivers.maxMessageBytes ?? MAX_MESSAGE_BYTES),
-            },
+            typedPerFilterConfig: limited,
+          },
+          {
+            ...unassigned,
+            name: 'unassigned_upload',
+            match: { pathSpecifier: upload, grpc: {} },
+            typedPerFilterConfig: limited,
           },
           ...releaseRoutes(unassigned.action.value, authz.leases === true),
           { name: 'driver', match: { pathSpecifier, ...assigned }, action: toDriver() },
@@ -148,11 +151,12 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
 function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
   const filters = leases ? { ...withLease(), ...withCounts() } : withCounts();
   const pathSpecifier = { case: 'path' as const, value: LEASED_PATH };
-  const stamped = [CLUSTER_HEADER, PIN_HEADER].map(nonEmpty);
+  const stamped = [there(CLUSTER_HEADER), nonEmpty(PIN_HEADER)];
   return [
     create(RouteSchema, {
       name: 'driver_leased',
-      match: { pathSpecifier, grpc: {}, headers: [nonEmpty(LEASED_HEADER), ...stamped] },
+      // What has a lease is stamped with all that authz had stamped.
+      match: { pathSpecifier, grpc: {}, headers: [there(LEASED_HEADER)] },
       action: toDriver(),
       requestHeadersToRemove: [LEASED_HEADER],
       responseHeadersToRemove: [LEASE_HEADER],
@@ -183,6 +187,13 @@ function withoutAuthz() {
       override: { case: 'disabled', value: true },
     }),
   };
+}
+
+function there(name: string): HeaderMatcher {
+  return create(HeaderMatcherSchema, {
+    name,
+    headerMatchSpecifier: { case: 'presentMatch', value: true },
+  });
 }
 
 function nonEmpty(name: string): HeaderMatcher {

@@ -7,24 +7,36 @@
  *
  * It runs for this RPC alone, and looks at five bytes of each message.
  */
-import type { JsonObject } from '@bufbuild/protobuf';
+import { create, type JsonObject } from '@bufbuild/protobuf';
+import type { Any } from '@bufbuild/protobuf/wkt';
+import { FilterConfigSchema } from '#gen/envoy/config/route/v3/route_components_pb.js';
+import {
+  type HttpFilter,
+  HttpFilterSchema,
+} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import { GrpcStatus } from '../model/errors.js';
-import { MESSAGE_LIMIT_HEADER } from '../model/names.js';
-import { typedStruct } from './settings.js';
+import { MESSAGE_LIMIT_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
+import { pack, typedStruct } from './settings.js';
 
 const LUA = 'envoy.extensions.filters.http.lua.v3';
 
-/** Name of the filter, which does nothing where a route does not say what. */
-export const UPLOAD_LIMIT = 'upload_limit';
+export const UPLOAD_PATH = `/${SPARK_CONNECT_SERVICE}/AddArtifacts`;
+const FILTER = 'upload_limit';
 
-export function uploadLimitFilter() {
-  return typedStruct(`${LUA}.Lua`);
+/** Runs where a route asks for it, and costs other requests nothing. */
+export function uploadLimitFilter(): HttpFilter {
+  return create(HttpFilterSchema, {
+    name: FILTER,
+    disabled: true,
+    configType: typedStruct(`${LUA}.Lua`),
+  });
 }
 
-/** For a route. `maxMessageBytes`: what drivers accept. */
-export function uploadLimit(maxMessageBytes: number) {
+/** For the routes of `UPLOAD_PATH`. `maxMessageBytes`: what drivers accept. */
+export function withUploadLimit(maxMessageBytes: number): Record<string, Any> {
   const value: JsonObject = { source_code: { inline_string: source(maxMessageBytes) } };
-  return typedStruct(`${LUA}.LuaPerRoute`, value).value;
+  const config = typedStruct(`${LUA}.LuaPerRoute`, value).value;
+  return { [FILTER]: pack(FilterConfigSchema, { config }) };
 }
 
 /** A prefix that comes in pieces is held back until it is whole, as it may have to be another one. */
