@@ -91,7 +91,7 @@ async function suite(name, run) {
   console.log(`== ${name}: ${failed === 0 ? 'good' : 'FAILED'}, ${seconds} s`);
 }
 
-function seconds(ms) {
+function inSeconds(ms) {
   return (ms / 1000).toFixed(1).padStart(7);
 }
 
@@ -109,5 +109,5 @@ function printSlowest() {
     .slice(0, SLOWEST);
   console.log('\nthe slowest files (and their own processor time):');
   for (const { file, ms, cpuMs } of slowest)
-    console.log(`${seconds(ms)} s ${seconds(cpuMs)} s  ${file}`);
+    console.log(`${inSeconds(ms)} s ${inSeconds(cpuMs)} s  ${file}`);
 }
