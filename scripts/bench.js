@@ -14,7 +14,7 @@ try {
   );
   if (!name || !existsSync(program)) {
     throw new SetupError(
-      `No benchmark "${name ?? ''}": it is one of audit, authz, batch, first-rpc, kube, policy, proxy, xds.`,
+      `No benchmark "${name ?? ''}": it is one of audit, authz, batch, envoy, first-rpc, kube, policy, proxy, xds.`,
     );
   }
 } catch (error) {
