@@ -89,9 +89,9 @@ async function instructions(
   await call(address, kind, WARM_UP, token);
   total(pid);
   await call(address, kind, count, token);
-  const once = total(pid);
+  const single = total(pid);
   await call(address, kind, 2 * count, token);
-  return (total(pid) - once) / count;
+  return (total(pid) - single) / count;
 }
 
 /** Of a process since it was asked last. */
