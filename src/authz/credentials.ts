@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { peerIdentity } from '../lib/grpc/tls.js';
 import { GatewayError } from '../model/errors.js';
 import type { PeerCertificate } from '../model/policy.js';
+import { recent } from '../lib/recent.js';
 import type { Headers, CheckRequest } from './check-codec.js';
 
 const BEARER = /^bearer( +|$)/i;
@@ -95,7 +96,7 @@ export function duplicated(name: string): GatewayError {
 export type PeerCertificates = LRUCache<string, PeerCertificate>;
 
 export function newPeerCertificates(): PeerCertificates {
-  return new LRUCache({ max: 1000 });
+  return recent(1000);
 }
 
 /** undefined: the client showed no certificate. Envoy tells only of those that it verified. */

@@ -2,7 +2,6 @@
  * What rules in shadow mode and a candidate policy would have decided otherwise: counted, logged and
  * put into the access log, never enforced.
  */
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
@@ -10,6 +9,7 @@ import type { Policy, Target } from '../model/policy.js';
 import { type Caller, principalKey } from '../model/principal.js';
 import { callerFor } from '../model/token-claims.js';
 import type { ShadowCount, ShadowExample, ShadowKind } from '../model/reports.js';
+import { recent } from '../lib/recent.js';
 import { authorize, type RequestFacts } from './decision.js';
 import type { AuthzMetrics } from './authz-metrics.js';
 import type { ShadowVerdict } from './authz-metrics.js';
@@ -33,7 +33,7 @@ const REMEMBERED = 10_000;
 
 export class Shadow {
   readonly #options: ShadowOptions;
-  readonly #logged = new LRUCache<string, true>({ max: REMEMBERED });
+  readonly #logged = recent<string, true>(REMEMBERED);
   /** Callers as a candidate sees them: it may take other claims for their names and groups. */
   readonly #callers = new WeakMap<Policy, WeakMap<Caller, Caller | GatewayError>>();
 

@@ -6,13 +6,13 @@
  */
 import { createHash } from 'node:crypto';
 import { decodeJwt } from 'jose';
-import { LRUCache } from 'lru-cache';
 import type { KubernetesApi } from '../lib/kubernetes/kubernetes-api.js';
 import { hasStatus } from '../lib/kubernetes/http.js';
 import type { IdentifiableRequest, Identification, Identified } from '../model/administration.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError, reasonOf } from '../model/errors.js';
 import type { AdministrationRole } from '../model/policy.js';
+import { recent } from '../lib/recent.js';
 
 export interface KubernetesRightsOptions {
   /** Of the cluster that holds the gateway's records. */
@@ -43,12 +43,9 @@ interface UserInfo {
 export class KubernetesRights implements Identification {
   readonly #options: KubernetesRightsOptions;
   /** By the token's hash. */
-  readonly #known = new LRUCache<
-    string,
-    { readonly found: Promise<Identified>; readonly atMs: number }
-  >({
-    max: 1_000,
-  });
+  readonly #known = recent<string, { readonly found: Promise<Identified>; readonly atMs: number }>(
+    1_000,
+  );
   #recent: number[] = [];
 
   constructor(options: KubernetesRightsOptions) {

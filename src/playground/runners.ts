@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
 import { type ChannelCredentials, Metadata } from '@grpc/grpc-js';
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { ServerSet } from '../lib/grpc/server-set.js';
 import type { Clock } from '../model/clock.js';
 import { GatewayError } from '../model/errors.js';
 import { GROUP_HEADER } from '../model/names.js';
 import type { Caller } from '../model/principal.js';
+import { recent } from '../lib/recent.js';
 
 export interface RunnersOptions {
   /** gRPC targets by environment. */
@@ -51,7 +51,7 @@ export class Runners {
   readonly #byAddress: ReadonlyMap<string, Runner>;
   readonly #options: RunnersOptions;
   /** Addresses by job. */
-  readonly #found = new LRUCache<string, string>({ max: REMEMBERED_JOBS });
+  readonly #found = recent<string, string>(REMEMBERED_JOBS);
 
   constructor(options: RunnersOptions) {
     this.#options = options;

@@ -2,7 +2,6 @@
 import type { IssuerKeyState } from '../authz/token/verifier.js';
 import { join } from 'node:path';
 import type { ChannelCredentials, Server } from '@grpc/grpc-js';
-import { LRUCache } from 'lru-cache';
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import type { ShadowTally } from '../authz/shadow.js';
@@ -25,6 +24,7 @@ import { PolicyFile } from '../policy/sources/policy-file.js';
 import { PolicyResource } from '../policy/sources/policy-resource.js';
 import { policyOptions } from '../settings/policy-options.js';
 import type { Settings } from '../settings/table.js';
+import { recent } from '../lib/recent.js';
 import type { KubernetesAccess } from './kubernetes.js';
 
 interface Context {
@@ -291,7 +291,7 @@ export function policyDiffer({ policy, compile, ledger, seen }: PolicyDiffOption
 const REMEMBERED = 10_000;
 
 export function policyObserver(metrics: PolicyObserver, logger: Logger): PolicyObserver {
-  const logged = new LRUCache<string, true>({ max: REMEMBERED });
+  const logged = recent<string, true>(REMEMBERED);
   return {
     expressionFailed(failure) {
       metrics.expressionFailed(failure);

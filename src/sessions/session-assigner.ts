@@ -2,7 +2,6 @@
  * The leader's answer to "which driver does this session belong to": the one it has; else a hot one;
  * else any with room; else the next one that comes up. The record is written before the first answer.
  */
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { AssignRequest, Assigner, Assignment } from '../model/assignment.js';
 import type { Clock } from '../model/clock.js';
@@ -14,6 +13,7 @@ import type { Policy } from '../model/policy.js';
 import type { Observations, PoolStatusSource } from '../model/pool.js';
 import { samePrincipal, type Principal } from '../model/principal.js';
 import { cancelled, namespaceWithoutPool, notLeading, userIdChanged } from '../model/refusals.js';
+import { recent } from '../lib/recent.js';
 import type { ActivityTable } from './activity.js';
 import { Attempt } from './assignment-attempt.js';
 import {
@@ -60,7 +60,7 @@ export class SessionAssigner implements Assigner {
   /** Sessions that wait for a driver, by id. */
   readonly #attempts = new Map<string, Attempt>();
   /** Whose clients went away while they waited: the newest. */
-  readonly #givenUp = new LRUCache<string, Principal>({ max: MAX_GIVEN_UP });
+  readonly #givenUp = recent<string, Principal>(MAX_GIVEN_UP);
   readonly #estimate = new StartEstimate();
   readonly #limits: SessionLimits;
   readonly #serving = new Set<string>();

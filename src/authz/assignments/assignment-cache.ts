@@ -1,7 +1,8 @@
 /** The assignments that a sidecar may use without asking (`AssignmentService.Follow`). */
-import { LRUCache } from 'lru-cache';
+import type { LRUCache } from 'lru-cache';
 import type { Assignment } from '../../model/assignment.js';
 import { type Clock, type Moment, passedMs } from '../../model/clock.js';
+import { recent } from '../../lib/recent.js';
 
 /** A question on its way to the control plane. A notice that comes meanwhile may overtake its answer. */
 export interface Asking {
@@ -26,7 +27,7 @@ export class AssignmentCache {
 
   constructor(clock: Clock, maxEntries = 100_000) {
     this.#clock = clock;
-    this.#entries = new LRUCache({ max: maxEntries });
+    this.#entries = recent(maxEntries);
   }
 
   get size(): number {

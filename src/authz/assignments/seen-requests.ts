@@ -1,7 +1,7 @@
 /** The newest request of each session, and of each person who was refused, for the control plane to be told of. */
-import { LRUCache } from 'lru-cache';
 import type { SeenRequest, SeenRequestSink } from '../../model/assignment.js';
 import { principalKey } from '../../model/principal.js';
+import { recent } from '../../lib/recent.js';
 
 export interface ToldRequest extends SeenRequest {
   /** The caller's, as JSON. */
@@ -15,7 +15,7 @@ const MAX_REPORT = 512 * 1024;
 const MAX_CLAIMS = 16 * 1024;
 
 export class SeenRequests implements SeenRequestSink {
-  readonly #newest = new LRUCache<string, SeenRequest>({ max: REMEMBERED });
+  readonly #newest = recent<string, SeenRequest>(REMEMBERED);
   readonly #untold = new Set<string>();
 
   seen(request: SeenRequest): void {

@@ -7,7 +7,7 @@ import {
   type CryptoKey,
   type JWTPayload,
 } from 'jose';
-import { LRUCache } from 'lru-cache';
+import type { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Identified, TokenVerification } from '../../model/administration.js';
 import type { Clock } from '../../model/clock.js';
@@ -18,6 +18,7 @@ import { callerOf } from '../../model/token-claims.js';
 import { refuseClient } from '../../model/token-claims.js';
 import { issuerUnknown } from '../../model/refusals.js';
 import type { Eventually } from '../grpc-wire.js';
+import { recent } from '../../lib/recent.js';
 import { type FetchKeys, keysOverHttps } from './fetch-keys.js';
 import { IssuerKeys, type SigningKey } from './issuer-keys.js';
 
@@ -88,7 +89,7 @@ export class TokenVerifier {
 
   constructor(options: TokenVerifierOptions) {
     this.#options = options;
-    this.#cache = new LRUCache({ max: options.cacheSize ?? 10_000 });
+    this.#cache = recent(options.cacheSize ?? 10_000);
   }
 
   /**

@@ -8,11 +8,11 @@
  * from what it says, so that another leader goes on with it.
  */
 import { createHash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.js';
 import { reasonOf, retryAfterOf } from '../../model/errors.js';
 import type { ObjectReference } from '../../model/fleet-problem.js';
+import { recent } from '../recent.js';
 import { type KubernetesApi, MERGE_PATCH } from './kubernetes-api.js';
 import { hasStatus, KubernetesError } from './http.js';
 import { collectionPath, type KubernetesObject } from './objects.js';
@@ -64,7 +64,7 @@ const LONGEST_NAME = 230;
 
 export class EventWriter {
   readonly #options: EventWriterOptions;
-  readonly #told = new LRUCache<string, Told>({ max: REMEMBERED });
+  readonly #told = recent<string, Told>(REMEMBERED);
   readonly #writing = new Set<Promise<void>>();
   #tokens = BURST;
   #refilledMs: number;

@@ -31,7 +31,7 @@ export class TextCache {
     this.#bytes = Buffer.allocUnsafeSlow(maxBytes);
     this.#starts = new Uint32Array(places);
     this.#lengths = new Uint32Array(places);
-    this.#texts = Array.from({ length: places }, () => '');
+    this.#texts = Array.from<string>({ length: places }).fill('');
   }
 
   /** The UTF-8 text of these bytes; what is no UTF-8 becomes U+FFFD. */

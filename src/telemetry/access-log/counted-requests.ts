@@ -1,11 +1,11 @@
 /** What has become more since a sidecar last told what its Envoy has counted. */
-import { LRUCache } from 'lru-cache';
 import type { EnvoyCounts } from '../../model/envoy-counts.js';
+import { recent } from '../../lib/recent.js';
 
 const SIDECARS = 4_096;
 
 export class CountedRequests {
-  readonly #last = new LRUCache<string, ReadonlyMap<string, EnvoyCounts>>({ max: SIDECARS });
+  readonly #last = recent<string, ReadonlyMap<string, EnvoyCounts>>(SIDECARS);
 
   /**
    * Counts only grow, but begin again with another Envoy. Of a sidecar that is new here nothing is taken: some

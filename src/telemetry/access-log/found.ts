@@ -1,7 +1,7 @@
 /** What authz says of a request in the metadata of its entry (`AccessMetadata`). */
-import { LRUCache } from 'lru-cache';
 import { isObject } from '../../model/json.js';
 import { AccessMetadata } from '../../model/names.js';
+import { recent } from '../../lib/recent.js';
 import type { AccessRecord } from './access-record.js';
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
@@ -25,7 +25,7 @@ const REMEMBERED = 10_000;
 
 /** Packed metadata. All requests of a session say the same, so that each text is unpacked once. */
 export class PackedMetadata {
-  readonly #known = new LRUCache<string, Found>({ max: REMEMBERED });
+  readonly #known = recent<string, Found>(REMEMBERED);
 
   /** Sets all that is found; nothing, of a text that is not packed as authz does it. */
   read(into: Found, text: string): void {

@@ -2,8 +2,8 @@
  * The lines of RPCs, of which there are thousands a second: what `recordLine(rpcRecord(rpc))` says, for a fraction
  * of its time. Most of what the RPCs of a session say is the same, so its JSON is kept.
  */
-import { LRUCache } from 'lru-cache';
 import type { AuditedRpc } from '../../model/audit.js';
+import { recent } from '../../lib/recent.js';
 import { clip, clipped, RECORD_VERSION, verdict } from './audit-record.js';
 
 /** Fields that the RPCs of a session share. */
@@ -33,7 +33,7 @@ const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
 export class RpcLines {
   /** Of each session, what its last RPC shared with those before. */
-  readonly #known = new LRUCache<string, Known>({ max: SESSIONS });
+  readonly #known = recent<string, Known>(SESSIONS);
   /** The second of the last line, since the epoch, and its date and time with the dot behind it. */
   #second = -1;
   #secondText = '';
