@@ -108,7 +108,7 @@ export class Peer {
 }
 
 function written(write: (writer: FrameWriter) => void): Buffer {
-  const writer = new FrameWriter();
+  const writer = new FrameWriter(false);
   write(writer);
   return writer.take();
 }

@@ -237,6 +237,9 @@ function readerOf() {
   return { read, messages, held: () => held };
 }
 
+/** Each byte of a long message, as text: that is compared faster. */
+const told = (message: Buffer) => message.toString('latin1');
+
 test('messages come whole, however their bytes are cut, and nothing is kept of them', (t) => {
   const message = fc
     .oneof(fc.nat(20), fc.nat(MOST_BYTES))
@@ -254,7 +257,7 @@ test('messages come whole, however their bytes are cut, and nothing is kept of t
         read(bytes.subarray(at, at + size));
         at += size;
       }
-      t.deepEqual(messages, sent);
+      t.deepEqual(messages.map(told), sent.map(told));
       t.is(held(), 0);
     }),
     { numRuns: tries(50) },

@@ -128,7 +128,7 @@ test('a body in pieces of one byte is read whole, and takes no more room than tw
     windowUpdate(1, 100_000),
     windowUpdate(0, 100_000),
   );
-  t.deepEqual(peer.body(1), body);
+  t.is(peer.body(1).compare(body), 0);
 });
 
 test('who asks and takes no answers is left', (t) => {
@@ -219,6 +219,6 @@ test('whatever comes in whatever order, what is kept for a peer is bounded and i
       peer.connection.disconnected();
       t.is(peer.connection.heldBytes, 0);
     }),
-    { numRuns: tries(200) },
+    { numRuns: tries(100) },
   );
 });

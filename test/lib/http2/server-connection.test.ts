@@ -177,7 +177,7 @@ test('no bytes make the connection throw', (t) => {
       peer.connection.disconnected();
       t.is(new Set(peer.closed).size, peer.requests.length);
     }),
-    { numRuns: tries(500) },
+    { numRuns: tries(200) },
   );
 });
 
@@ -307,5 +307,5 @@ test('what waits for a window is told of when it is on its way', (t) => {
   t.deepEqual(drained, []);
   peer.send(windowUpdate(0, 100_000));
   t.deepEqual(drained, [1]);
-  t.deepEqual(peer.body(1), answer);
+  t.is(peer.body(1).compare(answer), 0);
 });
