@@ -12,6 +12,7 @@ import {
   renderPolicyCrd,
   renderPolicySchema,
 } from '../../src/policy/sources/policy-resource-schema.js';
+import { tries } from '../support/tries.js';
 import { arbitraryPolicy } from './arbitrary.js';
 import { caller, HEAD, ISSUER, mistakesIn, options, policyOf } from './support.js';
 
@@ -222,6 +223,7 @@ test('a policy that the gateway takes is valid', (t) => {
       fc.pre(mistakesIn(text).length === 0);
       t.deepEqual(complaints(text), []);
     }),
+    { numRuns: tries(50) },
   );
 });
 

@@ -171,7 +171,7 @@ test('two pairs never share a namespace, and a namespace leads back to its pair'
         }
       },
     ),
-    { numRuns: tries(300) },
+    { numRuns: tries(150) },
   );
 });
 
@@ -266,7 +266,7 @@ test('no text makes it throw', (t) => {
         t.notThrows(() => evaluate(text));
       },
     ),
-    { numRuns: tries(500) },
+    { numRuns: tries(200) },
   );
 });
 

@@ -22,6 +22,7 @@ import {
 import { unusedAddress } from '../support/loopback.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { Signal } from '../support/signal.js';
+import { tries } from '../support/tries.js';
 import { arbitraryPolicy } from './arbitrary.js';
 import { HEAD, ISSUER, mistakesIn, options } from './support.js';
 
@@ -341,6 +342,7 @@ test('what a file may say a resource may say, and its text is the file that says
       t.is(again.version, compiled.policy.version);
       t.deepEqual(again.warmNamespaces, compiled.policy.warmNamespaces);
     }),
+    { numRuns: tries(50) },
   );
 });
 

@@ -4,6 +4,10 @@ import { DEBOUNCE, HubHarness, shortForm, VIEW } from '../support/xds-hub.js';
 import { cluster, endpoints, listener, route, secret } from '../support/xds-resources.js';
 
 const { CLUSTER, ENDPOINTS, LISTENER, ROUTE, SECRET } = TypeUrl;
+const THOUSANDS = ((names) => ({
+  clusters: names.map((name) => cluster(name)),
+  endpoints: names.map((name) => endpoints(name, [1])),
+}))(Array.from({ length: 3000 }, (_, i) => `spark/namespace-${i}`));
 const gone = (typeUrl: TypeUrl, name: string) => ({ typeUrl, name });
 
 /** A client of both protocols that has cluster `old` with its endpoints, a listener and a route to it. */
@@ -319,10 +323,8 @@ for (const protocol of ['delta', 'sotw'] as const) {
 
   test(`${protocol}: thousands of names: a change costs only those who subscribe to it`, async (t) => {
     const harness = new HubHarness();
-    const names = Array.from({ length: 3000 }, (_, i) => `spark/namespace-${i}`);
-    harness.cache.update(VIEW, {
-      upserts: names.flatMap((name) => [cluster(name), endpoints(name, [1])]),
-    });
+    const names = THOUSANDS.clusters.map(({ name }) => name);
+    harness.cache.update(VIEW, { upserts: [...THOUSANDS.clusters, ...THOUSANDS.endpoints] });
     const all = harness.client(protocol, 'all');
     all.xds.subscribe(CLUSTER, ['*']);
     all.xds.subscribe(ENDPOINTS, names);

@@ -23,6 +23,9 @@ import { SocketClient, type SocketOptions } from '../support/xds-socket.js';
 const { CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, SECRET } = TypeUrl;
 const HOST = await unusedAddress();
 const VIEW = 'edge';
+const THOUSANDS = Array.from({ length: 2000 }, (_, i) =>
+  endpoints(`spark/sjns-team-${i}`, [1, 2, 3]),
+);
 
 async function start(t: ExecutionContext, options: Partial<XdsServerOptions> = {}) {
   const cache = new ResourceCache();
@@ -127,8 +130,8 @@ for (const protocol of ['delta', 'sotw'] as const) {
 
   test(`${protocol}: thousands of names for many clients: one change costs each a few hundred bytes`, async (t) => {
     const { cache, server, connect } = await start(t);
-    const names = Array.from({ length: 2000 }, (_, i) => `spark/sjns-team-${i}`);
-    cache.update(VIEW, { upserts: names.map((name) => endpoints(name, [1, 2, 3])) });
+    const names = THOUSANDS.map(({ name }) => name);
+    cache.update(VIEW, { upserts: THOUSANDS });
     const clients = Array.from({ length: 4 }, (_, i) =>
       connect({ protocol, nodeId: `envoy-${i}` }),
     );
