@@ -33,7 +33,7 @@ try {
   await avaSuite('unit', 'unit tests', { concurrency }, { needs: { run: false } });
   await avaSuite(
     'component',
-    'tests with a real Envoy, Spark or browser',
+    'tests with a real Envoy, Spark or browser, or processes of the gateway',
     { timeout: TIMEOUT },
     { needs: { chromium: true, client: true, client35: true } },
   );

@@ -13,7 +13,7 @@ const apart = [
 ];
 
 /**
- * unit: nothing but Node; component: a real Envoy, Spark or browser; e2e: the whole gateway.
+ * unit: nothing but Node; component: a real Envoy, Spark or browser, or processes of the gateway itself; e2e: the whole gateway.
  * @param {string} file compiled, below the checkout
  * @returns {'unit' | 'component' | 'e2e'}
  */

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import {
   chmodSync,
   mkdtempSync,
@@ -10,8 +9,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
-import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
 import { AdminClient, connect } from '../../src/cli/admin-client.js';
 import type { AdminApi } from '../../src/cli/command.js';
@@ -133,25 +130,6 @@ test('one logs in with the issuer that the gateway names, is known to it, and ou
     }),
     { code: 'TOKEN_MISSING', message: /spark-gateway login/ },
   );
-});
-
-test('the command waits for the browser, and others go by what it left', async (t) => {
-  const console = await startTestConsole(t, { host: HOST });
-  const { world } = machine(t);
-  const env = { PATH: process.env['PATH'], XDG_CONFIG_HOME: world.folder };
-  const run = (...args: string[]) =>
-    spawn(process.execPath, ['build/src/main.js', ...args, '--server', console.url], { env });
-  const login = run('login');
-  for await (const line of createInterface({ input: login.stdout })) {
-    const [link] = /http\S+user_code=\S+/.exec(line) ?? [];
-    if (link !== undefined) await fetch(`${link}&user=alice`);
-    else t.is(line, `Logged in to ${console.url} as alice@example.com.`);
-  }
-  const status = run('status', '-o', 'jsonpath={.version}');
-  t.is(await text(status.stdout), '1.2.3\n');
-  t.is(await text(run('logout').stdout), `Logged out of ${console.url}.\n`);
-  const unknown = run('status');
-  t.regex(await text(unknown.stderr), /Say who you are: run spark-gateway login/);
 });
 
 test('what is kept is for its owner only, and nothing that is said holds a token', async (t) => {

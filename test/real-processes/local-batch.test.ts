@@ -4,12 +4,12 @@ import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { ApplicationFolders, findMarked } from '../../../src/batch/local/application-folders.js';
-import { stopLocalBatch } from '../../../src/batch/local/attempt-processes.js';
-import { LocalBatch } from '../../../src/batch/local/local-batch.js';
-import { systemClock } from '../../../src/model/clock.js';
-import { isAlive } from '../../../src/lib/child-processes/proc.js';
-import { temporaryFolder } from '../../support/local-world.js';
+import { ApplicationFolders, findMarked } from '../../src/batch/local/application-folders.js';
+import { stopLocalBatch } from '../../src/batch/local/attempt-processes.js';
+import { LocalBatch } from '../../src/batch/local/local-batch.js';
+import { systemClock } from '../../src/model/clock.js';
+import { isAlive } from '../../src/lib/child-processes/proc.js';
+import { temporaryFolder } from '../support/local-world.js';
 import {
   hasEnded,
   jobToRun,
@@ -18,9 +18,9 @@ import {
   openLocalBatch,
   standInJob,
   untilJob,
-} from '../../support/local-batch.js';
-import { processEnded } from '../../support/process-ended.js';
-import { ManualClock } from '../../support/manual-clock.js';
+} from '../support/local-batch.js';
+import { processEnded } from '../support/process-ended.js';
+import { ManualClock } from '../support/manual-clock.js';
 
 const runs = (text: string) => (status: { report?: { state: string } } | undefined) =>
   status?.report?.state === text;
