@@ -243,9 +243,10 @@ test('an application of that name which the gateway did not make is left alone, 
   await untilState(first, id, 'RUNNING');
   await first.term.jobs().cancel(ALICE, id);
   await untilState(first, id, 'CANCELLED');
+  await first.stop();
+  // While somebody leads, a record that is deleted is written again.
   const stored = await first.store.read(id);
   await first.store.delete(id, stored?.version ?? '');
-  await first.stop();
   const path = `/apis/sparkoperator.k8s.io/v1beta2/namespaces/${w.jobs}/sparkapplications`;
   await w.admin.request({
     method: 'POST',
