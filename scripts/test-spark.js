@@ -1,7 +1,7 @@
 // npm run test:spark: Apache Spark's own tests of Spark Connect, which PySpark's package holds, through the
-// gateway. What does not pass is tried again by itself, through the gateway and at a Spark Connect server
-// without it: a test that passes there and fails here has failed; one that fails there, too, is no business
-// of ours (many look into a JVM of their own).
+// gateway. What does not pass is tried again by itself, through the gateway on a driver that no other test has
+// used, and at a Spark Connect server without it: a test that passes there and fails here has failed; one that
+// fails there, too, is no business of ours (many look into a JVM of their own).
 // Usage: npm run test:spark [-- [--selection] [--resume] [modules]]
 //   --selection   some telling modules, for a few minutes, instead of all
 //   --resume      goes on where a run that was cut ended: .local/spark-tests.jsonl has a line for each module
@@ -36,6 +36,8 @@ const WITHOUT_SERVER = new Set([
 const MODULE_TIMEOUT_MS = 15 * 60_000;
 const DIRECT_ADDRESS = '127.91.36.1';
 const TOKEN = 'token-of-the-tests';
+/** An environment whose driver is replaced when its sessions have ended. */
+const FRESH = 'test';
 /** What each module gave, a JSON line for each. */
 const RESULTS = join(local, 'spark-tests.jsonl');
 
@@ -69,9 +71,10 @@ try {
     const gatewayUrl = await gateway.url({ user: 'alice' });
     const first = await run([module], gatewayUrl, env, zip);
     const others = notPassed(module, first);
+    const fresh = await gateway.url({ user: 'alice', environment: FRESH });
     // At the same time, so that they meet the same machine.
     const [again, without] = await Promise.all(
-      others.length === 0 ? [] : [gatewayUrl, url].map((each) => run(others, each, env, zip)),
+      others.length === 0 ? [] : [fresh, url].map((each) => run(others, each, env, zip)),
     );
     const result = compared(module, { first, again, without });
     results.push(result);
@@ -99,13 +102,22 @@ function readResults() {
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line));
 }
 
-/** One driver for everything, as the tests have one server. */
+/** One driver for everything, as the tests have one server; and one for what is tried again, which leaves nothing. */
 function policy() {
   return {
     apiVersion: 'spark-gateway/v1alpha1',
     kind: 'RoutingPolicy',
     access: [{ who: { groups: ['everyone'] }, what: { teams: ['data'], environments: ['*'] } }],
-    pools: [{ size: '1', maximum: '1', sessions_per_driver: '100', after_use: 'reuse' }],
+    pools: [
+      {
+        match: { environments: [FRESH] },
+        size: '0',
+        maximum: '1',
+        sessions_per_driver: '100',
+        after_use: 'replace',
+      },
+      { size: '1', maximum: '1', sessions_per_driver: '100', after_use: 'reuse' },
+    ],
     warm_namespaces: ['sjns-data-dev'],
   };
 }
