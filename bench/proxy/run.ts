@@ -177,8 +177,10 @@ try {
     for (const cost of costs) console.log(await costRow(load, proxies, cost));
   }
   if (isAsked('rate')) {
-    console.log(`\n${RATE} RPC/s, open loop: latency over plain Envoy's in the same round, ms\n`);
-    console.log('| | p50 | p99 |\n|---|---|---|');
+    console.log(
+      `\n${RATE} RPC/s, open loop: latency, and what is over plain Envoy's in a round, ms\n`,
+    );
+    console.log('| | plain Envoy p50 | p99 | over it p50 | p99 |\n|---|---|---|---|---|');
     for (const rate of rates) console.log(await rateRow(load, proxies, rate));
   }
 } finally {
@@ -259,6 +261,7 @@ async function rateRow(
   { title, kind }: (typeof rates)[number],
 ): Promise<string> {
   const shares = [0.5, 0.99];
+  const alone = shares.map((): number[] => []);
   const over = shares.map((): number[] => []);
   for (let round = 0; round <= rounds; round++) {
     const found: (readonly number[])[] = [];
@@ -268,10 +271,13 @@ async function rateRow(
     }
     const [plain = [], gatewayed = []] = found;
     for (const [index, share] of shares.entries()) {
-      if (round > 0) over[index]?.push(percentile(gatewayed, share) - percentile(plain, share));
+      if (round === 0) continue;
+      alone[index]?.push(percentile(plain, share));
+      over[index]?.push(percentile(gatewayed, share) - percentile(plain, share));
     }
   }
-  return `| ${title} | ${over.map((all) => median(all).toFixed(2)).join(' | ')} |`;
+  const cells = [...alone, ...over].map((all) => median(all).toFixed(2));
+  return `| ${title} | ${cells.join(' | ')} |`;
 }
 
 async function send(
