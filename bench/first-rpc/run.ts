@@ -42,7 +42,7 @@ const port = await unusedPort(`${network}.1`);
 // One process answers on all addresses.
 const driver = fork(
   fileURLToPath(new URL('../proxy/driver.js', import.meta.url)),
-  ['0.0.0.0', String(port)],
+  [String(port), '0.0.0.0'],
   { execArgv: [] },
 );
 let gateway: Gateway | undefined;
