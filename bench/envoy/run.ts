@@ -5,12 +5,9 @@
  * Usage: npm run bench:envoy [-- RPCs]
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { connect } from 'node:http2';
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { findEnvoy } from '../../test/support/envoy.js';
 import { Gateway } from '../../test/support/gateway.js';
@@ -19,7 +16,11 @@ import { routingPolicy } from '../../test/support/routing-policy.js';
 import { answerUid, SparkDriver } from '../../test/support/spark-driver.js';
 import { unusedPort } from '../../test/support/unused-port.js';
 import { plainEnvoy } from '../proxy/plain-envoy.js';
-import { idOfSession, METHODS, request } from '../proxy/wire.js';
+import { connectTo, headersFor, rpc } from '../proxy/rpc.js';
+import { idOfSession, type METHODS, request } from '../proxy/wire.js';
+
+type Kind = keyof typeof METHODS;
+type Headers = Readonly<Record<string, string>>;
 
 const [given = '200'] = process.argv.slice(2);
 const count = Number(given);
@@ -55,9 +56,14 @@ try {
     },
   });
   ends.push(() => gateway.stop());
-  const token = `Bearer ${await gateway.token('alice')}`;
-  await until(() => call(`127.0.0.1:${port}`, 'assign', 1, token));
-  await until(() => call(`127.0.0.1:${gateway.port}`, 'assign', 1, token));
+  const headers = await headersFor(gateway);
+  // Nothing tells when a driver is known, or a plain Envoy listens.
+  for (const one of [port, gateway.port]) {
+    await gateway.until(
+      () => call(one, 'assign', 1, headers).then(() => true),
+      (answered) => answered,
+    );
+  }
 
   console.log(`thousands of instructions for each RPC, of ${count}; in brackets the ratio\n`);
   console.log('| | plain Envoy | the gateway’s Envoy |\n|---|---|---|');
@@ -65,9 +71,8 @@ try {
     ['ReleaseExecute, by a lease', 'small'],
     ['Config', 'assign'],
   ] as const) {
-    const alone = await instructions(plain.pid ?? 0, `127.0.0.1:${port}`, kind, token);
-    const envoy = gateway.pid('envoy');
-    const own = await instructions(envoy, `127.0.0.1:${gateway.port}`, kind, token);
+    const alone = await instructions(plain.pid ?? 0, port, kind, headers);
+    const own = await instructions(gateway.pid('envoy'), gateway.port, kind, headers);
     const ratio = (own / alone).toFixed(2);
     console.log(
       `| ${title} | ${Math.round(alone / 1000)} | ${Math.round(own / 1000)} (${ratio}) |`,
@@ -82,15 +87,15 @@ process.exit();
 /** Without what the process does besides: the difference of so many RPCs and twice as many. */
 async function instructions(
   pid: number,
-  address: string,
-  kind: keyof typeof METHODS,
-  token: string,
+  port: number,
+  kind: Kind,
+  headers: Headers,
 ): Promise<number> {
-  await call(address, kind, WARM_UP, token);
+  await call(port, kind, WARM_UP, headers);
   total(pid);
-  await call(address, kind, count, token);
+  await call(port, kind, count, headers);
   const single = total(pid);
-  await call(address, kind, 2 * count, token);
+  await call(port, kind, 2 * count, headers);
   return (total(pid) - single) / count;
 }
 
@@ -104,51 +109,12 @@ function total(pid: number): number {
 }
 
 /** Makes RPCs one after the other on a connection of their own. */
-async function call(
-  address: string,
-  kind: keyof typeof METHODS,
-  calls: number,
-  authorization: string,
-): Promise<void> {
-  const session = connect(`http://${address}`);
-  session.on('error', () => undefined);
+async function call(port: number, kind: Kind, calls: number, headers: Headers): Promise<void> {
+  const session = await connectTo(`http://127.0.0.1:${port}`);
   const body = request(idOfSession(0), 'bench', kind);
   try {
-    for (let n = 0; n < calls; n += 1) {
-      const stream = session.request({
-        ':method': 'POST',
-        ':path': METHODS[kind],
-        'content-type': 'application/grpc',
-        te: 'trailers',
-        'x-doordash-team': 'data',
-        'x-doordash-environment': 'dev',
-        authorization,
-      });
-      let status: unknown;
-      const note = (said: Readonly<Record<string, unknown>>) => {
-        status = said['grpc-status'] ?? status;
-      };
-      stream.on('response', note).on('trailers', note);
-      stream.resume();
-      stream.end(body);
-      await once(stream, 'close');
-      if (status !== '0') throw new Error(`${METHODS[kind]}: grpc-status ${String(status)}`);
-    }
+    for (let n = 0; n < calls; n += 1) await rpc(session, kind, headers, body);
   } finally {
     session.destroy();
-  }
-}
-
-/** Nothing tells when an Envoy listens. */
-async function until(act: () => Promise<void>): Promise<void> {
-  const giveUpAtMs = Date.now() + 120_000;
-  for (;;) {
-    try {
-      await act();
-      return;
-    } catch (error) {
-      if (Date.now() > giveUpAtMs) throw error;
-      await pause(500);
-    }
   }
 }

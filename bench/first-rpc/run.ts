@@ -18,7 +18,8 @@ import { reserveNetwork } from '../../test/support/loopback.js';
 import { teamPolicy } from '../../test/support/team-policy.js';
 import { unusedPort } from '../../test/support/unused-port.js';
 import { cpuMicros } from '../proxy/servers.js';
-import { connectTo, type Caller, firstRpc } from './calls.js';
+import { connectTo, headersFor, rpc } from '../proxy/rpc.js';
+import { request } from '../proxy/wire.js';
 
 /** Sessions that begin at the same time, each on a connection of its own. */
 const AT_ONCE = 50;
@@ -66,19 +67,19 @@ try {
     () => running.drivers(),
     (all) => all.filter(({ phase }) => phase === 'available').length === DRIVERS,
   );
-  const caller: Caller = {
-    target: `http://127.0.0.1:${running.port}`,
-    headers: {
-      authorization: `Bearer ${await running.token('alice')}`,
-      'x-doordash-team': 'data',
-      'x-doordash-environment': 'dev',
-    },
+  const headers = await headersFor(running);
+  const target = `http://127.0.0.1:${running.port}`;
+  for (let i = 0; i < AT_ONCE; i += 1) connections.push(await connectTo(target));
+  /** How long it took, milliseconds. */
+  const config = async (connection: ClientHttp2Session, sessionId: string): Promise<number> => {
+    const startedAt = performance.now();
+    await rpc(connection, 'assign', headers, request(sessionId, 'alice', 'assign'));
+    return performance.now() - startedAt;
   };
-  for (let i = 0; i < AT_ONCE; i += 1) connections.push(await connectTo(caller));
   const [one] = connections;
   if (!one) throw new Error('no connection');
   const knownSession = randomUUID();
-  for (const connection of connections) await firstRpc(connection, caller, knownSession);
+  for (const connection of connections) await config(connection, knownSession);
 
   const known: number[] = [];
   const inTurn: number[] = [];
@@ -89,11 +90,11 @@ try {
       for (const warmUp of [known, inTurn, atOnce]) warmUp.length = 0;
       spentMicros.fill(0);
     }
-    for (let i = 0; i < KNOWN; i += 1) known.push(await firstRpc(one, caller, knownSession));
-    for (let i = 0; i < IN_TURN; i += 1) inTurn.push(await firstRpc(one, caller, randomUUID()));
+    for (let i = 0; i < KNOWN; i += 1) known.push(await config(one, knownSession));
+    for (let i = 0; i < IN_TURN; i += 1) inTurn.push(await config(one, randomUUID()));
     await pause(PAUSE_MS);
     const before = servers.map((server) => cpuMicros(running.pid(server)));
-    const begun = connections.map((connection) => firstRpc(connection, caller, randomUUID()));
+    const begun = connections.map((connection) => config(connection, randomUUID()));
     atOnce.push(...(await Promise.all(begun)));
     await pause(PAUSE_MS);
     for (const [index, server] of servers.entries()) {

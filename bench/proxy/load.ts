@@ -3,10 +3,11 @@
  * took. Requests are those of a stock client in size and shape: 180 bytes, session first; each session has
  * a connection of its own, as each client process has.
  */
-import { connect, type ClientHttp2Session } from 'node:http2';
+import type { ClientHttp2Session } from 'node:http2';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
-import { CHUNK_BYTES, METHODS, request, idOfSession } from './wire.js';
+import { connectTo, rpc } from './rpc.js';
+import { CHUNK_BYTES, request, idOfSession } from './wire.js';
 
 export interface Load {
   /** `http://host:port`, one for each session. */
@@ -43,11 +44,7 @@ async function connectionsOf({ targets }: Load): Promise<readonly ClientHttp2Ses
 }
 
 async function connected(target: string): Promise<ClientHttp2Session> {
-  const connection = connect(target, { settings: { initialWindowSize: 16 * CHUNK_BYTES } });
-  await new Promise<void>((resolve, reject) => {
-    connection.once('connect', () => resolve());
-    connection.once('error', reject);
-  });
+  const connection = await connectTo(target, { settings: { initialWindowSize: 16 * CHUNK_BYTES } });
   connection.setLocalWindowSize(64 * CHUNK_BYTES);
   return connection;
 }
@@ -57,11 +54,12 @@ async function run(load: Load): Promise<LoadResult> {
     connection,
     body: request(idOfSession(index), 'bench', load.kind),
   }));
+  const headers = { 'x-bench-messages': String(load.messages), ...load.headers };
   let next = 0;
   const send = () => {
     const session = sessions[next++ % sessions.length];
     if (!session) throw new Error('there are no sessions');
-    return call(session.connection, load, session.body);
+    return rpc(session.connection, load.kind, headers, session.body);
   };
   const latenciesMs: number[] = [];
   let bytes = 0;
@@ -100,37 +98,6 @@ async function atRate(count: number, perSecond: number, act: () => Promise<void>
     await pause(1);
   }
   await Promise.all(calls);
-}
-
-function call(connection: ClientHttp2Session, load: Load, body: Buffer): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const stream = connection.request({
-      ':method': 'POST',
-      ':path': METHODS[load.kind],
-      'content-type': 'application/grpc',
-      te: 'trailers',
-      'x-bench-messages': String(load.messages),
-      ...load.headers,
-    });
-    let bytes = 0;
-    let status: string | undefined;
-    let message: string | undefined;
-    const note = (headers: NodeJS.Dict<string | string[]>) => {
-      status = headers['grpc-status']?.toString() ?? status;
-      message = headers['grpc-message']?.toString() ?? message;
-    };
-    stream.on('response', note);
-    stream.on('trailers', note);
-    stream.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-    });
-    stream.on('error', reject);
-    stream.on('end', () => {
-      if (status === '0') resolve(bytes);
-      else reject(new Error(`grpc-status ${status}: ${message}`));
-    });
-    stream.end(body);
-  });
 }
 
 process.on('message', (load: Load) => {

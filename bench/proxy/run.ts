@@ -20,6 +20,7 @@ import { cpuMicros, keepApart, type Server, serversOf } from './servers.js';
 import type { Load, LoadResult } from './load.js';
 import { median } from '../median.js';
 import { plainEnvoy } from './plain-envoy.js';
+import { headersFor } from './rpc.js';
 import { unusedAddress } from '../../test/support/loopback.js';
 
 /** RPCs before anything is measured. */
@@ -128,11 +129,7 @@ try {
   );
   children.push(envoy);
   // A client sends the same, whoever is in between.
-  const headers = {
-    authorization: `Bearer ${await gateway.token('alice')}`,
-    'x-doordash-team': 'data',
-    'x-doordash-environment': 'dev',
-  };
+  const headers = await headersFor(gateway);
   const contenders: readonly Contender[] = [
     {
       name: 'direct',
