@@ -3,18 +3,11 @@
  * driver would make one up, and nobody would know whose it is. authz chooses it, and Envoy writes it
  * into the message on its way.
  */
-import { create } from '@bufbuild/protobuf';
-import type { Any } from '@bufbuild/protobuf/wkt';
-import { FilterConfigSchema } from '#gen/envoy/config/route/v3/route_components_pb.js';
-import {
-  type HttpFilter,
-  HttpFilterSchema,
-} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
-import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
-import { NEW_SESSION_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
-import { pack, TYPE_PREFIX } from './settings.js';
+import type { HttpFilter } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import { NEW_SESSION_HEADER, rpcPath } from '../model/names.js';
+import { optionalFilter, typedStruct, withFilter } from './settings.js';
 
-export const CLONE_SESSION_PATH = `/${SPARK_CONNECT_SERVICE}/CloneSession`;
+export const CLONE_SESSION_PATH = rpcPath('CloneSession');
 const FILTER = 'envoy.filters.http.lua';
 
 /**
@@ -37,22 +30,14 @@ function envoy_on_request(handle)
 end
 `;
 
-/** Runs where a route asks for it, and costs other requests nothing. */
 export function newSessionIdFilter(): HttpFilter {
-  return create(HttpFilterSchema, {
-    name: FILTER,
-    disabled: true,
-    configType: {
-      case: 'typedConfig',
-      value: pack(TypedStructSchema, {
-        typeUrl: `${TYPE_PREFIX}envoy.extensions.filters.http.lua.v3.Lua`,
-        value: { default_source_code: { inline_string: SCRIPT } },
-      }),
-    },
-  });
+  return optionalFilter(
+    FILTER,
+    typedStruct('envoy.extensions.filters.http.lua.v3.Lua', {
+      default_source_code: { inline_string: SCRIPT },
+    }),
+  );
 }
 
 /** For the routes of `CLONE_SESSION_PATH`. */
-export function withNewSessionId(): Record<string, Any> {
-  return { [FILTER]: pack(FilterConfigSchema, { config: {} }) };
-}
+export const withNewSessionId = () => withFilter(FILTER);

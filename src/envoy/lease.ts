@@ -12,11 +12,7 @@ import {
   type TypedExtensionConfig,
   TypedExtensionConfigSchema,
 } from '#gen/envoy/config/core/v3/extension_pb.js';
-import { FilterConfigSchema } from '#gen/envoy/config/route/v3/route_components_pb.js';
-import {
-  type HttpFilter,
-  HttpFilterSchema,
-} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import type { HttpFilter } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
@@ -31,32 +27,26 @@ import {
 import {
   type AuthzSettings,
   fromAds,
-  pack,
+  optionalFilter,
   ResourceNames,
   TYPE_PREFIX,
   typedStruct,
+  withFilter,
 } from './settings.js';
 
 export const LEASED_PATH = rpcPath(LEASED_RPC);
 
 const LUA = 'envoy.extensions.filters.http.lua.v3.Lua';
 
-/** Runs where a route asks for it, and costs other requests nothing. */
 export function leaseFilter(): HttpFilter {
-  return create(HttpFilterSchema, {
-    name: ResourceNames.lease,
-    disabled: true,
-    configType: {
-      case: 'configDiscovery',
-      value: { configSource: fromAds(), typeUrls: [`${TYPE_PREFIX}${LUA}`] },
-    },
+  return optionalFilter(ResourceNames.lease, {
+    case: 'configDiscovery',
+    value: { configSource: fromAds(), typeUrls: [`${TYPE_PREFIX}${LUA}`] },
   });
 }
 
 /** For the routes of `LEASED_PATH`, where there are leases. */
-export function withLease(): Record<string, Any> {
-  return { [ResourceNames.lease]: pack(FilterConfigSchema, { config: {} }) };
-}
+export const withLease = () => withFilter(ResourceNames.lease);
 
 /**
  * For the route that a leased request leaves by, which is chosen when it has been looked at: its answer says
@@ -69,26 +59,22 @@ export function withoutLease(): Record<string, Any> {
 const COUNTS = 'envoy.filters.http.grpc_stats';
 
 /**
- * Counts and times what has no record, by cluster and method (src/authz/envoy-counts-reader.ts reads them). Runs where
- * a route asks for it.
+ * Counts and times what has no record, by cluster and method (src/authz/envoy-counts-reader.ts reads them).
  */
 export function countsFilter(): HttpFilter {
-  return create(HttpFilterSchema, {
-    name: COUNTS,
-    disabled: true,
-    configType: typedStruct('envoy.extensions.filters.http.grpc_stats.v3.FilterConfig', {
+  return optionalFilter(
+    COUNTS,
+    typedStruct('envoy.extensions.filters.http.grpc_stats.v3.FilterConfig', {
       individual_method_stats_allowlist: {
         services: [{ name: SPARK_CONNECT_SERVICE, method_names: [LEASED_RPC] }],
       },
       enable_upstream_stats: true,
     }),
-  });
+  );
 }
 
 /** For the routes of `LEASED_PATH`. */
-export function withCounts(): Record<string, Any> {
-  return { [COUNTS]: pack(FilterConfigSchema, { config: {} }) };
-}
+export const withCounts = () => withFilter(COUNTS);
 
 /** ECDS: sent apart from the listener, so that a change cuts no stream. */
 export function lease(settings: AuthzSettings): TypedExtensionConfig {

@@ -57,7 +57,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
  */
 export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): RouteConfiguration {
   const { authz } = settings;
-  const assigned = { grpc: {}, headers: [there(CLUSTER_HEADER), nonEmpty(PIN_HEADER)] };
+  const assigned = { grpc: {}, headers: stamped() };
   const pathSpecifier = { case: 'prefix' as const, value: `/${SPARK_CONNECT_SERVICE}/` };
   const unassigned = {
     match: { pathSpecifier, grpc: {} },
@@ -151,7 +151,6 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
 function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
   const filters = leases ? { ...withLease(), ...withCounts() } : withCounts();
   const pathSpecifier = { case: 'path' as const, value: LEASED_PATH };
-  const stamped = [there(CLUSTER_HEADER), nonEmpty(PIN_HEADER)];
   return [
     create(RouteSchema, {
       name: 'driver_leased',
@@ -166,7 +165,7 @@ function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
     }),
     create(RouteSchema, {
       name: 'driver_release',
-      match: { pathSpecifier, grpc: {}, headers: stamped },
+      match: { pathSpecifier, grpc: {}, headers: stamped() },
       action: toDriver(),
       // Only authz gives leases, and its header is added after this: a driver's own would be for whomever it names.
       responseHeadersToRemove: [LEASE_HEADER],
@@ -187,6 +186,11 @@ function withoutAuthz() {
       override: { case: 'disabled', value: true },
     }),
   };
+}
+
+/** By authz, for a driver. */
+function stamped(): HeaderMatcher[] {
+  return [there(CLUSTER_HEADER), nonEmpty(PIN_HEADER)];
 }
 
 function there(name: string): HeaderMatcher {

@@ -4,7 +4,13 @@ import {
   type MessageInitShape,
   create,
 } from '@bufbuild/protobuf';
-import { anyPack, DurationSchema, type Any, type Duration } from '@bufbuild/protobuf/wkt';
+import {
+  anyPack,
+  type AnySchema,
+  DurationSchema,
+  type Any,
+  type Duration,
+} from '@bufbuild/protobuf/wkt';
 import { type Address, AddressSchema } from '#gen/envoy/config/core/v3/address_pb.js';
 import {
   AggregatedConfigSourceSchema,
@@ -13,6 +19,11 @@ import {
   ConfigSourceSchema,
 } from '#gen/envoy/config/core/v3/config_source_pb.js';
 import { type GrpcService, GrpcServiceSchema } from '#gen/envoy/config/core/v3/grpc_service_pb.js';
+import { FilterConfigSchema } from '#gen/envoy/config/route/v3/route_components_pb.js';
+import {
+  type HttpFilter,
+  HttpFilterSchema,
+} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import { TypedStructSchema } from '#gen/xds/type/v3/typed_struct_pb.js';
 
 /**
@@ -154,6 +165,19 @@ export function pack<D extends DescMessage>(schema: D, value: MessageInitShape<D
 
 /** What Envoy buffers of one stream in each direction before it stops to read; the same on both sides. */
 export const BUFFER_BYTES = 1024 * 1024;
+
+/** A filter that runs where a route asks for it (`withFilter`), and costs other requests nothing. */
+export function optionalFilter(
+  name: string,
+  configType: NonNullable<MessageInitShape<typeof HttpFilterSchema>['configType']>,
+): HttpFilter {
+  return create(HttpFilterSchema, { name, disabled: true, configType });
+}
+
+/** For a route, as `typedPerFilterConfig`. `config`: what the filter does there, if that differs. */
+export function withFilter(name: string, config: MessageInitShape<typeof AnySchema> = {}) {
+  return { [name]: pack(FilterConfigSchema, { config }) };
+}
 
 /** The configuration of an extension whose protos are not at hand. */
 export function typedStruct(type: string, value: JsonObject = {}) {

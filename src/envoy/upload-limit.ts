@@ -7,36 +7,25 @@
  *
  * It runs for this RPC alone, and looks at five bytes of each message.
  */
-import { create, type JsonObject } from '@bufbuild/protobuf';
-import type { Any } from '@bufbuild/protobuf/wkt';
-import { FilterConfigSchema } from '#gen/envoy/config/route/v3/route_components_pb.js';
-import {
-  type HttpFilter,
-  HttpFilterSchema,
-} from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import type { JsonObject } from '@bufbuild/protobuf';
+import type { HttpFilter } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import { GrpcStatus } from '../model/errors.js';
-import { MESSAGE_LIMIT_HEADER, SPARK_CONNECT_SERVICE } from '../model/names.js';
-import { pack, typedStruct } from './settings.js';
+import { MESSAGE_LIMIT_HEADER, rpcPath } from '../model/names.js';
+import { optionalFilter, typedStruct, withFilter } from './settings.js';
 
 const LUA = 'envoy.extensions.filters.http.lua.v3';
 
-export const UPLOAD_PATH = `/${SPARK_CONNECT_SERVICE}/AddArtifacts`;
+export const UPLOAD_PATH = rpcPath('AddArtifacts');
 const FILTER = 'upload_limit';
 
-/** Runs where a route asks for it, and costs other requests nothing. */
 export function uploadLimitFilter(): HttpFilter {
-  return create(HttpFilterSchema, {
-    name: FILTER,
-    disabled: true,
-    configType: typedStruct(`${LUA}.Lua`),
-  });
+  return optionalFilter(FILTER, typedStruct(`${LUA}.Lua`));
 }
 
 /** For the routes of `UPLOAD_PATH`. `maxMessageBytes`: what drivers accept. */
-export function withUploadLimit(maxMessageBytes: number): Record<string, Any> {
+export function withUploadLimit(maxMessageBytes: number) {
   const value: JsonObject = { source_code: { inline_string: source(maxMessageBytes) } };
-  const config = typedStruct(`${LUA}.LuaPerRoute`, value).value;
-  return { [FILTER]: pack(FilterConfigSchema, { config }) };
+  return withFilter(FILTER, typedStruct(`${LUA}.LuaPerRoute`, value).value);
 }
 
 /** A prefix that comes in pieces is held back until it is whole, as it may have to be another one. */
