@@ -1,7 +1,7 @@
 /** Fetches an issuer's keys: its discovery document, then the key set that the document names. */
 import { readFile } from 'node:fs/promises';
 import type { JSONWebKeySet } from 'jose';
-import type { Dispatcher, Response } from 'undici';
+import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch, type Response } from 'undici';
 import { isLoopback } from '../../model/address.js';
 import { reasonOf } from '../../model/errors.js';
 import { isObject } from '../../model/json.js';
@@ -17,7 +17,7 @@ const TIMEOUT_MS = 5_000;
 /** OpenID Connect Discovery 1.0, section 4. Goes through the proxy of `HTTPS_PROXY`, but for loopback and `NO_PROXY`. */
 export function keysOverHttps(env: NodeJS.ProcessEnv = process.env): FetchKeys {
   return async (issuer, signal) => {
-    const documents = new Documents(await import('undici'), env, await authorityOf(issuer));
+    const documents = new Documents(env, await authorityOf(issuer));
     const limited = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
     try {
       const url = issuer.jwksUri ?? (await discover(issuer, documents, limited));
@@ -64,22 +64,13 @@ function anotherIssuer(url: string, found: unknown, { issuer }: IssuerPolicy): E
   );
 }
 
-/** Loaded with the first fetch: not every process that knows of tokens makes one. */
-type Undici = typeof import('undici');
-
 /** JSON documents over HTTPS; plain HTTP from loopback. */
 class Documents {
-  readonly #fetch: Undici['fetch'];
   readonly #direct: Dispatcher;
   readonly #proxied: Dispatcher;
 
   /** `authority`: PEM of those who may sign the server's certificate; undefined: whom Node believes. */
-  constructor(
-    { Agent, EnvHttpProxyAgent, fetch }: Undici,
-    env: NodeJS.ProcessEnv,
-    authority: string | undefined,
-  ) {
-    this.#fetch = fetch;
+  constructor(env: NodeJS.ProcessEnv, authority: string | undefined) {
     const tls = authority === undefined ? {} : { ca: authority };
     this.#direct = new Agent({ connect: tls });
     this.#proxied = new EnvHttpProxyAgent({
@@ -105,7 +96,7 @@ class Documents {
   async #text(url: string, dispatcher: Dispatcher, signal: AbortSignal): Promise<string> {
     let response: Response;
     try {
-      response = await this.#fetch(url, {
+      response = await fetch(url, {
         dispatcher,
         signal,
         redirect: 'error',
