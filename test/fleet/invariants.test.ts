@@ -338,7 +338,7 @@ test('sessions are never taken away, addresses never shared, and the pool always
       }
       await world.controller.stop();
     }),
-    { numRuns: tries(60), interruptAfterTimeLimit: 60_000, markInterruptAsFailure: false },
+    { numRuns: tries(150), interruptAfterTimeLimit: 60_000, markInterruptAsFailure: false },
   );
   t.pass();
 });

@@ -182,6 +182,6 @@ test('whatever is written somewhere in a manifest: no exception, and problems wh
       const json = canonicalJson(canonicalManifest(manifest, { places: true }));
       t.notThrows(() => void JSON.parse(json), json);
     }),
-    { numRuns: tries(150) },
+    { numRuns: tries(300) },
   );
 });

@@ -232,7 +232,7 @@ test('any lines in a block stand where the SQL is said to be', (t) => {
         t.is(standsThere(text, sql), sql.text);
       },
     ),
-    { numRuns: tries(100) },
+    { numRuns: tries(200) },
   );
 });
 

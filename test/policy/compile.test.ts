@@ -223,7 +223,7 @@ test('a policy that the gateway takes is valid', (t) => {
       fc.pre(mistakesIn(text).length === 0);
       t.deepEqual(complaints(text), []);
     }),
-    { numRuns: tries(50) },
+    { numRuns: tries(100) },
   );
 });
 

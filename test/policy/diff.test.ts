@@ -186,7 +186,7 @@ test('a policy changes nothing against itself', (t) => {
       t.deepEqual(diff.changes, []);
       t.deepEqual(diff.namespaces, []);
     }),
-    { numRuns: tries(40) },
+    { numRuns: tries(100) },
   );
 });
 
@@ -202,7 +202,7 @@ test('a change is shown exactly where the explanations of the two policies diffe
         t.is(changes[0]?.after.namespace, next);
       }
     }),
-    { numRuns: tries(60) },
+    { numRuns: tries(100) },
   );
 });
 
@@ -323,7 +323,7 @@ test('whoever may use a team may do so by a rule as it is written, asked again t
         }
       },
     ),
-    { numRuns: tries(50) },
+    { numRuns: tries(100) },
   );
 });
 
@@ -364,6 +364,6 @@ test('the first entry of pools that is for a namespace is that of all, tried in 
         t.is(policy.pool(name)?.maximum, expected?.maximum);
       }
     }),
-    { numRuns: tries(50) },
+    { numRuns: tries(100) },
   );
 });

@@ -171,7 +171,7 @@ test('two pairs never share a namespace, and a namespace leads back to its pair'
         }
       },
     ),
-    { numRuns: tries(150) },
+    { numRuns: tries(300) },
   );
 });
 
@@ -266,7 +266,7 @@ test('no text makes it throw', (t) => {
         t.notThrows(() => evaluate(text));
       },
     ),
-    { numRuns: tries(200) },
+    { numRuns: tries(500) },
   );
 });
 

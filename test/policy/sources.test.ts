@@ -342,7 +342,7 @@ test('what a file may say a resource may say, and its text is the file that says
       t.is(again.version, compiled.policy.version);
       t.deepEqual(again.warmNamespaces, compiled.policy.warmNamespaces);
     }),
-    { numRuns: tries(50) },
+    { numRuns: tries(100) },
   );
 });
 

@@ -249,7 +249,7 @@ for (const pool of sharings) {
           t.deepEqual(await play(steps, pool), []);
         },
       ),
-      { numRuns: tries(60) },
+      { numRuns: tries(100) },
     );
   });
 }

@@ -219,6 +219,6 @@ test('whatever comes in whatever order, what is kept for a peer is bounded and i
       peer.connection.disconnected();
       t.is(peer.connection.heldBytes, 0);
     }),
-    { numRuns: tries(100) },
+    { numRuns: tries(200) },
   );
 });

@@ -177,7 +177,7 @@ test('no bytes make the connection throw', (t) => {
       peer.connection.disconnected();
       t.is(new Set(peer.closed).size, peer.requests.length);
     }),
-    { numRuns: tries(200) },
+    { numRuns: tries(500) },
   );
 });
 
