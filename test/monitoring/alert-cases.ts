@@ -1,4 +1,4 @@
-/** The unit tests of the alerts, https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/. */
+/** The alerts, and their unit tests, https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parse } from 'yaml';
@@ -18,6 +18,17 @@ export interface AlertCases {
   readonly alert: string;
   readonly file: string;
   readonly tests: readonly AlertCase[];
+}
+
+/** The alerts, as Prometheus is given them. */
+export interface Rules {
+  readonly groups: readonly {
+    readonly rules: readonly { readonly alert: string; readonly expr: string }[];
+  }[];
+}
+
+export function readRules(): Rules {
+  return parse(readFileSync('k8s/monitoring/alerts.yaml', 'utf8')) as Rules;
 }
 
 export function alertCases(): AlertCases[] {

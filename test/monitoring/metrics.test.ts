@@ -6,18 +6,9 @@ import { authzMetrics } from '../../src/processes/authz.js';
 import type { AccessRecord } from '../../src/telemetry/access-log/access-record.js';
 import { requestMetrics } from '../../src/telemetry/access-log/request-metrics.js';
 import { AuthzGateway } from '../support/authz-gateway.js';
-import { alertCases } from './alert-cases.js';
+import { alertCases, readRules, type Rules } from './alert-cases.js';
 
-interface Alert {
-  readonly alert: string;
-  readonly expr: string;
-}
-
-interface Rules {
-  readonly groups: readonly { readonly rules: readonly Alert[] }[];
-}
-
-const rules = parse(readFileSync('k8s/monitoring/alerts.yaml', 'utf8')) as Rules;
+const rules = readRules();
 const alerts = rules.groups.flatMap((group) => group.rules);
 
 test('every alert has its section in docs/OPERATIONS.md, and every section its alert', (t) => {

@@ -3,19 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { Registry } from 'prom-client';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { systemClock } from '../../src/model/clock.js';
 import { kubernetesMetrics } from '../../src/processes/kubernetes.js';
+import { readRules } from '../monitoring/alert-cases.js';
 import { RoleProcess } from '../support/role-process.js';
 import { routingPolicy } from '../support/routing-policy.js';
 import { unusedPort } from '../support/unused-port.js';
-
-interface Rules {
-  readonly groups: readonly { readonly rules: readonly { readonly expr: string }[] }[];
-}
-
-const rules = parse(readFileSync('k8s/monitoring/alerts.yaml', 'utf8')) as Rules;
-const alerts = rules.groups.flatMap((group) => group.rules);
 
 /** Names without the suffixes that a histogram's series have. */
 function names(text: string): string[] {
@@ -80,7 +74,7 @@ test('every metric that an alert or the dashboard names is told by a control pla
     ...namesIn(await kubernetes.metrics()),
   ]);
   const named = [
-    ...alerts.flatMap(({ expr }) => names(expr)),
+    ...readRules().groups.flatMap(({ rules }) => rules.flatMap(({ expr }) => names(expr))),
     ...names(readFileSync('k8s/monitoring/dashboard.json', 'utf8')),
   ];
   t.true(named.length > 20);
