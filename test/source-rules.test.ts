@@ -122,23 +122,42 @@ const APART = ['test/model/model.test.ts', 'test/support/loopback.ts', 'test/sou
 const TYPED_IN = /\b127\\?\.(?!0\\?\.0\\?\.1\b)\d+\\?\.\d+\\?\.\d*/;
 const PORT_TYPED_IN = /\.listen\((?!0\b)\d+/;
 
-test('no test types in an address or a port to listen on: two that run at once would meet', (t) => {
-  const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
+function testFiles(): string[] {
+  return readdirSync('test', { recursive: true, encoding: 'utf8' })
     .map((name) => join('test', name))
     .filter((file) => file.endsWith('.ts') && !APART.includes(file));
-  t.true(files.length > 100);
-  const typedIn = files.flatMap((file) =>
+}
+
+/** Lines of the tests that break a rule, with their places. */
+function linesThat(isWrong: (line: string) => boolean): string[] {
+  return testFiles().flatMap((file) =>
     readFileSync(file, 'utf8')
       .split('\n')
-      .flatMap((line, at) =>
-        TYPED_IN.test(line) || PORT_TYPED_IN.test(line)
-          ? [`${file}:${at + 1}: ${line.trim()}`]
-          : [],
-      ),
+      .flatMap((line, at) => (isWrong(line) ? [`${file}:${at + 1}: ${line.trim()}`] : [])),
   );
+}
+
+test('no test types in an address or a port to listen on: two that run at once would meet', (t) => {
+  t.true(testFiles().length > 100);
   t.deepEqual(
-    typedIn,
+    linesThat((line) => TYPED_IN.test(line) || PORT_TYPED_IN.test(line)),
     [],
     'use unusedAddress() of test/support/loopback.ts, or 192.0.2.x for mere data',
   );
+});
+
+// Time.
+
+/** Of package.json; the other suites have more. */
+const LEAST_TIMEOUT_MS = 120_000;
+
+function isLonger(line: string): boolean {
+  const [, given] = /\bt\.timeout\(([^,)]*)/.exec(line) ?? [];
+  return given !== undefined && !(Number(given.replaceAll('_', '')) < LEAST_TIMEOUT_MS);
+}
+
+test('no test gives itself more time than its suite has, which ava would never end again', (t) => {
+  t.true(isLonger('  t.timeout(600_000);'));
+  t.false(isLonger("  t.timeout(8_000, 'in time');"));
+  t.deepEqual(linesThat(isLonger), []);
 });
