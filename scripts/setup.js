@@ -48,9 +48,10 @@ const spark41Venv = venvStep({
 });
 
 /**
- * @param {{run?: boolean, client?: boolean, client35?: boolean, client40?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean, helm?: boolean, charts?: boolean}} needs
+ * @param {{run?: boolean, client?: boolean, client35?: boolean, client40?: boolean, archives?: boolean, chromium?: boolean, kube?: boolean, alerts?: boolean, clients?: boolean, helm?: boolean, charts?: boolean}} needs
  *   run: what the gateway runs (Envoy, Spark, Java, the driver fence); client: a PySpark 4 client; client35: a PySpark
- *   3.5 client, with run a server, too; client40: a PySpark 4.0 client; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
+ *   3.5 client, with run a server, too; client40: a PySpark 4.0 client;
+ *   archives: with run and client, class archives for the Sparks that tests start; chromium: a browser; kube: kube-apiserver and etcd; alerts: promtool;
  *   clients: what the tests of clients/ run; helm: Helm 3 and 4; charts: the Spark of each chart as well.
  * @returns {Promise<Record<string, string>>} environment variables that name what was found
  */
@@ -59,6 +60,7 @@ export async function setup({
   client = false,
   client35 = false,
   client40 = false,
+  archives = false,
   chromium = false,
   kube = false,
   alerts = false,
@@ -83,10 +85,10 @@ export async function setup({
       ...(client35 || charts ? [testVenv] : []),
       ...(client40 ? [pyspark40Venv] : []),
       ...(client35 && run ? [connectServer35(java)] : []),
-      ...(client && run
+      ...(archives
         ? [classArchive('4', () => ({ SPARK_HOME: sparkHome(), JAVA_HOME: java() }))]
         : []),
-      ...(client35 && run
+      ...(archives && client35
         ? [classArchive('3.5', () => ({ SPARK_HOME_3_5: sparkHome35(), JAVA_HOME: java() }))]
         : []),
       ...(chromium && !foundChromium ? [chromiumStep] : []),

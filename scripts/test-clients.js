@@ -18,7 +18,7 @@ const python = inRoot('clients/python');
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 try {
-  const env = await setup({ client: true, clients: true });
+  const env = await setup({ client: true, archives: true, clients: true });
   if (!env.JAVA_CLIENT) console.log('The Java client is left out: it needs Maven.');
   if (!env.GO_CLIENT)
     console.log('The Go client, actionlint, grpcurl and the S3 server are left out: they need Go.');

@@ -12,7 +12,7 @@ import { runFolder } from './test/folder-suite.js';
 const crds = process.env.SPARK_OPERATOR_CRDS || inRoot('../shared/crds');
 
 await runFolder('kube', {
-  needs: { client: true, kube: true, charts: true },
+  needs: { client: true, archives: true, kube: true, charts: true },
   env: existsSync(crds) ? { SPARK_OPERATOR_CRDS: crds } : {},
   // Compiled by now.
   share: async () => {

@@ -35,14 +35,14 @@ try {
     'component',
     'tests with a real Envoy, Spark or browser, or processes of the gateway',
     { timeout: TIMEOUT },
-    { needs: { chromium: true, client: true, client35: true } },
+    { needs: { chromium: true, client: true, client35: true, archives: true } },
   );
   if (wanted.has('python')) await python();
   await avaSuite(
     'e2e',
     'end-to-end tests',
     { serial: true, timeout: TIMEOUT },
-    { needs: { client: true, client35: true, client40: true, chromium: true } },
+    { needs: { client: true, client35: true, client40: true, archives: true, chromium: true } },
   );
   if (total.passed + total.failed === 0 && !wanted.has('check')) {
     console.log('FAILED no test ran');
