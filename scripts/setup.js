@@ -141,7 +141,7 @@ async function runSteps(steps) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     const test = process.argv.includes('--test');
-    await setup({ client: test, client35: test, client40: test, chromium: test });
+    await setup({ client: test, client35: test, client40: test, archives: test, chromium: test });
   } catch (error) {
     printFailure(error);
     process.exitCode = 1;
