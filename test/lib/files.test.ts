@@ -19,6 +19,9 @@ import {
   readTextIfThere,
   removeUnfinished,
   replaceFile,
+  replaceStamped,
+  stampOf,
+  syncFolder,
 } from '../../src/lib/files/files.js';
 import { deleteFolderBelow } from '../../src/lib/storage/file-object.js';
 import { objectIn, openStorage } from '../../src/lib/storage/storage.js';
@@ -49,6 +52,26 @@ test('of many that replace a file at once none fails, and the file is that of on
   await Promise.all(texts.map((text) => replaceFile(path, text)));
   t.true(texts.includes(await readFile(path, 'utf8')));
   t.deepEqual(await readdir(join(path, '..')), ['state.json']);
+});
+
+test('a stamp is of one file, and of what is written to it', async (t) => {
+  const path = join(await folder(), 'state.json');
+  t.is(await stampOf(path), undefined);
+  const stamp = await replaceStamped(path, 'one');
+  t.is(await stampOf(path), stamp);
+  await writeFile(path, 'two');
+  t.not(await stampOf(path), stamp);
+  t.not(await replaceStamped(path, 'one'), stamp);
+});
+
+test('of those who have a folder made durable at once each is told, also of a failure', async (t) => {
+  const place = await folder();
+  await Promise.all(Array.from({ length: 10 }, () => syncFolder(place)));
+  const missing = join(place, 'missing');
+  const failed = await Promise.allSettled([syncFolder(missing), syncFolder(missing)]);
+  t.true(failed.every(({ status }) => status === 'rejected'));
+  await replaceFile(join(place, 'a'), 'x');
+  t.is(await readTextIfThere(join(place, 'a')), 'x');
 });
 
 test('a file that cannot be replaced leaves nothing behind', async (t) => {

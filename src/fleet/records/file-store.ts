@@ -3,7 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { readTextIfThere, replaceFile, syncFolder, unfinishedOf } from '../../lib/files/files.js';
+import {
+  readTextIfThere,
+  replaceStamped,
+  stampOf,
+  syncFolder,
+  unfinishedOf,
+} from '../../lib/files/files.js';
 import { RecordSchemaError, versionedFile } from '../../lib/json-record.js';
 import type { DriverRecord } from '../../model/driver.js';
 import type { RecordStore, StoredRecord } from '../../model/ledger.js';
@@ -30,6 +36,8 @@ export interface UnreadableRecord {
 export class FileRecordStore implements RecordStore {
   readonly #folder: string;
   readonly #logger: Logger;
+  /** What this process wrote last, by uid. */
+  readonly #written = new Map<string, { readonly stamp: string; readonly version: string }>();
 
   private constructor(folder: string, logger: Logger) {
     this.#folder = folder;
@@ -68,17 +76,20 @@ export class FileRecordStore implements RecordStore {
   }
 
   async write(record: DriverRecord, version: string | undefined): Promise<string> {
-    const held = (await this.read(record.uid))?.version;
-    if (held !== version) throw changedByAnother(record.uid);
+    const { uid } = record;
+    const held = await this.#versionOf(uid);
+    if (held !== version) throw changedByAnother(uid);
     const next = randomUUID();
     const content = JSON.stringify({ format: FORMAT, version: next, record }, undefined, 2);
-    await replaceFile(this.#path(record.uid), `${content}\n`);
+    const stamp = await replaceStamped(this.#path(uid), `${content}\n`);
+    this.#written.set(uid, { stamp, version: next });
     return next;
   }
 
   async delete(uid: string, version: string): Promise<void> {
     const held = await this.read(uid);
     if (held && held.version !== version) throw changedByAnother(uid);
+    this.#written.delete(uid);
     await rm(this.#path(uid), { force: true });
     await syncFolder(this.#folder);
   }
@@ -90,6 +101,13 @@ export class FileRecordStore implements RecordStore {
       const uid = uidOf(name.replace(/\.[^.]*$/, ''));
       return uid === undefined ? [] : [{ uid, file: join(this.#folder, UNREADABLE, name) }];
     });
+  }
+
+  /** Of the record in the store. A file that is still the one that was written last need not be read. */
+  async #versionOf(uid: string): Promise<string | undefined> {
+    const written = this.#written.get(uid);
+    if (written && (await stampOf(this.#path(uid))) === written.stamp) return written.version;
+    return (await this.read(uid))?.version;
   }
 
   async #readOrMoveAside(uid: string): Promise<StoredRecord | undefined> {

@@ -1,6 +1,7 @@
 /** Files that need not be there, and files that a person has named. */
 import { randomUUID } from 'node:crypto';
-import { readFile, link, open, readdir, rename, rm } from 'node:fs/promises';
+import type { BigIntStats } from 'node:fs';
+import { readFile, link, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type ErrorCode, GatewayError, hasCode, reasonOf } from '../../model/errors.js';
 
@@ -34,7 +35,15 @@ export async function readNamedText(path: string, code: ErrorCode, what: string)
 
 /** Writes a file for the owner's eyes only, whole or not at all, and durable once resolved. */
 export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
-  const temporary = await writeTemporary(path, content);
+  await replaceStamped(path, content);
+}
+
+/**
+ * The same. Resolves with what `stampOf` tells of the file for as long as nobody writes to it or puts
+ * another in its place.
+ */
+export async function replaceStamped(path: string, content: string | Uint8Array): Promise<string> {
+  const { temporary, stamp } = await writeTemporary(path, content);
   try {
     await rename(temporary, path);
   } catch (error) {
@@ -42,11 +51,26 @@ export async function replaceFile(path: string, content: string | Uint8Array): P
     throw error;
   }
   await syncFolder(dirname(path));
+  return stamp;
 }
 
-/** The same, unless there is such a file: then false. Of several that make it at once, one gets true. */
+/** Tells a file from any other that takes its place; undefined: there is none. */
+export async function stampOf(path: string): Promise<string | undefined> {
+  try {
+    return stampFrom(await stat(path, { bigint: true }));
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+function stampFrom({ ino, mtimeNs, size }: BigIntStats): string {
+  return `${ino} ${mtimeNs} ${size}`;
+}
+
+/** As `replaceFile`, unless there is such a file: then false. Of several that make it at once, one gets true. */
 export async function createFile(path: string, content: string | Uint8Array): Promise<boolean> {
-  const temporary = await writeTemporary(path, content);
+  const { temporary } = await writeTemporary(path, content);
   try {
     await link(temporary, path);
   } catch (error) {
@@ -59,8 +83,31 @@ export async function createFile(path: string, content: string | Uint8Array): Pr
   return true;
 }
 
-/** Makes renames, links and removals in a folder durable. */
-export async function syncFolder(path: string): Promise<void> {
+/** The synchronisation of a folder that has not begun, by path. */
+const nextSyncs = new Map<string, Promise<void>>();
+/** The one that was asked for last, be it over or not. */
+const lastSyncs = new Map<string, Promise<void>>();
+
+/** Makes renames, links and removals in a folder durable. Those who ask while it is done share the next. */
+export function syncFolder(path: string): Promise<void> {
+  const waiting = nextSyncs.get(path);
+  if (waiting) return waiting;
+  const before = lastSyncs.get(path) ?? Promise.resolve();
+  const sync = before
+    .catch(() => undefined)
+    .then(() => {
+      nextSyncs.delete(path);
+      return syncNow(path);
+    })
+    .finally(() => {
+      if (lastSyncs.get(path) === sync) lastSyncs.delete(path);
+    });
+  nextSyncs.set(path, sync);
+  lastSyncs.set(path, sync);
+  return sync;
+}
+
+async function syncNow(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();
@@ -85,11 +132,16 @@ export async function removeUnfinished(path: string): Promise<void> {
 }
 
 /** A synced file beside `path`, to be renamed or linked to it. Its name is its own: others may write the same file. */
-async function writeTemporary(path: string, content: string | Uint8Array): Promise<string> {
+async function writeTemporary(
+  path: string,
+  content: string | Uint8Array,
+): Promise<{ readonly temporary: string; readonly stamp: string }> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
   const file = await open(temporary, 'wx', 0o600);
+  let stamp: string;
   try {
     await file.writeFile(content);
+    stamp = stampFrom(await file.stat({ bigint: true }));
     await file.sync();
   } catch (error) {
     await file.close();
@@ -97,5 +149,5 @@ async function writeTemporary(path: string, content: string | Uint8Array): Promi
     throw error;
   }
   await file.close();
-  return temporary;
+  return { temporary, stamp };
 }

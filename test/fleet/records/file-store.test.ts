@@ -74,6 +74,17 @@ test('a write needs the version that was last seen', async (t) => {
   await t.throwsAsync(store.write(driverRecord('d1'), second), conflict);
 });
 
+test('a record that another process wrote is noticed by one that wrote it before', async (t) => {
+  const { open } = await setUp(t);
+  const [store, other] = [await open(), await open()];
+  const first = await store.write(driverRecord('d1'), undefined);
+  const second = await other.write(driverRecord('d1', { port: 1 }), first);
+  await t.throwsAsync(store.write(driverRecord('d1'), first), { code: 'RECORD_CONFLICT' });
+  const third = await store.write(driverRecord('d1', { port: 2 }), second);
+  await other.delete('d1', third);
+  await t.throwsAsync(store.write(driverRecord('d1'), third), { code: 'RECORD_CONFLICT' });
+});
+
 const damaged: [string, (text: string) => string][] = [
   ['half a file', (text) => text.slice(0, text.length / 2)],
   ['an empty file', () => ''],
