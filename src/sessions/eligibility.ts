@@ -64,36 +64,29 @@ export function mayShare(
   return tenant.shared !== true && samePrincipal(tenant.principal, caller.principal);
 }
 
-/** The drivers that take a new session, the one to take first in front. */
+/** The drivers that take a new session. */
 export function openDrivers(
   records: Iterable<DriverRecord>,
   observations: Observations,
   pool: PoolPolicy,
 ): DriverRecord[] {
-  return [...records]
-    .filter((record) => takesSessions(record, observations.get(record.uid), pool))
-    .map((record) => ({ record, sessions: sessionCount(record) }))
-    .toSorted(byPreference)
-    .map(({ record }) => record);
-}
-
-interface Counted {
-  readonly record: DriverRecord;
-  /** How many it has: counted once, not at each comparison. */
-  readonly sessions: number;
+  const open: DriverRecord[] = [];
+  for (const record of records) {
+    if (takesSessions(record, observations.get(record.uid), pool)) open.push(record);
+  }
+  return open;
 }
 
 /** The nearest cluster's first; hot ones before those in use; among hot ones a tenant's own, then the oldest; else the emptiest. */
-function byPreference(one: Counted, other: Counted): number {
-  const [a, b] = [one.record, other.record];
-  return (
+function isPreferred(a: DriverRecord, b: DriverRecord): boolean {
+  const order =
     (a.cluster?.distance ?? 0) - (b.cluster?.distance ?? 0) ||
     Number(a.phase !== 'available') - Number(b.phase !== 'available') ||
     Number(a.tenant === undefined) - Number(b.tenant === undefined) ||
-    one.sessions - other.sessions ||
+    sessionCount(a) - sessionCount(b) ||
     a.createdAtMs - b.createdAtMs ||
-    (a.uid < b.uid ? -1 : 1)
-  );
+    (a.uid < b.uid ? -1 : 1);
+  return order < 0;
 }
 
 // Which new sessions go to a variant of their pool's drivers, and which drivers they may have.
@@ -136,28 +129,30 @@ export function acceptable(
 }
 
 /**
- * The driver to take of those that a new session may have, the best one in front. One on which its
- * principal has a session already comes first, that of the session that was active last: a client's
- * `newSession()` expects cached tables and global temporary views of the session that it comes from,
- * and nothing in the request says which that is.
+ * The driver to take of those that a new session may have: the best one of the first one's variant. One
+ * on which its principal has a session already comes first, that of the session that was active last: a
+ * client's `newSession()` expects cached tables and global temporary views of the session that it comes
+ * from, and nothing in the request says which that is.
  */
 export function nearest(
   candidates: readonly DriverRecord[],
   principal: Principal,
   lastActiveMs: (session: SessionRecord) => number,
 ): DriverRecord | undefined {
-  const [first] = candidates;
-  let found = first;
+  let best: DriverRecord | undefined;
+  let own: DriverRecord | undefined;
   let newestMs = -Infinity;
   for (const driver of candidates) {
-    if (driver.variant !== first?.variant) continue;
+    if (driver.variant !== candidates[0]?.variant) continue;
+    if (!best || isPreferred(driver, best)) best = driver;
     for (const session of Object.values(driver.sessions)) {
       if (!samePrincipal(session.principal, principal)) continue;
       const atMs = lastActiveMs(session);
-      if (atMs > newestMs) [found, newestMs] = [driver, atMs];
+      if (atMs < newestMs || (atMs === newestMs && own && !isPreferred(driver, own))) continue;
+      [own, newestMs] = [driver, atMs];
     }
   }
-  return found;
+  return own ?? best;
 }
 
 // Limits on how many sessions there may be.
