@@ -44,6 +44,11 @@ import { checkSightings, unread, type Sightings } from './sightings.js';
 /** After a pass the next one waits for this many times as long as it took: passes take a third of a core at most. */
 const REST_FACTOR = 2;
 const LONGEST_REST_MS = 1_000;
+/**
+ * Within which time it is looked at which drivers came into use: what follows from that takes a new driver's
+ * start, and sessions that begin at the same time wait for the same core.
+ */
+const TAKEN_MS = 250;
 /** A pass is made at least this often, whatever was missed. */
 const RESYNC_MS = 30_000;
 /** After a read or a write that failed. */
@@ -367,7 +372,8 @@ export class PoolController implements Observations, PoolStatusSource, ProblemSo
 
   #recordChanged(uid: string): void {
     if (this.#applying) return;
-    if (this.#shapes.isNews(uid, this.#options.ledger.get(uid))) this.trigger();
+    const news = this.#shapes.newsOf(uid, this.#options.ledger.get(uid));
+    if (news !== undefined) this.#passes.trigger(news === 'taken' ? TAKEN_MS : undefined);
   }
 }
 

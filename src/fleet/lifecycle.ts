@@ -206,14 +206,21 @@ export class RecordShapes {
   }
 
   /** Notes the record, or that there is none, and answers whether that is a reason to look. */
-  isNews(uid: string, record: DriverRecord | undefined): boolean {
+  newsOf(uid: string, record: DriverRecord | undefined): RecordNews | undefined {
+    const before = this.#shapes.get(uid);
     const now = record === undefined ? undefined : shape(record);
-    if (this.#shapes.get(uid) === now) return false;
+    if (before === now) return undefined;
     if (now === undefined) this.#shapes.delete(uid);
     else this.#shapes.set(uid, now);
-    return true;
+    const isTaken = before?.startsWith(AVAILABLE) === true && record?.phase === 'in_use';
+    return isTaken ? 'taken' : 'changed';
   }
 }
+
+/** `taken`: an idle driver came into use, after which at most another one is to be made. */
+export type RecordNews = 'taken' | 'changed';
+
+const AVAILABLE = 'available ';
 
 function shape(record: DriverRecord): string {
   return `${record.phase} ${hasSessions(record)} ${record.address} ${record.drainDeadlineMs}`;

@@ -9,7 +9,8 @@ export class Passes {
   readonly #pass: () => Promise<void>;
   #next: { readonly dueMs: number; readonly timer: Timer } | undefined;
   #running: Promise<void> | undefined;
-  #again = false;
+  /** Within which time after the running pass another one is to be made. */
+  #againWithinMs: number | undefined;
   /** While it runs, no pass begins. */
   #resting: Timer | undefined;
   #overdue = false;
@@ -20,10 +21,10 @@ export class Passes {
     this.#pass = pass;
   }
 
-  /** Asks for a pass that begins after now. */
-  trigger(): void {
-    if (this.#running) this.#again = true;
-    else this.wakeAt(this.#clock.now() + COALESCE_MS);
+  /** Asks for a pass that begins after now, within this time. */
+  trigger(withinMs = COALESCE_MS): void {
+    if (this.#running) this.#againWithinMs = Math.min(this.#againWithinMs ?? withinMs, withinMs);
+    else this.wakeAt(this.#clock.now() + withinMs);
   }
 
   /** Asks for a pass at this time at the latest, milliseconds since the epoch. */
@@ -57,16 +58,13 @@ export class Passes {
   }
 
   async #run(): Promise<void> {
-    if (this.#running) {
-      this.#again = true;
-      return;
-    }
+    if (this.#running) return this.trigger();
     this.#overdue = this.#resting !== undefined;
     if (this.#overdue) return;
-    this.#again = false;
+    this.#againWithinMs = undefined;
     this.#running = this.#pass();
     await this.#running;
     this.#running = undefined;
-    if (this.#again) this.trigger();
+    if (this.#againWithinMs !== undefined) this.trigger(this.#againWithinMs);
   }
 }

@@ -25,20 +25,25 @@ export class WaitingRoom implements DemandSource {
   /** By session id: told to come back, and counted as demand until then. */
   readonly #returning = new Map<string, Returning>();
   #nextOrder = 0;
+  /** Of the step that has not been told of yet: who has come, and whether anything else has changed. */
+  readonly #newcomers = new Set<Place>();
+  #changed = false;
+  #telling = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   enter(sessionId: string, { namespace, variant }: PoolName): Place {
-    this.#forgetLate();
+    if (this.#forgetLate()) this.#changed = true;
     const before = this.#returning.get(sessionId)?.place;
-    this.#returning.delete(sessionId);
+    if (this.#returning.delete(sessionId)) this.#changed = true;
     const order = before?.namespace === namespace ? before.order : this.#nextOrder++;
     const place = { sessionId, namespace, variant, order };
     const others = this.places(namespace);
     const at = others.findIndex((other) => other.order > order);
     this.#places.set(namespace, at < 0 ? [...others, place] : others.toSpliced(at, 0, place));
+    this.#newcomers.add(place);
     this.#notify();
     return place;
   }
@@ -48,15 +53,20 @@ export class WaitingRoom implements DemandSource {
     const rest = this.places(place.namespace).filter((other) => other !== place);
     if (rest.length > 0) this.#places.set(place.namespace, rest);
     else this.#places.delete(place.namespace);
+    if (this.#newcomers.delete(place)) return;
+    this.#changed = true;
     this.#notify();
   }
 
   /** The session was told to come back: it counts as demand, and keeps its position, for `forMs`. */
   leaveToReturn(place: Place, forMs: number): void {
     this.#returning.set(place.sessionId, { place, untilMs: this.#clock.now() + forMs });
+    this.#newcomers.delete(place);
     this.leave(place);
     this.#clock.setTimer(forMs, () => {
-      if (this.#forgetLate()) this.#notify();
+      if (!this.#forgetLate()) return;
+      this.#changed = true;
+      this.#notify();
     });
   }
 
@@ -70,6 +80,8 @@ export class WaitingRoom implements DemandSource {
     const changed = { ...place, variant: undefined };
     const places = this.places(place.namespace).map((other) => (other === place ? changed : other));
     this.#places.set(place.namespace, places);
+    this.#newcomers.delete(place);
+    this.#changed = true;
     this.#notify();
     return changed;
   }
@@ -111,8 +123,17 @@ export class WaitingRoom implements DemandSource {
     return this.#returning.size < before;
   }
 
+  /** Once for all that changes in one step; not at all for a session that came in it and has a driver. */
   #notify(): void {
-    for (const listener of this.#listeners) listener();
+    if (this.#telling) return;
+    this.#telling = true;
+    queueMicrotask(() => {
+      this.#telling = false;
+      const isNews = this.#changed || this.#newcomers.size > 0;
+      this.#changed = false;
+      this.#newcomers.clear();
+      if (isNews) for (const listener of this.#listeners) listener();
+    });
   }
 }
 

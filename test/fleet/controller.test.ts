@@ -78,6 +78,19 @@ test('a driver in use is replaced in the pool, and deleted when its session ends
   t.false(world.fleet.uids.includes('uid-of-d1'));
 });
 
+test('drivers that come into use at the same time are looked at together', async (t) => {
+  const world = await warmWorld();
+  for (const [index, uid] of ['uid-of-d1', 'uid-of-d2'].entries()) {
+    await world.ledger.update(uid, (record) =>
+      withSession(record, sessionRecord(sessionId(index)), world.clock.now()),
+    );
+    await world.pass(100);
+    t.deepEqual(world.drivers.created, ['d1', 'd2']);
+  }
+  await world.pass(50);
+  t.deepEqual(world.drivers.created, ['d1', 'd2', 'd3', 'd4']);
+});
+
 test('the record of a driver that is gone goes when its last tombstone ends', async (t) => {
   const world = await warmWorld();
   await world.assign('uid-of-d1', sessionId(1));

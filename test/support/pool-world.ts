@@ -133,12 +133,12 @@ export class PoolWorld {
     return this.ledger.get(uid)?.phase ?? 'no record';
   }
 
-  /** Gives a session to a driver, as the assigner does. */
+  /** Gives a session to a driver, as the assigner does, and lets the controller look at that. */
   async assign(uid: string, sessionId: string, principal = alice): Promise<void> {
     await this.ledger.update(uid, (record) =>
       withSession(record, sessionRecord(sessionId, { principal }), this.clock.now()),
     );
-    await this.pass();
+    await this.pass(300);
   }
 
   async release(uid: string, sessionId: string): Promise<void> {
