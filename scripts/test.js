@@ -30,7 +30,7 @@ try {
   if (wanted.has('check')) await checks();
   // One more at a time than there are cores: some files wait for processes and timers.
   const concurrency = availableParallelism() + 1;
-  await avaSuite('unit', 'unit tests', { concurrency }, { needs: { run: false } });
+  await avaSuite('unit', 'unit tests', { grouped: true, concurrency }, { needs: { run: false } });
   await avaSuite(
     'component',
     'tests with a real Envoy, Spark or browser, or processes of the gateway',
@@ -107,7 +107,9 @@ function printSlowest() {
     .map((line) => JSON.parse(line))
     .toSorted((a, b) => b.ms - a.ms)
     .slice(0, SLOWEST);
-  console.log('\nthe slowest files (and their own processor time):');
+  console.log(
+    '\nthe slowest files (and their processor time; in it is what the first of a process starts):',
+  );
   for (const { file, ms, cpuMs } of slowest)
     console.log(`${inSeconds(ms)} s ${inSeconds(cpuMs)} s  ${file}`);
 }

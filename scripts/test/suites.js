@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { inRoot, root } from '../setup/paths.js';
+import { titleInGroup, titlePrefix, writeGroups } from './groups.js';
 import { tapReader } from './tap.js';
 
 const UNITTEST_TIMEOUT_MS = 10 * 60_000;
@@ -22,8 +23,9 @@ export function check(command, args) {
 /**
  * Runs compiled test files with ava.
  * @param {readonly string[]} files
- * @param {{serial?: boolean, concurrency?: number, timeout?: string, options?: readonly string[], env?: object}} options
- *   concurrency: files at a time; default: one for each core
+ * @param {{grouped?: boolean, serial?: boolean, concurrency?: number, timeout?: string, options?: readonly string[], env?: object}} options
+ *   grouped: several files share a process, one after the other
+ *   concurrency: processes at a time; default: one for each core
  *   timeout: the run is ended when nothing is told for so long; default: that of package.json. A test that
  *   gives itself longer (t.timeout) switches this off for as long, and ava (7.0.0) never switches it on
  *   again while a test hangs: so no test may
@@ -31,8 +33,9 @@ export function check(command, args) {
  */
 export async function ava(
   files,
-  { serial = false, concurrency, timeout, options = [], env = {} } = {},
+  { grouped = false, serial = false, concurrency, timeout, options = [], env = {} } = {},
 ) {
+  const groups = grouped && files.length > 1 ? writeGroups(files) : undefined;
   const args = [
     '--import',
     new URL('ava-hangs.js', import.meta.url).href,
@@ -42,7 +45,7 @@ export async function ava(
     ...(concurrency ? [`--concurrency=${concurrency}`] : []),
     ...(timeout ? [`--timeout=${timeout}`] : []),
     ...options,
-    ...files,
+    ...(groups?.files ?? files),
   ];
   const child = spawn(process.execPath, args, {
     cwd: root,
@@ -50,7 +53,10 @@ export async function ava(
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const startedAt = Date.now();
-  const reader = tapReader(({ outcome, title, diagnostics }) => {
+  const titles = [];
+  const reader = tapReader(({ outcome, title: toldTitle, diagnostics }) => {
+    const title = groups ? titleInGroup(toldTitle) : toldTitle;
+    titles.push(title);
     const seconds = Math.round((Date.now() - startedAt) / 1000);
     const told = { passed: '  ok  ', failed: 'FAILED', skipped: ' skip ' }[outcome];
     console.log(`${told} ${String(seconds).padStart(4)} s  ${title}`);
@@ -58,11 +64,16 @@ export async function ava(
   });
   createInterface({ input: child.stdout }).on('line', (line) => reader.line(line));
   const failure = await exited(child);
+  groups?.remove();
   const totals = reader.end();
   if (failure && totals.failed === 0) {
     console.log(`FAILED ava ended with ${failure}`);
     totals.failed = 1;
   }
+  // A process that a test ended, or hung in, has not come to these.
+  const missed = (file) => !titles.some((title) => title.startsWith(titlePrefix(file)));
+  if (failure && groups)
+    for (const file of files.filter(missed)) console.log(`       nothing told  ${file}`);
   return totals;
 }
 

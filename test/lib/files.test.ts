@@ -188,8 +188,14 @@ test('an S3 that cannot be reached is doubt, and is said with its URL', async (t
     folders: [],
     s3: { endpoint: 'http://127.0.0.1:1', region: 'us-east-1', pathStyle: true },
   });
-  process.env['AWS_ACCESS_KEY_ID'] ??= 'test';
-  process.env['AWS_SECRET_ACCESS_KEY'] ??= 'test-secret';
+  const keys = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test-secret' };
+  for (const [name, key] of Object.entries(keys)) {
+    if (name in process.env) continue;
+    process.env[name] = key;
+    t.teardown(() => {
+      delete process.env[name];
+    });
+  }
   const error = await t.throwsAsync(storage.read('s3://bucket/a/_status.json', 100), {
     code: 'RESULTS_UNREADABLE',
     message: /s3:\/\/bucket\/a\/_status.json/,

@@ -5,25 +5,29 @@ import { createServer } from 'node:net';
 
 /** Whoever listens here on the last address of a network has all of it. */
 const RESERVING_PORT = 15_001;
+/** Of the numbers that are handed out in a network. */
+const LAST = 253;
 
 let own: Promise<string> | undefined;
 let used = 0;
 
-/** An address of this test file's own network, each time another one: every port of it is free. */
+/** An address of this process's own network, each time another one: every port of it is free. */
 export async function unusedAddress(): Promise<string> {
-  own ??= reserveNetwork();
-  const network = await own;
+  if (own === undefined || used === LAST) {
+    own = reserveNetwork();
+    used = 0;
+  }
   used += 1;
-  if (used > 253) throw new Error('No loopback address is left.');
-  return `${network}.${used}`;
+  const last = used;
+  return `${await own}.${last}`;
 }
 
-/** A network of 254 addresses for this test file, such as `127.93.8.0/24`, for local drivers. */
+/** A network of 254 addresses that is this process's, such as `127.93.8.0/24`, for local drivers. */
 export async function unusedRange(): Promise<string> {
   return `${await reserveNetwork()}.0/24`;
 }
 
-/** The first three numbers of a network that is this test file's until its process or thread ends. */
+/** The first three numbers of a network that is this process's until it ends. */
 export async function reserveNetwork(): Promise<string> {
   for (;;) {
     const network = `127.${randomInt(100, 250)}.${randomInt(0, 256)}`;
