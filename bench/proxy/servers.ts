@@ -22,10 +22,10 @@ export function serversOf(folder: string): readonly Server[] {
     const command = commandOf(pid);
     if (!command.some((argument) => argument.startsWith(folder))) continue;
     if (command[0]?.endsWith('envoy')) found.push({ name: 'Envoy', pid });
-    // As `main.js <role>`; what watches over a process names it further behind.
+    // As `node … main.js <role>`; what watches over a process is a shell.
+    if (command[0] !== process.execPath) continue;
     const main = command.findIndex((argument) => argument.endsWith('/main.js'));
-    const role =
-      main > 2 ? undefined : command.slice(main + 1).find((argument) => argument in roles);
+    const role = command.slice(main + 1).find((argument) => argument in roles);
     if (role !== undefined) found.push({ name: roles[role] ?? role, pid });
   }
   return found;
