@@ -1,5 +1,5 @@
 /** What Envoy may keep of a decision, and for how long (src/envoy/lease.ts; docs/decisions/decision-leases.md). */
-import { LEASE_HEADER, LEASE_WORDS, LEASED_RPC } from '../model/names.js';
+import { LEASE_HEADER, LEASE_WORDS, LEASED_HEADER, LEASED_RPC } from '../model/names.js';
 import { type AllowedResponse, type Headers, packed } from './check-codec.js';
 import type { RequestFacts } from './decision.js';
 
@@ -30,11 +30,11 @@ export function withLease(
   seconds: number,
 ): AllowedResponse {
   const set = new Map(response.set.map(({ name, value }) => [name, value]));
+  set.set(LEASED_HEADER, packed(response.metadata));
   const token = set.get('authorization')?.slice('Bearer '.length);
   const value = [
     number,
     String(seconds),
-    packed(response.metadata),
     ...LEASE_WORDS.map((name) => set.get(name) ?? ''),
     ...(token === undefined ? [] : [token]),
   ];

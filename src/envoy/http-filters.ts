@@ -115,6 +115,8 @@ export function httpFilters(trustedProxies: number): HttpFilter[] {
       case: 'typedConfig',
       value: pack(RouterSchema, {
         suppressEnvoyHeaders: true,
+        // Counters and times by status of HTTP, which is 200 whatever a gRPC call came to.
+        dynamicStats: false,
         upstreamLog: [queryStartLog()],
         upstreamLogOptions: { flushUpstreamLogOnUpstreamStream: true },
       }),

@@ -14,12 +14,9 @@ import {
 } from '#gen/envoy/config/core/v3/extension_pb.js';
 import type { HttpFilter } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import {
-  AccessMetadata,
-  AUTHZ_METADATA_NAMESPACE,
   BODY_PREFIX_BYTES,
   LEASE_HEADER,
   LEASE_WORDS,
-  LEASED_HEADER,
   LEASED_RPC,
   rpcPath,
   SPARK_CONNECT_SERVICE,
@@ -93,11 +90,13 @@ function script(headers: readonly string[]): string {
   const names = headers.map((name) => `"${name.toLowerCase()}"`).join(', ');
   return `
 local MOST_LEASES, MOST_ASKED = 4096, 1024
-local ROUTING = { ${names} }
 local STAMPED = { ${LEASE_WORDS.map((name) => `"${name}"`).join(', ')} }
-local byte, sub, concat, time = string.byte, string.sub, table.concat, os.time
+-- What else must be the same, beside token, session and user.
+local SAME = { ":authority", ${names} }
+local byte, sub, time = string.byte, string.sub, os.time
+local STAMPS, SAMES = #STAMPED, #SAME
 
--- By token, then by what else makes requests equal.
+-- By token, by session, by user.
 local leases, count = {}, 0
 local asked, last = {}, 0
 
@@ -134,8 +133,31 @@ local function identity(bytes)
       return nil
     end
   end
-  if not session or not user then return nil end
-  return #session .. session .. user
+  if not session then return nil end
+  return session, user
+end
+
+local function leaseOf(token, session, user)
+  local sessions = leases[token]
+  local users = sessions and sessions[session]
+  return users and users[user]
+end
+
+local function isFor(lease, headers)
+  for i = 1, SAMES do
+    if lease.same[i] ~= (headers:get(SAME[i]) or "") then return false end
+  end
+  return true
+end
+
+local function keep(lease, token, session, user)
+  if not leaseOf(token, session, user) then
+    if count >= MOST_LEASES then leases, count = {}, 0 end
+    count = count + 1
+  end
+  local sessions = leases[token] or {}
+  local users = sessions[session] or {}
+  leases[token], sessions[session], users[user] = sessions, users, lease
 end
 
 function envoy_on_request(handle)
@@ -143,29 +165,23 @@ function envoy_on_request(handle)
   if not body then return end
   local length = body:length()
   if length > ${BODY_PREFIX_BYTES} then return end
-  local who = identity(body:getBytes(0, length))
-  if not who then return end
+  local session, user = identity(body:getBytes(0, length))
+  if not user then return end
   -- Headers that were had before the body came would be of no use any more.
   local headers = handle:headers()
   local token = headers:get("authorization")
   if not token then return end
-  local words = { headers:get(":authority") or "" }
-  for i = 1, #ROUTING do words[i + 1] = headers:get(ROUTING[i]) or "" end
-  words[#words + 1] = who
-  local key = concat(words, "\\0")
-  local others = leases[token]
-  local lease = others and others[key]
-  if lease and time() < lease.ends then
-    for i = 1, #STAMPED do headers:replace(STAMPED[i], lease[i]) end
+  local lease = leaseOf(token, session, user)
+  if lease and time() < lease.ends and isFor(lease, headers) then
+    for i = 1, STAMPS do headers:replace(STAMPED[i], lease[i]) end
     if lease.token then headers:replace("authorization", lease.token) else headers:remove("authorization") end
-    headers:remove("authentication")
-    headers:replace("${LEASED_HEADER}", "1")
-    handle:streamInfo():dynamicMetadata():set("${AUTHZ_METADATA_NAMESPACE}", "${AccessMetadata.packed}", lease.metadata)
     handle:clearRouteCache()
     return
   end
+  local same = {}
+  for i = 1, SAMES do same[i] = headers:get(SAME[i]) or "" end
   last = last % 1000000000 + 1
-  asked[last % MOST_ASKED] = { number = last, token = token, key = key }
+  asked[last % MOST_ASKED] = { number = last, token = token, session = session, user = user, same = same }
   headers:replace("${LEASE_HEADER}", tostring(last))
 end
 
@@ -178,22 +194,13 @@ function envoy_on_response(handle)
   for word in said:gmatch("%S+") do words[#words + 1] = word end
   local number, seconds = tonumber(words[1]), tonumber(words[2])
   local question = number and asked[number % MOST_ASKED]
-  if not question or question.number ~= number or not seconds or #words < #STAMPED + 3 then return end
+  if not question or question.number ~= number or not seconds or #words < STAMPS + 2 then return end
   asked[number % MOST_ASKED] = nil
-  local lease = { ends = time() + seconds, metadata = words[3] }
-  for i = 1, #STAMPED do lease[i] = words[i + 3] end
-  local token = words[#STAMPED + 4]
+  local lease = { ends = time() + seconds, same = question.same }
+  for i = 1, STAMPS do lease[i] = words[i + 2] end
+  local token = words[STAMPS + 3]
   lease.token = token and "Bearer " .. token
-  local others = leases[question.token]
-  if not (others and others[question.key]) then
-    if count >= MOST_LEASES then leases, count, others = {}, 0, nil end
-    count = count + 1
-  end
-  if not others then
-    others = {}
-    leases[question.token] = others
-  end
-  others[question.key] = lease
+  keep(lease, question.token, question.session, question.user)
 end
 `;
 }

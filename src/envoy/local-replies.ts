@@ -21,6 +21,7 @@ import {
 import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
+  LEASED_HEADER,
   QUERY_RPCS,
   rpcPath,
   SESSION_HEADER,
@@ -169,7 +170,7 @@ function requestLog(filter: AccessLogFilter, ...headers: string[]): AccessLog {
           // Fewer messages of a busy worker: each costs the control plane its gRPC.
           bufferSizeBytes: 64 * 1024,
         },
-        additionalRequestHeadersToLog: [TRACE_HEADER, ...headers],
+        additionalRequestHeadersToLog: [TRACE_HEADER, LEASED_HEADER, ...headers],
         // The message stands in answers that are no success, and tells of sessions that drivers have ended.
         additionalResponseHeadersToLog: ['grpc-status', 'grpc-message'],
         additionalResponseTrailersToLog: ['grpc-status', 'grpc-message'],

@@ -82,7 +82,14 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
       {
         name: 'spark_connect',
         domains: ['*'],
+        // What Envoy adds for servers that ask who the client is.
+        requestHeadersToRemove: [
+          'x-forwarded-for',
+          'x-forwarded-proto',
+          'x-envoy-external-address',
+        ],
         routes: [
+          ...releaseRoutes(unassigned.action.value, authz.leases === true),
           {
             name: 'driver_clone',
             match: { pathSpecifier: clone, ...assigned },
@@ -107,7 +114,6 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
             match: { pathSpecifier: upload, grpc: {} },
             typedPerFilterConfig: limited,
           },
-          ...releaseRoutes(unassigned.action.value, authz.leases === true),
           { name: 'driver', match: { pathSpecifier, ...assigned }, action: toDriver() },
           {
             name: 'answered',
@@ -157,7 +163,9 @@ function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
       // What has a lease is stamped with all that authz had stamped.
       match: { pathSpecifier, grpc: {}, headers: [there(LEASED_HEADER)] },
       action: toDriver(),
-      requestHeadersToRemove: [LEASED_HEADER],
+      // The other credential of a user's, and an id that costs more than the rest of what the driver is sent:
+      // it has none before (HPACK), and only a failure's record asks for one.
+      requestHeadersToRemove: ['authentication', 'x-request-id'],
       responseHeadersToRemove: [LEASE_HEADER],
       // Counted by Envoy, as authz is not asked: vhost.spark_connect.route.leased.
       statPrefix: 'leased',

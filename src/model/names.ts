@@ -73,7 +73,10 @@ export const ANSWER_HEADER = 'x-spark-answer';
  * which no client sees (src/envoy/lease.ts).
  */
 export const LEASE_HEADER = 'x-spark-lease';
-/** The request leaves by a lease, so authz is not asked. */
+/**
+ * The request leaves by a lease, so authz is not asked. Its value is what authz has found out, packed, for the
+ * record of one that fails.
+ */
 export const LEASED_HEADER = 'x-spark-leased';
 /**
  * The one RPC that leases are for. What succeeds of it has no record: Envoy counts it
@@ -82,11 +85,11 @@ export const LEASED_HEADER = 'x-spark-leased';
 export const LEASED_RPC = 'ReleaseExecute' satisfies SparkRpc;
 /**
  * Headers that a leased request leaves with, in the order of a lease's words. The last word, if there is one
- * more, is the driver's own token.
+ * more, is the driver's own token. The strict pin alone says which driver.
  */
 export const LEASE_WORDS = [
+  LEASED_HEADER,
   CLUSTER_HEADER,
-  AFFINITY_HEADER,
   PIN_HEADER,
   PRINCIPAL_HEADER,
   ISSUER_HEADER,

@@ -152,14 +152,14 @@ test('authz is asked once; the driver sees each request as authz stamped it, the
   const [first, ...later] = driver.calls.slice(seen).map(({ headers }) => headers);
   t.is(later.length, 2);
   const stamped = (of: typeof first) =>
-    [AFFINITY_HEADER, PRINCIPAL_HEADER, ISSUER_HEADER, SESSION_HEADER, IDENTITY_HEADER, PIN_HEADER]
+    [PRINCIPAL_HEADER, ISSUER_HEADER, SESSION_HEADER, IDENTITY_HEADER, PIN_HEADER]
       .map((name) => of?.[name])
       .concat(of?.authorization);
   for (const headers of later) {
     t.deepEqual(stamped(headers), stamped(first));
     t.is(headers.authorization, 'Bearer drivers-own');
     t.is(headers['authentication'], undefined);
-    t.is(headers[LEASED_HEADER], undefined);
+    t.not(headers[LEASED_HEADER], '1', 'what a client says of it is dropped');
     t.is(headers[LEASE_HEADER], undefined);
   }
 });
@@ -250,6 +250,7 @@ test('a request that left by a lease and failed is audited with whose it is', as
   await front.activity.next((event) => front.activity.events.indexOf(event) >= before);
   const record = front.auditLog.find(({ grpcStatus }) => grpcStatus === 5);
   t.like(record, { principal: 'ada', session: SESSION, team: 'search', method: 'ReleaseExecute' });
+  t.truthy(record?.requestId);
 });
 
 test('Envoy counts and times those that succeed, which have no record', async (t) => {
@@ -276,7 +277,7 @@ test('Envoy counts and times those that succeed, which have no record', async (t
 
 test('a driver cannot give a lease, neither to its own client nor to another', async (t) => {
   const { front, driver } = t.context;
-  const { address, port, namespace, uid } = routable(driver);
+  const { address, port, namespace } = routable(driver);
   const body = frame(encode([1, SESSION], [2, USER]));
   seconds = 0;
   const ask = async (token: string, headers: Fields = {}) => {
@@ -296,7 +297,6 @@ test('a driver cannot give a lease, neither to its own client nor to another', a
       3_600,
       'metadata',
       clusterName(namespace),
-      ringHashKey(uid),
       Buffer.from(hostPort(address, port)).toString('base64'),
       'eve',
       'https://issuer.example.com',

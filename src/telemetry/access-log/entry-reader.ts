@@ -8,6 +8,7 @@ import { bytesField, WireReader, WireType } from '../../lib/protobuf/wire.js';
 import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
+  LEASED_HEADER,
   rpcOfPath,
   SESSION_HEADER,
   TRACE_HEADER,
@@ -87,6 +88,10 @@ interface Said {
   session: string | undefined;
   /** The entry is of the beginning of its way to the driver. */
   isStart: boolean;
+  /** It left by a lease, and has lost its id with that. */
+  isLeased: boolean;
+  /** When it began: a Timestamp, as it came. */
+  began: { readonly start: number; readonly end: number } | undefined;
 }
 
 /** Reads the messages of any number of streams; what comes again in them is the same string. */
@@ -150,7 +155,13 @@ export class EntryReader {
 
   #record(bytes: Buffer, start: number, end: number): Mutable<AccessRecord> | undefined {
     const record = unfinished();
-    const said: Said = { requestId: undefined, session: undefined, isStart: false };
+    const said: Said = {
+      requestId: undefined,
+      session: undefined,
+      isStart: false,
+      isLeased: false,
+      began: undefined,
+    };
     let hasRequest = false;
     const entry = new WireReader(bytes, start, end);
     while (entry.nextBytes()) {
@@ -165,6 +176,11 @@ export class EntryReader {
       record.requestId = said.requestId ?? '';
       record.session = said.session;
     }
+    if (said.isLeased && said.began && record.requestId === '') {
+      // The same for whoever reads the entry, and no other's: when it began, in nanoseconds, and on which connection.
+      const began = bytes.toString('hex', said.began.start, said.began.end);
+      record.requestId = `${began}-${record.connection ?? ''}`;
+    }
     return hasRequest && isRecord(record) ? record : undefined;
   }
 
@@ -177,6 +193,7 @@ export class EntryReader {
           break;
         case CommonField.start_time:
           record.startedAtMs = milliseconds(bytes, common);
+          said.began = { start: common.start, end: common.end };
           break;
         case CommonField.duration:
           record.durationMs = milliseconds(bytes, common);
@@ -237,6 +254,9 @@ export class EntryReader {
         const header = this.#mapEntry(bytes, request);
         if (header.key === TRACE_HEADER) {
           record.traceId = traceId(bytes.toString('latin1', header.start, header.end));
+        } else if (header.key === LEASED_HEADER) {
+          said.isLeased = true;
+          this.#packed.read(record, this.#texts.text(bytes, header.start, header.end));
         } else if (header.key === SESSION_HEADER) {
           said.session = bytes.toString('utf8', header.start, header.end);
         }
