@@ -84,7 +84,12 @@ try {
   const known: number[] = [];
   const inTurn: number[] = [];
   const atOnce: number[] = [];
-  const spentMicros = servers.map(() => 0);
+  const programs: readonly { readonly name: string; readonly pid: number }[] = [
+    ...servers.map((name) => ({ name, pid: running.pid(name) })),
+    { name: 'stand-in drivers', pid: driver.pid ?? 0 },
+    { name: 'clients', pid: process.pid },
+  ];
+  const spentMicros = programs.map(() => 0);
   for (let round = 0; round <= rounds; round += 1) {
     if (round === 1) {
       for (const warmUp of [known, inTurn, atOnce]) warmUp.length = 0;
@@ -93,12 +98,12 @@ try {
     for (let i = 0; i < KNOWN; i += 1) known.push(await config(one, knownSession));
     for (let i = 0; i < IN_TURN; i += 1) inTurn.push(await config(one, randomUUID()));
     await pause(PAUSE_MS);
-    const before = servers.map((server) => cpuMicros(running.pid(server)));
+    const before = programs.map(({ pid }) => cpuMicros(pid));
     const begun = connections.map((connection) => config(connection, randomUUID()));
     atOnce.push(...(await Promise.all(begun)));
     await pause(PAUSE_MS);
-    for (const [index, server] of servers.entries()) {
-      const spent = cpuMicros(running.pid(server)) - (before[index] ?? 0);
+    for (const [index, { pid }] of programs.entries()) {
+      const spent = cpuMicros(pid) - (before[index] ?? 0);
       spentMicros[index] = (spentMicros[index] ?? 0) + spent;
     }
   }
@@ -107,9 +112,9 @@ try {
   console.log(row('a known session', known));
   console.log(row('new sessions, one after the other', inTurn));
   console.log(row(`${AT_ONCE} new sessions at once`, atOnce));
-  const each = servers.map((server, index) => {
+  const each = programs.map(({ name }, index) => {
     const ms = (spentMicros[index] ?? 0) / 1000 / (rounds * AT_ONCE);
-    return `${server} ${ms.toFixed(1)}`;
+    return `${name} ${ms.toFixed(1)}`;
   });
   console.log(`\nCPU for each of those at once, ms: ${each.join(', ')}`);
 } finally {
