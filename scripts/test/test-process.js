@@ -28,5 +28,6 @@ process.on('exit', (code) => {
   fileEnded();
   // All has been told by now. Node would close what is left open first, and where that cannot be closed
   // (test/support/spark-driver.ts has a case) it tries for ever: the run would stand still.
+  // Where a module awaits for ever, Node has its exit code in process.exitCode only.
   process.reallyExit(process.exitCode ?? code);
 });
