@@ -10,6 +10,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { NODE_OPTIONS } from '../../src/lib/child-processes/node-options.js';
 import { median } from '../median.js';
 import type { Taken } from './control-plane.js';
 import { ended, type Sink, sinks } from './sinks.js';
@@ -35,7 +36,7 @@ function pinned(
   stdio: ('ignore' | 'inherit' | 'ipc' | number)[],
 ): ChildProcess {
   const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
-  const command = [process.execPath, here(script), argument];
+  const command = [process.execPath, ...NODE_OPTIONS, here(script), argument];
   const [program = '', ...args] = canPin ? ['taskset', '-c', String(core), ...command] : command;
   return spawn(program, args, { stdio });
 }

@@ -9,7 +9,7 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +18,8 @@ import { CheckRequestSchema } from '#gen/envoy/service/auth/v3/external_auth_pb.
 import { checkRequest, sparkBody } from '../../test/support/check-client.js';
 import { frame } from '../../test/support/spark-messages.js';
 import { TokenIssuer } from '../../test/support/token-issuer.js';
+import { NODE_OPTIONS } from '../../src/lib/child-processes/node-options.js';
+import { cpuMicros } from '../cpu.js';
 import { median } from '../median.js';
 import type { LoadResult, LoadSlice, LoadStart } from './load.js';
 
@@ -92,19 +94,10 @@ function pinned(core: number, command: string, args: readonly string[]): ChildPr
   return child;
 }
 
-/** Processor time of all threads so far, microseconds (/proc/<pid>/task/<tid>/schedstat counts nanoseconds). */
-function cpuUs(pid: number | undefined): number {
-  const tasks = `/proc/${pid}/task`;
-  return readdirSync(tasks).reduce((sum, task) => {
-    const [ns = ''] = readFileSync(join(tasks, task, 'schedstat'), 'utf8').split(' ');
-    return sum + Number(ns) / 1000;
-  }, 0);
-}
-
 async function startServer(contender: Contender, socket: string, issuer: TokenIssuer) {
   const subject = JSON.stringify({ issuer: issuer.policy(), socket });
   const [script, ...rest] = contender.args;
-  const args = script === undefined ? [subject] : [script, subject, ...rest];
+  const args = script === undefined ? [subject] : [...NODE_OPTIONS, script, subject, ...rest];
   const server = pinned(0, contender.command, args);
   const ready = await Promise.race([
     server.stdout && once(server.stdout, 'data'),
@@ -143,11 +136,11 @@ async function measure(
   load: ChildProcess,
   slice: LoadSlice,
 ): Promise<Measured> {
-  const before = cpuUs(server.pid);
+  const before = cpuMicros(server.pid ?? 0);
   load.send(slice);
   const [result] = (await once(load, 'message')) as [LoadResult];
   if (result.failures > 0) throw new Error(`server ${slice.server}: ${result.failures} failures`);
-  return { ...result, cpuUs: (cpuUs(server.pid) - before) / slice.count };
+  return { ...result, cpuUs: (cpuMicros(server.pid ?? 0) - before) / slice.count };
 }
 
 function printTable(

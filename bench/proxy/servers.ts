@@ -1,5 +1,5 @@
 /** The processes of a gateway, and what they cost (Linux: /proc). */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
@@ -37,17 +37,6 @@ function commandOf(pid: number): readonly string[] {
   } catch {
     return [];
   }
-}
-
-let ticksPerSecond: number | undefined;
-
-/** Of all its threads since it began. */
-export function cpuMicros(pid: number): number {
-  ticksPerSecond ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
-  // proc(5): utime and stime are fields 14 and 15; the second, the name, may hold spaces.
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSecond) * 1e6;
 }
 
 /** The first ones on a core of their own, where there are two and the system can pin. */

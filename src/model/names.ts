@@ -85,17 +85,9 @@ export const LEASED_HEADER = 'x-spark-leased';
 export const LEASED_RPC = 'ReleaseExecute' satisfies SparkRpc;
 /**
  * Headers that a leased request leaves with, in the order of a lease's words. The last word, if there is one
- * more, is the driver's own token. The strict pin alone says which driver.
+ * more, is the driver's own token. The strict pin alone says which driver, and what the others say is packed in the first.
  */
-export const LEASE_WORDS = [
-  LEASED_HEADER,
-  CLUSTER_HEADER,
-  PIN_HEADER,
-  PRINCIPAL_HEADER,
-  ISSUER_HEADER,
-  SESSION_HEADER,
-  IDENTITY_HEADER,
-] as const;
+export const LEASE_WORDS = [LEASED_HEADER, CLUSTER_HEADER, PIN_HEADER, IDENTITY_HEADER] as const;
 
 /**
  * What Envoy shows authz of a body. A request that is decided on its whole message fits: its ids, and a

@@ -10,6 +10,7 @@ import { classArchiveState } from '../discovery/local/class-archive.js';
 import { stopLocalBatch } from '../batch/local/attempt-processes.js';
 import { stopLocalDrivers } from '../discovery/local/local-drivers.js';
 import { envoyArguments } from '../envoy/bootstrap.js';
+import { NODE_OPTIONS } from '../lib/child-processes/node-options.js';
 import { Supervisor } from '../lib/child-processes/supervisor.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import { systemClock, type Clock } from '../model/clock.js';
@@ -96,12 +97,6 @@ export async function runStart(settings: Settings, launch: Launch): Promise<void
     await stopLocalBatch(localJobsFolder(settings));
   }
 }
-
-/**
- * With its usual 1 MiB for new objects Node collects garbage hundreds of times in a second of a busy
- * authz or control plane, and copies what is under way each time. The image has the same (Dockerfile).
- */
-const NODE_OPTIONS = ['--enable-source-maps', '--min-semi-space-size=16'];
 
 function findEnvoy(configured: string | undefined): string {
   const candidates = configured
