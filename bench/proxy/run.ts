@@ -90,6 +90,8 @@ const costs = [
 const SLICE = 5_000;
 /** Within it the records of what has ended are sent and written, which is part of what they cost. */
 const RECORDS_MS = 300;
+/** How long servers are watched at rest, so that what they cost in that time is not taken for the RPCs'. */
+const REST_MS = 3_000;
 /** Begun each second. */
 const RATE = 500;
 const rates = [
@@ -229,6 +231,7 @@ async function costRow(
   { title, kind, count }: (typeof costs)[number],
 ): Promise<string> {
   const spent = contenders.map((): number[][] => []);
+  const atRest = await restMicros(contenders);
   for (let round = 0; round <= rounds; round++) {
     const sums = contenders.map(({ servers }) => servers.map(() => 0));
     for (let slice = 0; slice < count / SLICE; slice++) {
@@ -242,7 +245,8 @@ async function costRow(
         await setTimeout(RECORDS_MS);
         for (const [server, { pid }] of contender.servers.entries()) {
           const own = sums[index] ?? [];
-          own[server] = (own[server] ?? 0) + cpuMicros(pid) - (before[server] ?? 0);
+          const micros = cpuMicros(pid) - (before[server] ?? 0) - (atRest[index]?.[server] ?? 0);
+          own[server] = (own[server] ?? 0) + micros;
         }
       }
     }
@@ -262,6 +266,17 @@ async function costRow(
     return index === 0 ? parts : `${median(all.map(total)).toFixed(1)} (${ratio}): ${parts}`;
   });
   return `| ${title} | ${cells.join(' | ')} |`;
+}
+
+/** What each server costs in `RECORDS_MS` when nobody asks it anything. */
+async function restMicros(contenders: readonly Contender[]): Promise<readonly number[][]> {
+  const now = () => contenders.map(({ servers }) => servers.map(({ pid }) => cpuMicros(pid)));
+  await setTimeout(RECORDS_MS);
+  const before = now();
+  await setTimeout(REST_MS);
+  return now().map((all, index) =>
+    all.map((micros, server) => (micros - (before[index]?.[server] ?? 0)) * (RECORDS_MS / REST_MS)),
+  );
 }
 
 function total(each: readonly number[]): number {
