@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { NODE_OPTIONS } from '../../src/lib/child-processes/node-options.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -66,6 +67,8 @@ test('the image runs as a user by number, of a Node that is still supported, and
   t.regex(last, /^USER \d+:\d+$/m);
   t.notRegex(last, /^RUN /m);
   t.regex(last, /^ENTRYPOINT \["node", /m);
+  const memory = NODE_OPTIONS.filter((option) => option.includes('space'));
+  t.deepEqual(last.match(/--[\w-]+space[^"]*/g), memory, 'as `start` runs the roles');
   const major = Number(/^ARG NODE_IMAGE=node:(\d+)/m.exec(dockerfile)?.[1]);
   t.true(major >= 22 && major % 2 === 0, `Node ${major}`);
   const copied = [...dockerfile.matchAll(/^(COPY (?!--from).*|RUN .*)$/gm)].map(([line]) => line);
