@@ -1,5 +1,7 @@
-/** What a process has cost (Linux: /proc). */
+/** What a process costs (Linux: /proc), and on which core it runs. */
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 
 /** Microseconds of all its threads since it began; those that have ended are not in it. */
 export function cpuMicros(pid: number): number {
@@ -12,4 +14,11 @@ export function cpuMicros(pid: number): number {
     nanoseconds += Number(onProcessor);
   }
   return nanoseconds / 1_000;
+}
+
+/** The command that runs another on one core, where the machine has several and can pin. */
+export function onCore(core: number, command: readonly string[]): [string, ...string[]] {
+  const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
+  const [program = '', ...args] = canPin ? ['taskset', '-c', String(core), ...command] : command;
+  return [program, ...args];
 }

@@ -3,14 +3,15 @@
  * logs as fast as they are taken, with each sink in turn.
  * Usage: npm run bench:audit [-- rounds [seconds]]
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { NODE_OPTIONS } from '../../src/lib/child-processes/node-options.js';
+import { NODE_OPTIONS } from '../../src/processes/process.js';
+import { onCore } from '../cpu.js';
 import { median } from '../median.js';
 import type { Taken } from './control-plane.js';
 import { ended, type Sink, sinks } from './sinks.js';
@@ -35,9 +36,8 @@ function pinned(
   argument: string,
   stdio: ('ignore' | 'inherit' | 'ipc' | number)[],
 ): ChildProcess {
-  const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
   const command = [process.execPath, ...NODE_OPTIONS, here(script), argument];
-  const [program = '', ...args] = canPin ? ['taskset', '-c', String(core), ...command] : command;
+  const [program, ...args] = onCore(core, command);
   return spawn(program, args, { stdio });
 }
 

@@ -10,7 +10,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { toBinary } from '@bufbuild/protobuf';
@@ -18,8 +18,8 @@ import { CheckRequestSchema } from '#gen/envoy/service/auth/v3/external_auth_pb.
 import { checkRequest, sparkBody } from '../../test/support/check-client.js';
 import { frame } from '../../test/support/spark-messages.js';
 import { TokenIssuer } from '../../test/support/token-issuer.js';
-import { NODE_OPTIONS } from '../../src/lib/child-processes/node-options.js';
-import { cpuMicros } from '../cpu.js';
+import { NODE_OPTIONS } from '../../src/processes/process.js';
+import { cpuMicros, onCore } from '../cpu.js';
 import { median } from '../median.js';
 import type { LoadResult, LoadSlice, LoadStart } from './load.js';
 
@@ -81,15 +81,11 @@ function contenders(otherNode: string | undefined): Contender[] {
 
 /** Runs a command on one core where the machine has several and can pin. */
 function pinned(core: number, command: string, args: readonly string[]): ChildProcess {
-  const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
-  const child = spawn(
-    canPin ? 'taskset' : command,
-    canPin ? ['-c', String(core), command, ...args] : args,
-    {
-      env: { ...process.env, GOMAXPROCS: '1', NODE_ENV: 'production' },
-      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    },
-  );
+  const [program, ...rest] = onCore(core, [command, ...args]);
+  const child = spawn(program, rest, {
+    env: { ...process.env, GOMAXPROCS: '1', NODE_ENV: 'production' },
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
   children.push(child);
   return child;
 }

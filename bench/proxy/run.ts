@@ -10,7 +10,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { findEnvoy } from '../../test/support/envoy.js';
@@ -240,14 +240,8 @@ async function costRow(
       for (const index of slice % 2 === 0 ? order : order.toReversed()) {
         const contender = contenders[index];
         if (contender === undefined) continue;
-        const before = contender.servers.map(({ pid }) => cpuMicros(pid));
-        await send(load, contender, { kind, outstanding: 32, count: SLICE, messages: 0 });
-        await setTimeout(RECORDS_MS);
-        for (const [server, { pid }] of contender.servers.entries()) {
-          const own = sums[index] ?? [];
-          const micros = cpuMicros(pid) - (before[server] ?? 0) - (atRest[index]?.[server] ?? 0);
-          own[server] = (own[server] ?? 0) + micros;
-        }
+        const micros = await turn(load, contender, kind, atRest[index] ?? []);
+        sums[index] = micros.map((one, server) => one + (sums[index]?.[server] ?? 0));
       }
     }
     if (round === 0) continue;
@@ -268,12 +262,27 @@ async function costRow(
   return `| ${title} | ${cells.join(' | ')} |`;
 }
 
+/** What one turn costs each server of a contender, microseconds. */
+async function turn(
+  load: ChildProcess,
+  contender: Contender,
+  kind: Load['kind'],
+  atRest: readonly number[],
+): Promise<number[]> {
+  const before = contender.servers.map(({ pid }) => cpuMicros(pid));
+  await send(load, contender, { kind, outstanding: 32, count: SLICE, messages: 0 });
+  await pause(RECORDS_MS);
+  return contender.servers.map(
+    ({ pid }, server) => cpuMicros(pid) - (before[server] ?? 0) - (atRest[server] ?? 0),
+  );
+}
+
 /** What each server costs in `RECORDS_MS` when nobody asks it anything. */
 async function restMicros(contenders: readonly Contender[]): Promise<readonly number[][]> {
   const now = () => contenders.map(({ servers }) => servers.map(({ pid }) => cpuMicros(pid)));
-  await setTimeout(RECORDS_MS);
+  await pause(RECORDS_MS);
   const before = now();
-  await setTimeout(REST_MS);
+  await pause(REST_MS);
   return now().map((all, index) =>
     all.map((micros, server) => (micros - (before[index]?.[server] ?? 0)) * (RECORDS_MS / REST_MS)),
   );

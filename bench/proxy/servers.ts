@@ -1,4 +1,4 @@
-/** The processes of a gateway, and what they cost (Linux: /proc). */
+/** The processes of a gateway (Linux: /proc). */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
