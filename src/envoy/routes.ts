@@ -160,11 +160,11 @@ function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
   return [
     create(RouteSchema, {
       name: 'driver_leased',
-      // What has a lease is stamped with all that authz had stamped.
+      // Nothing but a lease stamps it.
       match: { pathSpecifier, grpc: {}, headers: [there(LEASED_HEADER)] },
       action: toDriver(),
-      // The other credential of a user's, and an id that costs more than the rest of what the driver is sent:
-      // it has none before (HPACK), and only a failure's record asks for one.
+      // The user's other credential; and the request's id, which no driver reads: a new text each time, so that
+      // HTTP/2 cannot shorten it. A failure has another in its record (telemetry/access-log/entry-reader.ts).
       requestHeadersToRemove: ['authentication', 'x-request-id'],
       responseHeadersToRemove: [LEASE_HEADER],
       // Counted by Envoy, as authz is not asked: vhost.spark_connect.route.leased.

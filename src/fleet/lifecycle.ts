@@ -205,7 +205,7 @@ export class RecordShapes {
     this.#shapes.delete(uid);
   }
 
-  /** Notes the record, or that there is none, and answers whether that is a reason to look. */
+  /** Notes the record, or that there is none. Undefined: that is no reason to look. */
   newsOf(uid: string, record: DriverRecord | undefined): RecordNews | undefined {
     const before = this.#shapes.get(uid);
     const now = record === undefined ? undefined : shape(record);

@@ -10,7 +10,6 @@ import { classArchiveState } from '../discovery/local/class-archive.js';
 import { stopLocalBatch } from '../batch/local/attempt-processes.js';
 import { stopLocalDrivers } from '../discovery/local/local-drivers.js';
 import { envoyArguments } from '../envoy/bootstrap.js';
-import { NODE_OPTIONS } from '../lib/child-processes/node-options.js';
 import { Supervisor } from '../lib/child-processes/supervisor.js';
 import { formatAddress, type TcpAddress } from '../model/address.js';
 import { systemClock, type Clock } from '../model/clock.js';
@@ -20,7 +19,7 @@ import { type Settings, localAdminUrl, localPlaygroundUrl, localUrl } from '../s
 import { writeBootstrap } from './envoy-bootstrap.js';
 import { localJobsFolder } from './batch-local.js';
 import { archivesFolder, driversFolder } from './own-drivers.js';
-import { roleLogger, aborted, terminationSignal } from './process.js';
+import { aborted, NODE_OPTIONS, roleLogger, terminationSignal } from './process.js';
 import { forgetConfiguration } from './xds.js';
 
 export interface Launch {

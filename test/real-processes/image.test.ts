@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { NODE_OPTIONS } from '../../src/lib/child-processes/node-options.js';
+import { NODE_OPTIONS } from '../../src/processes/process.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../../', import.meta.url));

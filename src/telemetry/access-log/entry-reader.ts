@@ -256,7 +256,7 @@ export class EntryReader {
           record.traceId = traceId(bytes.toString('latin1', header.start, header.end));
         } else if (header.key === LEASED_HEADER) {
           said.isLeased = true;
-          this.#packed.read(record, this.#texts.text(bytes, header.start, header.end));
+          this.#packed.read(record, this.#text(bytes, header));
         } else if (header.key === SESSION_HEADER) {
           said.session = bytes.toString('utf8', header.start, header.end);
         }
@@ -347,7 +347,7 @@ export class EntryReader {
     return found;
   }
 
-  #text(bytes: Buffer, { start, end }: WireReader): string {
+  #text(bytes: Buffer, { start, end }: Pick<WireReader, 'start' | 'end'>): string {
     return this.#texts.text(bytes, start, end);
   }
 }
