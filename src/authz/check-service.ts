@@ -31,7 +31,7 @@ import {
 } from './decision.js';
 import { type Checking, DecisionReports, type KnownMetadata } from './decision-reports.js';
 import { andThen, type Eventually } from './grpc-wire.js';
-import { askedLease, isLeasable, leaseSeconds, withLease } from './lease.js';
+import { askedLease, leasable, leaseSeconds, withLease } from './lease.js';
 import type { AuthzMetrics } from './authz-metrics.js';
 import { QueryLimits } from './query-limits.js';
 import { allowedResponse, answeredResponse, deniedResponse, withOrders } from './response.js';
@@ -170,13 +170,15 @@ export class CheckService {
   #leased(
     response: AllowedResponse,
     facts: RequestFacts,
-    { authenticated: { goodUntilMs }, policy }: Authorized,
+    { authenticated: { goodUntilMs }, policy, target }: Authorized,
   ): AllowedResponse {
-    const number = isLeasable(facts) && policy.leases ? askedLease(facts) : undefined;
+    const number = policy.leases ? askedLease(facts) : undefined;
     if (number === undefined || response.metadata['shadow'] !== undefined) return response;
+    const rpc = leasable(facts, policy.rateLimits?.(target.namespace));
+    if (rpc === undefined) return response;
     const { clock, leaseMs } = this.#options;
     const seconds = leaseSeconds({ leaseMs, nowMs: clock.now(), goodUntilMs });
-    return seconds > 0 ? withLease(response, number, seconds) : response;
+    return seconds > 0 ? withLease(response, rpc, number, seconds) : response;
   }
 
   /** A request that may begin something can be interrupted for as long as it waits here. */

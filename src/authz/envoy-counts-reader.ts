@@ -3,11 +3,11 @@ import type { Logger } from 'pino';
 import type { Clock, Timer } from '../model/clock.js';
 import { DURATION_BUCKETS_MS, type EnvoyCounts } from '../model/envoy-counts.js';
 import { reasonOf } from '../model/errors.js';
-import { clusterName, LEASED_RPC } from '../model/names.js';
+import { clusterName, COUNTED_RPC } from '../model/names.js';
 
 /** Envoy takes the dots of a service's name for its own, and makes labels of what is before the last one. */
-const METRIC = `envoy_cluster_grpc_SparkConnectService_${LEASED_RPC}_`;
-const QUERY = `/stats/prometheus?usedonly&filter=${encodeURIComponent(`grpc\\..*\\.${LEASED_RPC}\\.(success|upstream_rq_time)`)}`;
+const METRIC = `envoy_cluster_grpc_SparkConnectService_${COUNTED_RPC}_`;
+const QUERY = `/stats/prometheus?usedonly&filter=${encodeURIComponent(`grpc\\..*\\.${COUNTED_RPC}\\.(success|upstream_rq_time)`)}`;
 /** Envoy itself merges its threads' histograms as often. */
 const INTERVAL_MS = 5_000;
 const TIMEOUT_MS = 4_000;
@@ -42,7 +42,7 @@ export function parseEnvoyCounts(text: string): readonly EnvoyCounts[] {
   }
   return Array.from(found, ([namespace, { succeeded, upTo, totalMs }]) => ({
     namespace,
-    method: LEASED_RPC,
+    method: COUNTED_RPC,
     succeeded,
     buckets: alone(upTo),
     totalMs,

@@ -1,5 +1,6 @@
 /** What Envoy may keep of a decision, and for how long (src/envoy/lease.ts; docs/decisions/decision-leases.md). */
-import { LEASE_HEADER, LEASE_WORDS, LEASED_HEADER, LEASED_RPC } from '../model/names.js';
+import { LEASE_HEADER, LEASE_WORDS, LEASED_HEADER, type LeasedRpc } from '../model/names.js';
+import type { RateLimitPolicy } from '../model/policy.js';
 import { type AllowedResponse, type Headers, packed } from './check-codec.js';
 import type { RequestFacts } from './decision.js';
 
@@ -26,6 +27,7 @@ export function leaseSeconds({ leaseMs, nowMs, goodUntilMs }: LeaseTerms): numbe
 /** As `response`, and Envoy may answer equal requests by it for so many seconds. */
 export function withLease(
   response: AllowedResponse,
+  rpc: LeasedRpc,
   number: string,
   seconds: number,
 ): AllowedResponse {
@@ -35,7 +37,7 @@ export function withLease(
   const value = [
     number,
     String(seconds),
-    ...LEASE_WORDS.map((name) => set.get(name) ?? ''),
+    ...LEASE_WORDS[rpc].map((name) => set.get(name) ?? ''),
     ...(token === undefined ? [] : [token]),
   ];
   // A word that is empty would make Envoy read the next one in its place.
@@ -43,7 +45,16 @@ export function withLease(
   return { ...response, toClient: [{ name: LEASE_HEADER, value: value.join(' ') }] };
 }
 
-/** The one RPC that leases are for; its caller has begun what it releases. */
-export function isLeasable({ method }: Pick<RequestFacts, 'method'>): boolean {
-  return method.name === LEASED_RPC;
+/**
+ * Which lease a request may have, where nothing has to be decided of each one by itself: a ReleaseExecute, whose
+ * caller has begun what it releases; a Config that only reads, unless the policy counts requests.
+ */
+export function leasable(
+  { method, config }: Pick<RequestFacts, 'method' | 'config'>,
+  limits: RateLimitPolicy | undefined,
+): LeasedRpc | undefined {
+  if (method.name === 'ReleaseExecute') return method.name;
+  if (method.name !== 'Config' || !config?.whole || config.writes.length > 0) return undefined;
+  const { principal, team, namespace } = limits?.requests ?? {};
+  return principal || team || namespace ? undefined : method.name;
 }

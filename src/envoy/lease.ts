@@ -1,10 +1,11 @@
 /**
- * A lease of authz's decision: Envoy remembers for a few seconds what authz let one ReleaseExecute leave
- * with, and lets equal ones go without asking again. Nearly all RPCs are ReleaseExecute, and each says the
- * same of who asks and for which session (docs/decisions/decision-leases.md).
+ * A lease of authz's decision: Envoy remembers for a few seconds what authz let a ReleaseExecute or a Config
+ * leave with, and lets equal ones go without asking again. Nearly all RPCs are ReleaseExecute, and each says the
+ * same of who asks and for which session; a client reads the same settings again and again
+ * (docs/decisions/decision-leases.md).
  *
- * Equal means: the same token, authority, routing headers, session and user, byte for byte. A message that
- * is in any way unusual is left to authz.
+ * Equal means: the same token, authority and routing headers, and the same session and user of a ReleaseExecute,
+ * the same message of a Config, byte for byte. A message that is in any way unusual is left to authz.
  */
 import { create } from '@bufbuild/protobuf';
 import type { Any } from '@bufbuild/protobuf/wkt';
@@ -15,10 +16,10 @@ import {
 import type { HttpFilter } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import {
   BODY_PREFIX_BYTES,
+  COUNTED_RPC,
   LEASE_HEADER,
   LEASE_WORDS,
-  LEASED_RPC,
-  rpcPath,
+  type LeasedRpc,
   SPARK_CONNECT_SERVICE,
 } from '../model/names.js';
 import {
@@ -31,8 +32,6 @@ import {
   withFilter,
 } from './settings.js';
 
-export const LEASED_PATH = rpcPath(LEASED_RPC);
-
 const LUA = 'envoy.extensions.filters.http.lua.v3.Lua';
 
 export function leaseFilter(): HttpFilter {
@@ -42,8 +41,10 @@ export function leaseFilter(): HttpFilter {
   });
 }
 
-/** For the routes of `LEASED_PATH`, where there are leases. */
-export const withLease = () => withFilter(ResourceNames.lease);
+/** For the routes of the RPC, where there are leases. */
+export function withLease(rpc: LeasedRpc): Record<string, Any> {
+  return withFilter(ResourceNames.lease, typedStruct(`${LUA}PerRoute`, { name: rpc }).value);
+}
 
 /**
  * For the route that a leased request leaves by, which is chosen when it has been looked at: its answer says
@@ -63,51 +64,54 @@ export function countsFilter(): HttpFilter {
     COUNTS,
     typedStruct('envoy.extensions.filters.http.grpc_stats.v3.FilterConfig', {
       individual_method_stats_allowlist: {
-        services: [{ name: SPARK_CONNECT_SERVICE, method_names: [LEASED_RPC] }],
+        services: [{ name: SPARK_CONNECT_SERVICE, method_names: [COUNTED_RPC] }],
       },
       enable_upstream_stats: true,
     }),
   );
 }
 
-/** For the routes of `LEASED_PATH`. */
+/** For the routes of `COUNTED_RPC`. */
 export const withCounts = () => withFilter(COUNTS);
 
 /** ECDS: sent apart from the listener, so that a change cuts no stream. */
 export function lease(settings: AuthzSettings): TypedExtensionConfig {
-  const config = { default_source_code: { inline_string: script(settings.headers) } };
+  const source = (rpc: LeasedRpc) => ({ inline_string: script(rpc, settings.headers) });
+  const config = {
+    source_codes: { ReleaseExecute: source('ReleaseExecute'), Config: source('Config') },
+  };
   return create(TypedExtensionConfigSchema, {
     name: ResourceNames.lease,
     typedConfig: typedStruct(LUA, config).value,
   });
 }
 
-/**
- * The state is that of a worker thread. A question that gets no answer leaves its place to a later one; when
- * there are too many leases all are forgotten.
- */
-function script(headers: readonly string[]): string {
-  const names = headers.map((name) => `"${name.toLowerCase()}"`).join(', ');
-  return `
-local MOST_LEASES, MOST_ASKED = 4096, 1024
-local STAMPED = { ${LEASE_WORDS.map((name) => `"${name}"`).join(', ')} }
--- What else must be the same, beside token, session and user.
-local SAME = { ":authority", ${names} }
-local byte, sub, time = string.byte, string.sub, os.time
-local STAMPS, SAMES = #STAMPED, #SAME
+interface Question {
+  /** A longer message is left to authz. */
+  readonly mostBytes: number;
+  /** Lua: `subject(bytes)`, two texts by which a token's lease is found; nil for a message that has none. */
+  readonly subject: string;
+}
 
--- By token, by session, by user.
-local leases, count = {}, 0
-local asked, last = {}, 0
-
--- Whose the one message of a body is: session_id (field 1) and user_context (field 2), each once. Nil for
--- whatever is not as every client writes it.
-local function identity(bytes)
+const FRAMED = `
+-- Whether it is one message, whole and not compressed.
+local function framed(bytes)
   local size = #bytes
-  if size < 5 then return nil end
+  if size < 5 then return false end
   local flag, a, b, c, d = byte(bytes, 1, 5)
-  if flag ~= 0 or ((a * 256 + b) * 256 + c) * 256 + d ~= size - 5 then return nil end
-  local at, session, user = 6, nil, nil
+  return flag == 0 and ((a * 256 + b) * 256 + c) * 256 + d == size - 5
+end
+`;
+
+const QUESTIONS: Readonly<Record<LeasedRpc, Question>> = {
+  ReleaseExecute: {
+    mostBytes: BODY_PREFIX_BYTES,
+    subject: `
+-- Whose it is: session_id (field 1) and user_context (field 2), each once. Nil for whatever is not as every
+-- client writes it.
+local function subject(bytes)
+  if not framed(bytes) then return nil end
+  local size, at, session, user = #bytes, 6, nil, nil
   while at <= size do
     local tag, length = byte(bytes, at, at + 1)
     if not length or tag < 8 or tag > 127 then return nil end
@@ -135,12 +139,43 @@ local function identity(bytes)
   end
   if not session then return nil end
   return session, user
-end
+end`,
+  },
+  Config: {
+    // With the settings that PySpark reads for a result some 400.
+    mostBytes: 1024,
+    subject: `
+local function subject(bytes)
+  if framed(bytes) then return bytes, "" end
+end`,
+  },
+};
 
-local function leaseOf(token, session, user)
-  local sessions = leases[token]
-  local users = sessions and sessions[session]
-  return users and users[user]
+/**
+ * The state is that of a worker thread and an RPC. A question that gets no answer leaves its place to a later one;
+ * when there are too many leases all are forgotten.
+ */
+function script(rpc: LeasedRpc, headers: readonly string[]): string {
+  const names = headers.map((name) => `"${name.toLowerCase()}"`).join(', ');
+  const { mostBytes, subject } = QUESTIONS[rpc];
+  return `
+local MOST_LEASES, MOST_ASKED = 4096, 1024
+local STAMPED = { ${LEASE_WORDS[rpc].map((name) => `"${name}"`).join(', ')} }
+-- What else must be the same.
+local SAME = { ":authority", ${names} }
+local byte, sub, time = string.byte, string.sub, os.time
+local STAMPS, SAMES = #STAMPED, #SAME
+
+-- By token and subject.
+local leases, count = {}, 0
+local asked, last = {}, 0
+
+${FRAMED}${subject}
+
+local function leaseOf(token, what, whose)
+  local all = leases[token]
+  local equal = all and all[what]
+  return equal and equal[whose]
 end
 
 local function isFor(lease, headers)
@@ -150,28 +185,28 @@ local function isFor(lease, headers)
   return true
 end
 
-local function keep(lease, token, session, user)
-  if not leaseOf(token, session, user) then
+local function keep(lease, token, what, whose)
+  if not leaseOf(token, what, whose) then
     if count >= MOST_LEASES then leases, count = {}, 0 end
     count = count + 1
   end
-  local sessions = leases[token] or {}
-  local users = sessions[session] or {}
-  leases[token], sessions[session], users[user] = sessions, users, lease
+  local all = leases[token] or {}
+  local equal = all[what] or {}
+  leases[token], all[what], equal[whose] = all, equal, lease
 end
 
 function envoy_on_request(handle)
   local body = handle:body()
   if not body then return end
   local length = body:length()
-  if length > ${BODY_PREFIX_BYTES} then return end
-  local session, user = identity(body:getBytes(0, length))
-  if not user then return end
+  if length > ${mostBytes} then return end
+  local what, whose = subject(body:getBytes(0, length))
+  if not whose then return end
   -- Headers that were had before the body came would be of no use any more.
   local headers = handle:headers()
   local token = headers:get("authorization")
   if not token then return end
-  local lease = leaseOf(token, session, user)
+  local lease = leaseOf(token, what, whose)
   if lease and time() < lease.ends and isFor(lease, headers) then
     for i = 1, STAMPS do headers:replace(STAMPED[i], lease[i]) end
     if lease.token then headers:replace("authorization", lease.token) else headers:remove("authorization") end
@@ -181,7 +216,7 @@ function envoy_on_request(handle)
   local same = {}
   for i = 1, SAMES do same[i] = headers:get(SAME[i]) or "" end
   last = last % 1000000000 + 1
-  asked[last % MOST_ASKED] = { number = last, token = token, session = session, user = user, same = same }
+  asked[last % MOST_ASKED] = { number = last, token = token, what = what, whose = whose, same = same }
   headers:replace("${LEASE_HEADER}", tostring(last))
 end
 
@@ -200,7 +235,7 @@ function envoy_on_response(handle)
   for i = 1, STAMPS do lease[i] = words[i + 2] end
   local token = words[STAMPS + 3]
   lease.token = token and "Bearer " .. token
-  keep(lease, question.token, question.session, question.user)
+  keep(lease, question.token, question.what, question.whose)
 end
 `;
 }

@@ -1,6 +1,5 @@
 /** LDS: the one front listener. */
-import { create, toBinary, type UnknownField } from '@bufbuild/protobuf';
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { create, type UnknownField } from '@bufbuild/protobuf';
 import { ClusterSchema } from '#gen/envoy/config/cluster/v3/cluster_pb.js';
 import { TcpKeepaliveSchema } from '#gen/envoy/config/core/v3/address_pb.js';
 import { TypedExtensionConfigSchema } from '#gen/envoy/config/core/v3/extension_pb.js';
@@ -28,6 +27,7 @@ import {
   BUFFER_BYTES,
   duration,
   fromAds,
+  newerField,
   pack,
   socketAddress,
   typedStruct,
@@ -142,19 +142,15 @@ function connectionManager(settings: ListenerSettings) {
 }
 
 /**
- * `Listener.tcp_keepalive` (field 37), newer than the protos at hand: finds clients that vanished
- * without closing, such as a laptop that went to sleep mid-query.
+ * `Listener.tcp_keepalive`: finds clients that vanished without closing, such as a laptop that went to sleep
+ * mid-query.
  */
 function tcpKeepalive(): UnknownField {
-  const bytes = toBinary(
-    TcpKeepaliveSchema,
-    create(TcpKeepaliveSchema, {
-      keepaliveTime: 60,
-      keepaliveInterval: 20,
-      keepaliveProbes: 3,
-    }),
-  );
-  return { no: 37, wireType: 2, data: new BinaryWriter().bytes(bytes).finish() };
+  return newerField(37, TcpKeepaliveSchema, {
+    keepaliveTime: 60,
+    keepaliveInterval: 20,
+    keepaliveProbes: 3,
+  });
 }
 
 // The resources that exist once: listener, routes and the authz filter.

@@ -18,20 +18,22 @@ import {
   type LocalReplyConfig,
   LocalReplyConfigSchema,
 } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import { GrpcStatus } from '../model/errors.js';
 import {
   AccessMetadata,
   AUTHZ_METADATA_NAMESPACE,
+  COUNTED_RPC,
   LEASED_HEADER,
   QUERY_RPCS,
   rpcPath,
   SESSION_HEADER,
   TRACE_HEADER,
 } from '../model/names.js';
-import { LEASED_PATH } from './lease.js';
-import { duration, grpcService, pack, StaticClusters } from './settings.js';
+import { duration, grpcService, MAX_WAIT_BYTES, pack, StaticClusters } from './settings.js';
 
 const UNAVAILABLE = 503;
 const REQUEST_TIMEOUT = 408;
+const TOO_LARGE = 413;
 
 /** Response flags: https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage */
 export function localReplies(): LocalReplyConfig {
@@ -42,9 +44,19 @@ export function localReplies(): LocalReplyConfig {
         'The request sent nothing for too long before it had a driver. Send it again.',
       ),
       reply(
-        requestTimeout(),
+        status(REQUEST_TIMEOUT),
         'The first message of the request did not come in time. Send it again.',
       ),
+      {
+        ...reply(
+          status(TOO_LARGE),
+          `The request is longer than ${MAX_WAIT_BYTES / 1024 ** 2} MiB, the most that one of its kind may be.`,
+        ),
+        // No status of HTTP stands for this one.
+        headersToAdd: [
+          { header: { key: 'grpc-status', value: String(GrpcStatus.RESOURCE_EXHAUSTED) } },
+        ],
+      },
       reply(
         responseFlags('NFCF'),
         'The gateway has no configuration from its control plane yet; it refuses every request until then.',
@@ -75,15 +87,15 @@ function responseFlags(...flags: string[]): AccessLogFilter {
   });
 }
 
-/** No response flag tells of a request that took longer than its route allows. */
-function requestTimeout(): AccessLogFilter {
+/** No response flag tells of a request that took longer than its route allows, or is larger. */
+function status(code: number): AccessLogFilter {
   return create(AccessLogFilterSchema, {
     filterSpecifier: {
       case: 'statusCodeFilter',
       value: {
         comparison: {
           op: ComparisonFilter_Op.EQ,
-          value: { defaultValue: REQUEST_TIMEOUT, runtimeKey: 'spark_gateway.request_timeout' },
+          value: { defaultValue: code, runtimeKey: `spark_gateway.status_${code}` },
         },
       },
     },
@@ -139,7 +151,9 @@ function failed(): AccessLogFilter {
  */
 export function frontAccessLog(): AccessLog {
   const types = logTypes(AccessLogType.DownstreamPeriodic, AccessLogType.DownstreamEnd);
-  return requestLog(allOf(types, anyOf(pathOf(LEASED_PATH, { invertMatch: true }), failed())));
+  return requestLog(
+    allOf(types, anyOf(pathOf(rpcPath(COUNTED_RPC), { invertMatch: true }), failed())),
+  );
 }
 
 /**

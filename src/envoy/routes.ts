@@ -1,5 +1,6 @@
 /** RDS: where a request goes once authz has stamped it, and where it waits until then. */
-import { create } from '@bufbuild/protobuf';
+import { create, type UnknownField } from '@bufbuild/protobuf';
+import { UInt64ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   type RouteConfiguration,
   RouteConfigurationSchema,
@@ -20,13 +21,17 @@ import {
   CLUSTER_HEADER,
   LEASE_HEADER,
   LEASED_HEADER,
+  type LeasedRpc,
   PIN_HEADER,
+  rpcPath,
   SPARK_CONNECT_SERVICE,
 } from '../model/names.js';
 import { CLONE_SESSION_PATH, withNewSessionId } from './clone-session.js';
-import { LEASED_PATH, withCounts, withLease, withoutLease } from './lease.js';
+import { withCounts, withLease, withoutLease } from './lease.js';
 import {
   duration,
+  MAX_WAIT_BYTES,
+  newerField,
   pack,
   type EnvoySettings,
   ResourceNames,
@@ -49,7 +54,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
  * whether it passes a filter of its own is decided before that, so CloneSession and AddArtifacts have two routes each:
  * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes,
  *    the messages of an upload are looked at (upload-limit.ts);
- *    ReleaseExecute has routes of its own for its leases (lease.ts);
+ *    ReleaseExecute and Config have routes of their own for their leases (lease.ts);
  * 2. stamped with an answer: authz, which gives it;
  * 3. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
  *    client stream which never sends its first message, or sends it byte by byte, meets a timeout;
@@ -89,7 +94,21 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
           'x-envoy-external-address',
         ],
         routes: [
-          ...releaseRoutes(unassigned.action.value, authz.leases === true),
+          // First, as nearly all requests are for one of these.
+          ...leaseRoutes('ReleaseExecute', unassigned.action.value, {
+            leases: authz.leases === true,
+            counts: true,
+            // A new text each time, so that HTTP/2 cannot shorten it, which no driver reads. A failure has another in
+            // its record (telemetry/access-log/entry-reader.ts).
+            removed: ['x-request-id'],
+          }),
+          ...(authz.leases === true
+            ? leaseRoutes('Config', unassigned.action.value, {
+                leases: true,
+                counts: false,
+                removed: [],
+              })
+            : []),
           {
             name: 'driver_clone',
             match: { pathSpecifier: clone, ...assigned },
@@ -150,42 +169,50 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
   });
 }
 
-/**
- * For the one RPC that leases are for: by a lease it leaves without authz, and else it asks for one. Envoy counts
- * it, as it has no record when it succeeds.
- */
-function releaseRoutes(unassigned: RouteAction, leases: boolean): Route[] {
-  const filters = leases ? { ...withLease(), ...withCounts() } : withCounts();
-  const pathSpecifier = { case: 'path' as const, value: LEASED_PATH };
+/** By a lease the RPC leaves without authz, and else it asks for one. */
+function leaseRoutes(
+  rpc: LeasedRpc,
+  unassigned: RouteAction,
+  { leases, counts, removed }: { leases: boolean; counts: boolean; removed: readonly string[] },
+): Route[] {
+  const pathSpecifier = { case: 'path' as const, value: rpcPath(rpc) };
+  const counted = counts ? withCounts() : {};
+  const filters = leases ? { ...withLease(rpc), ...counted } : counted;
+  const waiting = create(RouteSchema, {
+    action: { case: 'route', value: unassigned },
+    name: `unassigned_${rpc}`,
+    match: { pathSpecifier, grpc: {} },
+    typedPerFilterConfig: filters,
+  });
+  if (leases) waiting.$unknown = [bufferLimit(MAX_WAIT_BYTES)];
   return [
     create(RouteSchema, {
-      name: 'driver_leased',
+      name: `leased_${rpc}`,
       // Nothing but a lease stamps it.
       match: { pathSpecifier, grpc: {}, headers: [there(LEASED_HEADER)] },
       action: toDriver(),
-      // The user's other credential; and the request's id, which no driver reads: a new text each time, so that
-      // HTTP/2 cannot shorten it. A failure has another in its record (telemetry/access-log/entry-reader.ts).
-      requestHeadersToRemove: ['authentication', 'x-request-id'],
+      // The user's other credential.
+      requestHeadersToRemove: ['authentication', ...removed],
       responseHeadersToRemove: [LEASE_HEADER],
       // Counted by Envoy, as authz is not asked: vhost.spark_connect.route.leased.
       statPrefix: 'leased',
-      typedPerFilterConfig: { ...withCounts(), ...withoutLease(), ...withoutAuthz() },
+      typedPerFilterConfig: { ...counted, ...withoutLease(), ...withoutAuthz() },
     }),
     create(RouteSchema, {
-      name: 'driver_release',
+      name: `driver_${rpc}`,
       match: { pathSpecifier, grpc: {}, headers: stamped() },
       action: toDriver(),
       // Only authz gives leases, and its header is added after this: a driver's own would be for whomever it names.
       responseHeadersToRemove: [LEASE_HEADER],
       typedPerFilterConfig: filters,
     }),
-    create(RouteSchema, {
-      action: { case: 'route', value: unassigned },
-      name: 'unassigned_release',
-      match: { pathSpecifier, grpc: {} },
-      typedPerFilterConfig: filters,
-    }),
+    waiting,
   ];
+}
+
+/** `Route.request_body_buffer_limit`. */
+function bufferLimit(bytes: number): UnknownField {
+  return newerField(20, UInt64ValueSchema, { value: BigInt(bytes) });
 }
 
 function withoutAuthz() {

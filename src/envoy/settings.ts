@@ -2,7 +2,9 @@ import {
   type DescMessage,
   type JsonObject,
   type MessageInitShape,
+  type UnknownField,
   create,
+  toBinary,
 } from '@bufbuild/protobuf';
 import {
   anyPack,
@@ -11,6 +13,7 @@ import {
   type Any,
   type Duration,
 } from '@bufbuild/protobuf/wkt';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { type Address, AddressSchema } from '#gen/envoy/config/core/v3/address_pb.js';
 import {
   AggregatedConfigSourceSchema,
@@ -165,6 +168,8 @@ export function pack<D extends DescMessage>(schema: D, value: MessageInitShape<D
 
 /** What Envoy buffers of one stream in each direction before it stops to read; the same on both sides. */
 export const BUFFER_BYTES = 1024 * 1024;
+/** Of a request whose whole message Envoy waits for, to find its lease; what gRPC takes by default. */
+export const MAX_WAIT_BYTES = 4 * 1024 * 1024;
 
 /** A filter that runs where a route asks for it (`withFilter`), and costs other requests nothing. */
 export function optionalFilter(
@@ -185,6 +190,16 @@ export function typedStruct(type: string, value: JsonObject = {}) {
     case: 'typedConfig' as const,
     value: pack(TypedStructSchema, { typeUrl: `${TYPE_PREFIX}${type}`, value }),
   };
+}
+
+/** A field, of the type of a message, that the protos at hand do not know yet. For a message's `$unknown`. */
+export function newerField<Desc extends DescMessage>(
+  no: number,
+  schema: Desc,
+  value: MessageInitShape<Desc>,
+): UnknownField {
+  const bytes = toBinary(schema, create(schema, value));
+  return { no, wireType: 2, data: new BinaryWriter().bytes(bytes).finish() };
 }
 
 export function duration(ms: number): Duration {

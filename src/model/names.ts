@@ -78,16 +78,23 @@ export const LEASE_HEADER = 'x-spark-lease';
  * record of one that fails.
  */
 export const LEASED_HEADER = 'x-spark-leased';
+/** The RPC of which success has no record: Envoy counts it (docs/decisions/records-for-what-matters.md). */
+export const COUNTED_RPC = 'ReleaseExecute' satisfies SparkRpc;
+
+/** The strict pin alone says which driver, and what other headers would say is packed in the first. */
+const FEWEST_WORDS = [LEASED_HEADER, CLUSTER_HEADER, PIN_HEADER, IDENTITY_HEADER] as const;
+
 /**
- * The one RPC that leases are for. What succeeds of it has no record: Envoy counts it
- * (docs/decisions/decision-leases.md, docs/decisions/records-for-what-matters.md).
+ * The RPCs that leases are for (docs/decisions/decision-leases.md), with the headers that a leased request leaves
+ * with, in the order of a lease's words. The last word, if there is one more, is the driver's own token.
  */
-export const LEASED_RPC = 'ReleaseExecute' satisfies SparkRpc;
-/**
- * Headers that a leased request leaves with, in the order of a lease's words. The last word, if there is one
- * more, is the driver's own token. The strict pin alone says which driver, and what the others say is packed in the first.
- */
-export const LEASE_WORDS = [LEASED_HEADER, CLUSTER_HEADER, PIN_HEADER, IDENTITY_HEADER] as const;
+export const LEASE_WORDS = {
+  ReleaseExecute: FEWEST_WORDS,
+  /** As many as when authz is asked. */
+  Config: [...FEWEST_WORDS, AFFINITY_HEADER, PRINCIPAL_HEADER, ISSUER_HEADER, SESSION_HEADER],
+} as const satisfies Partial<Record<SparkRpc, readonly string[]>>;
+
+export type LeasedRpc = keyof typeof LEASE_WORDS;
 
 /**
  * What Envoy shows authz of a body. A request that is decided on its whole message fits: its ids, and a

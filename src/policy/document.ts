@@ -285,7 +285,7 @@ export const policyDocument = object(
       withDefault(list(rateLimitEntry), []),
     ),
     leases: about(
-      'Whether Envoy may keep the decision on a ReleaseExecute for authz.lease_time of the settings.',
+      'Whether Envoy may keep decisions on equal requests (ReleaseExecute, Config) for authz.lease_time of the settings.',
       withDefault(text(boolean), true),
     ),
     limits: about(

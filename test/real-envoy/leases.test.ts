@@ -1,4 +1,4 @@
-/** Envoy lets equal ReleaseExecute through by a lease of authz's decision, and asks about everything else. */
+/** Envoy lets equal requests through by a lease of authz's decision, and asks about everything else. */
 import { once } from 'node:events';
 import { connect, type ClientHttp2Session } from 'node:http2';
 import { fromBinary } from '@bufbuild/protobuf';
@@ -19,10 +19,13 @@ import {
   IDENTITY_HEADER,
   ISSUER_HEADER,
   LEASE_HEADER,
+  LEASE_WORDS,
   LEASED_HEADER,
+  type LeasedRpc,
   PIN_HEADER,
   PRINCIPAL_HEADER,
   ringHashKey,
+  rpcOfPath,
   SESSION_HEADER,
   SPARK_CONNECT_SERVICE,
 } from '../../src/model/names.js';
@@ -58,12 +61,13 @@ function decide(request: CheckRequest, driver: SparkDriver): CheckResponse {
       { name: IDENTITY_HEADER, value: 'identity' },
       { name: 'authorization', value: 'Bearer drivers-own' },
     ],
-    remove: [LEASE_HEADER],
+    remove: [LEASE_HEADER, 'authentication'],
     metadata: { session: SESSION, principal: 'ada', team: 'search', namespace, driver: uid },
   };
   const number = headers[LEASE_HEADER];
-  const leased =
-    number === undefined || seconds === 0 ? response : withLease(response, number, seconds);
+  const rpc = rpcOfPath(request.attributes?.request?.http?.path ?? '');
+  const isLeased = number !== undefined && seconds > 0 && rpc in LEASE_WORDS;
+  const leased = isLeased ? withLease(response, rpc as LeasedRpc, number, seconds) : response;
   return fromBinary(CheckResponseSchema, encodeAllowed(leased));
 }
 
@@ -312,4 +316,93 @@ test('a driver cannot give a lease, neither to its own client nor to another', a
   const { number } = await ask('eve');
   await ask('eve', forge(number + 1));
   t.is((await ask('eve')).asked, 1);
+});
+
+// Config: equal is the whole message.
+
+/** Reads the setting; as PySpark's, with who asks behind it. */
+const config = (key: string, ...more: readonly EncodedField[]) =>
+  frame(
+    encode(
+      [1, SESSION],
+      [2, USER],
+      [3, encode([2, encode([1, key])])],
+      [4, '_SPARK_CONNECT_PYTHON'],
+      ...more,
+    ),
+  );
+
+const read = (
+  context: { session: ClientHttp2Session },
+  body: Buffer,
+  headers: Fields = {},
+): Promise<Fields> => call(context, body, headers, 'Config');
+
+test('of equal Config requests authz is asked once; the driver is sent the same by a lease, and each has its record', async (t) => {
+  const { driver, front } = t.context;
+  const token = fresh();
+  const seen = driver.calls.length;
+  const told = front.auditLog.length;
+  const count = await asked(t.context, async () => {
+    for (let i = 0; i < 3; i++) {
+      const said = await read(t.context, config('spark.a'), {
+        ...token,
+        authentication: 'x',
+        [LEASED_HEADER]: '1',
+        [PRINCIPAL_HEADER]: 'mallory',
+      });
+      t.is(said['grpc-status'], '0');
+      t.is(said[LEASE_HEADER], undefined);
+    }
+  });
+  t.is(count, 1);
+  const [first, ...later] = driver.calls.slice(seen).map(({ headers }) => headers);
+  t.is(first?.[PRINCIPAL_HEADER], 'ada');
+  t.is(later.length, 2);
+  const ids = new Set([first?.['x-request-id']]);
+  for (const headers of later) {
+    const { [LEASED_HEADER]: packed, 'x-request-id': id, ...others } = headers;
+    t.deepEqual({ ...others, 'x-request-id': first?.['x-request-id'] }, { ...first });
+    t.not(packed, '1');
+    ids.add(id);
+  }
+  t.is(ids.size, 3, 'each has an id of its own');
+  await front.activity.next(() => front.auditLog.length >= told + 3);
+  const records = front.auditLog.slice(told);
+  t.deepEqual(new Set(records.map(({ requestId }) => requestId)), ids);
+  for (const record of records)
+    t.like(record, { principal: 'ada', session: SESSION, team: 'search', method: 'Config' });
+});
+
+test('a Config that differs in anything is left to authz', async (t) => {
+  const token = fresh();
+  await read(t.context, config('spark.a'), token);
+  t.is(await asked(t.context, () => read(t.context, config('spark.a'), token)), 0);
+  const bodies: Record<string, Buffer> = {
+    'another setting': config('spark.b'),
+    'another session': frame(encode([1, OTHER], [2, USER], [3, encode([2, encode([1, 'a'])])])),
+    'a field more': config('spark.a', [8, OTHER]),
+    'two messages': Buffer.concat([config('spark.a'), config('spark.a')]),
+    compressed: Buffer.concat([Buffer.from([1]), config('spark.a').subarray(1)]),
+    'cut off': config('spark.a').subarray(0, 30),
+    nothing: Buffer.alloc(0),
+    'as long as no reading is': config('spark.a', [8, 'x'.repeat(1_000)]),
+  };
+  for (const [what, body] of Object.entries(bodies)) {
+    t.is(await asked(t.context, () => read(t.context, body, token)), 1, what);
+  }
+  t.is(await asked(t.context, () => call(t.context, config('spark.a'), token)), 1, 'another RPC');
+  t.is(await asked(t.context, () => read(t.context, config('spark.a'), fresh())), 1, 'token');
+  const team = { ...token, 'x-doordash-team': 'ads' };
+  t.is(await asked(t.context, () => read(t.context, config('spark.a'), team)), 1, 'team');
+});
+
+test('a Config with long values arrives whole, up to 4 MiB', async (t) => {
+  const { driver } = t.context;
+  const long = config('spark.a', [5, 'x'.repeat(4 * 1024 * 1024 - 1_000)]);
+  t.is((await read(t.context, long))['grpc-status'], '0');
+  t.is(driver.calls.at(-1)?.messages[0]?.length, long.length - 5);
+  const longer = await read(t.context, config('spark.a', [5, 'x'.repeat(6 * 1024 * 1024)]));
+  t.is(longer['grpc-status'], '8');
+  t.regex(decodeURIComponent(longer['grpc-message'] ?? ''), /4 MiB/);
 });

@@ -116,6 +116,8 @@ export interface Allowed {
   readonly set: Readonly<Record<string, string>>;
   readonly remove: readonly string[];
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** For the client, or for Envoy's filters in front of it. */
+  readonly toClient: Readonly<Record<string, string>>;
 }
 
 export function allowed(response: CheckResponse): Allowed {
@@ -127,6 +129,7 @@ export function allowed(response: CheckResponse): Allowed {
     set: headersOf(httpResponse.value.headers),
     remove: httpResponse.value.headersToRemove,
     metadata: unpacked(response.dynamicMetadata ?? {}),
+    toClient: headersOf(httpResponse.value.responseHeadersToAdd),
   };
 }
 

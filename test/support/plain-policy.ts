@@ -9,6 +9,8 @@ export interface PlainPolicyOptions {
   readonly matchUserId?: boolean;
   /** Default `sjns-`. */
   readonly namespacePrefix?: string;
+  /** Default: true. */
+  readonly leases?: boolean;
   readonly rateLimits?: NonNullable<Policy['rateLimits']>;
   readonly limits?: NonNullable<Policy['limits']>;
   readonly service?: (peer: PeerCertificate) => Caller | undefined;
@@ -19,7 +21,7 @@ export function plainPolicy(options: PlainPolicyOptions): Policy {
   const prefix = options.namespacePrefix ?? 'sjns-';
   return {
     version: 'test',
-    leases: true,
+    leases: options.leases ?? true,
     issuers: options.issuers,
     target(request): Target | GatewayError {
       const team = request.header('x-doordash-team');

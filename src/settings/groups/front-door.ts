@@ -140,7 +140,7 @@ export const authz = group('The authorization service beside each Envoy (ext_aut
     default: '5s',
     roles: [...controlPlane, ...sidecars],
     about:
-      'How long Envoy may let further ReleaseExecute of a token and session through without asking again; 0: it always asks. For as long a change of the policy may not hold for them.',
+      'How long Envoy may let equal requests of a token and session (ReleaseExecute, Config that reads) through without asking again; 0: it always asks. For as long a change of the policy may not hold for them.',
   }),
   token_cache_size: setting(integer(1, 1_000_000), {
     default: '20000',

@@ -2,7 +2,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { type TimeSeries, TimeTally } from '../../lib/metrics/tally.js';
 import { DURATION_BUCKETS_MS, type EnvoyCounts } from '../../model/envoy-counts.js';
-import { LEASED_RPC } from '../../model/names.js';
+import { COUNTED_RPC } from '../../model/names.js';
 import type { AccessRecord } from './access-record.js';
 
 const labelNames = ['method', 'team', 'environment'] as const;
@@ -90,7 +90,7 @@ export function requestMetrics(registry: Registry): RequestMetrics {
       const series =
         refusal === undefined ? table.of(method, team, environment) : table.of(method, '', '');
       // Envoy times all requests of a method whose successes have no record.
-      if (durationMs !== undefined && method !== LEASED_RPC)
+      if (durationMs !== undefined && method !== COUNTED_RPC)
         series.durations.observe(durationMs / 1000);
       if (grpcStatus === 0) series.succeeded += 1;
       else {
