@@ -69,7 +69,8 @@ try {
   console.log('| | plain Envoy | the gateway’s Envoy |\n|---|---|---|');
   for (const [title, kind] of [
     ['ReleaseExecute, by a lease', 'small'],
-    ['Config', 'assign'],
+    ['Config, by a lease', 'assign'],
+    ['AnalyzePlan', 'asked'],
   ] as const) {
     const alone = await instructions(plain.pid ?? 0, port, kind, headers);
     const own = await instructions(gateway.pid('envoy'), gateway.port, kind, headers);

@@ -7,13 +7,13 @@ import type { ClientHttp2Session } from 'node:http2';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connectTo, rpc } from './rpc.js';
-import { CHUNK_BYTES, request, idOfSession } from './wire.js';
+import { CHUNK_BYTES, type METHODS, request, idOfSession } from './wire.js';
 
 export interface Load {
   /** `http://host:port`, one for each session. */
   readonly targets: readonly string[];
   readonly headers: Readonly<Record<string, string>>;
-  readonly kind: 'small' | 'stream' | 'assign';
+  readonly kind: keyof typeof METHODS;
   /** RPCs at a time. */
   readonly outstanding: number;
   /** Begun each second, whatever became of those before; undefined: as many as are outstanding. */

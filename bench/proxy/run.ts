@@ -81,10 +81,13 @@ const measures: readonly Measure[] = [
 
 const HOT = 'ReleaseExecute';
 const OTHER = 'Config';
+/** No lease is for it. */
+const ASKED = 'AnalyzePlan';
 /** Whose processor time is told of, for each RPC. */
 const costs = [
   { title: `${HOT}, 32 outstanding`, kind: 'small', count: 20_000 },
   { title: `${OTHER}, 32 outstanding`, kind: 'assign', count: 10_000 },
+  { title: `${ASKED}, 32 outstanding`, kind: 'asked', count: 10_000 },
 ] as const;
 /** RPCs of a contender before it is the other's turn. */
 const SLICE = 5_000;
@@ -97,6 +100,7 @@ const RATE = 500;
 const rates = [
   { title: HOT, kind: 'small' },
   { title: OTHER, kind: 'assign' },
+  { title: ASKED, kind: 'asked' },
 ] as const;
 
 const folder = mkdtempSync(join(tmpdir(), 'bench-proxy-'));

@@ -6,6 +6,7 @@ export const METHODS = {
   small: '/spark.connect.SparkConnectService/ReleaseExecute',
   stream: '/spark.connect.SparkConnectService/ExecutePlan',
   assign: '/spark.connect.SparkConnectService/Config',
+  asked: '/spark.connect.SparkConnectService/AnalyzePlan',
 } as const;
 
 /** A gRPC message frame: not compressed, length, bytes. */

@@ -10,6 +10,8 @@ export class MalformedMessage extends Error {
   override readonly name = 'MalformedMessage';
 }
 
+const NOTHING = Buffer.alloc(0);
+
 /** What `WireReader.next` found. */
 export type Step =
   /** A whole field: `field`, `wireType` and either `value` or `start`–`end` are set. */
@@ -25,12 +27,14 @@ export type Step =
  * number 0) it refuses, so that what it reads is what every protobuf implementation reads.
  */
 export class WireReader {
-  readonly #bytes: Buffer;
+  #bytes: Buffer;
   /** Where the message ends. */
-  readonly #end: number;
+  #end: number;
   /** Where the bytes at hand end; at most `#end`. */
-  readonly #available: number;
+  #available: number;
   #position: number;
+  /** What `inner` returns. */
+  #inner: WireReader | undefined;
 
   field = 0;
   wireType = 0;
@@ -47,6 +51,24 @@ export class WireReader {
     this.#position = start;
     this.#end = end;
     this.#available = Math.min(end, available, bytes.length);
+  }
+
+  /** Begins anew, with another message. */
+  reset(bytes: Buffer, start: number, end: number): this {
+    this.#bytes = bytes;
+    this.#position = start;
+    this.#end = end;
+    this.#available = Math.min(end, bytes.length);
+    return this;
+  }
+
+  /**
+   * Over the message in the current BYTES field, or in that of these bytes. It is the same reader each time, so
+   * that nothing is left of those that have been read: whoever asks for the next one is done with this one.
+   */
+  inner(start = this.start, end = this.end): WireReader {
+    this.#inner ??= new WireReader(NOTHING, 0, 0);
+    return this.#inner.reset(this.#bytes, start, end);
   }
 
   /** Moves to the next field. Throws MalformedMessage. */

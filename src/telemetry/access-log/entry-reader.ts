@@ -98,6 +98,7 @@ interface Said {
 export class EntryReader {
   readonly #texts = new TextCache({ places: 16_384, maxBytes: 4 * 1024 * 1024 });
   readonly #packed = new PackedMetadata();
+  readonly #message = new WireReader(Buffer.alloc(0), 0, 0);
 
   /**
    * Throws MalformedMessage.
@@ -111,28 +112,28 @@ export class EntryReader {
     const places: number[] = [];
     let leftOutMs: readonly number[] = [];
     const connectionEnds: ConnectionEnd[] = [];
-    const message = new WireReader(bytes, 0, bytes.length);
+    const message = this.#message.reset(bytes, 0, bytes.length);
     while (message.nextBytes()) {
       const { field, start, end } = message;
       if (field === MessageField.identifier) {
-        node = this.#node(bytes, start, end) ?? node;
+        node = this.#node(bytes, message.inner()) ?? node;
         introduction = bytesField(MessageField.identifier, bytes.subarray(start, end));
         continue;
       }
       if (field === MessageField.left_out) leftOutMs = numbers(bytes, start, end);
       if (field !== MessageField.http_logs && field !== MessageField.tcp_logs) continue;
       malformed = 0;
-      const logs = new WireReader(bytes, start, end);
+      const logs = message.inner();
       while (logs.nextBytes()) {
         if (logs.field !== LogsField.log_entry) continue;
         if (field === MessageField.http_logs) {
-          const record = this.#record(bytes, logs.start, logs.end);
+          const record = this.#record(bytes, logs.inner());
           if (record) {
             records.push(record);
             places.push(logs.start, logs.end);
           } else malformed += 1;
         } else {
-          const connectionEnd = this.#connectionEnd(bytes, logs.start, logs.end);
+          const connectionEnd = this.#connectionEnd(bytes, logs.inner());
           if (connectionEnd) connectionEnds.push(connectionEnd);
           else malformed += 1;
         }
@@ -142,18 +143,17 @@ export class EntryReader {
     return { node, introduction, records, places, leftOutMs, connectionEnds, malformed };
   }
 
-  #node(bytes: Buffer, start: number, end: number): string | undefined {
+  #node(bytes: Buffer, identifier: WireReader): string | undefined {
     let id: string | undefined;
-    const identifier = new WireReader(bytes, start, end);
     while (identifier.nextBytes()) {
       if (identifier.field !== IdentifierField.node) continue;
-      const node = new WireReader(bytes, identifier.start, identifier.end);
+      const node = identifier.inner();
       while (node.nextBytes()) if (node.field === NodeField.id) id = this.#text(bytes, node);
     }
     return id;
   }
 
-  #record(bytes: Buffer, start: number, end: number): Mutable<AccessRecord> | undefined {
+  #record(bytes: Buffer, entry: WireReader): Mutable<AccessRecord> | undefined {
     const record = unfinished();
     const said: Said = {
       requestId: undefined,
@@ -163,13 +163,13 @@ export class EntryReader {
       began: undefined,
     };
     let hasRequest = false;
-    const entry = new WireReader(bytes, start, end);
     while (entry.nextBytes()) {
-      if (entry.field === EntryField.common_properties) this.#common(bytes, entry, record, said);
-      else if (entry.field === EntryField.request) {
+      if (entry.field === EntryField.common_properties) {
+        this.#common(bytes, entry.inner(), record, said);
+      } else if (entry.field === EntryField.request) {
         hasRequest = true;
-        this.#request(bytes, entry, record, said);
-      } else if (entry.field === EntryField.response) this.#response(bytes, entry, record);
+        this.#request(bytes, entry.inner(), record, said);
+      } else if (entry.field === EntryField.response) this.#response(bytes, entry.inner(), record);
     }
     if (said.isStart) {
       // It knows neither the stream's id nor what authz said beside the headers.
@@ -184,19 +184,18 @@ export class EntryReader {
     return hasRequest && isRecord(record) ? record : undefined;
   }
 
-  #common(bytes: Buffer, { start, end }: WireReader, record: Unfinished, said: Said): void {
-    const common = new WireReader(bytes, start, end);
+  #common(bytes: Buffer, common: WireReader, record: Unfinished, said: Said): void {
     while (common.next() === 'field') {
       switch (common.field) {
         case CommonField.stream_id:
           record.requestId = bytes.toString('utf8', common.start, common.end);
           break;
         case CommonField.start_time:
-          record.startedAtMs = milliseconds(bytes, common);
+          record.startedAtMs = milliseconds(common.inner());
           said.began = { start: common.start, end: common.end };
           break;
         case CommonField.duration:
-          record.durationMs = milliseconds(bytes, common);
+          record.durationMs = milliseconds(common.inner());
           break;
         case CommonField.access_log_type:
           record.kind = kinds.get(common.value);
@@ -209,29 +208,28 @@ export class EntryReader {
           record.bytesReceived = common.wide;
           break;
         case CommonField.downstream_remote_address:
-          record.client = this.#address(bytes, common)?.host;
+          record.client = this.#address(bytes, common.inner())?.host;
           break;
         case CommonField.downstream_direct_remote_address:
-          record.connection = connectionName(this.#address(bytes, common));
+          record.connection = connectionName(this.#address(bytes, common.inner()));
           break;
         case CommonField.metadata:
-          this.#metadata(bytes, common, record);
+          this.#metadata(bytes, common.inner(), record);
           break;
       }
     }
   }
 
-  #metadata(bytes: Buffer, { start, end }: WireReader, record: Unfinished): void {
-    const metadata = new WireReader(bytes, start, end);
+  #metadata(bytes: Buffer, metadata: WireReader, record: Unfinished): void {
     while (metadata.nextBytes()) {
       if (metadata.field !== MetadataField.filter_metadata) continue;
-      const entry = this.#mapEntry(bytes, metadata);
+      const entry = this.#mapEntry(bytes, metadata.inner());
       if (entry.key !== AUTHZ_METADATA_NAMESPACE) continue;
-      const struct = new WireReader(bytes, entry.start, entry.end);
+      const struct = metadata.inner(entry.start, entry.end);
       while (struct.nextBytes()) {
         if (struct.field !== StructField.fields) continue;
-        const { key, start: from, end: to } = this.#mapEntry(bytes, struct);
-        const value = new WireReader(bytes, from, to);
+        const { key, start: from, end: to } = this.#mapEntry(bytes, struct.inner());
+        const value = struct.inner(from, to);
         while (value.nextBytes()) {
           if (value.field === ValueField.string_value && value.end > value.start) {
             const text = this.#text(bytes, value);
@@ -243,15 +241,14 @@ export class EntryReader {
     }
   }
 
-  #request(bytes: Buffer, { start, end }: WireReader, record: Unfinished, said: Said): void {
-    const request = new WireReader(bytes, start, end);
+  #request(bytes: Buffer, request: WireReader, record: Unfinished, said: Said): void {
     while (request.nextBytes()) {
       if (request.field === RequestField.path) {
         record.method = rpcOfPath(this.#text(bytes, request));
       } else if (request.field === RequestField.request_id) {
         said.requestId = bytes.toString('utf8', request.start, request.end);
       } else if (request.field === RequestField.request_headers) {
-        const header = this.#mapEntry(bytes, request);
+        const header = this.#mapEntry(bytes, request.inner());
         if (header.key === TRACE_HEADER) {
           record.traceId = traceId(bytes.toString('latin1', header.start, header.end));
         } else if (header.key === LEASED_HEADER) {
@@ -265,20 +262,19 @@ export class EntryReader {
   }
 
   /** The status is in the trailers, or in the headers of an answer without a message. */
-  #response(bytes: Buffer, { start, end }: WireReader, record: Unfinished): void {
+  #response(bytes: Buffer, response: WireReader, record: Unfinished): void {
     const inHeaders: Status = { code: undefined, isThere: false, isClosed: false };
     const inTrailers: Status = { code: undefined, isThere: false, isClosed: false };
-    const response = new WireReader(bytes, start, end);
     while (response.nextBytes()) {
       switch (response.field) {
         case ResponseField.response_code_details:
           record.details = this.#text(bytes, response);
           break;
         case ResponseField.response_headers:
-          this.#status(bytes, response, inHeaders);
+          this.#status(bytes, response.inner(), inHeaders);
           break;
         case ResponseField.response_trailers:
-          this.#status(bytes, response, inTrailers);
+          this.#status(bytes, response.inner(), inTrailers);
           break;
       }
     }
@@ -286,8 +282,8 @@ export class EntryReader {
     record.sessionClosed = saysClosed(inTrailers) || saysClosed(inHeaders) || undefined;
   }
 
-  #status(bytes: Buffer, field: WireReader, status: Status): void {
-    const header = this.#mapEntry(bytes, field);
+  #status(bytes: Buffer, entry: WireReader, status: Status): void {
+    const header = this.#mapEntry(bytes, entry);
     if (header.key === GRPC_STATUS) {
       status.isThere = true;
       status.code = grpcStatus(bytes, header.start, header.end);
@@ -297,20 +293,19 @@ export class EntryReader {
     }
   }
 
-  #connectionEnd(bytes: Buffer, start: number, end: number): ConnectionEnd | undefined {
+  #connectionEnd(bytes: Buffer, entry: WireReader): ConnectionEnd | undefined {
     let connection: string | undefined;
     let startedAtMs: number | undefined;
     let lastedMs = 0;
-    const entry = new WireReader(bytes, start, end);
     while (entry.nextBytes()) {
       if (entry.field !== EntryField.common_properties) continue;
-      const common = new WireReader(bytes, entry.start, entry.end);
+      const common = entry.inner();
       while (common.nextBytes()) {
         if (common.field === CommonField.downstream_direct_remote_address) {
-          connection = connectionName(this.#address(bytes, common));
+          connection = connectionName(this.#address(bytes, common.inner()));
         } else if (common.field === CommonField.start_time) {
-          startedAtMs = milliseconds(bytes, common);
-        } else if (common.field === CommonField.duration) lastedMs = milliseconds(bytes, common);
+          startedAtMs = milliseconds(common.inner());
+        } else if (common.field === CommonField.duration) lastedMs = milliseconds(common.inner());
       }
     }
     if (connection === undefined || startedAtMs === undefined) return undefined;
@@ -318,14 +313,13 @@ export class EntryReader {
   }
 
   /** Undefined for an address that is no IP address. */
-  #address(bytes: Buffer, { start, end }: WireReader): HostAndPort | undefined {
+  #address(bytes: Buffer, address: WireReader): HostAndPort | undefined {
     let host: string | undefined;
     let port: number | undefined;
-    const address = new WireReader(bytes, start, end);
     while (address.nextBytes()) {
       if (address.field !== AddressField.socket_address) continue;
       host = '';
-      const socket = new WireReader(bytes, address.start, address.end);
+      const socket = address.inner();
       while (socket.next() === 'field') {
         if (socket.field === SocketAddressField.address) host = this.#text(bytes, socket);
         else if (socket.field === SocketAddressField.port_value) port = socket.value;
@@ -334,9 +328,8 @@ export class EntryReader {
     return host === undefined ? undefined : { host, port };
   }
 
-  #mapEntry(bytes: Buffer, { start, end }: WireReader): MapEntry {
+  #mapEntry(bytes: Buffer, entry: WireReader): MapEntry {
     const found: MapEntry = { key: '', start: 0, end: 0 };
-    const entry = new WireReader(bytes, start, end);
     while (entry.nextBytes()) {
       if (entry.field === MapEntryField.key) found.key = this.#text(bytes, entry);
       else if (entry.field === MapEntryField.value) {
@@ -405,10 +398,9 @@ function isRecord(record: Unfinished): record is Mutable<AccessRecord> {
 }
 
 /** google.protobuf.Timestamp or Duration, rounded. */
-function milliseconds(bytes: Buffer, { start, end }: WireReader): number {
+function milliseconds(time: WireReader): number {
   let seconds = 0;
   let nanos = 0;
-  const time = new WireReader(bytes, start, end);
   while (time.next() === 'field') {
     if (time.wireType !== WireType.VARINT) continue;
     if (time.field === TimeField.seconds) seconds = time.wide;

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../model/clock.js';
 import { QUERY_RPCS } from '../../model/names.js';
 import type { AccessRecord } from './access-record.js';
 import type { AccessLogMessage } from './entry-reader.js';
+import { whichAreNews } from './news.js';
 import type { Logger } from 'pino';
 
 export interface ReceivedMessage extends Pick<
@@ -38,7 +39,9 @@ export function localFeed(
         isKnown = true;
         reporters.add(reporter, Math.min(...records.map(({ startedAtMs }) => startedAtMs)));
       }
-      for (const record of records) {
+      const areNews = whichAreNews(records, intervalMs);
+      for (const [index, record] of records.entries()) {
+        if (!areNews[index]) continue;
         activity.record(record);
         tellOfQuery(record, feed, queries);
       }

@@ -4,16 +4,13 @@
  */
 import type { ClientWritableStream } from '@grpc/grpc-js';
 import { bytesField, varint } from '../../lib/protobuf/wire.js';
-import { QUERY_RPCS } from '../../model/names.js';
-import type { AccessRecord } from './access-record.js';
 import { LogsField, MessageField } from './entry-reader.js';
 import type { ActivityFeed, ReceivedMessage } from './feed.js';
+import { whichAreNews } from './news.js';
 
 const NO_INTRODUCTION = new Uint8Array();
 /** Messages that the other process has not taken yet, at most. */
 const MOST_WAITING = 1_000;
-/** Of whose RPCs each one is told. */
-const TOLD = new Set<string>([...QUERY_RPCS, 'AddArtifacts', 'ReleaseSession']);
 
 export interface RelayOptions {
   /** Begins a call to the other process; undefined: there is none. */
@@ -57,23 +54,13 @@ export function relayFeed(
   };
 }
 
-/**
- * Of the small RPCs that succeeded, one for each session and connection: that it was active says as much as that it was
- * so twenty times within the moment of a message. Of the others their times are left, for the console's figures.
- */
+/** Without what is no news. Of what is left out the times stay, for the console's figures. */
 function shortened({ records, places, bytes }: ReceivedMessage, intervalMs: number): Buffer {
-  const keys = records.map((record) => (isCommon(record, intervalMs) ? keyOf(record) : undefined));
-  const newest = new Map<string, AccessRecord>();
-  for (const [index, record] of records.entries()) {
-    const key = keys[index];
-    if (key === undefined) continue;
-    if (record.startedAtMs >= (newest.get(key)?.startedAtMs ?? 0)) newest.set(key, record);
-  }
+  const areNews = whichAreNews(records, intervalMs);
   const kept: Buffer[] = [];
   const leftOut: number[] = [];
   for (const [index, record] of records.entries()) {
-    const key = keys[index];
-    if (key !== undefined && newest.get(key) !== record) {
+    if (!areNews[index]) {
       leftOut.push(...varint(record.durationMs ?? 0));
       continue;
     }
@@ -85,23 +72,4 @@ function shortened({ records, places, bytes }: ReceivedMessage, intervalMs: numb
     bytesField(MessageField.http_logs, ...kept),
     bytesField(MessageField.left_out, Buffer.from(leftOut)),
   ]);
-}
-
-/** Whether it only says that its session was active: nobody was told that it runs, and nothing has ended with it. */
-function isCommon(record: AccessRecord, intervalMs: number): boolean {
-  const { kind, grpcStatus, refusal, session, method, durationMs, sessionClosed } = record;
-  return (
-    kind === 'ended' &&
-    grpcStatus === 0 &&
-    refusal === undefined &&
-    session !== undefined &&
-    sessionClosed === undefined &&
-    durationMs !== undefined &&
-    durationMs < intervalMs &&
-    !TOLD.has(method)
-  );
-}
-
-function keyOf({ session, connection }: AccessRecord): string {
-  return `${session} ${connection}`;
 }
