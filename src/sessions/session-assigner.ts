@@ -64,6 +64,8 @@ export class SessionAssigner implements Assigner {
   readonly #estimate = new StartEstimate();
   readonly #limits: SessionLimits;
   readonly #serving = new Set<string>();
+  /** Namespaces that are served when what has come meanwhile has been read. */
+  readonly #servedSoon = new Set<string>();
   #looking = false;
 
   constructor(options: SessionAssignerOptions) {
@@ -207,7 +209,7 @@ export class SessionAssigner implements Assigner {
     const attempt = new Attempt(request, place, canary?.variant, version, this.#o.clock);
     this.#attempts.set(request.sessionId, attempt);
     this.#givenUp.delete(request.sessionId);
-    this.#serve(namespace);
+    this.#serveSoon(namespace);
     this.#lookAgainLater();
     return attempt;
   }
@@ -247,6 +249,18 @@ export class SessionAssigner implements Assigner {
     });
   }
 
+  /** Sessions that begin at once are served together: each look at a namespace is one at all of its drivers. */
+  #serveSoon(namespace: string): void {
+    if (this.#servedSoon.size === 0) {
+      setImmediate(() => {
+        const namespaces = [...this.#servedSoon];
+        this.#servedSoon.clear();
+        for (const each of namespaces) this.#serve(each);
+      });
+    }
+    this.#servedSoon.add(namespace);
+  }
+
   /** Gives the namespace's open drivers to those who wait, in their order. */
   #serve(namespace: string): void {
     const { ledger, observations, waitingRoom } = this.#o;
@@ -284,7 +298,9 @@ export class SessionAssigner implements Assigner {
         attempt.grant(refusal ? Promise.reject(refusal) : this.#pin(driver.uid, attempt.request));
         this.#attempts.delete(sessionId);
         waitingRoom.leave(attempt.place);
-        open = undefined;
+        const others = open.filter(({ uid }) => uid !== driver.uid);
+        const now = ledger.get(driver.uid);
+        open = now ? [...others, ...openDrivers([now], observations, pool)] : others;
       }
     } finally {
       this.#serving.delete(namespace);
