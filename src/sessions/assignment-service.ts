@@ -15,6 +15,8 @@ import {
   AssignResponseSchema,
   type AdmitRequest,
   type AdmitResponse,
+  type AssignManyRequest,
+  type AssignManyResponse,
   type AssignRequest as AssignMessage,
   type AssignResponse,
   type FollowRequest,
@@ -44,6 +46,7 @@ import type { Leadership } from '../model/ledger.js';
 import { TRACE_HEADER } from '../model/names.js';
 import type { DriverStart, DriverStarts } from '../model/pool.js';
 import type { Principal } from '../model/principal.js';
+import { assignMany } from './assign-stream.js';
 import type { SidecarNotices } from './notices.js';
 import { takeStatus } from './sidecar-status.js';
 import { follow } from './sidecar-stream.js';
@@ -70,6 +73,24 @@ export interface AssignmentServiceOptions {
 /** Registers the service. Streams end with the server, or with the leadership. */
 export function addAssignmentService(server: Server, options: AssignmentServiceOptions): void {
   const { assigner, clock, logger, queries, watch } = options;
+  const answerAssign = async (
+    message: AssignMessage,
+    traceparent: string | undefined,
+    signal: AbortSignal,
+    longestHoldMs = MAXIMUM_HOLD_MS,
+  ): Promise<AssignResponse> => {
+    const answered = watch.begin(message, traceparent);
+    try {
+      const response = await assign(message, longestHoldMs, assigner, signal);
+      answered({ driver: response.assignment?.driverUid });
+      return response;
+    } catch (error) {
+      const { code } = toGatewayError(error);
+      if (code === 'INTERNAL') logger.error({ err: error }, 'assignment failed');
+      answered({ failure: code });
+      throw error;
+    }
+  };
   server.addService(serviceDefinition(AssignmentService), {
     assign(
       call: ServerUnaryCall<AssignMessage, AssignResponse>,
@@ -77,19 +98,18 @@ export function addAssignmentService(server: Server, options: AssignmentServiceO
     ) {
       const abort = new AbortController();
       call.on('cancelled', () => abort.abort());
-      const answered = watch.begin(call.request, traceparentOf(call.metadata));
-      assign(call.request, holdMs(call, clock), assigner, abort.signal).then(
-        (response) => {
-          answered({ driver: response.assignment?.driverUid });
-          callback(null, response);
-        },
-        (error: unknown) => {
-          const { code } = toGatewayError(error);
-          if (code === 'INTERNAL') logger.error({ err: error }, 'assignment failed');
-          answered({ failure: code });
-          callback(toServiceError(error));
-        },
+      answerAssign(
+        call.request,
+        traceparentOf(call.metadata),
+        abort.signal,
+        holdMs(call, clock),
+      ).then(
+        (response) => callback(null, response),
+        (error: unknown) => callback(toServiceError(error)),
       );
+    },
+    assignMany(call: ServerDuplexStream<AssignManyRequest, AssignManyResponse>) {
+      assignMany(call, answerAssign);
     },
     admit(
       call: ServerUnaryCall<AdmitRequest, AdmitResponse>,

@@ -8,7 +8,12 @@ import {
   type ServerUnaryCall,
 } from '@grpc/grpc-js';
 import {
+  type Assignment,
+  AssignmentSchema,
   AssignmentService,
+  type AssignManyRequest,
+  type AssignManyResponse,
+  AssignManyResponseSchema,
   AssignResponseSchema,
   FollowResponseSchema,
   type AssignRequest,
@@ -20,13 +25,18 @@ import {
   ReportStatusResponseSchema,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { serviceDefinition } from '../../src/lib/grpc/channels.js';
-import { toServiceError } from '../../src/lib/grpc/status-details.js';
+import { statusDetails, toServiceError } from '../../src/lib/grpc/status-details.js';
+import { toGatewayError } from '../../src/model/errors.js';
+import { TRACE_HEADER } from '../../src/model/names.js';
 import { Signal } from './signal.js';
 import { unusedAddress } from './loopback.js';
 
-/** An Assign call that waits for the test's answer. */
+/** A session that was asked for, alone or on a stream, and waits for the test's answer. */
 export interface Asked {
   readonly request: AssignRequest;
+  /** Of its trace; empty: none. */
+  readonly traceparent: string;
+  readonly how: 'alone' | 'stream';
   readonly cancelled: Promise<void>;
   answer(driverUid?: string): void;
   refuse(error: Error): void;
@@ -96,17 +106,18 @@ export class ScriptedControlPlane {
   readonly follows = new Signal<FollowStream>();
   readonly told = new Signal<Told>();
   #streams = 0n;
+  #manyStreams = 0;
 
   private constructor(server: Server, address: string) {
     this.#server = server;
     this.address = address;
   }
 
-  /** Listens on the given address, or on a free port of one that nobody else uses. `knowsStatus`: unlike one of an earlier release. */
+  /** Listens on the given address, or on a free port of one that nobody else uses. `knows…`: unlike one of an earlier release. */
   static async start(
     given?: string,
     credentials = ServerCredentials.createInsecure(),
-    { knowsStatus = true } = {},
+    { knowsStatus = true, knowsMany = true } = {},
   ): Promise<ScriptedControlPlane> {
     const address = given ?? `${await unusedAddress()}:0`;
     const server = new Server();
@@ -122,6 +133,14 @@ export class ScriptedControlPlane {
         call: ServerUnaryCall<AssignRequest, AssignResponse>,
         callback: sendUnaryData<AssignResponse>,
       ) => plane.asked.emit(asked(call, callback)),
+      ...(knowsMany
+        ? {
+            assignMany: (call: ServerDuplexStream<AssignManyRequest, AssignManyResponse>) => {
+              plane.#manyStreams += 1;
+              askedMany(call, (one) => plane.asked.emit(one));
+            },
+          }
+        : {}),
       follow: (call: ServerDuplexStream<FollowRequest, FollowResponse>) =>
         plane.follows.emit(new FollowStream(call, plane.#streams++ * 1000n)),
       ...(knowsStatus
@@ -141,6 +160,11 @@ export class ScriptedControlPlane {
     return plane;
   }
 
+  /** AssignMany streams that were begun. */
+  get manyStreams(): number {
+    return this.#manyStreams;
+  }
+
   /** Cuts every connection. */
   stop(): void {
     this.#server.forceShutdown();
@@ -154,27 +178,59 @@ function asked(
   const { request } = call;
   return {
     request,
+    traceparent: call.metadata.get(TRACE_HEADER)[0]?.toString() ?? '',
+    how: 'alone',
     cancelled: new Promise((resolve) => call.on('cancelled', () => resolve())),
-    answer(driverUid = 'driver-1') {
+    answer: (driverUid) =>
       callback(
         null,
-        create(AssignResponseSchema, {
-          assignment: {
-            sessionId: request.sessionId,
-            ...(request.principal ? { principal: request.principal } : {}),
-            userId: request.userId,
-            driverUid,
-            cluster: `spark/${request.namespace}`,
-            address: '192.0.2.9:15002',
-            driverToken: 'secret',
-            team: request.team,
-            environment: request.environment,
-            namespace: request.namespace,
-            cacheTtlMs: 60_000,
-          },
-        }),
-      );
-    },
+        create(AssignResponseSchema, { assignment: assignmentOf(request, driverUid) }),
+      ),
     refuse: (error) => callback(toServiceError(error)),
   };
+}
+
+function askedMany(
+  call: ServerDuplexStream<AssignManyRequest, AssignManyResponse>,
+  onAsked: (asked: Asked) => void,
+): void {
+  const cancels = new Map<number, () => void>();
+  const tell = (response: MessageInitShape<typeof AssignManyResponseSchema>) =>
+    call.write(create(AssignManyResponseSchema, response));
+  call.on('error', () => undefined);
+  call.on('cancelled', () => {
+    for (const cancel of cancels.values()) cancel();
+  });
+  call.on('data', ({ id, asked: request, traceparent }: AssignManyRequest) => {
+    if (!request) {
+      cancels.get(id)?.();
+      return;
+    }
+    onAsked({
+      request,
+      traceparent,
+      how: 'stream',
+      cancelled: new Promise((resolve) => cancels.set(id, resolve)),
+      answer: (driverUid) =>
+        tell({ id, answer: { case: 'assignment', value: assignmentOf(request, driverUid) } }),
+      refuse: (error) =>
+        tell({ id, answer: { case: 'refusal', value: statusDetails(toGatewayError(error)) } }),
+    });
+  });
+}
+
+function assignmentOf(request: AssignRequest, driverUid = 'driver-1'): Assignment {
+  return create(AssignmentSchema, {
+    sessionId: request.sessionId,
+    ...(request.principal ? { principal: request.principal } : {}),
+    userId: request.userId,
+    driverUid,
+    cluster: `spark/${request.namespace}`,
+    address: '192.0.2.9:15002',
+    driverToken: 'secret',
+    team: request.team,
+    environment: request.environment,
+    namespace: request.namespace,
+    cacheTtlMs: 60_000,
+  });
 }

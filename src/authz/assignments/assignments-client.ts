@@ -9,7 +9,7 @@ import {
   InterruptRequestSchema,
   AssignRequestSchema,
   type AssignRequest as AssignRequestMessage,
-  type AssignResponse,
+  type Assignment as AssignmentMessage,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { channelOptions } from '../../lib/grpc/channels.js';
 import type {
@@ -29,6 +29,7 @@ import { GatewayError } from '../../model/errors.js';
 import type { Interrupt, InterruptChannel } from '../../model/interrupt.js';
 import { principalKey, samePrincipal } from '../../model/principal.js';
 import type { SidecarPolicy } from '../../model/reports.js';
+import { AssignStream } from './assign-stream.js';
 import { abortReason, AssignmentCache, SharedFlights } from './assignment-cache.js';
 import { callControlPlane } from './call-control-plane.js';
 import { Follow } from './follow.js';
@@ -76,6 +77,7 @@ export class AssignmentsClient
 {
   readonly #options: AssignmentsClientOptions;
   readonly #clients: readonly Client[];
+  readonly #streams = new Map<Client, AssignStream>();
   readonly #cache: AssignmentCache;
   readonly #follow: Follow;
   readonly #status: StatusReports;
@@ -115,6 +117,7 @@ export class AssignmentsClient
   async close(limitMs = 2_000): Promise<void> {
     this.#status.tell(undefined);
     await this.#follow.close(limitMs);
+    for (const stream of this.#streams.values()) stream.close();
     for (const client of this.#clients) client.close();
   }
 
@@ -213,14 +216,19 @@ export class AssignmentsClient
   async #askAny(request: AssignRequest, holdMs: number, signal: AbortSignal): Promise<Assignment> {
     const message = toMessage(request, holdMs);
     const { traceparent } = request;
+    const timeoutMs = holdMs + ANSWER_MARGIN_MS;
     const answer = await this.#callAny(signal, (client) =>
-      callControlPlane(client, AssignmentService.method.assign, message, {
-        deadline: Date.now() + holdMs + ANSWER_MARGIN_MS,
-        signal,
-        traceparent,
-      }),
+      this.#streamTo(client).ask(message, { timeoutMs, signal, traceparent }),
     );
     return fromMessage(answer);
+  }
+
+  #streamTo(client: Client): AssignStream {
+    const known = this.#streams.get(client);
+    if (known) return known;
+    const stream = new AssignStream(client, this.#options.clock);
+    this.#streams.set(client, stream);
+    return stream;
   }
 
   /** Calls the control plane that answered last, then the others. */
@@ -305,7 +313,7 @@ function toMessage(request: AssignRequest, holdMs: number): AssignRequestMessage
 }
 
 /** Throws INTERNAL for an answer without an assignment. */
-function fromMessage({ assignment }: AssignResponse): Assignment {
+function fromMessage(assignment: AssignmentMessage | undefined): Assignment {
   if (!assignment?.principal) {
     throw new GatewayError('INTERNAL', 'The control plane answered without an assignment.');
   }

@@ -152,7 +152,18 @@ export function sentError(error: ServiceError): GatewayError | undefined {
   });
 }
 
+/** The same of an answer's own bytes, which `statusDetails` has made. */
+export function fromStatusDetails(bytes: Uint8Array): GatewayError {
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', Buffer.from(bytes));
+  const { message = 'An answer cannot be read.', code = GrpcStatus.INTERNAL } =
+    parseStatus(bytes) ?? {};
+  return fromServiceError(Object.assign(new Error(message), { code, details: message, metadata }));
+}
+
 interface Parsed {
+  /** Of gRPC. */
+  readonly code: number;
   readonly message: string;
   /** undefined: a code of somebody else, or of a newer release. */
   readonly reason: ErrorCode | undefined;
@@ -161,9 +172,9 @@ interface Parsed {
 }
 
 /** undefined for bytes that are no google.rpc.Status: whatever stands between may have put them there. */
-function parseStatus(bytes: Buffer): Parsed | undefined {
+function parseStatus(bytes: Uint8Array): Parsed | undefined {
   try {
-    const { message, details } = fromBinary(StatusSchema, bytes);
+    const { code, message, details } = fromBinary(StatusSchema, bytes);
     let reason: ErrorCode | undefined;
     let problems: readonly PlacedProblem[] = [];
     let retryAfterMs: number | undefined;
@@ -175,7 +186,7 @@ function parseStatus(bytes: Buffer): Parsed | undefined {
       const violations = anyUnpack(detail, BadRequestSchema)?.fieldViolations;
       if (violations) problems = violations.map(fromViolation);
     }
-    return { message, reason, retryAfterMs, problems };
+    return { code, message, reason, retryAfterMs, problems };
   } catch {
     return undefined;
   }
