@@ -26,8 +26,8 @@ export interface AskOptions {
 interface Asked {
   readonly message: AssignMessage;
   readonly options: AskOptions;
-  answer(assignment: AssignmentMessage | undefined): void;
-  refuse(error: Error): void;
+  readonly answer: (assignment: AssignmentMessage | undefined) => void;
+  readonly refuse: (error: Error) => void;
 }
 
 const method = methodDefinition(AssignmentService.method.assignMany);
@@ -76,11 +76,11 @@ export class AssignStream {
       this.#asked.set(id, {
         message,
         options,
-        answer(assignment) {
+        answer: (assignment) => {
           done();
           resolve(assignment);
         },
-        refuse(error) {
+        refuse: (error) => {
           done();
           reject(error);
         },
