@@ -76,6 +76,8 @@ const ValueField = { string_value: 3 } as const;
 
 const OVERWRITE_IF_EXISTS_OR_ADD = 2;
 const NOTHING: Buffer = Buffer.alloc(0);
+/** The same for all checks, each of which is read at once: readers for their headers would be most of their garbage. */
+const messages = new WireReader(NOTHING, 0, 0);
 
 interface Decoded {
   path: string;
@@ -98,54 +100,46 @@ export function decodeCheckRequest(bytes: Buffer, texts: TextCache): CheckReques
     peerPrincipal: '',
     peerCertificate: '',
   };
-  const check = new WireReader(bytes, 0, bytes.length);
+  const check = messages.reset(bytes, 0, bytes.length);
   while (check.nextBytes()) {
-    if (check.field === CheckRequestField.attributes) readAttributes(bytes, check, request, texts);
+    if (check.field === CheckRequestField.attributes) {
+      readAttributes(bytes, check.inner(), request, texts);
+    }
   }
   return request;
 }
 
 function readAttributes(
   bytes: Buffer,
-  { start, end }: WireReader,
+  context: WireReader,
   request: Decoded,
   texts: TextCache,
 ): void {
-  const context = new WireReader(bytes, start, end);
   while (context.nextBytes()) {
-    if (context.field === AttributeContextField.source) readSource(bytes, context, request, texts);
-    else if (context.field === AttributeContextField.request)
-      readRequest(bytes, context, request, texts);
+    if (context.field === AttributeContextField.source) {
+      readSource(bytes, context.inner(), request, texts);
+    } else if (context.field === AttributeContextField.request) {
+      readRequest(bytes, context.inner(), request, texts);
+    }
   }
 }
 
-function readSource(
-  bytes: Buffer,
-  { start, end }: WireReader,
-  request: Decoded,
-  texts: TextCache,
-): void {
-  const peer = new WireReader(bytes, start, end);
+function readSource(bytes: Buffer, peer: WireReader, request: Decoded, texts: TextCache): void {
   while (peer.nextBytes()) {
     if (peer.field === PeerField.principal) request.peerPrincipal = text(bytes, peer, texts);
     else if (peer.field === PeerField.certificate)
       request.peerCertificate = text(bytes, peer, texts);
     else if (peer.field === PeerField.address) {
-      request.sourceAddress = readAddress(bytes, peer, texts) ?? request.sourceAddress;
+      request.sourceAddress = readAddress(bytes, peer.inner(), texts) ?? request.sourceAddress;
     }
   }
 }
 
-function readAddress(
-  bytes: Buffer,
-  { start, end }: WireReader,
-  texts: TextCache,
-): string | undefined {
+function readAddress(bytes: Buffer, address: WireReader, texts: TextCache): string | undefined {
   let found: string | undefined;
-  const address = new WireReader(bytes, start, end);
   while (address.nextBytes()) {
     if (address.field !== AddressField.socket_address) continue;
-    const socket = new WireReader(bytes, address.start, address.end);
+    const socket = address.inner();
     while (socket.nextBytes()) {
       if (socket.field === SocketAddressField.address) found = text(bytes, socket, texts);
     }
@@ -153,18 +147,13 @@ function readAddress(
   return found;
 }
 
-function readRequest(
-  bytes: Buffer,
-  { start, end }: WireReader,
-  request: Decoded,
-  texts: TextCache,
-): void {
-  const outer = new WireReader(bytes, start, end);
+function readRequest(bytes: Buffer, outer: WireReader, request: Decoded, texts: TextCache): void {
   while (outer.nextBytes()) {
     if (outer.field !== RequestField.http) continue;
-    const http = new WireReader(bytes, outer.start, outer.end);
+    const http = outer.inner();
     while (http.nextBytes()) {
-      if (http.field === HttpRequestField.headers) readHeader(bytes, http, request.headers, texts);
+      if (http.field === HttpRequestField.headers)
+        readHeader(bytes, http.inner(), request.headers, texts);
       else if (http.field === HttpRequestField.path) request.path = text(bytes, http, texts);
       else if (http.field === HttpRequestField.host) request.host = text(bytes, http, texts);
       else if (http.field === HttpRequestField.raw_body) {
@@ -176,14 +165,13 @@ function readRequest(
 
 function readHeader(
   bytes: Buffer,
-  { start, end }: WireReader,
+  entry: WireReader,
   headers: CheckHeaders,
   texts: TextCache,
 ): void {
   let name = '';
   let valueStart = 0;
   let valueEnd = 0;
-  const entry = new WireReader(bytes, start, end);
   while (entry.nextBytes()) {
     if (entry.field === MapEntryField.key) name = text(bytes, entry, texts);
     else if (entry.field === MapEntryField.value) {

@@ -122,6 +122,8 @@ function connectionManager(settings: ListenerSettings) {
     accessLogOptions: { accessLogFlushInterval: duration(settings.accessLogIntervalMs) },
     ...(settings.tracing ? { tracing: frontTracing(settings.tracing) } : {}),
     useRemoteAddress: true,
+    // No driver is sent it (routes.ts).
+    skipXffAppend: true,
     xffNumTrustedHops: settings.trustedProxies,
     // A path must mean the same to Envoy, to authz and to the driver.
     normalizePath: true,

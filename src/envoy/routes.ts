@@ -60,8 +60,10 @@ const ANSWER_TIMEOUT_MS = 10_000;
  *    client stream which never sends its first message, or sends it byte by byte, meets a timeout;
  * 4. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
  */
-export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): RouteConfiguration {
-  const { authz } = settings;
+export function routes(
+  settings: Pick<EnvoySettings, 'authz' | 'drivers' | 'listener'>,
+): RouteConfiguration {
+  const { authz, listener } = settings;
   const assigned = { grpc: {}, headers: stamped() };
   const pathSpecifier = { case: 'prefix' as const, value: `/${SPARK_CONNECT_SERVICE}/` };
   const unassigned = {
@@ -102,7 +104,8 @@ export function routes(settings: Pick<EnvoySettings, 'authz' | 'drivers'>): Rout
             // its record (telemetry/access-log/entry-reader.ts).
             removed: ['x-request-id'],
           }),
-          ...(authz.leases === true
+          // A trace shows what authz did of a Config, which a lease leaves out.
+          ...(authz.leases === true && !listener.tracing
             ? leaseRoutes('Config', unassigned.action.value, {
                 leases: true,
                 counts: false,

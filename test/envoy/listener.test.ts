@@ -3,9 +3,11 @@ import test from 'ava';
 import { ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js';
 import { TypeUrl } from '../../src/xds/resource.js';
 import { frontResources, listener } from '../../src/envoy/listener.js';
+import { routes } from '../../src/envoy/routes.js';
 import {
   checkTimeoutMs,
   type EnvoySettings,
+  ResourceNames,
   unassignedIdleTimeoutMs,
 } from '../../src/envoy/settings.js';
 import { defaultEnvoySettings } from '../support/envoy-settings.js';
@@ -30,6 +32,23 @@ test('the listener is built the same each time', (t) => {
     toBinary(ListenerSchema, listener(defaultEnvoySettings.listener)),
   );
   t.deepEqual(first, second);
+});
+
+test('only where there are leases, and a Config only where requests are not traced, leaves by one', (t) => {
+  const leased = (leases: boolean, tracing = {}) =>
+    routes({
+      ...defaultEnvoySettings,
+      listener: { ...defaultEnvoySettings.listener, ...tracing },
+      authz: { ...defaultEnvoySettings.authz, leases },
+    })
+      .virtualHosts.flatMap((host) => host.routes)
+      .filter(({ typedPerFilterConfig }) => ResourceNames.lease in typedPerFilterConfig)
+      .map(({ name }) => name)
+      .filter((name) => !name.startsWith('leased_'));
+  const release = ['driver_ReleaseExecute', 'unassigned_ReleaseExecute'];
+  t.deepEqual(leased(true), [...release, 'driver_Config', 'unassigned_Config']);
+  t.deepEqual(leased(true, { tracing: { samplePercent: 1 } }), release);
+  t.deepEqual(leased(false), []);
 });
 
 test('with TLS, only names of secrets are part of the listener', (t) => {

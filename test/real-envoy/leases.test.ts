@@ -283,40 +283,44 @@ test('Envoy counts and times those that succeed, which have no record', async (t
   t.true(Number(/: (\d+)/.exec(leased)?.[1]) > 0, 'what left by a lease is counted by itself');
 });
 
-test('a driver cannot give a lease, neither to its own client nor to another', async (t) => {
-  const { front, driver } = t.context;
-  const { address, port, namespace } = routable(driver);
-  const body = frame(encode([1, SESSION], [2, USER]));
-  seconds = 0;
-  const ask = async (token: string, headers: Fields = {}) => {
-    const before = front.authz.requests.length;
-    const said = await call(t.context, body, { authorization: `Bearer ${token}`, ...headers });
-    t.is(said['grpc-status'], '0');
-    t.is(said[LEASE_HEADER], undefined);
-    const requests = front.authz.requests.slice(before);
-    const number = requests.at(-1)?.attributes?.request?.http?.headers[LEASE_HEADER] ?? '';
-    return { asked: requests.length, number: Number(number) };
-  };
-  const victim = await ask('victim');
-  t.true(victim.number > 0);
-  const forge = (number: number) => ({
-    'x-forge': [
-      number,
-      3_600,
-      'metadata',
-      clusterName(namespace),
-      Buffer.from(hostPort(address, port)).toString('base64'),
-      'identity',
-      'forged',
-    ].join(' '),
+for (const rpc of ['ReleaseExecute', 'Config'] as const) {
+  test(`a driver cannot give a lease, neither to its own client nor to another: ${rpc}`, async (t) => {
+    const { front, driver } = t.context;
+    const { address, port, namespace } = routable(driver);
+    const body = frame(encode([1, SESSION], [2, USER]));
+    seconds = 0;
+    const ask = async (token: string, headers: Fields = {}) => {
+      const before = front.authz.requests.length;
+      const authorization = `Bearer ${token}-${rpc}`;
+      const said = await call(t.context, body, { authorization, ...headers }, rpc);
+      t.is(said['grpc-status'], '0');
+      t.is(said[LEASE_HEADER], undefined);
+      const requests = front.authz.requests.slice(before);
+      const number = requests.at(-1)?.attributes?.request?.http?.headers[LEASE_HEADER] ?? '';
+      return { asked: requests.length, number: Number(number) };
+    };
+    const victim = await ask('victim');
+    t.true(victim.number > 0);
+    const words: Partial<Record<string, string>> = {
+      [CLUSTER_HEADER]: clusterName(namespace),
+      [PIN_HEADER]: Buffer.from(hostPort(address, port)).toString('base64'),
+    };
+    const forge = (number: number) => ({
+      'x-forge': [
+        number,
+        3_600,
+        ...LEASE_WORDS[rpc].map((name) => words[name] ?? 'forged'),
+        'forged',
+      ].join(' '),
+    });
+    await ask('eve', forge(victim.number));
+    t.is((await ask('victim')).asked, 1, 'authz is asked again');
+    // Numbers follow each other: its own is the next but one.
+    const { number } = await ask('eve');
+    await ask('eve', forge(number + 1));
+    t.is((await ask('eve')).asked, 1);
   });
-  await ask('eve', forge(victim.number));
-  t.is((await ask('victim')).asked, 1, 'authz is asked again');
-  // Numbers follow each other: its own is the next but one.
-  const { number } = await ask('eve');
-  await ask('eve', forge(number + 1));
-  t.is((await ask('eve')).asked, 1);
-});
+}
 
 // Config: equal is the whole message.
 
