@@ -10,9 +10,8 @@ import {
   type AssignRequest as AssignMessage,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { methodDefinition } from '../../lib/grpc/channels.js';
-import { fromServiceError, fromStatusDetails } from '../../lib/grpc/status-details.js';
+import { fromServiceError, fromStatusDetails, unreachable } from '../../lib/grpc/status-details.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import { GatewayError } from '../../model/errors.js';
 import { abortReason } from './assignment-cache.js';
 import { callControlPlane } from './call-control-plane.js';
 
@@ -71,7 +70,7 @@ export class AssignStream {
         reject(reason);
       };
       const abort = (): void => giveUp(abortReason(signal));
-      const timer: Timer = this.#clock.setTimer(options.timeoutMs, () => giveUp(silent()));
+      const timer: Timer = this.#clock.setTimer(options.timeoutMs, () => giveUp(unreachable()));
       signal.addEventListener('abort', abort, { once: true });
       this.#asked.set(id, {
         message,
@@ -135,8 +134,4 @@ export class AssignStream {
     const { assignment } = await callControlPlane(this.#client, assign, message, options);
     return assignment;
   }
-}
-
-function silent(): GatewayError {
-  return new GatewayError('CONTROL_PLANE_UNAVAILABLE', 'The control plane does not answer.');
 }

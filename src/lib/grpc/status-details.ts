@@ -132,10 +132,15 @@ export function fromServiceError(error: ServiceError): GatewayError {
   const sent = sentError(error);
   if (sent) return sent;
   if (error.code === GrpcStatus.INTERNAL) return toGatewayError(error);
+  return unreachable(error);
+}
+
+/** What a client is told while no control plane answers. */
+export function unreachable(cause?: unknown): GatewayError {
   return new GatewayError(
     'CONTROL_PLANE_UNAVAILABLE',
     'The gateway cannot reach its control plane; new sessions wait until it is back.',
-    { cause: error, retryAfterMs: 2000 },
+    { cause, retryAfterMs: 2000 },
   );
 }
 
