@@ -34,21 +34,24 @@ test('the listener is built the same each time', (t) => {
   t.deepEqual(first, second);
 });
 
+/** The routes whose requests may ask for a lease. */
+function leasable(leases: boolean, tracing = {}): string[] {
+  return routes({
+    ...defaultEnvoySettings,
+    listener: { ...defaultEnvoySettings.listener, ...tracing },
+    authz: { ...defaultEnvoySettings.authz, leases },
+  })
+    .virtualHosts.flatMap((host) => host.routes)
+    .filter(({ typedPerFilterConfig }) => ResourceNames.lease in typedPerFilterConfig)
+    .map(({ name }) => name)
+    .filter((name) => !name.startsWith('leased_'));
+}
+
 test('only where there are leases, and a Config only where requests are not traced, leaves by one', (t) => {
-  const leased = (leases: boolean, tracing = {}) =>
-    routes({
-      ...defaultEnvoySettings,
-      listener: { ...defaultEnvoySettings.listener, ...tracing },
-      authz: { ...defaultEnvoySettings.authz, leases },
-    })
-      .virtualHosts.flatMap((host) => host.routes)
-      .filter(({ typedPerFilterConfig }) => ResourceNames.lease in typedPerFilterConfig)
-      .map(({ name }) => name)
-      .filter((name) => !name.startsWith('leased_'));
   const release = ['driver_ReleaseExecute', 'unassigned_ReleaseExecute'];
-  t.deepEqual(leased(true), [...release, 'driver_Config', 'unassigned_Config']);
-  t.deepEqual(leased(true, { tracing: { samplePercent: 1 } }), release);
-  t.deepEqual(leased(false), []);
+  t.deepEqual(leasable(true), [...release, 'driver_Config', 'unassigned_Config']);
+  t.deepEqual(leasable(true, { tracing: { samplePercent: 1 } }), release);
+  t.deepEqual(leasable(false), []);
 });
 
 test('with TLS, only names of secrets are part of the listener', (t) => {
