@@ -52,10 +52,11 @@ const ANSWER_TIMEOUT_MS = 10_000;
 /**
  * The first match wins. Envoy matches again after authz has stamped the request (`clear_route_cache`), but
  * whether it passes a filter of its own is decided before that, so CloneSession and AddArtifacts have two routes each:
- * 1. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes,
+ * 1. stamped with an answer: authz, which gives it; before what any RPC has for requests that are not stamped,
+ *    but for ReleaseExecute, which authz never answers;
+ * 2. stamped with a cluster and a non-empty pin: the driver; a query may be silent for as long as it likes,
  *    the messages of an upload are looked at (upload-limit.ts);
  *    ReleaseExecute and Config have routes of their own for their leases (lease.ts);
- * 2. stamped with an answer: authz, which gives it;
  * 3. any other RPC of Spark Connect: no driver. It is here that a request waits for authz and that a
  *    client stream which never sends its first message, or sends it byte by byte, meets a timeout;
  * 4. anything else: 404 (gRPC: UNIMPLEMENTED) without asking authz.
@@ -104,6 +105,17 @@ export function routes(
             // its record (telemetry/access-log/entry-reader.ts).
             removed: ['x-request-id'],
           }),
+          {
+            name: 'answered',
+            match: { pathSpecifier, grpc: {}, headers: [nonEmpty(ANSWER_HEADER)] },
+            action: {
+              case: 'route',
+              value: {
+                clusterSpecifier: { case: 'cluster', value: StaticClusters.extAuthz },
+                timeout: duration(ANSWER_TIMEOUT_MS),
+              },
+            },
+          },
           // A trace shows what authz did of a Config, which a lease leaves out.
           ...(authz.leases === true && !listener.tracing
             ? leaseRoutes('Config', unassigned.action.value, {
@@ -137,17 +149,6 @@ export function routes(
             typedPerFilterConfig: limited,
           },
           { name: 'driver', match: { pathSpecifier, ...assigned }, action: toDriver() },
-          {
-            name: 'answered',
-            match: { pathSpecifier, grpc: {}, headers: [nonEmpty(ANSWER_HEADER)] },
-            action: {
-              case: 'route',
-              value: {
-                clusterSpecifier: { case: 'cluster', value: StaticClusters.extAuthz },
-                timeout: duration(ANSWER_TIMEOUT_MS),
-              },
-            },
-          },
           { ...unassigned, name: 'unassigned' },
           {
             name: 'not_served',

@@ -184,5 +184,17 @@ test.serial(
     ]);
     t.regex((await ends[2])?.message ?? '', /OPERATION_CANCELED/);
     await waiting(gateway, 0);
+    // What PySpark asks to show the error begins no session again.
+    const key = 'spark.sql.connect.serverStacktrace.enabled';
+    const { responses } = await bob.raw({
+      target,
+      method: 'Config',
+      sessionId,
+      userId: 'alice',
+      message: { operation: { getOption: { keys: [key] } } },
+      metadata,
+    }).result;
+    t.deepEqual(responses, [{ sessionId, pairs: [{ key }] }]);
+    await waiting(gateway, 0);
   },
 );

@@ -54,6 +54,19 @@ test('only where there are leases, and a Config only where requests are not trac
   t.deepEqual(leasable(false), []);
 });
 
+test('what authz answers itself goes to authz, whichever RPC it is: ReleaseExecute alone is never answered so', (t) => {
+  const [host] = routes({
+    ...defaultEnvoySettings,
+    authz: { ...defaultEnvoySettings.authz, leases: true },
+  }).virtualHosts;
+  const names = host?.routes.map(({ name }) => name) ?? [];
+  const before = names.slice(0, names.indexOf('answered'));
+  t.deepEqual(
+    before.filter((name) => name.startsWith('unassigned')),
+    ['unassigned_ReleaseExecute'],
+  );
+});
+
 test('with TLS, only names of secrets are part of the listener', (t) => {
   const value = listener({ ...defaultEnvoySettings.listener, tls: true });
   const text = Buffer.from(toBinary(ListenerSchema, value)).toString('latin1');
