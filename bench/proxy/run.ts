@@ -79,15 +79,12 @@ const measures: readonly Measure[] = [
   },
 ];
 
-const HOT = 'ReleaseExecute';
-const OTHER = 'Config';
-/** No lease is for it. */
-const ASKED = 'AnalyzePlan';
-/** Whose processor time is told of, for each RPC. */
-const costs = [
-  { title: `${HOT}, 32 outstanding`, kind: 'small', count: 20_000 },
-  { title: `${OTHER}, 32 outstanding`, kind: 'assign', count: 10_000 },
-  { title: `${ASKED}, 32 outstanding`, kind: 'asked', count: 10_000 },
+/** Whose processor time and latency are told of; `count`: how many of them make a round of processor time. */
+const rpcs = [
+  { name: 'ReleaseExecute', kind: 'small', count: 20_000 },
+  { name: 'Config', kind: 'assign', count: 10_000 },
+  // No lease is for it.
+  { name: 'AnalyzePlan', kind: 'asked', count: 10_000 },
 ] as const;
 /** RPCs of a contender before it is the other's turn. */
 const SLICE = 5_000;
@@ -97,11 +94,6 @@ const RECORDS_MS = 300;
 const REST_MS = 3_000;
 /** Begun each second. */
 const RATE = 500;
-const rates = [
-  { title: HOT, kind: 'small' },
-  { title: OTHER, kind: 'assign' },
-  { title: ASKED, kind: 'asked' },
-] as const;
 
 const folder = mkdtempSync(join(tmpdir(), 'bench-proxy-'));
 const children: ChildProcess[] = [];
@@ -183,14 +175,14 @@ try {
     );
     console.log(`| | ${proxies.map(({ name }) => name).join(' | ')} |`);
     console.log(`|---|${proxies.map(() => '---|').join('')}`);
-    for (const cost of costs) console.log(await costRow(load, proxies, cost));
+    for (const each of rpcs) console.log(await costRow(load, proxies, each));
   }
   if (isAsked('rate')) {
     console.log(
       `\n${RATE} RPC/s, open loop: latency, and what is over plain Envoy's in a round, ms\n`,
     );
     console.log('| | plain Envoy p50 | p99 | over it p50 | p99 |\n|---|---|---|---|---|');
-    for (const rate of rates) console.log(await rateRow(load, proxies, rate));
+    for (const each of rpcs) console.log(await rateRow(load, proxies, each));
   }
 } finally {
   for (const child of children) child.kill('SIGKILL');
@@ -232,7 +224,7 @@ async function row(
 async function costRow(
   load: ChildProcess,
   contenders: readonly Contender[],
-  { title, kind, count }: (typeof costs)[number],
+  { name, kind, count }: (typeof rpcs)[number],
 ): Promise<string> {
   const spent = contenders.map((): number[][] => []);
   const atRest = await restMicros(contenders);
@@ -258,12 +250,12 @@ async function costRow(
     ).toFixed(2);
     const parts = servers
       .map(
-        ({ name }, server) => `${name} ${median(all.map((each) => each[server] ?? 0)).toFixed(1)}`,
+        (one, server) => `${one.name} ${median(all.map((each) => each[server] ?? 0)).toFixed(1)}`,
       )
       .join(', ');
     return index === 0 ? parts : `${median(all.map(total)).toFixed(1)} (${ratio}): ${parts}`;
   });
-  return `| ${title} | ${cells.join(' | ')} |`;
+  return `| ${name}, 32 outstanding | ${cells.join(' | ')} |`;
 }
 
 /** What one turn costs each server of a contender, microseconds. */
@@ -299,7 +291,7 @@ function total(each: readonly number[]): number {
 async function rateRow(
   load: ChildProcess,
   contenders: readonly Contender[],
-  { title, kind }: (typeof rates)[number],
+  { name, kind }: (typeof rpcs)[number],
 ): Promise<string> {
   const shares = [0.5, 0.99];
   const alone = shares.map((): number[] => []);
@@ -318,7 +310,7 @@ async function rateRow(
     }
   }
   const cells = [...alone, ...over].map((all) => median(all).toFixed(2));
-  return `| ${title} | ${cells.join(' | ')} |`;
+  return `| ${name} | ${cells.join(' | ')} |`;
 }
 
 async function send(

@@ -74,8 +74,8 @@ export const ANSWER_HEADER = 'x-spark-answer';
  */
 export const LEASE_HEADER = 'x-spark-lease';
 /**
- * The request leaves by a lease, so authz is not asked. Its value is what authz has found out, packed, for the
- * record of one that fails.
+ * The request leaves by a lease, so authz is not asked. Its value is what authz has found out, packed, for its
+ * record, if it has one.
  */
 export const LEASED_HEADER = 'x-spark-leased';
 /** The RPC of which success has no record: Envoy counts it (docs/decisions/records-for-what-matters.md). */

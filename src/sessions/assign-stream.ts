@@ -5,8 +5,8 @@ import {
   AssignManyResponseSchema,
   type AssignManyRequest,
   type AssignManyResponse,
+  type Assignment,
   type AssignRequest,
-  type AssignResponse,
 } from '#gen/spark_gateway/v1/assignments_pb.js';
 import { fitForHeaders, statusDetails } from '../lib/grpc/status-details.js';
 import { toGatewayError } from '../model/errors.js';
@@ -16,7 +16,7 @@ export type AnswerAssign = (
   asked: AssignRequest,
   traceparent: string | undefined,
   signal: AbortSignal,
-) => Promise<AssignResponse>;
+) => Promise<Assignment>;
 
 export function assignMany(
   call: ServerDuplexStream<AssignManyRequest, AssignManyResponse>,
@@ -35,15 +35,17 @@ export function assignMany(
   const begin = (id: number, asked: AssignRequest, traceparent: string | undefined): void => {
     const abort = new AbortController();
     waiting.set(id, abort);
-    const tell = (answer: MessageInitShape<typeof AssignManyResponseSchema>['answer']): void => {
+    const tell = (
+      answer: NonNullable<MessageInitShape<typeof AssignManyResponseSchema>['answer']>,
+    ): void => {
       // Nobody waits for it any more.
       if (waiting.get(id) !== abort) return;
       waiting.delete(id);
-      call.write(create(AssignManyResponseSchema, { id, ...(answer && { answer }) }));
+      call.write(create(AssignManyResponseSchema, { id, answer }));
       endIfDone();
     };
     answerAssign(asked, traceparent, abort.signal).then(
-      ({ assignment }) => tell(assignment && { case: 'assignment', value: assignment }),
+      (assignment) => tell({ case: 'assignment', value: assignment }),
       (error: unknown) => {
         const refusal = statusDetails(fitForHeaders(toGatewayError(error)));
         tell({ case: 'refusal', value: refusal });

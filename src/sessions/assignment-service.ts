@@ -15,6 +15,8 @@ import {
   AssignResponseSchema,
   type AdmitRequest,
   type AdmitResponse,
+  type Assignment as AssignmentMessage,
+  AssignmentSchema,
   type AssignManyRequest,
   type AssignManyResponse,
   type AssignRequest as AssignMessage,
@@ -78,12 +80,12 @@ export function addAssignmentService(server: Server, options: AssignmentServiceO
     traceparent: string | undefined,
     signal: AbortSignal,
     longestHoldMs = MAXIMUM_HOLD_MS,
-  ): Promise<AssignResponse> => {
+  ): Promise<AssignmentMessage> => {
     const answered = watch.begin(message, traceparent);
     try {
-      const response = await assign(message, longestHoldMs, assigner, signal);
-      answered({ driver: response.assignment?.driverUid });
-      return response;
+      const assignment = await assign(message, longestHoldMs, assigner, signal);
+      answered({ driver: assignment.driverUid });
+      return assignment;
     } catch (error) {
       const { code } = toGatewayError(error);
       if (code === 'INTERNAL') logger.error({ err: error }, 'assignment failed');
@@ -104,7 +106,7 @@ export function addAssignmentService(server: Server, options: AssignmentServiceO
         abort.signal,
         holdMs(call, clock),
       ).then(
-        (response) => callback(null, response),
+        (assignment) => callback(null, create(AssignResponseSchema, { assignment })),
         (error: unknown) => callback(toServiceError(error)),
       );
     },
@@ -160,14 +162,12 @@ async function assign(
   longestHoldMs: number,
   assigner: Assigner,
   signal: AbortSignal,
-): Promise<AssignResponse> {
+): Promise<AssignmentMessage> {
   const { driverToken, ...assignment } = await assigner.assign(
     { ...fromMessage(message), holdMs: Math.min(message.holdMs, longestHoldMs) },
     signal,
   );
-  return create(AssignResponseSchema, {
-    assignment: { ...assignment, driverToken: driverToken ?? '' },
-  });
+  return create(AssignmentSchema, { ...assignment, driverToken: driverToken ?? '' });
 }
 
 async function admit(

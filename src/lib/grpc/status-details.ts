@@ -129,10 +129,20 @@ export function toServiceError(thrown: unknown): Partial<ServiceError> & { code:
 
 /** The GatewayError that the other side sent; a transport failure becomes CONTROL_PLANE_UNAVAILABLE. */
 export function fromServiceError(error: ServiceError): GatewayError {
-  const sent = sentError(error);
-  if (sent) return sent;
-  if (error.code === GrpcStatus.INTERNAL) return toGatewayError(error);
-  return unreachable(error);
+  return sentError(error) ?? withoutReason(error.code, error);
+}
+
+/** The GatewayError of an answer's own bytes, which `statusDetails` has made on the other side. */
+export function fromStatusDetails(bytes: Uint8Array): GatewayError {
+  const status = parseStatus(bytes);
+  if (!status) return toGatewayError(new Error('An answer cannot be read.'));
+  const cause = new Error(status.message);
+  return errorOf(status, cause) ?? withoutReason(status.code, cause);
+}
+
+/** Of what says no code of ours. */
+function withoutReason(code: number, cause: Error): GatewayError {
+  return code === GrpcStatus.INTERNAL ? toGatewayError(cause) : unreachable(cause);
 }
 
 /** What a client is told while no control plane answers. */
@@ -148,22 +158,19 @@ export function unreachable(cause?: unknown): GatewayError {
 export function sentError(error: ServiceError): GatewayError | undefined {
   const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
   const status = bytes instanceof Buffer ? parseStatus(bytes) : undefined;
-  if (status?.reason === undefined) return undefined;
-  const { message, reason, problems, retryAfterMs } = status;
+  return status && errorOf(status, error);
+}
+
+function errorOf(
+  { message, reason, problems, retryAfterMs }: Parsed,
+  cause: Error,
+): GatewayError | undefined {
+  if (reason === undefined) return undefined;
   return new GatewayError(reason, message, {
-    cause: error,
+    cause,
     problems,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
-}
-
-/** The same of an answer's own bytes, which `statusDetails` has made. */
-export function fromStatusDetails(bytes: Uint8Array): GatewayError {
-  const metadata = new Metadata();
-  metadata.set('grpc-status-details-bin', Buffer.from(bytes));
-  const { message = 'An answer cannot be read.', code = GrpcStatus.INTERNAL } =
-    parseStatus(bytes) ?? {};
-  return fromServiceError(Object.assign(new Error(message), { code, details: message, metadata }));
 }
 
 interface Parsed {

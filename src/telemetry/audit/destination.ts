@@ -252,7 +252,7 @@ class ByteQueue<T extends Sized> {
     const taken = this.#items.slice(this.#head, end);
     this.#head = end;
     // What was taken is nobody's here any more: kept, it would be copied by each collection of garbage.
-    if (this.#head === this.#items.length || this.#head > 1024) {
+    if (this.#head * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }

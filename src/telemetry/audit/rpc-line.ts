@@ -7,9 +7,16 @@ import { recent } from '../../lib/recent.js';
 import { clip, clipped, RECORD_VERSION, verdict } from './audit-record.js';
 
 /** What the RPCs of a session share, in the order in which a line has it. */
-function sharedOf(rpc: AuditedRpc) {
-  const { principal, issuer, claimedUser, team, environment, namespace, session } = rpc;
-  const { driver } = rpc;
+function sharedOf({
+  principal,
+  issuer,
+  claimedUser,
+  team,
+  environment,
+  namespace,
+  session,
+  driver,
+}: AuditedRpc) {
   return { principal, issuer, claimedUser, team, environment, namespace, session, driver };
 }
 
