@@ -343,6 +343,32 @@ test.serial('everything can be reached and done with the keyboard', async (t) =>
   await page.getByText(/has ended \(released\)/).waitFor();
 });
 
+for (const [when, opens] of [
+  ['before the page hears that the last one is closed', 'dialog.close(); button.click();'],
+  [
+    'before the page has taken the last one away',
+    'dialog.addEventListener("close", () => button.click()); dialog.close();',
+  ],
+] as const) {
+  test.serial(`a dialog that is opened ${when} is open, and closes`, async (t) => {
+    const { console, page } = await open(t, 'alice', { path: '/drivers/driver-0' });
+    fill(console, 1);
+    const dialog = page.getByRole('dialog', { name: 'Evict this driver?' });
+    await page.getByRole('button', { name: 'Evict' }).click();
+    await dialog.waitFor();
+    await page.evaluate(`new Promise((resolve) => {
+      const dialog = document.querySelector('dialog');
+      const button = document.querySelector('main button.danger');
+      dialog.addEventListener('close', () => setTimeout(() => requestAnimationFrame(resolve)));
+      ${opens}
+    })`);
+    await dialog.waitFor();
+    await page.keyboard.press('Escape');
+    await page.waitForFunction('document.querySelector("dialog") === null');
+    t.deepEqual(console.audited, []);
+  });
+}
+
 for (const scheme of ['light', 'dark'] as const) {
   test.serial(`every text can be read in ${scheme}`, async (t) => {
     const { console, page } = await open(t, 'alice', { colorScheme: scheme });

@@ -17,13 +17,13 @@ import { Policy, PolicyHistory } from './policy.js';
 import { Pool, Pools } from './pools.js';
 import type { ViewName } from './route.js';
 import { Session, Sessions } from './sessions.js';
-import type { ActionTarget, PageState } from './page-state.js';
+import type { ActionTarget, OpenAction, PageState } from './page-state.js';
 import { TriedOut } from './tried-out.js';
 import { TryPolicy } from './try-policy.js';
 
 export interface AppActions {
   confirm(target: ActionTarget): void;
-  close(outcome: string): void;
+  close(action: OpenAction, outcome: string): void;
   nextTheme(): void;
   signOut(): void;
 }
@@ -72,10 +72,11 @@ export function App({ state, actions }: AppProps) {
       </Frame>
       {action && data && me ? (
         <Confirmation
-          target={action}
+          key={action.opening}
+          target={action.target}
           data={data}
           me={me}
-          onClose={(closed) => actions.close(closed)}
+          onClose={(closed) => actions.close(action, closed)}
         />
       ) : null}
     </>

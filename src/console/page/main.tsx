@@ -40,9 +40,16 @@ const store = new Store<PageState>(
   draw,
 );
 
+let openings = 0;
 const actions: AppActions = {
-  confirm: (action) => store.set({ action, outcome: '' }),
-  close: (outcome) => store.set({ action: undefined, outcome }),
+  confirm(target) {
+    openings += 1;
+    store.set({ action: { target, opening: openings }, outcome: '' });
+  },
+  close({ opening }, outcome) {
+    // A dialog tells that it is closed a while after; the next one may be open by then.
+    if (store.state.action?.opening === opening) store.set({ action: undefined, outcome });
+  },
   nextTheme() {
     chooseTheme(nextTheme(store.state.theme));
     store.set({ theme: theme() });

@@ -10,6 +10,12 @@ export type ActionTarget =
   | { readonly kind: 'drain' | 'undrain' | 'evict'; readonly driver: string }
   | { readonly kind: 'release'; readonly session: string };
 
+/** A target and the dialog that asks about it: each opening has a dialog of its own. */
+export interface OpenAction {
+  readonly target: ActionTarget;
+  readonly opening: number;
+}
+
 export interface PageState {
   readonly route: Route;
   readonly connection: ConnectionState;
@@ -18,7 +24,7 @@ export interface PageState {
   readonly past: Past | undefined;
   readonly theme: Theme;
   readonly nowMs: number;
-  readonly action: ActionTarget | undefined;
+  readonly action: OpenAction | undefined;
   /** What the last action did, for people; empty: nothing to say. */
   readonly outcome: string;
 }
