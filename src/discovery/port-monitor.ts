@@ -34,6 +34,8 @@ interface Target {
   readonly address: string;
   readonly port: number;
   readonly isOwner: ConfirmOwner | undefined;
+  /** Of the pauses after its first probe and its first answer, from above 0 to 1. */
+  readonly share: number;
   first: Promise<void>;
   state: PortState;
   failures: number;
@@ -55,11 +57,18 @@ const FAILING_PERIOD_MS = 1_000;
 const READY_PERIOD_MS = 5_000;
 /** A port that has answered is believed to fail after this many probes in a row. */
 const FAILURES_BELIEVED = 2;
+/** Multiples of it, modulo 1, lie evenly wherever one stops. */
+const GOLDEN_RATIO = 0.618_033_988_75;
 
-/** Probes any number of ports, each under a key, often until it answers and now and then afterwards. */
+/**
+ * Probes any number of ports, each under a key, often until it answers and now and then afterwards. Those that
+ * are watched at the same time, as all are when a process starts, are probed at different times after that: a
+ * thousand at once keep a process from its work for a third of a second.
+ */
 export class PortMonitor {
   readonly #options: PortMonitorOptions;
   readonly #targets = new Map<string, Target>();
+  #watched = 0;
 
   constructor(options: PortMonitorOptions) {
     this.#options = options;
@@ -74,6 +83,7 @@ export class PortMonitor {
       address,
       port,
       isOwner,
+      share: 1 - ((this.#watched++ * GOLDEN_RATIO) % 1),
       first: Promise.resolve(),
       state: NEVER_PROBED,
       failures: 0,
@@ -125,7 +135,9 @@ export class PortMonitor {
     };
     const isNews = before.answers && reason !== undefined;
     const pauseMs = isNews ? FAILING_PERIOD_MS : (periodMs?.() ?? usualPeriodMs(target.state));
-    target.timer = clock.setTimer(pauseMs, () => void this.#probe(key, target));
+    const isFirst = before === NEVER_PROBED || (answers && !before.hasAnswered);
+    const share = isFirst ? target.share : 1;
+    target.timer = clock.setTimer(pauseMs * share, () => void this.#probe(key, target));
     if (before.answers !== answers || before.taken !== taken) onChange();
   }
 }
