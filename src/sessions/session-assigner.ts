@@ -304,6 +304,7 @@ export class SessionAssigner implements Assigner {
       }
     } finally {
       this.#serving.delete(namespace);
+      waitingRoom.waits(namespace);
     }
   }
 

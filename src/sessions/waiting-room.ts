@@ -25,27 +25,33 @@ export class WaitingRoom implements DemandSource {
   /** By session id: told to come back, and counted as demand until then. */
   readonly #returning = new Map<string, Returning>();
   #nextOrder = 0;
-  /** Of the step that has not been told of yet: who has come, and whether anything else has changed. */
+  /** Who may yet have a driver at once, which is no demand. */
   readonly #newcomers = new Set<Place>();
-  #changed = false;
   #telling = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
+  /** Listeners hear of it when `waits` finds it still there. */
   enter(sessionId: string, { namespace, variant }: PoolName): Place {
-    if (this.#forgetLate()) this.#changed = true;
     const before = this.#returning.get(sessionId)?.place;
-    if (this.#returning.delete(sessionId)) this.#changed = true;
+    const isForgotten = this.#forgetLate();
+    if (this.#returning.delete(sessionId) || isForgotten) this.#notify();
     const order = before?.namespace === namespace ? before.order : this.#nextOrder++;
     const place = { sessionId, namespace, variant, order };
     const others = this.places(namespace);
     const at = others.findIndex((other) => other.order > order);
     this.#places.set(namespace, at < 0 ? [...others, place] : others.toSpliced(at, 0, place));
     this.#newcomers.add(place);
-    this.#notify();
     return place;
+  }
+
+  /** Those of the namespace's sessions that have no driver by now wait for one. */
+  waits(namespace: string): void {
+    for (const place of this.places(namespace)) {
+      if (this.#newcomers.delete(place)) this.#notify();
+    }
   }
 
   /** The session has a driver, or nobody waits for it any more. */
@@ -53,9 +59,7 @@ export class WaitingRoom implements DemandSource {
     const rest = this.places(place.namespace).filter((other) => other !== place);
     if (rest.length > 0) this.#places.set(place.namespace, rest);
     else this.#places.delete(place.namespace);
-    if (this.#newcomers.delete(place)) return;
-    this.#changed = true;
-    this.#notify();
+    if (!this.#newcomers.delete(place)) this.#notify();
   }
 
   /** The session was told to come back: it counts as demand, and keeps its position, for `forMs`. */
@@ -64,9 +68,7 @@ export class WaitingRoom implements DemandSource {
     this.#newcomers.delete(place);
     this.leave(place);
     this.#clock.setTimer(forMs, () => {
-      if (!this.#forgetLate()) return;
-      this.#changed = true;
-      this.#notify();
+      if (this.#forgetLate()) this.#notify();
     });
   }
 
@@ -81,7 +83,6 @@ export class WaitingRoom implements DemandSource {
     const places = this.places(place.namespace).map((other) => (other === place ? changed : other));
     this.#places.set(place.namespace, places);
     this.#newcomers.delete(place);
-    this.#changed = true;
     this.#notify();
     return changed;
   }
@@ -123,16 +124,13 @@ export class WaitingRoom implements DemandSource {
     return this.#returning.size < before;
   }
 
-  /** Once for all that changes in one step; not at all for a session that came in it and has a driver. */
+  /** Once for all that changes in one step. */
   #notify(): void {
     if (this.#telling) return;
     this.#telling = true;
     queueMicrotask(() => {
       this.#telling = false;
-      const isNews = this.#changed || this.#newcomers.size > 0;
-      this.#changed = false;
-      this.#newcomers.clear();
-      if (isNews) for (const listener of this.#listeners) listener();
+      for (const listener of this.#listeners) listener();
     });
   }
 }

@@ -583,6 +583,23 @@ test('the time to come back follows how long drivers have taken to start', async
   t.like(asked.error, { code: 'DRIVER_STARTING', retryAfterMs: 30_000 });
 });
 
+test('whoever has a driver at once is no demand, whoever waits is', async (t) => {
+  const f = await sessionFixture(['d1', 'd2', 'd3', 'd4'].map((uid) => driverRecord(uid)));
+  let changes = 0;
+  f.waitingRoom.onChange(() => (changes += 1));
+  await Promise.all([1, 2].map((n) => f.assign(sessionId(n))));
+  for (const n of [3, 4]) await f.assign(sessionId(n));
+  await settle();
+  t.is(changes, 0);
+  const waits = watch(f.assign(sessionId(5), { holdMs: 60_000 }));
+  await settle();
+  t.is(changes, 1);
+  await f.addDriver(driverRecord('d5'));
+  await settle();
+  t.is(waits.value?.driverUid, 'd5');
+  t.is(changes, 2);
+});
+
 test('a client that never came back is no demand for ever', async (t) => {
   const f = await sessionFixture();
   let changes = 0;
