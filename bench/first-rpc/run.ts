@@ -94,6 +94,10 @@ try {
     { name: 'clients', pid: process.pid },
   ];
   const spentMicros = programs.map(() => 0);
+  const now = () => programs.map(({ pid }) => cpuMicros(pid));
+  /** What they cost since, without what they cost at rest in that time. */
+  const since = (before: readonly number[], atRest: readonly number[]) =>
+    now().map((micros, index) => micros - (before[index] ?? 0) - (atRest[index] ?? 0));
   for (let round = 0; round < WARM_UP_ROUNDS + rounds; round += 1) {
     if (round === WARM_UP_ROUNDS) {
       for (const warmUp of [known, inTurn, atOnce]) warmUp.length = 0;
@@ -102,12 +106,14 @@ try {
     for (let i = 0; i < KNOWN; i += 1) known.push(await config(one, knownSession));
     for (let i = 0; i < IN_TURN; i += 1) inTurn.push(await config(one, randomUUID()));
     await pause(PAUSE_MS);
-    const before = programs.map(({ pid }) => cpuMicros(pid));
-    const begun = connections.map((connection) => config(connection, randomUUID()));
-    atOnce.push(...(await Promise.all(begun)));
+    const rested = now();
     await pause(PAUSE_MS);
-    for (const [index, { pid }] of programs.entries()) {
-      const spent = cpuMicros(pid) - (before[index] ?? 0);
+    const atRest = since(rested, []);
+    const before = now();
+    const begun = connections.map((connection) => config(connection, randomUUID()));
+    const [latencies] = await Promise.all([Promise.all(begun), pause(PAUSE_MS)]);
+    atOnce.push(...latencies);
+    for (const [index, spent] of since(before, atRest).entries()) {
       spentMicros[index] = (spentMicros[index] ?? 0) + spent;
     }
   }

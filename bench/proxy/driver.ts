@@ -2,31 +2,31 @@
  * A stand-in for a Spark driver that costs as little as it can: it answers every RPC at once, so that
  * what is measured is the way to it. Usage: node driver.js <port> <address> …
  *
- * ReleaseExecute answers one small message. ExecutePlan answers as many messages of 1 MiB as the
- * request header `x-bench-messages` says.
+ * ExecutePlan answers as many messages of 1 MiB as the request header `x-bench-messages` says, all others
+ * one small message. Both are messages of Spark Connect, as there are gateways that read them.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { CHUNK_BYTES, frame, METHODS } from './wire.js';
+import { CHUNK_BYTES, chunkOfResult, METHODS, smallAnswer } from './wire.js';
 
 const [port, ...addresses] = process.argv.slice(2);
-const small = frame(Buffer.alloc(80, 1));
-const chunk = frame(Buffer.alloc(CHUNK_BYTES, 1));
+const answer = smallAnswer();
+const chunk = chunkOfResult();
 
 const servers = addresses.map(() => {
   const server = createServer({ settings: { initialWindowSize: 16 * CHUNK_BYTES } });
   server.on('session', (session) => session.setLocalWindowSize(64 * CHUNK_BYTES));
-  server.on('stream', answer);
+  server.on('stream', serve);
   return server;
 });
 
-function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
   stream.on('error', () => undefined);
   stream.resume();
   stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
   if (headers[':path'] !== METHODS.stream) {
-    stream.on('end', () => stream.end(small));
+    stream.on('end', () => stream.end(answer));
     return;
   }
   let left = Number(headers['x-bench-messages'] ?? 0);

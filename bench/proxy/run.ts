@@ -1,8 +1,9 @@
 /**
  * What the gateway costs an RPC and a stream: the same load to a driver directly, through a plain
- * Envoy, and through the whole gateway (Envoy, ext_authz with token and session, control plane), in
- * turns; and the processor time of each process between client and driver. 100 sessions, each with a
- * connection and a driver of its own, as clients have. Usage: npm run bench:proxy [-- rounds [views]]
+ * Envoy, through the whole gateway (Envoy, ext_authz with token and session, control plane) and, where
+ * RUST_GATEWAY_BIN names it, through apache/spark-connect-gateway, in turns; and the processor time of
+ * each process between client and driver. 100 sessions, each with a connection and a driver of its own,
+ * as clients have. Usage: npm run bench:proxy [-- rounds [views]]
  *   views   of: latency cpu rate; all when none is named
  */
 import { fork, spawn, type ChildProcess } from 'node:child_process';
@@ -23,6 +24,7 @@ import type { Load, LoadResult } from './load.js';
 import { median } from '../median.js';
 import { plainEnvoy } from './plain-envoy.js';
 import { headersFor } from './rpc.js';
+import { rustGateway, rustGatewayBin } from './rust-gateway.js';
 import { unusedAddress } from '../../test/support/loopback.js';
 
 /** RPCs before anything is measured. */
@@ -100,7 +102,7 @@ const children: ChildProcess[] = [];
 let gateway: Gateway | undefined;
 try {
   const port = await unusedPort(firstAddress);
-  children.push(await started(forked('driver.js', [String(port), ...addresses])));
+  const driver = await started(forked('driver.js', [String(port), ...addresses]));
   const driversFile = join(folder, 'drivers.yaml');
   writeFileSync(
     driversFile,
@@ -117,24 +119,22 @@ try {
     policy: routingPolicy({}),
     settings: { drivers: { source: 'static', static_file: driversFile } },
   });
+  const drivers = addresses.map((address) => ({ address, port }));
   const envoyPort = await unusedPort();
   const bootstrap = join(folder, 'envoy.json');
-  writeFileSync(
+  writeFileSync(bootstrap, plainEnvoy(envoyPort, drivers));
+  const envoy = spawned(findEnvoy(), [
+    '--config-path',
     bootstrap,
-    plainEnvoy(
-      envoyPort,
-      addresses.map((address) => ({ address, port })),
-    ),
-  );
-  const envoy = spawn(
-    findEnvoy(),
-    ['--config-path', bootstrap, '--disable-hot-restart', '--concurrency', '1', '-l', 'error'],
-    { stdio: 'ignore' },
-  );
-  children.push(envoy);
+    '--disable-hot-restart',
+    '--concurrency',
+    '1',
+    '-l',
+    'error',
+  ]);
   // A client sends the same, whoever is in between.
   const headers = await headersFor(gateway);
-  const contenders: readonly Contender[] = [
+  const contenders: Contender[] = [
     {
       name: 'direct',
       targets: addresses.map((address) => `http://${address}:${port}`),
@@ -154,8 +154,19 @@ try {
       headers,
     },
   ];
+  if (rustGatewayBin !== undefined) {
+    const rustPort = await unusedPort();
+    const configuration = join(folder, 'rust-gateway.yaml');
+    writeFileSync(configuration, rustGateway(rustPort, drivers, await gateway.token('alice')));
+    const { pid = 0 } = spawned(rustGatewayBin, ['--config', configuration]);
+    contenders.push({
+      name: 'Rust gateway',
+      servers: [{ name: 'gateway', pid }],
+      targets: forEach(`http://127.0.0.1:${rustPort}`),
+      headers,
+    });
+  }
   const load = forked('load.js', []);
-  children.push(load);
   await reachable(load, contenders);
   console.log(`${rounds} interleaved rounds; medians`);
   if (isAsked('latency')) {
@@ -167,7 +178,7 @@ try {
   const proxies = contenders.filter(({ servers }) => servers.length > 0);
   keepApart(
     proxies.flatMap(({ servers }) => servers.map(({ pid }) => pid)),
-    children.filter((child) => child !== envoy).map(({ pid = 0 }) => pid),
+    [driver, load].map(({ pid = 0 }) => pid),
   );
   if (isAsked('cpu')) {
     console.log(
@@ -179,9 +190,12 @@ try {
   }
   if (isAsked('rate')) {
     console.log(
-      `\n${RATE} RPC/s, open loop: latency, and what is over plain Envoy's in a round, ms\n`,
+      `\n${RATE} RPC/s, open loop: plain Envoy's latency, and what others add to it in a round, ms\n`,
     );
-    console.log('| | plain Envoy p50 | p99 | over it p50 | p99 |\n|---|---|---|---|---|');
+    const [plain, ...others] = proxies.map(({ name }) => name);
+    const titles = [`${plain} p50`, 'p99', ...others.flatMap((name) => [`${name} p50`, 'p99'])];
+    console.log(`| | ${titles.join(' | ')} |`);
+    console.log(`|---|${titles.map(() => '---|').join('')}`);
     for (const each of rpcs) console.log(await rateRow(load, proxies, each));
   }
 } finally {
@@ -288,28 +302,28 @@ function total(each: readonly number[]): number {
   return each.reduce((sum, one) => sum + one, 0);
 }
 
+/** Latency of the first contender, and in each round what it is longer for the others. */
 async function rateRow(
   load: ChildProcess,
   contenders: readonly Contender[],
   { name, kind }: (typeof rpcs)[number],
 ): Promise<string> {
   const shares = [0.5, 0.99];
-  const alone = shares.map((): number[] => []);
-  const over = shares.map((): number[] => []);
+  const found = contenders.map(() => shares.map((): number[] => []));
   for (let round = 0; round <= rounds; round++) {
-    const found: (readonly number[])[] = [];
-    for (const contender of contenders) {
+    let plain: readonly number[] = [];
+    for (const [index, contender] of contenders.entries()) {
       const asked = { kind, outstanding: 0, perSecond: RATE, count: RATE * 4, messages: 0 };
-      found.push((await send(load, contender, asked)).latenciesMs);
-    }
-    const [plain = [], gatewayed = []] = found;
-    for (const [index, share] of shares.entries()) {
+      const { latenciesMs } = await send(load, contender, asked);
+      if (index === 0) plain = latenciesMs;
       if (round === 0) continue;
-      alone[index]?.push(percentile(plain, share));
-      over[index]?.push(percentile(gatewayed, share) - percentile(plain, share));
+      for (const [at, share] of shares.entries()) {
+        const over = index === 0 ? 0 : percentile(plain, share);
+        found[index]?.[at]?.push(percentile(latenciesMs, share) - over);
+      }
     }
   }
-  const cells = [...alone, ...over].map((all) => median(all).toFixed(2));
+  const cells = found.flat().map((all) => median(all).toFixed(2));
   return `| ${name} | ${cells.join(' | ')} |`;
 }
 
@@ -346,8 +360,18 @@ async function reachable(load: ChildProcess, contenders: readonly Contender[]): 
   }
 }
 
+/** A program of this bench's; it ends with the bench. */
 function forked(program: string, args: readonly string[]): ChildProcess {
-  return fork(fileURLToPath(new URL(program, import.meta.url)), args, { execArgv: [] });
+  const child = fork(fileURLToPath(new URL(program, import.meta.url)), args, { execArgv: [] });
+  children.push(child);
+  return child;
+}
+
+/** A server that says nothing; it ends with the bench. */
+function spawned(program: string, args: readonly string[]): ChildProcess {
+  const child = spawn(program, args, { stdio: 'ignore' });
+  children.push(child);
+  return child;
 }
 
 async function started(child: ChildProcess): Promise<ChildProcess> {

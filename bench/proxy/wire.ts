@@ -40,7 +40,21 @@ export function request(sessionId: string, userId: string, kind: keyof typeof ME
   );
 }
 
-/** A length-delimited field of at most 127 bytes. */
+/** What a driver says to most RPCs: a message whose first field, a session's id, is all of it; 80 bytes. */
+export function smallAnswer(): Buffer {
+  return frame(field(1, Buffer.alloc(78, 0x61)));
+}
+
+/** One message of an ExecutePlan's result: an arrow batch of CHUNK_BYTES. */
+export function chunkOfResult(): Buffer {
+  return frame(field(2, field(2, Buffer.alloc(CHUNK_BYTES, 1))));
+}
+
+/** A length-delimited field. */
 function field(number: number, bytes: Buffer): Buffer {
-  return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+  return Buffer.concat([Buffer.from([(number << 3) | 2, ...varint(bytes.length)]), bytes]);
+}
+
+function varint(value: number): readonly number[] {
+  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >>> 7)];
 }
