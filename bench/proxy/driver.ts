@@ -2,12 +2,12 @@
  * A stand-in for a Spark driver that costs as little as it can: it answers every RPC at once, so that
  * what is measured is the way to it. Usage: node driver.js <port> <address> …
  *
- * ExecutePlan answers as many messages of 1 MiB as the request header `x-bench-messages` says, all others
- * one small message. Both are messages of Spark Connect, as there are gateways that read them.
+ * ExecutePlan answers as many messages of 1 MiB as its query asks for, all others one small message. Both
+ * are messages of Spark Connect, as there are gateways that read them.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { CHUNK_BYTES, chunkOfResult, METHODS, smallAnswer } from './wire.js';
+import { CHUNK_BYTES, chunkOfResult, messagesOf, METHODS, smallAnswer } from './wire.js';
 
 const [port, ...addresses] = process.argv.slice(2);
 const answer = smallAnswer();
@@ -22,14 +22,18 @@ const servers = addresses.map(() => {
 
 function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
   stream.on('error', () => undefined);
-  stream.resume();
   stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-  if (headers[':path'] !== METHODS.stream) {
-    stream.on('end', () => stream.end(answer));
+  if (headers[':path'] === METHODS.stream) {
+    stream.once('data', (query: Buffer) => sendResult(stream, messagesOf(query)));
     return;
   }
-  let left = Number(headers['x-bench-messages'] ?? 0);
+  stream.resume();
+  stream.on('end', () => stream.end(answer));
+}
+
+function sendResult(stream: ServerHttp2Stream, messages: number): void {
+  let left = messages;
   const send = () => {
     while (left > 0) {
       left -= 1;

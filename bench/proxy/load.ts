@@ -7,7 +7,7 @@ import type { ClientHttp2Session } from 'node:http2';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connectTo, rpc } from './rpc.js';
-import { CHUNK_BYTES, type METHODS, request, idOfSession } from './wire.js';
+import { CHUNK_BYTES, idOfSession, type METHODS, request } from './wire.js';
 
 export interface Load {
   /** `http://host:port`, one for each session. */
@@ -52,9 +52,9 @@ async function connected(target: string): Promise<ClientHttp2Session> {
 async function run(load: Load): Promise<LoadResult> {
   const sessions = (await connectionsOf(load)).map((connection, index) => ({
     connection,
-    body: request(idOfSession(index), 'bench', load.kind),
+    body: request(idOfSession(index), 'bench', load.kind, load.messages),
   }));
-  const headers = { 'x-bench-messages': String(load.messages), ...load.headers };
+  const { headers } = load;
   let next = 0;
   const send = () => {
     const session = sessions[next++ % sessions.length];

@@ -28,16 +28,44 @@ const SETTINGS = [
   'spark.sql.session.localRelationCacheThreshold',
 ];
 
-/** The first fields of every Spark Connect request, session id and user, and the third one as it is of this RPC. */
-export function request(sessionId: string, userId: string, kind: keyof typeof METHODS): Buffer {
-  const asked = field(2, Buffer.concat(SETTINGS.map((key) => field(1, Buffer.from(key)))));
+/**
+ * The first fields of every Spark Connect request, session id and user, and the third one as it is of this RPC; 180
+ * bytes. A query is answered with so many messages.
+ */
+export function request(
+  sessionId: string,
+  userId: string,
+  kind: keyof typeof METHODS,
+  messages = 0,
+): Buffer {
+  const text = Buffer.from(`messages=${messages};`.padEnd(121, 'a'));
   return frame(
     Buffer.concat([
       field(1, Buffer.from(sessionId)),
       field(2, field(1, Buffer.from(userId))),
-      field(3, kind === 'assign' ? asked : Buffer.alloc(127, 0x61)),
+      field(3, thirdField(kind, text)),
     ]),
   );
+}
+
+/** How many messages a query is answered with. */
+export function messagesOf(query: Buffer): number {
+  return Number(/messages=(\d+);/.exec(query.toString('latin1'))?.[1] ?? 0);
+}
+
+function thirdField(kind: keyof typeof METHODS, text: Buffer): Buffer {
+  switch (kind) {
+    case 'stream':
+      // A plan: its root is a relation, which is of SQL, which has a query.
+      return field(1, field(10, field(1, text)));
+    case 'assign':
+      // An operation: the keys that it gets.
+      return field(2, Buffer.concat(SETTINGS.map((key) => field(1, Buffer.from(key)))));
+    case 'small':
+    case 'asked':
+      // The id of an operation, the type of the client.
+      return text;
+  }
 }
 
 /** What a driver says to most RPCs: a message whose first field, a session's id, is all of it; 80 bytes. */
