@@ -1,6 +1,7 @@
 /** An Envoy that only proxies: what Envoy itself costs. */
 
-interface Target {
+/** A driver. */
+export interface Target {
   readonly address: string;
   readonly port: number;
 }

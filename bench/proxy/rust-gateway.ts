@@ -1,11 +1,7 @@
 /** The gateway of Apache Spark in Rust (apache/spark-connect-gateway), beside which this one is measured. */
 import { decodeJwt } from 'jose';
 import { stringify } from 'yaml';
-
-interface Target {
-  readonly address: string;
-  readonly port: number;
-}
+import type { Target } from './plain-envoy.js';
 
 /** Its program, if an operator names one: no package of it is published. */
 export const rustGatewayBin = process.env['RUST_GATEWAY_BIN'];

@@ -359,7 +359,7 @@ for (const [when, opens] of [
     await page.evaluate(`new Promise((resolve) => {
       const dialog = document.querySelector('dialog');
       const button = document.querySelector('main button.danger');
-      dialog.addEventListener('close', () => setTimeout(() => requestAnimationFrame(resolve)));
+      dialog.addEventListener('close', () => requestAnimationFrame(resolve));
       ${opens}
     })`);
     await dialog.waitFor();
